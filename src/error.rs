@@ -1,0 +1,211 @@
+//! The one error type that reaches a person: a code from a closed set, and a sentence.
+//!
+//! The codes are part of the bus contract (DESIGN.md section 4). The sentence names the thing and the value, and says
+//! what to do next. Modules build their errors with the constructors here, one call per step that can fail.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// What kind of failure it is. Scripts match on [`Code::as_str`]; a new code is an API change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// An argument or option has a value it cannot have.
+    InvalidArgument,
+    /// A name is not a DNS label.
+    InvalidName,
+    /// No container, image or job of that name.
+    NotFound,
+    /// The name or address is taken.
+    Exists,
+    /// Another job works on the same thing.
+    Busy,
+    /// The container is running and the call needs it stopped, or needs `force`.
+    Running,
+    /// The container is not running and the call needs it to.
+    NotRunning,
+    /// Something still uses it.
+    InUse,
+    /// Memory kept for the box would be touched.
+    NoMemory,
+    /// Disk space kept for the box would be touched, or the disk is full.
+    NoSpace,
+    /// The file is no image, or a dangerous one.
+    BadImage,
+    /// The file's sha256 is not the expected one.
+    Checksum,
+    /// A program this needs is not installed.
+    MissingTool,
+    /// The kernel or this version cannot do it.
+    NotSupported,
+    /// It took longer than allowed.
+    Timeout,
+    /// Somebody cancelled the job.
+    Cancelled,
+    /// The configuration file cannot be read or written.
+    Config,
+    /// The daemon was stopped in the middle of the job.
+    Interrupted,
+    /// Anything else: a system call or a tool failed.
+    Failed,
+}
+
+/// ubus status codes used by the API; LuCI cannot name those above 10.
+mod status {
+    pub const INVALID_ARGUMENT: u32 = 2;
+    pub const NOT_FOUND: u32 = 4;
+    pub const PERMISSION_DENIED: u32 = 6;
+    pub const TIMEOUT: u32 = 7;
+    pub const NOT_SUPPORTED: u32 = 8;
+    pub const UNKNOWN_ERROR: u32 = 9;
+}
+
+impl Code {
+    /// Every code, for tests and documentation.
+    pub const ALL: [Code; 19] = [
+        Code::InvalidArgument,
+        Code::InvalidName,
+        Code::NotFound,
+        Code::Exists,
+        Code::Busy,
+        Code::Running,
+        Code::NotRunning,
+        Code::InUse,
+        Code::NoMemory,
+        Code::NoSpace,
+        Code::BadImage,
+        Code::Checksum,
+        Code::MissingTool,
+        Code::NotSupported,
+        Code::Timeout,
+        Code::Cancelled,
+        Code::Config,
+        Code::Interrupted,
+        Code::Failed,
+    ];
+
+    /// The code as it stands in `error.code` of a reply.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::InvalidArgument => "invalid_argument",
+            Code::InvalidName => "invalid_name",
+            Code::NotFound => "not_found",
+            Code::Exists => "exists",
+            Code::Busy => "busy",
+            Code::Running => "running",
+            Code::NotRunning => "not_running",
+            Code::InUse => "in_use",
+            Code::NoMemory => "no_memory",
+            Code::NoSpace => "no_space",
+            Code::BadImage => "bad_image",
+            Code::Checksum => "checksum",
+            Code::MissingTool => "missing_tool",
+            Code::NotSupported => "not_supported",
+            Code::Timeout => "timeout",
+            Code::Cancelled => "cancelled",
+            Code::Config => "config",
+            Code::Interrupted => "interrupted",
+            Code::Failed => "failed",
+        }
+    }
+
+    /// The code named `text`, as read back from a saved job; unknown text is [`Code::Failed`].
+    pub fn from_text(text: &str) -> Code {
+        Code::ALL.into_iter().find(|c| c.as_str() == text).unwrap_or(Code::Failed)
+    }
+
+    /// The ubus status that goes with it: 2, 4, 6, 7, 8 or 9.
+    pub fn ubus_status(self) -> u32 {
+        match self {
+            Code::InvalidArgument | Code::InvalidName => status::INVALID_ARGUMENT,
+            Code::NotFound => status::NOT_FOUND,
+            Code::NoMemory | Code::NoSpace => status::PERMISSION_DENIED,
+            Code::Timeout => status::TIMEOUT,
+            Code::MissingTool | Code::NotSupported => status::NOT_SUPPORTED,
+            _ => status::UNKNOWN_ERROR,
+        }
+    }
+}
+
+/// An error a person will read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Its kind, for scripts.
+    pub code: Code,
+    /// A sentence: what is wrong, with names and values, and what to do.
+    pub message: String,
+}
+
+/// Result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of kind `code`.
+    pub fn new(code: Code, message: impl Into<String>) -> Error {
+        Error { code, message: message.into() }
+    }
+
+    /// A system call on `path` failed while doing `what` ("cannot create"). A full disk becomes [`Code::NoSpace`].
+    pub fn io(what: &str, path: &Path, error: &io::Error) -> Error {
+        let code = match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => Code::NoSpace,
+            _ => Code::Failed,
+        };
+        let remedy = if code == Code::NoSpace { "; free some space on it and try again" } else { "" };
+        Error::new(code, format!("{what} {}: {}{remedy}", path.display(), os_text(error)))
+    }
+
+    /// The same error with what the undo could not clean up, so that nothing is left behind unsaid.
+    pub fn with_leftovers(mut self, leftovers: &[Error]) -> Error {
+        for left in leftovers {
+            self.message.push_str("; cleaning up: ");
+            self.message.push_str(&left.message);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code.as_str())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The operating system's words for `error`, without Rust's "(os error N)".
+fn os_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_string(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_luci_can_name_their_status() {
+        for (i, a) in Code::ALL.iter().enumerate() {
+            assert!(a.ubus_status() <= 10, "{a:?}");
+            assert_eq!(Code::from_text(a.as_str()), *a);
+            for b in &Code::ALL[i + 1..] {
+                assert_ne!(a.as_str(), b.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let error =
+            Error::io("cannot write", Path::new("/srv/x"), &io::Error::from_raw_os_error(libc::ENOSPC));
+        assert_eq!(error.code, Code::NoSpace);
+        assert!(
+            error.message.starts_with("cannot write /srv/x: No space left on device"),
+            "{}",
+            error.message
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! What is known of an image.
+
+use super::name::ImageName;
+use serde::{Deserialize, Serialize};
+
+/// The init system inside an image, which decides how it is asked to shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// systemd: halts on SIGRTMIN+3.
+    Systemd,
+    /// System V init, and OpenRC under it: halts on SIGPWR when inittab has a powerfail line.
+    Sysvinit,
+    /// busybox init: halts on SIGUSR1.
+    Busybox,
+    /// OpenWrt's procd: halts on SIGUSR1, like busybox.
+    Procd,
+    /// Something else: SIGPWR is tried.
+    Other,
+}
+
+/// A service the image offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedService {
+    /// Its name in the image, such as `tahoe-introducer`.
+    pub name: String,
+    /// DNS-SD type, such as `_http._tcp`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// TCP or UDP port.
+    pub port: u16,
+}
+
+/// The manifest of an image in the store: `images/<sha256>/manifest.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// sha256 of the file that was imported, 64 hex digits; the image's identity.
+    pub sha256: String,
+    /// What the image calls itself.
+    #[serde(default)]
+    pub name: String,
+    /// Its version, or empty.
+    #[serde(default)]
+    pub version: String,
+    /// Operating system as in os-release's ID, such as `debian`.
+    #[serde(default)]
+    pub os: String,
+    /// The system's release as in os-release's VERSION_ID.
+    #[serde(default)]
+    pub release: String,
+    /// Processor architecture as `uname -m` names it.
+    #[serde(default)]
+    pub arch: String,
+    /// Its init system.
+    pub init: Init,
+    /// Services it offers.
+    #[serde(default)]
+    pub services: Vec<OfferedService>,
+    /// Bytes of the squashfs on disk.
+    pub size: u64,
+    /// When it was imported, seconds since 1970.
+    pub imported: u64,
+}
+
+/// An image in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// The names that point at it; none for one whose name moved on.
+    pub names: Vec<ImageName>,
+}

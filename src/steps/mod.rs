@@ -1,0 +1,3 @@
+//! The steps that touch the system: each behind a small trait with a fake. They block, so only jobs call them.
+
+pub mod ctx;
