@@ -1,1 +1,314 @@
 //! System calls that neither std nor nix wraps. The only module with `unsafe`.
+//!
+//! Every function is a safe wrapper: it takes borrowed descriptors and checked strings, and hands out owned ones.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+}
+
+/// The result of a raw system call: -1 is an error that errno names.
+fn check(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result)
+}
+
+/// Takes ownership of a descriptor the kernel has just handed out.
+fn own(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the kernel returned this descriptor to us a moment ago and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A descriptor for process `pid` that becomes readable when the process ends, and never means another process.
+///
+/// # Errors
+/// ESRCH when there is no such process.
+pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open(2) takes two integers and touches no memory of ours.
+    own(check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?)
+}
+
+/// Sends `signal` to the process behind `pidfd`.
+///
+/// # Errors
+/// ESRCH when it has ended.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let no_info: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: a null siginfo is allowed and means an ordinary kill(2).
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, 0) })?;
+    Ok(())
+}
+
+/// The number of the first real-time signal that programs may use, for `SIGRTMIN+3` and the like.
+pub fn sigrtmin() -> i32 {
+    libc::SIGRTMIN()
+}
+
+/// `struct open_how` of openat2(2).
+#[repr(C)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS of linux/openat2.h.
+const RESOLVE_IN_ROOT: u64 = 0x10 | 0x02;
+
+/// Opens `path` with `root` as the root directory of the walk: `..` and absolute links cannot lead out of it.
+///
+/// # Errors
+/// As open(2).
+pub fn openat2_in_root(root: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+    let path = c_path(path)?;
+    let flags = u64::try_from(flags | libc::O_CLOEXEC).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let how = OpenHow { flags, mode: u64::from(mode), resolve: RESOLVE_IN_ROOT };
+    // SAFETY: `path` ends in NUL and `how` has the layout and the size the kernel is told.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            path.as_ptr(),
+            std::ptr::from_ref(&how),
+            size_of::<OpenHow>(),
+        )
+    };
+    own(check(fd)?)
+}
+
+/// `struct loop_info64` of linux/loop.h.
+#[repr(C)]
+struct LoopInfo64 {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    sizelimit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// `struct loop_config` of linux/loop.h.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo64,
+    reserved: [u64; 8],
+}
+
+const LOOP_CTL_GET_FREE: u64 = 0x4C82;
+const LOOP_CONFIGURE: u64 = 0x4C0A;
+const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+/// Others may take the free device between the two calls; so many of them in a row would be a fault.
+const LOOP_TRIES: u32 = 64;
+
+/// Attaches `file` to a free loop device and returns it open, with its path. The device detaches itself when its last
+/// user is gone: keep the descriptor until it is mounted, then drop it.
+///
+/// # Errors
+/// As open(2) of `/dev/loop-control` and ioctl(2).
+pub fn loop_attach(file: BorrowedFd<'_>, read_only: bool) -> io::Result<(OwnedFd, PathBuf)> {
+    let control = File::options().read(true).write(true).open("/dev/loop-control")?;
+    let mut tries = 0;
+    loop {
+        // SAFETY: LOOP_CTL_GET_FREE takes no argument.
+        let number = check(
+            unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) } as libc::c_long,
+        )?;
+        let path = loop_node(number)?;
+        let device = File::options().read(true).write(!read_only).open(&path)?;
+        // SAFETY: all-zero bytes are a valid LoopConfig, it holds integers only.
+        let mut config: LoopConfig = unsafe { std::mem::zeroed() };
+        config.fd = file.as_raw_fd() as u32;
+        config.info.flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
+        // SAFETY: `config` has the layout of struct loop_config and outlives the call.
+        let done = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, std::ptr::from_ref(&config)) };
+        match check(done as libc::c_long) {
+            Ok(_) => return Ok((device.into(), path)),
+            Err(e) if e.raw_os_error() == Some(libc::EBUSY) && tries < LOOP_TRIES => tries += 1,
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// The node of loop device `number`, made when devtmpfs has not: a box without hotplug has eight at most.
+fn loop_node(number: libc::c_long) -> io::Result<PathBuf> {
+    let path = PathBuf::from(format!("/dev/loop{number}"));
+    if !path.exists() {
+        let device = nix::sys::stat::makedev(7, u64::try_from(number).unwrap_or(0));
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        match nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFBLK, mode, device) {
+            Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(path)
+}
+
+/// `struct mount_attr` of linux/mount.h.
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+const OPEN_TREE_CLONE: u32 = 1;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
+const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+
+/// Mounts a copy of the mount at `source` at `target`, its owners shifted by the id map of user namespace `userns`.
+///
+/// # Errors
+/// EINVAL where the file system or the kernel has no idmapped mounts.
+pub fn mount_idmapped(source: &Path, target: &Path, userns: BorrowedFd<'_>) -> io::Result<()> {
+    let (source, target) = (c_path(source)?, c_path(target)?);
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u32;
+    // SAFETY: `source` ends in NUL.
+    let tree = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, source.as_ptr(), flags) };
+    let tree = own(check(tree)?)?;
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: userns.as_raw_fd() as u64,
+    };
+    // SAFETY: the empty path ends in NUL, and `attr` has the layout and the size the kernel is told.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            std::ptr::from_ref(&attr),
+            size_of::<MountAttr>(),
+        )
+    })?;
+    // SAFETY: both paths end in NUL.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })?;
+    Ok(())
+}
+
+/// A process that does nothing in a user namespace of its own, so that the namespace can be given a map and opened.
+/// It ends when this value is dropped.
+pub struct UsernsHolder {
+    pid: libc::pid_t,
+}
+
+impl UsernsHolder {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// EPERM or ENOSYS where the kernel has no user namespaces, EAGAIN when there are too many processes.
+    pub fn start() -> io::Result<UsernsHolder> {
+        // SAFETY: like fork(2), the raw clone copies this one thread. The child calls nothing but async-signal-safe
+        // system calls: it pauses until it is killed. PR_SET_PDEATHSIG takes it along if we are killed first.
+        let pid = unsafe {
+            let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
+            let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
+            if pid == 0 {
+                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+                loop {
+                    libc::pause();
+                }
+            }
+            pid
+        };
+        let pid = check(pid)?;
+        Ok(UsernsHolder { pid: pid as libc::pid_t })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+}
+
+impl Drop for UsernsHolder {
+    fn drop(&mut self) {
+        // SAFETY: kill(2) and waitpid(2) on our own child, which nobody else reaps.
+        unsafe {
+            libc::kill(self.pid, libc::SIGKILL);
+            libc::waitpid(self.pid, std::ptr::null_mut(), 0);
+        }
+    }
+}
+
+/// Makes the processes that lose their parent below this one its children, so that it can reap them (used by test
+/// harnesses where PID 1 does not).
+///
+/// # Errors
+/// As prctl(2).
+pub fn set_child_subreaper() -> io::Result<()> {
+    // SAFETY: PR_SET_CHILD_SUBREAPER takes integers only.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) } as libc::c_long)?;
+    Ok(())
+}
+
+/// Gives memory that was freed back to the kernel where the C library keeps it (glibc; musl returns it by itself).
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_walk_cannot_leave_its_root() {
+        let dir = std::env::temp_dir().join(format!("cloudbox-sys-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("etc")).unwrap();
+        std::fs::write(dir.join("etc/inside"), "in").unwrap();
+        let _ = std::fs::remove_file(dir.join("escape"));
+        std::os::unix::fs::symlink("/etc/../../etc/inside", dir.join("escape")).unwrap();
+        let root = File::open(&dir).unwrap();
+        let file = openat2_in_root(root.as_fd(), Path::new("escape"), libc::O_RDONLY, 0).unwrap();
+        let mut text = String::new();
+        io::Read::read_to_string(&mut File::from(file), &mut text).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(text, "in");
+    }
+
+    #[test]
+    fn a_pidfd_is_readable_once_its_process_ended() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let fd = pidfd_open(child.id() as i32).unwrap();
+        pidfd_send_signal(fd.as_fd(), libc::SIGKILL).unwrap();
+        let mut fds = [nix::poll::PollFd::new(fd.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut fds, 5000u16), Ok(1));
+        child.wait().unwrap();
+        assert!(pidfd_send_signal(fd.as_fd(), 0).is_err());
+    }
+}
