@@ -1,3 +1,4 @@
 //! The steps that touch the system: each behind a small trait with a fake. They block, so only jobs call them.
 
 pub mod ctx;
+pub mod tool;
