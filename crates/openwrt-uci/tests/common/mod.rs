@@ -1,6 +1,8 @@
 //! What several tests share: configurations with what libuci reads in them, and a generator of more.
 #![allow(dead_code)]
 
+pub mod edits;
+
 use openwrt_uci::Package;
 
 /// A row: its name, the file, and what libuci reads in it (`None`: an error), as [`dump`] writes it.
@@ -114,6 +116,11 @@ impl Random {
         from[self.below(from.len())]
     }
 
+    fn mostly<'a>(&mut self, usual: &[&'a [u8]], odd: &[&'a [u8]]) -> &'a [u8] {
+        let from = if self.below(12) == 0 { odd } else { usual };
+        self.pick(from)
+    }
+
     /// A value made of what is special somewhere.
     pub fn value(&mut self) -> Vec<u8> {
         const PIECES: &[&[u8]] = &[
@@ -140,7 +147,10 @@ impl Random {
     /// A file that follows the grammar for the most part. Few names, so that they meet again.
     pub fn file(&mut self) -> Vec<u8> {
         let mut file = Vec::new();
-        for _ in 0..self.below(12) {
+        if self.below(8) > 0 {
+            file.extend_from_slice(b"config x 'b'\n");
+        }
+        for _ in 0..self.below(10) {
             self.line(&mut file);
         }
         for _ in 0..self.below(8).saturating_sub(5) {
@@ -150,57 +160,40 @@ impl Random {
     }
 
     fn line(&mut self, file: &mut Vec<u8>) {
-        const NAMES: &[&[u8]] =
-            &[b"a", b"b", b"web", b"'b'", b"\"web\"", b"a'b'", b"''", b"", b"c\\\nd", b"a-b", b"cfg01b606"];
-        const KINDS: &[&[u8]] = &[b"x", b"x", b"x", b"'x'", b"\"x\"", b"y", b"a.b", b"'x;y'", b"\\x"];
-        const SPACES: &[&[u8]] = &[b" ", b" ", b"\t", b"  ", b" \\\n "];
-        const COMMANDS: &[&[u8]] = &[
-            b"config", b"config", b"c", b"option", b"option", b"option", b"o", b"list", b"list", b"l",
-            b"package", b"p",
-        ];
-        const ENDS: &[&[u8]] = &[
-            b"\n",
-            b"\n",
-            b"\n",
-            b"\n",
-            b"\n",
-            b"\n",
-            b"\n",
-            b"\r\n",
-            b" # comment\n",
-            b"#glued\n",
-            b"; ",
-            b" ; ",
-            b";",
-            b"",
-            b"\n\n",
-            b"\n# c\n",
-            b"\n\t# indented\n",
-            b" ''\n",
-            b"\\\n",
-        ];
+        const NAMES: &[&[u8]] = &[b"a", b"b", b"web", b"'b'", b"\"web\"", b"a'b'", b"c\\\nd"];
+        const ODD_NAMES: &[&[u8]] = &[b"''", b"", b"a-b", b"cfg01b606", b"cfg02b61d", b"b;"];
+        const KINDS: &[&[u8]] = &[b"x", b"'x'", b"\"x\"", b"\\x"];
+        const ODD_KINDS: &[&[u8]] = &[b"y", b"a.b", b"'x;y'", b"''", b"x;"];
+        const SPACES: &[&[u8]] = &[b" ", b"\t", b"  "];
+        const ODD_SPACES: &[&[u8]] = &[b" \\\n ", b"\x0b", b"\r", b"; "];
+        const COMMANDS: &[&[u8]] = &[b"config", b"c", b"option", b"option", b"o", b"list", b"list", b"l"];
+        const ODD_COMMANDS: &[&[u8]] = &[b"package", b"p", b"configuration", b"#", b";"];
+        const ENDS: &[&[u8]] =
+            &[b"\n", b"\r\n", b" # comment\n", b"#glued\n", b"\n\n", b"\n# own line\n", b"\n\t# in\n"];
+        const ODD_ENDS: &[&[u8]] =
+            &[b"; ", b" ; ", b";", b";", b"", b" ''\n", b" '' ", b"\\\n", b" \\\n", b"\\"];
         if self.below(4) == 0 {
             file.extend_from_slice(self.pick(&[&b"\t"[..], b" ", b"\x0b", b"\t\t"]));
         }
-        let command = self.pick(COMMANDS);
+        let command = self.mostly(COMMANDS, ODD_COMMANDS);
         file.extend_from_slice(command);
-        file.extend_from_slice(self.pick(SPACES));
+        file.extend_from_slice(self.mostly(SPACES, ODD_SPACES));
         match command[0] {
             b'c' => {
-                file.extend_from_slice(self.pick(KINDS));
-                file.extend_from_slice(self.pick(SPACES));
-                file.extend_from_slice(self.pick(NAMES));
+                file.extend_from_slice(self.mostly(KINDS, ODD_KINDS));
+                file.extend_from_slice(self.mostly(SPACES, ODD_SPACES));
+                file.extend_from_slice(self.mostly(NAMES, ODD_NAMES));
             }
-            b'p' => file.extend_from_slice(self.pick(NAMES)),
+            b'p' => file.extend_from_slice(self.mostly(NAMES, ODD_NAMES)),
             _ => {
-                file.extend_from_slice(self.pick(NAMES));
-                file.extend_from_slice(self.pick(SPACES));
+                file.extend_from_slice(self.mostly(NAMES, ODD_NAMES));
+                file.extend_from_slice(self.mostly(SPACES, ODD_SPACES));
                 for _ in 0..1 + self.below(8) / 6 {
                     self.quoted(file);
                 }
             }
         }
-        file.extend_from_slice(self.pick(ENDS));
+        file.extend_from_slice(self.mostly(ENDS, ODD_ENDS));
     }
 
     fn quoted(&mut self, file: &mut Vec<u8>) {
