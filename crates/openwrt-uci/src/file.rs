@@ -201,17 +201,14 @@ impl ConfigFile {
             let mut renaming = false;
             if let Some(locked) = self.try_lock()? {
                 let temporary = self.temporary_files()?;
-                if temporary.is_empty() {
-                    // Only now is it known that no rename is under way, so only now can it be told which file is in place.
-                    if self.is_in_place(&locked)? {
-                        return Ok(locked);
-                    }
-                } else if temporary != seen.0 {
+                renaming = !temporary.is_empty();
+                // Only when no rename is under way can it be told which file is in place.
+                if !renaming && self.is_in_place(&locked)? {
+                    return Ok(locked);
+                }
+                if temporary != seen.0 {
                     seen = (temporary, Instant::now());
-                    renaming = true;
-                } else if seen.1.elapsed() < RENAME_TIMEOUT {
-                    renaming = true;
-                } else {
+                } else if seen.1.elapsed() >= RENAME_TIMEOUT {
                     // If its program still lives, its rename fails, rather than undoing what is written now.
                     seen.0.iter().for_each(|leftover| drop(fs::remove_file(leftover)));
                 }
