@@ -1,0 +1,558 @@
+//! From Rust values to fields.
+
+use crate::blobmsg::{Builder, Type};
+use crate::error::Error;
+use serde::ser::{
+    Impossible, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, SerializeTupleStruct,
+    Serializer,
+};
+
+/// Writes `value` as a bare run of fields: a call's arguments or a reply's DATA.
+///
+/// The value must be a struct, a map or nothing (`()`, `None`). `None` is left out of structs and maps; `()` (JSON's
+/// null) becomes UNSPEC. Integers become INT32 when the value fits and INT64 otherwise, as JSON's do on the bus. Any
+/// other serializable value works too, such as a `serde_json::Value` or another reply's [`Fields`](crate::Fields).
+///
+/// # Errors
+/// For an integer above `i64::MAX`, text with a NUL inside, a map's key that is not text or an integer, an enum
+/// variant with data, bytes, nesting beyond 32, and more than 1 MiB.
+pub fn to_fields<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
+    let mut out = Builder::new();
+    value.serialize(Ser { out: &mut out, place: Place::Root })?;
+    Ok(out.finish()?)
+}
+
+struct Ser<'a> {
+    out: &'a mut Builder,
+    place: Place<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// The bare run of fields itself.
+    Root,
+    Field(&'a str),
+    Element,
+}
+
+impl<'a> Ser<'a> {
+    fn scalar(self, write: impl FnOnce(&mut Builder, &str)) -> Result<(), Error> {
+        let name = match self.place {
+            Place::Root => return Err(Error::new("expected a table at the top of a message")),
+            Place::Field(name) => name,
+            Place::Element => "",
+        };
+        write(self.out, name);
+        // Told here and not at the end, so that it comes with its path.
+        match self.out.error() {
+            None => Ok(()),
+            Some(error) => Err(error.into()),
+        }
+    }
+
+    fn nest(self, ty: Type) -> Result<Nest<'a>, Error> {
+        let start = match self.place {
+            Place::Root if ty == Type::Table => None,
+            Place::Root => return Err(Error::new("expected a table at the top of a message")),
+            Place::Field(name) => Some(self.out.open(ty, name)),
+            Place::Element => Some(self.out.open(ty, "")),
+        };
+        match self.out.error() {
+            None => Ok(Nest { out: self.out, start, key: String::new(), index: 0 }),
+            Some(error) => Err(error.into()),
+        }
+    }
+}
+
+impl<'a> Serializer for Ser<'a> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Nest<'a>;
+    type SerializeTuple = Nest<'a>;
+    type SerializeTupleStruct = Nest<'a>;
+    type SerializeTupleVariant = Impossible<(), Error>;
+    type SerializeMap = Nest<'a>;
+    type SerializeStruct = Nest<'a>;
+    type SerializeStructVariant = Impossible<(), Error>;
+
+    fn serialize_bool(self, v: bool) -> Result<(), Error> {
+        self.scalar(|out, name| {
+            out.bool(name, v);
+        })
+    }
+
+    fn serialize_i8(self, v: i8) -> Result<(), Error> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i16(self, v: i16) -> Result<(), Error> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i32(self, v: i32) -> Result<(), Error> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i64(self, v: i64) -> Result<(), Error> {
+        self.scalar(|out, name| {
+            out.int(name, v);
+        })
+    }
+
+    fn serialize_u8(self, v: u8) -> Result<(), Error> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_u16(self, v: u16) -> Result<(), Error> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_u32(self, v: u32) -> Result<(), Error> {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_u64(self, v: u64) -> Result<(), Error> {
+        match i64::try_from(v) {
+            Ok(v) => self.serialize_i64(v),
+            Err(_) => Err(Error::new("a number above 2^63 - 1 cannot be sent over ubus")),
+        }
+    }
+
+    fn serialize_f32(self, v: f32) -> Result<(), Error> {
+        self.serialize_f64(v.into())
+    }
+
+    fn serialize_f64(self, v: f64) -> Result<(), Error> {
+        self.scalar(|out, name| {
+            out.double(name, v);
+        })
+    }
+
+    fn serialize_char(self, v: char) -> Result<(), Error> {
+        self.serialize_str(v.encode_utf8(&mut [0; 4]))
+    }
+
+    fn serialize_str(self, v: &str) -> Result<(), Error> {
+        self.scalar(|out, name| {
+            out.str(name, v);
+        })
+    }
+
+    fn serialize_bytes(self, _: &[u8]) -> Result<(), Error> {
+        Err(Error::new("bytes that are not text cannot be sent over ubus"))
+    }
+
+    fn serialize_none(self) -> Result<(), Error> {
+        match self.place {
+            // An element holds its place; a field that is absent is left out.
+            Place::Element => self.serialize_unit(),
+            Place::Field(_) | Place::Root => Ok(()),
+        }
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        match self.place {
+            Place::Root => Ok(()),
+            _ => self.scalar(|out, name| {
+                out.null(name);
+            }),
+        }
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Error> {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<(), Error> {
+        Err(data_variant())
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Nest<'a>, Error> {
+        self.nest(Type::Array)
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Nest<'a>, Error> {
+        self.nest(Type::Array)
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Nest<'a>, Error> {
+        self.nest(Type::Array)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Impossible<(), Error>, Error> {
+        Err(data_variant())
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Nest<'a>, Error> {
+        self.nest(Type::Table)
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Nest<'a>, Error> {
+        self.nest(Type::Table)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Impossible<(), Error>, Error> {
+        Err(data_variant())
+    }
+}
+
+fn data_variant() -> Error {
+    Error::new("an enum variant with data cannot be sent over ubus")
+}
+
+struct Nest<'a> {
+    out: &'a mut Builder,
+    /// Where the array or table begins; `None` for the bare run of fields.
+    start: Option<usize>,
+    key: String,
+    index: usize,
+}
+
+impl Nest<'_> {
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Error> {
+        value
+            .serialize(Ser { out: self.out, place: Place::Field(name) })
+            .map_err(|error| error.in_field(name))
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        let index = self.index;
+        self.index += 1;
+        value.serialize(Ser { out: self.out, place: Place::Element }).map_err(|error| error.in_element(index))
+    }
+
+    fn close(self) -> Result<(), Error> {
+        if let Some(start) = self.start {
+            self.out.close(start);
+        }
+        Ok(())
+    }
+}
+
+impl SerializeSeq for Nest<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.close()
+    }
+}
+
+impl SerializeTuple for Nest<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.close()
+    }
+}
+
+impl SerializeTupleStruct for Nest<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.element(value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.close()
+    }
+}
+
+impl SerializeMap for Nest<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.key = key.serialize(Key)?;
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        let key = std::mem::take(&mut self.key);
+        self.field(&key, value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.close()
+    }
+}
+
+impl SerializeStruct for Nest<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
+        self.field(key, value)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.close()
+    }
+}
+
+/// Turns a map's key into a field's name.
+struct Key;
+
+fn bad_key<T>() -> Result<T, Error> {
+    Err(Error::new("a map's key must be text or an integer"))
+}
+
+macro_rules! integer_keys {
+    ($($method:ident $ty:ty;)*) => { $(
+        fn $method(self, v: $ty) -> Result<String, Error> {
+            Ok(v.to_string())
+        }
+    )* };
+}
+
+macro_rules! bad_keys {
+    ($($method:ident $ty:ty;)*) => { $(
+        fn $method(self, _: $ty) -> Result<String, Error> {
+            bad_key()
+        }
+    )* };
+}
+
+impl Serializer for Key {
+    type Ok = String;
+    type Error = Error;
+    type SerializeSeq = Impossible<String, Error>;
+    type SerializeTuple = Impossible<String, Error>;
+    type SerializeTupleStruct = Impossible<String, Error>;
+    type SerializeTupleVariant = Impossible<String, Error>;
+    type SerializeMap = Impossible<String, Error>;
+    type SerializeStruct = Impossible<String, Error>;
+    type SerializeStructVariant = Impossible<String, Error>;
+
+    integer_keys! {
+        serialize_i8 i8; serialize_i16 i16; serialize_i32 i32; serialize_i64 i64;
+        serialize_u8 u8; serialize_u16 u16; serialize_u32 u32; serialize_u64 u64; serialize_char char;
+    }
+    bad_keys! { serialize_bool bool; serialize_f32 f32; serialize_f64 f64; serialize_bytes &[u8]; }
+
+    fn serialize_str(self, v: &str) -> Result<String, Error> {
+        Ok(v.to_owned())
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<String, Error> {
+        Ok(variant.to_owned())
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<String, Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_none(self) -> Result<String, Error> {
+        bad_key()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<String, Error> {
+        bad_key()
+    }
+
+    fn serialize_unit(self) -> Result<String, Error> {
+        bad_key()
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<String, Error> {
+        bad_key()
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
+    ) -> Result<String, Error> {
+        bad_key()
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Self::SerializeSeq, Error> {
+        bad_key()
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Error> {
+        bad_key()
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
+        bad_key()
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Error> {
+        bad_key()
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeMap, Error> {
+        bad_key()
+    }
+
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Error> {
+        bad_key()
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Error> {
+        bad_key()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fields;
+    use serde::Serialize;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    #[derive(Serialize)]
+    struct Reply<'a> {
+        name: &'a str,
+        size: Option<u64>,
+        list: Vec<Option<i32>>,
+        mode: Mode,
+        nothing: (),
+    }
+
+    #[derive(Serialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Mode {
+        Fast,
+        Data(u8),
+    }
+
+    #[test]
+    fn golden() {
+        let bytes = to_fields(&json!({"ok": 1})).unwrap();
+        assert_eq!(bytes, b"\x85\0\0\x10\0\x02ok\0\0\0\0\0\0\0\x01");
+        let bytes = to_fields(&json!({"s": "x"})).unwrap();
+        assert_eq!(bytes, b"\x83\0\0\x0a\0\x01s\0x\0\0\0");
+    }
+
+    #[test]
+    fn none_is_left_out_but_holds_its_place_in_an_array() {
+        let reply = Reply { name: "n", size: None, list: vec![Some(1), None], mode: Mode::Fast, nothing: () };
+        let bytes = to_fields(&reply).unwrap();
+        let json = serde_json::to_string(&Fields::new(&bytes)).unwrap();
+        assert_eq!(json, r#"{"name":"n","list":[1,null],"mode":"fast","nothing":null}"#);
+    }
+
+    #[test]
+    fn integers_go_by_value() {
+        let types = |json| {
+            let bytes = to_fields(&json).unwrap();
+            Fields::new(&bytes).iter().map(|f| format!("{:?}", f.unwrap().value)).collect::<Vec<_>>()
+        };
+        let json = json!({"a": 2147483647, "b": 2147483648u32, "c": -2147483648i64, "d": -2147483649i64});
+        assert_eq!(
+            types(json),
+            ["Int32(2147483647)", "Int64(2147483648)", "Int32(-2147483648)", "Int64(-2147483649)"]
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        let error = |result: Result<Vec<u8>, Error>| result.unwrap_err().to_string();
+        assert_eq!(
+            error(to_fields(&json!({"a": [u64::MAX]}))),
+            "a[0]: a number above 2^63 - 1 cannot be sent over ubus"
+        );
+        assert_eq!(error(to_fields(&5)), "expected a table at the top of a message");
+        assert_eq!(error(to_fields(&[5])), "expected a table at the top of a message");
+        assert_eq!(
+            error(to_fields(&json!({"a": {"b": "x\0y"}}))),
+            "a.b: text with a NUL byte inside cannot be sent over ubus"
+        );
+        assert_eq!(
+            error(to_fields(&BTreeMap::from([("m", Mode::Data(1))]))),
+            "m: an enum variant with data cannot be sent over ubus"
+        );
+        assert_eq!(
+            error(to_fields(&json!({"a": "x".repeat(1 << 20)}))),
+            "a: the message is longer than ubus allows (1 MiB)"
+        );
+        assert!(to_fields(&BTreeMap::from([(true, 1)])).is_err());
+        let mut deep = json!(1);
+        for _ in 0..200 {
+            deep = json!({ "d": deep });
+        }
+        assert!(error(to_fields(&deep)).ends_with("nested too deeply to be sent over ubus"));
+    }
+
+    #[test]
+    fn tops() {
+        assert!(to_fields(&()).unwrap().is_empty());
+        assert!(to_fields(&None::<i32>).unwrap().is_empty());
+        assert!(to_fields(&json!({})).unwrap().is_empty());
+        assert_eq!(to_fields(&BTreeMap::from([(7, 1)])).unwrap(), to_fields(&json!({"7": 1})).unwrap());
+    }
+
+    #[test]
+    fn any_json_survives() {
+        let json = json!({"s": "é☃", "n": [1, -5_000_000_000i64, 0.25, true, null], "t": {"": {}, "e": []}});
+        let bytes = to_fields(&json).unwrap();
+        assert_eq!(serde_json::to_value(Fields::new(&bytes)).unwrap(), json);
+        assert_eq!(crate::from_fields::<serde_json::Value>(&bytes).unwrap(), json);
+        assert_eq!(to_fields(&Fields::new(&bytes)).unwrap(), bytes);
+    }
+}
