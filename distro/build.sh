@@ -35,6 +35,8 @@ done
 # networkd for the link, resolved for /etc/resolv.conf: both keep trying when the box's DHCP server comes up
 # after the container. ifupdown's clients give up, and need 50 ms more.
 packages=systemd-sysv,dbus,avahi-daemon,libnss-mdns,iproute2,iputils-ping,netbase,systemd-resolved
+# With /usr merged from the start nothing needs usrmerge, which would bring all of Perl: 45 MB.
+packages=$packages,usr-is-merged
 
 : "${SOURCE_DATE_EPOCH:=$(date -u -d "$(date -u +%F)" +%s)}"
 export SOURCE_DATE_EPOCH
@@ -59,6 +61,7 @@ arch=$(uname -m)
 started=$(date +%s)
 TMPDIR=$work mmdebstrap --quiet --variant=minbase --include="$packages" \
 	--skip=output/dev \
+	--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
 	--aptopt="$work/apt.conf" \
 	--aptopt='APT::Install-Recommends "false"' \
 	--dpkgopt='path-exclude=/usr/share/doc/*' \
@@ -69,7 +72,10 @@ TMPDIR=$work mmdebstrap --quiet --variant=minbase --include="$packages" \
 	--dpkgopt='path-exclude=/usr/share/lintian/*' \
 	--dpkgopt='path-exclude=/usr/share/bug/*' \
 	--customize-hook="sh '$here/customize.sh' \"\$1\" $name $arch $SOURCE_DATE_EPOCH" \
-	"$release" "$work/image.tar" "$work/debian.sources"
+	"$release" "$work/image.tar" "$work/debian.sources" >"$work/log" 2>&1 || {
+	cat "$work/log" >&2
+	die "mmdebstrap failed; its words are above"
+}
 # LXC makes the device nodes, on a tmpfs of its own: the image has only the place to mount it.
 mkdir "$work/dev"
 tar --append --file "$work/image.tar" -C "$work" --owner=0 --group=0 --numeric-owner --mode=0755 \
