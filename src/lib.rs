@@ -1,5 +1,8 @@
 //! cloudbox: makes an OpenWrt box a host of a community cloud. ARCHITECTURE.md is the map.
 
+/// Where images and containers are kept unless UCI or the environment says otherwise.
+pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
+
 pub mod error;
 pub mod fault;
 pub mod model;

@@ -1,5 +1,12 @@
 //! What should be, what is, and what to do about it: pure functions and plain values. No I/O, no clock.
 
+pub mod address;
+pub mod admission;
+pub mod config;
+pub mod idrange;
 pub mod image;
+pub mod job;
 pub mod name;
+pub mod plan;
 pub mod size;
+pub mod spec;

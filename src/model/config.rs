@@ -1,0 +1,419 @@
+//! The configuration file, read into types: `/etc/config/cloudbox`.
+//!
+//! A wrong value never takes the rest of the file with it: it becomes a warning, and the section it stands in keeps
+//! what it had before.
+
+use super::name::{ImageName, Name};
+use super::size::{Bytes, Cpus};
+use super::spec::{
+    invalid, parse_bool, parse_bridge, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
+};
+use crate::error::{Code, Error, Result};
+use openwrt_uci::{Opt, Package, Section};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Something wrong in the file that did not stop the rest of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// Line in the file, from 1.
+    pub line: usize,
+    /// Section, by its name or, for an anonymous one, its type.
+    pub section: String,
+    /// Option, or empty.
+    pub option: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/etc/config/cloudbox line {}: section '{}'", self.line, self.section)?;
+        if !self.option.is_empty() {
+            write!(f, ", option '{}'", self.option)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// Section `main`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Off: nothing is created or started; what runs goes on.
+    pub enabled: bool,
+    /// Where images and containers are kept.
+    pub storage: PathBuf,
+    /// What a container gets that says nothing.
+    pub defaults: Defaults,
+    /// Memory kept for the box.
+    pub memory_reserve: u64,
+    /// Disk kept for the box.
+    pub disk_reserve: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            enabled: true,
+            storage: PathBuf::from(crate::DEFAULT_STORAGE),
+            defaults: Defaults {
+                image: ImageName::new("distro").unwrap_or_else(|_| unreachable!("a valid name")),
+                bridge: "br-lan".into(),
+                memory: Bytes(512 << 20),
+                cpus: Cpus(1000),
+                disk: Some(Bytes(4 << 30)),
+                pids: 512,
+            },
+            memory_reserve: 512 << 20,
+            disk_reserve: 2 << 30,
+        }
+    }
+}
+
+/// A `container` section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// What it says, checked; or why it cannot be used.
+    pub spec: Result<Spec>,
+    /// A delete has begun and must be finished.
+    pub deleting: bool,
+}
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Config {
+    /// Section `main`.
+    pub settings: Settings,
+    /// The containers that shall exist.
+    pub containers: BTreeMap<Name, Declared>,
+    /// What is wrong.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads `package`. Section `main` keeps the value of `before` where the new one is wrong.
+pub fn read(package: &Package, before: &Settings) -> Config {
+    let mut reader = Reader { config: Config::default(), before };
+    for repeat in package.repeats() {
+        reader.warn(
+            repeat.line,
+            &repeat.section,
+            "",
+            "the section stands in the file twice; keep one of them",
+        );
+    }
+    for section in package.sections() {
+        match section.kind() {
+            "cloudbox" if section.name() == "main" => reader.main(section),
+            "container" => {}
+            kind => reader.warn(
+                section.line(),
+                label(section),
+                "",
+                &format!(
+                    "sections of type '{kind}' are not known to this version of cloudbox and do nothing"
+                ),
+            ),
+        }
+    }
+    for section in package.sections_of("container") {
+        let repeated = package.repeats().iter().any(|r| r.section == section.name());
+        reader.container(section, repeated);
+    }
+    reader.config
+}
+
+struct Reader<'a> {
+    config: Config,
+    before: &'a Settings,
+}
+
+/// A section's name, or the type of an anonymous one: its made-up name says nothing to a person.
+fn label(section: &Section) -> &str {
+    if section.is_anonymous() {
+        section.kind()
+    } else {
+        section.name()
+    }
+}
+
+impl Reader<'_> {
+    fn warn(&mut self, line: usize, section: &str, option: &str, message: &str) {
+        self.config.warnings.push(Warning {
+            line,
+            section: section.into(),
+            option: option.into(),
+            message: message.into(),
+        });
+    }
+
+    fn main(&mut self, section: &Section) {
+        let mut settings = Settings::default();
+        for option in section.options() {
+            let Some(text) = self.text(section, option) else { continue };
+            if let Err(error) = set(&mut settings, option.name(), text) {
+                let _ = copy(self.before, &mut settings, option.name());
+                let message = format!("{}; the earlier value stays", error.message);
+                self.warn(option.line(), label(section), option.name(), &message);
+            }
+        }
+        self.config.settings = settings;
+    }
+
+    fn container(&mut self, section: &Section, repeated: bool) {
+        let named = if section.is_anonymous() {
+            let why = "a container's section needs its name: config container 'web'";
+            Err(Error::new(Code::InvalidName, why))
+        } else {
+            Name::from_uci_section(section.name())
+        };
+        let name = match named {
+            Ok(name) => name,
+            Err(error) => {
+                let line = section.line();
+                self.warn(line, label(section), "", &error.message);
+                return;
+            }
+        };
+        let mut asked = Asked::default();
+        let mut wrong: Option<(usize, String, Error)> = None;
+        let mut deleting = false;
+        for option in section.options() {
+            match ask(&mut asked, &mut deleting, option) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let message = "this version of cloudbox does not know the option; it does nothing";
+                    self.warn(option.line(), label(section), option.name(), message);
+                }
+                Err(error) => {
+                    wrong.get_or_insert((option.line(), option.name().into(), error));
+                }
+            }
+        }
+        let mut spec = match wrong {
+            Some((line, option, error)) => {
+                self.warn(line, label(section), &option, &error.message);
+                Err(error)
+            }
+            None => asked.resolve(&self.config.settings.defaults).inspect_err(|error| {
+                let culprit = section.options().iter().find(|o| error.message.starts_with(o.name()));
+                let (line, option) = culprit.map_or((section.line(), ""), |o| (o.line(), o.name()));
+                self.warn(line, label(section), option, &error.message);
+            }),
+        };
+        if repeated {
+            spec = Err(Error::new(
+                Code::Config,
+                format!(
+                    "section '{}' stands twice in /etc/config/cloudbox; keep one of them",
+                    section.name()
+                ),
+            ));
+        }
+        self.config.containers.insert(name, Declared { spec, deleting });
+    }
+
+    fn text<'o>(&mut self, section: &Section, option: &'o Opt) -> Option<&'o str> {
+        match single(option) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                self.warn(option.line(), label(section), option.name(), &error.message);
+                None
+            }
+        }
+    }
+}
+
+/// The value of an option that is no list.
+fn single(option: &Opt) -> Result<&str> {
+    match option.values() {
+        [value] => {
+            value.as_str().ok_or_else(|| invalid(option.name(), &value.to_str_lossy(), "it is not UTF-8"))
+        }
+        _ => Err(invalid(option.name(), "", "it is a list; write one 'option'")),
+    }
+}
+
+/// Puts one option of a container where it belongs; false when there is no such option.
+fn ask(asked: &mut Asked, deleting: &mut bool, option: &Opt) -> Result<bool> {
+    let field = match option.name() {
+        "image" => &mut asked.image,
+        "memory" => &mut asked.memory,
+        "cpus" => &mut asked.cpus,
+        "disk" => &mut asked.disk,
+        "pids" => &mut asked.pids,
+        "bridge" => &mut asked.bridge,
+        "address" => &mut asked.address,
+        "gateway" => &mut asked.gateway,
+        "autostart" => &mut asked.autostart,
+        "description" => &mut asked.description,
+        "slice" => &mut asked.slice,
+        "deleting" => {
+            *deleting = parse_bool("deleting", single(option)?)?;
+            return Ok(true);
+        }
+        "authorized_keys" => {
+            for value in option.values() {
+                let text = value.as_str().ok_or_else(|| invalid("authorized_keys", "", "it is not UTF-8"))?;
+                asked.authorized_keys.push(text.to_string());
+            }
+            return Ok(true);
+        }
+        _ => return Ok(false),
+    };
+    *field = Some(single(option)?.to_string());
+    Ok(true)
+}
+
+/// Sets one option of section `main`.
+fn set(settings: &mut Settings, option: &str, text: &str) -> Result<()> {
+    let defaults = &mut settings.defaults;
+    match option {
+        "enabled" => settings.enabled = parse_bool(option, text)?,
+        "storage" => settings.storage = parse_storage(text)?,
+        "image" => defaults.image = ImageName::new(text)?,
+        "bridge" => defaults.bridge = parse_bridge(text)?,
+        "memory" => defaults.memory = parse_memory(text)?,
+        "cpus" => defaults.cpus = Cpus::parse(option, text)?,
+        "disk" => defaults.disk = parse_disk(text)?,
+        "pids" => defaults.pids = parse_pids(text)?,
+        "memory_reserve" => settings.memory_reserve = parse_reserve(option, text)?,
+        "disk_reserve" => settings.disk_reserve = parse_reserve(option, text)?,
+        _ => return Err(invalid("option", option, "this version of cloudbox does not know it")),
+    }
+    Ok(())
+}
+
+/// Copies the value of one option of section `main`; None for one that does not exist.
+fn copy(from: &Settings, to: &mut Settings, option: &str) -> Option<()> {
+    match option {
+        "enabled" => to.enabled = from.enabled,
+        "storage" => to.storage.clone_from(&from.storage),
+        "image" => to.defaults.image = from.defaults.image.clone(),
+        "bridge" => to.defaults.bridge.clone_from(&from.defaults.bridge),
+        "memory" => to.defaults.memory = from.defaults.memory,
+        "cpus" => to.defaults.cpus = from.defaults.cpus,
+        "disk" => to.defaults.disk = from.defaults.disk,
+        "pids" => to.defaults.pids = from.defaults.pids,
+        "memory_reserve" => to.memory_reserve = from.memory_reserve,
+        "disk_reserve" => to.disk_reserve = from.disk_reserve,
+        _ => return None,
+    }
+    Some(())
+}
+
+fn parse_reserve(what: &str, text: &str) -> Result<u64> {
+    if text == "0" {
+        return Ok(0);
+    }
+    Bytes::parse(what, text).map(Bytes::get)
+}
+
+/// Checks a storage directory: absolute, and without what separates options of a mount or words of LXC's
+/// configuration.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_storage(text: &str) -> Result<PathBuf> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '+');
+    let plain = text.chars().all(good) && !text.split('/').any(|part| part == "..");
+    if !text.starts_with('/') || text.len() > 128 || !plain || text.trim_end_matches('/').is_empty() {
+        return Err(invalid(
+            "storage",
+            text,
+            "write an absolute path of letters, digits, '/', '-', '_' and '.'",
+        ));
+    }
+    Ok(PathBuf::from(text.trim_end_matches('/')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        read(&Package::parse(text.as_bytes()).unwrap(), &Settings::default())
+    }
+
+    fn warnings(config: &Config) -> Vec<String> {
+        config.warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_shipped_shape_is_read_whole() {
+        let config = config(
+            "config cloudbox 'main'\n\toption enabled '1'\n\toption storage '/mnt/data/cloudbox/'\n\
+             \toption image 'distro'\n\toption bridge 'br-lan'\n\toption memory '256M'\n\toption cpus '0.5'\n\
+             \toption disk 'none'\n\toption memory_reserve '512M'\n\toption disk_reserve '0'\n\
+             config container 'my_web'\n\toption memory '128M'\n\toption address '10.0.0.2/24'\n\
+             \tlist authorized_keys 'ssh-ed25519 AAAA me'\n\toption autostart '0'\n",
+        );
+        assert_eq!(warnings(&config), Vec::<String>::new());
+        assert_eq!(config.settings.storage, PathBuf::from("/mnt/data/cloudbox"));
+        assert_eq!((config.settings.defaults.disk, config.settings.disk_reserve), (None, 0));
+        let (name, declared) = config.containers.iter().next().unwrap();
+        let spec = declared.spec.as_ref().unwrap();
+        assert_eq!(name.as_str(), "my-web");
+        assert_eq!((spec.memory, spec.cpus, spec.autostart), (Bytes(128 << 20), Cpus(500), false));
+        assert_eq!(spec.authorized_keys.len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_line_section_option_and_the_rest_holds() {
+        let config = config(
+            "config cloudbox 'main'\n\toption memory '10X'\n\toption cpus '2'\n\toption colour 'red'\n\
+             config container 'a'\n\toption memory '-1'\n\
+             config container 'b'\n\toption smell 'x'\n\
+             config container 'C'\n\
+             config container\n\
+             config gizmo 'g'\n",
+        );
+        assert_eq!(config.settings.defaults.memory, Bytes(512 << 20));
+        assert_eq!(config.settings.defaults.cpus, Cpus(2000));
+        let a = &config.containers[&Name::new("a").unwrap()];
+        assert_eq!(a.spec.as_ref().unwrap_err().code, Code::InvalidArgument);
+        assert!(config.containers[&Name::new("b").unwrap()].spec.is_ok());
+        assert_eq!(config.containers.len(), 2);
+        let said = warnings(&config);
+        let expected = [
+            ("line 2: section 'main', option 'memory'", "\"10X\""),
+            ("line 4: section 'main', option 'colour'", "does not know"),
+            ("line 11: section 'g'", "'gizmo'"),
+            ("line 6: section 'a', option 'memory'", "\"-1\""),
+            ("line 8: section 'b', option 'smell'", "does not know"),
+            ("line 9: section 'C'", "\"C\""),
+            ("line 10: section 'container'", "needs its name"),
+        ];
+        assert_eq!(said.len(), expected.len(), "{said:#?}");
+        for ((place, what), said) in expected.iter().zip(&said) {
+            assert!(said.contains(place) && said.contains(what), "{said} has not {place} and {what}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_keeps_the_one_before() {
+        let before = Settings { memory_reserve: 7, ..Settings::default() };
+        let package = Package::parse(b"config cloudbox 'main'\n\toption memory_reserve 'lots'\n").unwrap();
+        assert_eq!(read(&package, &before).settings.memory_reserve, 7);
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_not_guessed_at() {
+        let config = config(
+            "config container 'a'\n\toption memory '64M'\nconfig container 'a'\n\toption memory '128M'\nconfig container 'b'\n",
+        );
+        assert_eq!(config.containers[&Name::new("a").unwrap()].spec.as_ref().unwrap_err().code, Code::Config);
+        assert!(config.containers[&Name::new("b").unwrap()].spec.is_ok());
+        assert!(warnings(&config)[0].contains("line 3: section 'a'"), "{:?}", warnings(&config));
+    }
+
+    #[test]
+    fn storage_paths() {
+        for good in ["/srv/cloudbox", "/mnt/sda1/x-y_z.1/"] {
+            assert!(parse_storage(good).is_ok(), "{good}");
+        }
+        for bad in ["", "/", "//", "srv", "/a b", "/a,b", "/a:b", "/a/../b", "/a\nb", "/a=b"] {
+            assert!(parse_storage(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! From what should be and what is to what must be done: a pure function.
+
+use super::config::Config;
+use super::name::Name;
+use std::collections::BTreeMap;
+
+/// A container as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its files are there, under its name.
+    pub exists: bool,
+    /// It runs.
+    pub running: bool,
+    /// A job works on it.
+    pub busy: bool,
+}
+
+/// Something to do. Each becomes a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Make the container its section describes, and start it.
+    Create {
+        /// Its name.
+        name: Name,
+        /// Start it then.
+        start: bool,
+    },
+    /// Start it.
+    Start(Name),
+    /// Its section is gone: stop it, and keep its data.
+    StopOrphan(Name),
+    /// Its section says that a delete has begun.
+    FinishDelete(Name),
+}
+
+/// What to do so that `seen` becomes what `config` says. `boot`: the box has just started, so that what shall start
+/// with it does.
+pub fn plan(config: &Config, seen: &BTreeMap<Name, Seen>, boot: bool) -> Vec<Action> {
+    const NOTHING: Seen = Seen { exists: false, running: false, busy: false };
+    let mut actions = Vec::new();
+    for (name, declared) in &config.containers {
+        let now = seen.get(name).copied().unwrap_or(NOTHING);
+        if now.busy {
+            continue;
+        }
+        if declared.deleting {
+            actions.push(Action::FinishDelete(name.clone()));
+            continue;
+        }
+        // A section that cannot be used neither makes nor starts anything, and takes nothing away.
+        let Ok(spec) = &declared.spec else { continue };
+        if !config.settings.enabled {
+            continue;
+        }
+        if !now.exists {
+            actions.push(Action::Create { name: name.clone(), start: spec.autostart });
+        } else if boot && spec.autostart && !now.running {
+            actions.push(Action::Start(name.clone()));
+        }
+    }
+    let orphans =
+        seen.iter().filter(|(name, now)| now.running && !now.busy && !config.containers.contains_key(name));
+    actions.extend(orphans.map(|(name, _)| Action::StopOrphan(name.clone())));
+    actions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::Declared;
+    use super::super::spec::{tests::defaults, Asked};
+    use super::*;
+    use crate::error::{Code, Error};
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn good(autostart: bool) -> Declared {
+        let mut spec = Asked::default().resolve(&defaults()).unwrap();
+        spec.autostart = autostart;
+        Declared { spec: Ok(spec), deleting: false }
+    }
+
+    fn broken() -> Declared {
+        Declared { spec: Err(Error::new(Code::Config, "x")), deleting: false }
+    }
+
+    fn deleting() -> Declared {
+        Declared { deleting: true, ..broken() }
+    }
+
+    const ABSENT: Seen = Seen { exists: false, running: false, busy: false };
+    const STOPPED: Seen = Seen { exists: true, running: false, busy: false };
+    const RUNNING: Seen = Seen { exists: true, running: true, busy: false };
+    const BUSY: Seen = Seen { exists: false, running: false, busy: true };
+
+    #[test]
+    fn every_case() {
+        let web = || name("web");
+        let create = |start| vec![Action::Create { name: web(), start }];
+        type Row = (&'static str, Option<Declared>, Seen, bool, Vec<Action>);
+        let rows: Vec<Row> = vec![
+            ("declared, absent", Some(good(true)), ABSENT, false, create(true)),
+            ("declared, absent, not to start", Some(good(false)), ABSENT, true, create(false)),
+            ("declared, stopped by its owner", Some(good(true)), STOPPED, false, vec![]),
+            ("declared, stopped, at boot", Some(good(true)), STOPPED, true, vec![Action::Start(web())]),
+            ("declared, stopped, at boot, no autostart", Some(good(false)), STOPPED, true, vec![]),
+            ("declared, running", Some(good(true)), RUNNING, true, vec![]),
+            ("declared, busy", Some(good(true)), BUSY, true, vec![]),
+            ("broken, absent", Some(broken()), ABSENT, true, vec![]),
+            ("broken, stopped", Some(broken()), STOPPED, true, vec![]),
+            ("broken, running is left alone", Some(broken()), RUNNING, false, vec![]),
+            ("deleting, running", Some(deleting()), RUNNING, false, vec![Action::FinishDelete(web())]),
+            ("deleting, files gone", Some(deleting()), ABSENT, false, vec![Action::FinishDelete(web())]),
+            ("deleting, busy", Some(deleting()), BUSY, false, vec![]),
+            ("orphan, stopped: its data stays", None, STOPPED, true, vec![]),
+            ("orphan, running", None, RUNNING, false, vec![Action::StopOrphan(web())]),
+            ("orphan, busy", None, Seen { busy: true, ..RUNNING }, false, vec![]),
+        ];
+        for (case, declared, seen, boot, expected) in rows {
+            let mut config = Config::default();
+            config.containers.extend(declared.map(|d| (web(), d)));
+            let seen = BTreeMap::from([(web(), seen)]);
+            assert_eq!(plan(&config, &seen, boot), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_disabled_box_makes_and_starts_nothing_but_finishes_deletes() {
+        let mut config = Config::default();
+        config.settings.enabled = false;
+        config.containers.insert(name("a"), good(true));
+        config.containers.insert(name("b"), good(true));
+        config.containers.insert(name("c"), deleting());
+        let seen = BTreeMap::from([(name("b"), STOPPED)]);
+        assert_eq!(plan(&config, &seen, true), [Action::FinishDelete(name("c"))]);
+    }
+}

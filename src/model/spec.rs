@@ -1,0 +1,344 @@
+//! What a container shall be: the typed form of a UCI section or of a `create` call.
+
+use super::address::{parse_gateway, Address};
+use super::name::ImageName;
+use super::size::{Bytes, Cpus};
+use crate::error::{Code, Error, Result};
+use serde::{Deserialize, Serialize};
+use std::net::Ipv4Addr;
+
+/// Longest description, in bytes.
+const DESCRIPTION_MAX: usize = 256;
+/// Longest authorized key, in bytes: an RSA key of 16384 bits is 2,800.
+const KEY_MAX: usize = 4096;
+/// Most processes a container may be allowed.
+const PIDS_MAX: u32 = 1_000_000;
+/// The least memory a container can start in.
+const MEMORY_MIN: u64 = 4 << 20;
+/// The least disk that can be formatted and used.
+const DISK_MIN: u64 = 16 << 20;
+
+/// Everything a person can say about a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The image it is made from.
+    pub image: ImageName,
+    /// Memory limit.
+    pub memory: Bytes,
+    /// Processors.
+    pub cpus: Cpus,
+    /// Disk quota; None is no quota.
+    pub disk: Option<Bytes>,
+    /// Most processes.
+    pub pids: u32,
+    /// The bridge its interface joins.
+    pub bridge: String,
+    /// Its address.
+    pub address: Address,
+    /// Default route of a static address; None: the bridge's own address, when it is in the same network.
+    pub gateway: Option<Ipv4Addr>,
+    /// Started at boot.
+    pub autostart: bool,
+    /// Free text.
+    #[serde(default)]
+    pub description: String,
+    /// SSH keys of root.
+    #[serde(default)]
+    pub authorized_keys: Vec<String>,
+    /// The slice it belongs to, or empty.
+    #[serde(default)]
+    pub slice: String,
+}
+
+/// What is said of a container before defaults: None where nothing was said. One value per UCI option; `create` fills
+/// the same fields.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Asked {
+    /// `option image`
+    pub image: Option<String>,
+    /// `option memory`
+    pub memory: Option<String>,
+    /// `option cpus`
+    pub cpus: Option<String>,
+    /// `option disk`
+    pub disk: Option<String>,
+    /// `option pids`
+    pub pids: Option<String>,
+    /// `option bridge`
+    pub bridge: Option<String>,
+    /// `option address`
+    pub address: Option<String>,
+    /// `option gateway`
+    pub gateway: Option<String>,
+    /// `option autostart`
+    pub autostart: Option<String>,
+    /// `option description`
+    pub description: Option<String>,
+    /// `list authorized_keys`
+    pub authorized_keys: Vec<String>,
+    /// `option slice`
+    pub slice: Option<String>,
+}
+
+/// Values for what was not said, from section `main`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// `option image`
+    pub image: ImageName,
+    /// `option bridge`
+    pub bridge: String,
+    /// `option memory`
+    pub memory: Bytes,
+    /// `option cpus`
+    pub cpus: Cpus,
+    /// `option disk`
+    pub disk: Option<Bytes>,
+    /// `option pids`
+    pub pids: u32,
+}
+
+impl Asked {
+    /// The options that were said, with their values, as they are written to UCI.
+    pub fn options(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("image", &self.image),
+            ("memory", &self.memory),
+            ("cpus", &self.cpus),
+            ("disk", &self.disk),
+            ("pids", &self.pids),
+            ("bridge", &self.bridge),
+            ("address", &self.address),
+            ("gateway", &self.gateway),
+            ("autostart", &self.autostart),
+            ("description", &self.description),
+            ("slice", &self.slice),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
+    }
+
+    /// Checks every value and fills in the defaults.
+    ///
+    /// # Errors
+    /// The first wrong value, by its option's name.
+    pub fn resolve(&self, defaults: &Defaults) -> Result<Spec> {
+        let address = match &self.address {
+            Some(text) => Address::parse(text)?,
+            None => Address::Dhcp,
+        };
+        Ok(Spec {
+            image: self.image.as_deref().map_or_else(|| Ok(defaults.image.clone()), ImageName::new)?,
+            memory: self.memory.as_deref().map_or(Ok(defaults.memory), parse_memory)?,
+            cpus: self.cpus.as_deref().map_or(Ok(defaults.cpus), |t| Cpus::parse("cpus", t))?,
+            disk: self.disk.as_deref().map_or(Ok(defaults.disk), parse_disk)?,
+            pids: self.pids.as_deref().map_or(Ok(defaults.pids), parse_pids)?,
+            bridge: self.bridge.as_deref().map_or_else(|| Ok(defaults.bridge.clone()), parse_bridge)?,
+            address,
+            gateway: self.gateway.as_deref().map(|t| parse_gateway(t, address)).transpose()?,
+            autostart: self.autostart.as_deref().map_or(Ok(true), |t| parse_bool("autostart", t))?,
+            description: self.description.as_deref().map_or(Ok(String::new()), parse_description)?,
+            authorized_keys: self.authorized_keys.iter().map(|k| parse_key(k)).collect::<Result<_>>()?,
+            slice: self.slice.as_deref().map_or(Ok(String::new()), parse_slice)?,
+        })
+    }
+}
+
+impl Spec {
+    /// Names of the options in which `made` differs and that a container keeps from its making to its end.
+    pub fn fixed_since_made(&self, made: &Spec) -> Vec<&'static str> {
+        let differs = [("image", self.image != made.image), ("disk", self.disk != made.disk)];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+
+    /// The spec a start applies to a container made by `made`: this one, but for what stays as it was made.
+    pub fn for_start(&self, made: &Spec) -> Spec {
+        Spec { image: made.image.clone(), disk: made.disk, ..self.clone() }
+    }
+
+    /// Names of the options in which `running` differs and that only a start applies.
+    pub fn needs_restart(&self, running: &Spec) -> Vec<&'static str> {
+        let differs = [
+            ("memory", self.memory != running.memory),
+            ("cpus", self.cpus != running.cpus),
+            ("pids", self.pids != running.pids),
+            ("bridge", self.bridge != running.bridge),
+            ("address", self.address != running.address),
+            ("gateway", self.gateway != running.gateway),
+        ];
+        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
+/// An error about the value of an argument or option.
+pub fn invalid(what: &str, text: &str, why: &str) -> Error {
+    let shown: String = text.chars().take(60).collect();
+    Error::new(Code::InvalidArgument, format!("{what} {shown:?}: {why}"))
+}
+
+/// Reads a memory limit.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_memory(text: &str) -> Result<Bytes> {
+    let size = Bytes::parse("memory", text)?;
+    if size.get() < MEMORY_MIN {
+        return Err(invalid("memory", text, "nothing starts in less than 4M"));
+    }
+    Ok(size)
+}
+
+/// Reads a disk quota; `none` is no quota.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_disk(text: &str) -> Result<Option<Bytes>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let size = Bytes::parse("disk", text)
+        .map_err(|e| Error::new(e.code, format!("{}, or 'none' for no quota", e.message)))?;
+    if size.get() < DISK_MIN {
+        return Err(invalid("disk", text, "16M is the least; 'none' is no quota"));
+    }
+    Ok(Some(size))
+}
+
+/// Reads a limit of processes.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_pids(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(pids @ 1..=PIDS_MAX) => Ok(pids),
+        _ => Err(invalid("pids", text, "write the most processes allowed, 1 to 1000000")),
+    }
+}
+
+/// Reads the name of a network interface: at most 15 bytes, as the kernel allows, and nothing that could end a line.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_bridge(text: &str) -> Result<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if text.is_empty() || text.len() > 15 || !text.chars().all(good) || text == "." || text == ".." {
+        return Err(invalid("bridge", text, "it is no name of a network interface, such as br-lan"));
+    }
+    Ok(text.to_string())
+}
+
+/// Reads a UCI boolean: every word libuci's users know.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_bool(what: &str, text: &str) -> Result<bool> {
+    match text {
+        "1" | "on" | "true" | "yes" | "enabled" => Ok(true),
+        "0" | "off" | "false" | "no" | "disabled" => Ok(false),
+        _ => Err(invalid(what, text, "write 1 or 0")),
+    }
+}
+
+fn parse_description(text: &str) -> Result<String> {
+    if text.len() > DESCRIPTION_MAX || text.chars().any(char::is_control) {
+        return Err(invalid("description", text, "write one line of at most 256 bytes"));
+    }
+    Ok(text.to_string())
+}
+
+fn parse_key(text: &str) -> Result<String> {
+    let text = text.trim();
+    let kind = text.split(' ').next().unwrap_or_default();
+    let known = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|k| kind.starts_with(k));
+    let one_line = text.len() <= KEY_MAX && !text.chars().any(char::is_control);
+    if !known || !one_line || text.split(' ').nth(1).is_none_or(str::is_empty) {
+        return Err(invalid(
+            "authorized_keys",
+            text,
+            "it is no SSH public key, such as 'ssh-ed25519 AAAA... me'",
+        ));
+    }
+    Ok(text.to_string())
+}
+
+fn parse_slice(text: &str) -> Result<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.len() > 63 || !text.chars().all(good) {
+        return Err(invalid("slice", text, "use at most 63 letters, digits, '-', '_' and '.'"));
+    }
+    Ok(text.to_string())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn defaults() -> Defaults {
+        Defaults {
+            image: ImageName::new("distro").unwrap(),
+            bridge: "br-lan".into(),
+            memory: Bytes(512 << 20),
+            cpus: Cpus(1000),
+            disk: Some(Bytes(4 << 30)),
+            pids: 512,
+        }
+    }
+
+    #[test]
+    fn nothing_said_is_all_defaults() {
+        let spec = Asked::default().resolve(&defaults()).unwrap();
+        assert_eq!((spec.memory, spec.pids, spec.autostart), (Bytes(512 << 20), 512, true));
+        assert_eq!(
+            (spec.image.as_str(), spec.bridge.as_str(), spec.address),
+            ("distro", "br-lan", Address::Dhcp)
+        );
+    }
+
+    #[test]
+    fn every_wrong_value_is_named() {
+        let ask = |set: fn(&mut Asked, String), value: &str| {
+            let mut asked = Asked::default();
+            set(&mut asked, value.to_string());
+            asked.resolve(&defaults())
+        };
+        type Row = (&'static str, fn(&mut Asked, String), &'static [&'static str]);
+        let rows: [Row; 10] = [
+            ("memory", |a, v| a.memory = Some(v), &["-1", "0", "10X", "1M", ""]),
+            ("cpus", |a, v| a.cpus = Some(v), &["-1", "0", "x"]),
+            ("disk", |a, v| a.disk = Some(v), &["-1", "0", "10X", "1M", "no"]),
+            ("pids", |a, v| a.pids = Some(v), &["0", "-1", "x", "1.5", "1000001"]),
+            (
+                "bridge",
+                |a, v| a.bridge = Some(v),
+                &["", "a b", "x/y", "br-lan\nlxc.hook", "0123456789abcdef"],
+            ),
+            ("address", |a, v| a.address = Some(v), &["x", "10.0.0.1"]),
+            ("autostart", |a, v| a.autostart = Some(v), &["maybe", ""]),
+            ("description", |a, v| a.description = Some(v), &["two\nlines"]),
+            (
+                "authorized_keys",
+                |a, v| a.authorized_keys = vec![v],
+                &["x", "ssh-rsa", "ssh-rsa A\nB", "rm -rf"],
+            ),
+            ("slice", |a, v| a.slice = Some(v), &["a b", "a/b"]),
+        ];
+        for (option, set, values) in rows {
+            for value in values {
+                let error = ask(set, value).unwrap_err();
+                assert_eq!(error.code, Code::InvalidArgument, "{option}={value:?}");
+                assert!(error.message.contains(option), "{option}={value:?}: {}", error.message);
+            }
+        }
+        assert_eq!(ask(|a, v| a.disk = Some(v), "none").unwrap().disk, None);
+    }
+
+    #[test]
+    fn what_a_start_must_apply_is_named() {
+        let old = Asked::default().resolve(&defaults()).unwrap();
+        let mut new = old.clone();
+        new.description = "x".into();
+        new.autostart = false;
+        assert!(new.needs_restart(&old).is_empty());
+        new.memory = Bytes(1 << 30);
+        new.address = Address::parse("10.0.0.2/24").unwrap();
+        assert_eq!(new.needs_restart(&old), ["memory", "address"]);
+    }
+}
