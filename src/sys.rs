@@ -70,7 +70,8 @@ const RESOLVE_IN_ROOT: u64 = 0x10 | 0x02;
 /// As open(2).
 pub fn openat2_in_root(root: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    let flags = u64::try_from(flags | libc::O_CLOEXEC).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let flags =
+        u64::try_from(flags | libc::O_CLOEXEC).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let how = OpenHow { flags, mode: u64::from(mode), resolve: RESOLVE_IN_ROOT };
     // SAFETY: `path` ends in NUL and `how` has the layout and the size the kernel is told.
     let fd = unsafe {
@@ -129,9 +130,8 @@ pub fn loop_attach(file: BorrowedFd<'_>, read_only: bool) -> io::Result<(OwnedFd
     let mut tries = 0;
     loop {
         // SAFETY: LOOP_CTL_GET_FREE takes no argument.
-        let number = check(
-            unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) } as libc::c_long,
-        )?;
+        let number =
+            check(unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) } as libc::c_long)?;
         let path = loop_node(number)?;
         let device = File::options().read(true).write(!read_only).open(&path)?;
         // SAFETY: all-zero bytes are a valid LoopConfig, it holds integers only.
@@ -139,7 +139,8 @@ pub fn loop_attach(file: BorrowedFd<'_>, read_only: bool) -> io::Result<(OwnedFd
         config.fd = file.as_raw_fd() as u32;
         config.info.flags = LO_FLAGS_AUTOCLEAR | if read_only { LO_FLAGS_READ_ONLY } else { 0 };
         // SAFETY: `config` has the layout of struct loop_config and outlives the call.
-        let done = unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, std::ptr::from_ref(&config)) };
+        let done =
+            unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, std::ptr::from_ref(&config)) };
         match check(done as libc::c_long) {
             Ok(_) => return Ok((device.into(), path)),
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) && tries < LOOP_TRIES => tries += 1,

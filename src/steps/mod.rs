@@ -1,4 +1,10 @@
 //! The steps that touch the system: each behind a small trait with a fake. They block, so only jobs call them.
 
 pub mod ctx;
+pub mod image;
+pub mod layout;
+pub mod lxc;
+pub mod network;
+pub mod storage;
 pub mod tool;
+pub mod wait;

@@ -1,0 +1,134 @@
+//! Where everything lies: the one place that knows the paths.
+
+use crate::model::name::Name;
+use std::path::{Path, PathBuf};
+
+/// The daemon's directories.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Images and containers; on a disk, kept over reboots (`/srv/cloudbox`).
+    pub storage: PathBuf,
+    /// Mount points, pid files and jobs; gone after a reboot (`/var/run/cloudbox`).
+    pub run: PathBuf,
+}
+
+impl Layout {
+    /// The file that holds the box's random identity.
+    pub fn box_id(&self) -> PathBuf {
+        self.storage.join("box-id")
+    }
+
+    /// The directory of all containers; it is LXC's `lxcpath` too.
+    pub fn containers(&self) -> PathBuf {
+        self.storage.join("containers")
+    }
+
+    /// A container's own files.
+    pub fn container(&self, name: &Name) -> ContainerDir {
+        ContainerDir(self.containers().join(name.as_str()))
+    }
+
+    /// Where a container is built before it gets its name. The leading dot cannot be part of a name.
+    pub fn unborn(&self, name: &Name) -> ContainerDir {
+        ContainerDir(self.containers().join(format!(".new-{name}")))
+    }
+
+    /// Where a container lies while it is being removed.
+    pub fn dead(&self, name: &Name) -> ContainerDir {
+        ContainerDir(self.containers().join(format!(".gone-{name}")))
+    }
+
+    /// Formatted, empty file systems, one for each size of quota.
+    pub fn blanks(&self) -> PathBuf {
+        self.storage.join("blank")
+    }
+
+    /// Where the image is mounted with a container's id map, for the moment it takes to stack the overlay on it.
+    pub fn lower(&self, name: &Name) -> PathBuf {
+        self.run.join("lower").join(name.as_str())
+    }
+
+    /// The file to which `lxc-start` writes its monitor's pid.
+    pub fn pid_file(&self, name: &Name) -> PathBuf {
+        self.run.join("pid").join(name.as_str())
+    }
+
+    /// The table of jobs.
+    pub fn jobs(&self) -> PathBuf {
+        self.run.join("jobs.json")
+    }
+
+    /// Holds the kernel's boot id once autostart has been done for this boot.
+    pub fn boot_marker(&self) -> PathBuf {
+        self.run.join("boot")
+    }
+
+    /// The cgroup below which this daemon's containers live. Another storage directory means another daemon (a test,
+    /// a demo), which must not meet our cgroups.
+    pub fn cgroup(&self) -> String {
+        if self.storage == Path::new(crate::DEFAULT_STORAGE) {
+            return "cloudbox".to_string();
+        }
+        let mut hash: u32 = 0x811c_9dc5;
+        for byte in self.storage.as_os_str().as_encoded_bytes() {
+            hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        }
+        format!("cloudbox-{hash:08x}")
+    }
+}
+
+/// The files of one container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerDir(pub PathBuf);
+
+impl ContainerDir {
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What the daemon knows of the container and UCI does not.
+    pub fn record(&self) -> PathBuf {
+        self.0.join("record.json")
+    }
+
+    /// LXC's configuration, written anew at each start.
+    pub fn lxc_config(&self) -> PathBuf {
+        self.0.join("config")
+    }
+
+    /// LXC's own log.
+    pub fn lxc_log(&self) -> PathBuf {
+        self.0.join("lxc.log")
+    }
+
+    /// What the guest wrote to its console.
+    pub fn console_log(&self) -> PathBuf {
+        self.0.join("console.log")
+    }
+
+    /// The sparse file with the writable layer's file system, when there is a quota.
+    pub fn disk(&self) -> PathBuf {
+        self.0.join("disk.img")
+    }
+
+    /// The writable layer: [`ContainerDir::disk`] is mounted here when there is a quota.
+    pub fn layer(&self) -> PathBuf {
+        self.0.join("layer")
+    }
+
+    /// The overlay's upper directory.
+    pub fn upper(&self) -> PathBuf {
+        self.layer().join("upper")
+    }
+
+    /// The overlay's work directory.
+    pub fn work(&self) -> PathBuf {
+        self.layer().join("work")
+    }
+
+    /// The guest's root, where the overlay is mounted.
+    pub fn rootfs(&self) -> PathBuf {
+        self.0.join("rootfs")
+    }
+}

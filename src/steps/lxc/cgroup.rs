@@ -1,0 +1,274 @@
+//! Control groups of both families, read and tidied directly: `list` starts no process.
+
+use crate::error::{Error, Result};
+use crate::model::name::Name;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Which family the limits are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// Only cgroup2 is mounted: OpenWrt, and Debian with systemd.
+    V2,
+    /// Controllers are in hierarchies of their own.
+    V1,
+}
+
+/// The cgroup file systems of this box.
+#[derive(Debug, Clone)]
+pub struct Cgroups {
+    family: Family,
+    /// Controllers with the directory each is mounted at; on v2 all with the same.
+    controllers: Vec<(String, PathBuf)>,
+    /// Every hierarchy's mount point, those without controllers too.
+    roots: Vec<PathBuf>,
+    /// The group below which our containers live, relative to each root.
+    group: String,
+}
+
+/// What a container uses; None where the controller is missing or nothing runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Processor time in microseconds.
+    pub cpu_time: Option<u64>,
+}
+
+/// Limits in force; None is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpus: Option<u64>,
+}
+
+impl Cgroups {
+    /// Looks at what is mounted; our containers are below `group`.
+    ///
+    /// # Errors
+    /// When `/proc/self/mountinfo` cannot be read.
+    pub fn detect(group: &str) -> Result<Cgroups> {
+        let path = Path::new("/proc/self/mountinfo");
+        let text = fs::read_to_string(path).map_err(|e| Error::io("cannot read", path, &e))?;
+        let read = |root: &Path| fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        Ok(Cgroups::from_mountinfo(&text, read, group))
+    }
+
+    /// The same from the text of a mountinfo; `controllers_of` reads a v2 root's `cgroup.controllers`.
+    fn from_mountinfo(text: &str, controllers_of: impl Fn(&Path) -> String, group: &str) -> Cgroups {
+        let mut controllers: Vec<(String, PathBuf)> = Vec::new();
+        let mut roots = Vec::new();
+        let mut unified = None;
+        for line in text.lines() {
+            let Some((mount, fs)) = line.split_once(" - ") else { continue };
+            let (Some(root), mut fs) = (mount.split(' ').nth(4), fs.split(' ')) else { continue };
+            let root = PathBuf::from(root);
+            match fs.next() {
+                Some("cgroup2") => unified = Some(root.clone()),
+                Some("cgroup") => {
+                    let options = fs.nth(1).unwrap_or_default();
+                    let known = ["cpu", "cpuacct", "cpuset", "memory", "pids", "freezer", "devices", "blkio"];
+                    let here = options.split(',').filter(|option| known.contains(option));
+                    controllers.extend(here.map(|c| (c.to_string(), root.clone())));
+                }
+                _ => continue,
+            }
+            if !roots.contains(&root) {
+                roots.push(root);
+            }
+        }
+        let family = if controllers.is_empty() { Family::V2 } else { Family::V1 };
+        if let (Family::V2, Some(root)) = (family, unified) {
+            let text = controllers_of(&root);
+            controllers.extend(text.split_whitespace().map(|c| (c.to_string(), root.clone())));
+        }
+        Cgroups { family, controllers, roots, group: group.to_string() }
+    }
+
+    /// Which family the limits are in.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Whether `controller` can be used.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|(name, _)| name == controller)
+    }
+
+    /// The directory of `name`'s group in the hierarchy of `controller`.
+    fn dir(&self, controller: &str, name: &Name) -> Option<PathBuf> {
+        let (_, root) = self.controllers.iter().find(|(c, _)| c == controller)?;
+        Some(root.join(&self.group).join(name.as_str()))
+    }
+
+    /// The pids of all processes in `name`'s group and below, in no order.
+    pub fn processes(&self, name: &Name) -> Vec<i32> {
+        // One hierarchy holds them all. On v1 take one that a guest's init does not reorganise.
+        let preferred = ["pids", "memory", "cpu"].iter().find_map(|c| self.dir(c, name));
+        let dir = preferred.or_else(|| Some(self.roots.first()?.join(&self.group).join(name.as_str())));
+        let mut pids = Vec::new();
+        if let Some(dir) = dir {
+            collect_processes(&dir, &mut pids);
+        }
+        pids
+    }
+
+    /// Removes `name`'s groups and its monitor's, in every hierarchy, and ours when it was the last. Groups in which a
+    /// process lives stay.
+    pub fn remove(&self, name: &Name) {
+        for root in &self.roots {
+            let ours = root.join(&self.group);
+            remove_groups(&ours.join(name.as_str()));
+            remove_groups(&ours.join(format!("{name}.monitor")));
+        }
+    }
+
+    /// Removes the group of all containers where it is empty. Call it when no container is being started: LXC makes
+    /// the groups of a container one by one.
+    pub fn remove_empty_parent(&self) {
+        for root in &self.roots {
+            let ours = root.join(&self.group);
+            remove_groups(&ours.join("pivot"));
+            let _ = fs::remove_dir(ours);
+        }
+    }
+
+    /// What `name` uses.
+    pub fn usage(&self, name: &Name) -> Usage {
+        let number = |controller: &str, file: &str| {
+            let text = fs::read_to_string(self.dir(controller, name)?.join(file)).ok()?;
+            text.trim().parse().ok()
+        };
+        match self.family {
+            Family::V1 => Usage {
+                memory: number("memory", "memory.usage_in_bytes"),
+                pids: number("pids", "pids.current"),
+                cpu_time: number("cpuacct", "cpuacct.usage").map(|nanoseconds: u64| nanoseconds / 1000),
+            },
+            Family::V2 => Usage {
+                memory: number("memory", "memory.current"),
+                pids: number("pids", "pids.current"),
+                cpu_time: self.dir("cpu", name).and_then(|dir| {
+                    let text = fs::read_to_string(dir.join("cpu.stat")).ok()?;
+                    text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok())
+                }),
+            },
+        }
+    }
+
+    /// The limits in force on `name`.
+    pub fn limits(&self, name: &Name) -> Limits {
+        let read = |controller: &str, file: &str| {
+            fs::read_to_string(self.dir(controller, name)?.join(file))
+                .ok()
+                .map(|text| text.trim().to_string())
+        };
+        match self.family {
+            Family::V1 => Limits {
+                memory: read("memory", "memory.limit_in_bytes").and_then(|t| v1_limit(&t)),
+                pids: read("pids", "pids.max").and_then(|t| t.parse().ok()),
+                cpus: read("cpu", "cpu.cfs_quota_us")
+                    .zip(read("cpu", "cpu.cfs_period_us"))
+                    .and_then(|(quota, period)| milli_cpus(&quota, &period)),
+            },
+            Family::V2 => Limits {
+                memory: read("memory", "memory.max").and_then(|t| t.parse().ok()),
+                pids: read("pids", "pids.max").and_then(|t| t.parse().ok()),
+                cpus: read("cpu", "cpu.max").and_then(|t| {
+                    let (quota, period) = t.split_once(' ')?;
+                    milli_cpus(quota, period)
+                }),
+            },
+        }
+    }
+}
+
+/// v1 writes "no limit" as the largest multiple of the page size.
+fn v1_limit(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|bytes| *bytes < 1 << 62)
+}
+
+fn milli_cpus(quota: &str, period: &str) -> Option<u64> {
+    let (quota, period): (u64, u64) = (quota.parse().ok()?, period.parse().ok()?);
+    (quota * 1000).checked_div(period)
+}
+
+fn collect_processes(dir: &Path, pids: &mut Vec<i32>) {
+    if let Ok(text) = fs::read_to_string(dir.join("cgroup.procs")) {
+        pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    }
+    for child in subdirectories(dir) {
+        collect_processes(&child, pids);
+    }
+}
+
+/// Removes a group and those below, deepest first.
+fn remove_groups(dir: &Path) {
+    for child in subdirectories(dir) {
+        remove_groups(&child);
+    }
+    match fs::remove_dir(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => log::debug!("cgroup {} stays: {e}", dir.display()),
+        _ => {}
+    }
+}
+
+fn subdirectories(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let directories = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
+    directories.map(|e| e.path()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+30 23 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
+32 30 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd
+33 30 0:29 / /sys/fs/cgroup/cpu,cpuacct rw shared:1 - cgroup cgroup rw,cpu,cpuacct
+34 30 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+";
+    const PURE: &str = "25 20 0:22 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    #[test]
+    fn the_hybrid_keeps_its_limits_in_v1() {
+        let cgroups = Cgroups::from_mountinfo(HYBRID, |_| "hugetlb".into(), "cloudbox");
+        assert_eq!(cgroups.family(), Family::V1);
+        assert!(
+            cgroups.has("memory")
+                && cgroups.has("cpuacct")
+                && !cgroups.has("pids")
+                && !cgroups.has("hugetlb")
+        );
+        assert_eq!(cgroups.roots.len(), 4);
+        let web = Name::new("web").unwrap();
+        assert_eq!(cgroups.dir("cpu", &web), Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/cloudbox/web")));
+    }
+
+    #[test]
+    fn pure_v2_has_what_its_root_lists() {
+        let cgroups = Cgroups::from_mountinfo(PURE, |_| "cpu memory pids\n".into(), "cloudbox");
+        assert_eq!(cgroups.family(), Family::V2);
+        assert!(cgroups.has("memory") && cgroups.has("pids") && !cgroups.has("io"));
+        assert!(!Cgroups::from_mountinfo("", |_| String::new(), "x").has("memory"));
+    }
+
+    #[test]
+    fn limits_as_the_kernel_writes_them() {
+        assert_eq!(v1_limit("9223372036854771712"), None);
+        assert_eq!(v1_limit("67108864"), Some(67_108_864));
+        assert_eq!(milli_cpus("50000", "100000"), Some(500));
+        assert_eq!(milli_cpus("max", "100000"), None);
+        assert_eq!(milli_cpus("-1", "100000"), None);
+        assert_eq!(milli_cpus("1", "0"), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! LXC: its configuration, its tools, the processes and cgroups of its containers.
+
+pub mod cgroup;
+mod config;
+mod runtime;
+
+pub use config::render;
+pub use runtime::{Lxc, Output};
+
+use super::ctx::Ctx;
+use super::storage::Record;
+use crate::error::Result;
+use crate::model::image::Init;
+use crate::model::name::Name;
+use cgroup::{Limits, Usage};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// A running container.
+#[derive(Debug)]
+pub struct Running {
+    /// The host's pid of its init.
+    pub init: i32,
+    /// Readable when its init has ended.
+    pub pidfd: OwnedFd,
+    /// The pid of LXC's monitor; None when it was killed and only the container's processes are left.
+    pub monitor: Option<i32>,
+}
+
+/// How a container is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Its init is asked to halt; if it has not within this time, it is killed.
+    Ask(Duration),
+    /// It is killed.
+    Kill,
+}
+
+/// How an ended container's monitor went on.
+#[derive(Debug)]
+pub enum AfterEnd {
+    /// Nothing of it runs any more.
+    Stopped,
+    /// The guest rebooted.
+    Rebooted(Running),
+}
+
+/// Starts, finds and stops containers.
+pub trait Runtime: Send + Sync {
+    /// Starts the container, whose root is mounted, and returns when its init runs.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Running`] when processes of an earlier run still live, or LXC's own reason.
+    fn start(&self, ctx: &Ctx, record: &Record, gateway: Option<Ipv4Addr>) -> Result<Running>;
+
+    /// The container, if it runs.
+    ///
+    /// # Errors
+    /// When its init vanishes again and again while it is looked at.
+    fn find(&self, name: &Name) -> Result<Option<Running>>;
+
+    /// Stops the container and returns when nothing of it runs and its cgroups are gone. Not running is fine.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Timeout`] when it cannot even be killed, [`crate::error::Code::Cancelled`].
+    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<()>;
+
+    /// Waits until LXC has cleaned up after a container whose init ended by itself.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Timeout`] when its monitor neither ends nor starts it again.
+    fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd>;
+
+    /// Runs a command inside the container. `timeout` ends it.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Timeout`], or that it cannot be run.
+    fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], timeout: Duration) -> Result<Output>;
+
+    /// What the container uses, read from the kernel.
+    fn usage(&self, name: &Name) -> Usage;
+
+    /// The limits in force, read from the kernel.
+    fn limits(&self, name: &Name) -> Limits;
+}

@@ -1,0 +1,367 @@
+//! LXC's tools and the processes they leave behind.
+
+use super::super::ctx::Ctx;
+use super::super::layout::Layout;
+use super::super::storage::Record;
+use super::super::tool::{self, Tool};
+use super::super::wait::{self, Woken};
+use super::cgroup::{Cgroups, Limits, Usage};
+use super::config::{self, Host};
+use super::{AfterEnd, Running, Runtime, Stop};
+use crate::error::{Code, Error, Result};
+use crate::model::image::Init;
+use crate::model::name::Name;
+use crate::sys;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// `lxc-start` returns when init runs: tens of milliseconds, seconds on a slow, busy box.
+const START_TIME: Duration = Duration::from_secs(60);
+/// Between a container's last process and the end of its monitor: tens of milliseconds.
+const MONITOR_TIME: Duration = Duration::from_secs(15);
+/// A killed init is gone at once unless a process hangs in the kernel.
+const KILL_TIME: Duration = Duration::from_secs(20);
+/// How often a monitor that outlives its container's init is looked at, and an init that cannot hear the halt signal
+/// yet. Only while a job waits for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// LXC appends to its log at each start; a larger one is begun anew.
+const LOG_MAX: u64 = 256 << 10;
+
+/// The outcome of a command run inside a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; 128 + the signal when one ended it.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+    /// One of them was longer than is kept.
+    pub truncated: bool,
+}
+
+/// The real thing.
+pub struct Lxc {
+    layout: Layout,
+    cgroups: Cgroups,
+    host: Host,
+}
+
+impl Lxc {
+    /// LXC with containers below `layout.storage`.
+    ///
+    /// # Errors
+    /// When the cgroup file systems cannot be found out.
+    pub fn new(layout: Layout) -> Result<Lxc> {
+        let cgroups = Cgroups::detect(&layout.cgroup())?;
+        Ok(Lxc { layout, cgroups, host: Host::detect() })
+    }
+
+    /// The box's control groups.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// Refuses when something of the container still runs, and clears what dead runs left: LXC refuses a cgroup that
+    /// exists already.
+    fn make_way(&self, name: &Name) -> Result<()> {
+        let alive = self.cgroups.processes(name);
+        if let Some(pid) = alive.first() {
+            return Err(Error::new(
+                Code::Running,
+                format!(
+                    "{} processes of container {name} still live (pid {pid}); stop it with force first",
+                    alive.len()
+                ),
+            ));
+        }
+        self.cgroups.remove(name);
+        Ok(())
+    }
+
+    fn write_config(&self, record: &Record, gateway: Option<Ipv4Addr>) -> Result<()> {
+        let path = self.layout.container(&record.name).lxc_config();
+        let text = config::render(&self.layout, &self.cgroups, self.host, record, gateway);
+        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, &e))
+    }
+
+    /// LXC says "The container failed to start"; the reason is in its log.
+    fn start_failed(&self, name: &Name, error: Error) -> Error {
+        let log = self.layout.container(name).lxc_log();
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        // The first error of a start is the cause, the others follow from it.
+        let reason = text
+            .lines()
+            .filter(|line| line.contains(" ERROR "))
+            .find_map(|line| line.splitn(3, " - ").nth(2));
+        let reason = reason.map_or(error.message, without_source_place);
+        Error::new(
+            error.code,
+            format!("container {name} does not start: {reason}; {} has more", log.display()),
+        )
+    }
+
+    fn running(&self, init: i32, monitor: Option<i32>) -> Option<Running> {
+        let pidfd = sys::pidfd_open(init).ok()?;
+        // Between reading the pid and opening it, it may have been given to another process.
+        is_init_of_namespace(init).then_some(Running { init, pidfd, monitor })
+    }
+
+    /// Waits until the monitor has ended, then clears what it may have left.
+    fn wait_for_monitor(&self, ctx: &Ctx, name: &Name, monitor: Option<i32>) -> Result<()> {
+        if let Some(pidfd) = monitor.filter(|pid| is_monitor(*pid)).and_then(|pid| sys::pidfd_open(pid).ok())
+        {
+            // Not cancellable: the container is down, what is left takes a moment.
+            if wait::readable(pidfd.as_fd(), None, Instant::now() + MONITOR_TIME)? == Woken::Deadline {
+                log::warn!(
+                    "container {name}: LXC's monitor still runs {MONITOR_TIME:?} after the container's end"
+                );
+            }
+        }
+        let _ = ctx;
+        self.cgroups.remove(name);
+        Ok(())
+    }
+
+    /// Asks init to halt. True: it has ended.
+    fn ask(&self, ctx: &Ctx, running: &Running, init: Init, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        let signal = config::halt_signal(init);
+        // An init that has not set up its handlers yet would never hear of it.
+        while !hears(running.init, signal) {
+            let next = (Instant::now() + LOOK_AGAIN).min(deadline);
+            match wait::readable(running.pidfd.as_fd(), Some(&ctx.cancel), next)? {
+                Woken::Ready => return Ok(true),
+                Woken::Deadline if Instant::now() >= deadline => return Ok(false),
+                Woken::Deadline => {}
+            }
+        }
+        if sys::pidfd_send_signal(running.pidfd.as_fd(), signal).is_err() {
+            return Ok(true);
+        }
+        Ok(wait::readable(running.pidfd.as_fd(), Some(&ctx.cancel), deadline)? == Woken::Ready)
+    }
+
+    fn kill(&self, name: &Name, running: &Running) -> Result<()> {
+        // ESRCH: it has ended in the meantime.
+        let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        match wait::readable(running.pidfd.as_fd(), None, Instant::now() + KILL_TIME)? {
+            Woken::Ready => Ok(()),
+            Woken::Deadline => Err(Error::new(
+                Code::Timeout,
+                format!(
+                    "container {name}: pid {} does not end even by SIGKILL; its storage may hang",
+                    running.init
+                ),
+            )),
+        }
+    }
+
+    /// Kills what is left without an init of its own: processes that joined late, or an init's that LXC never began.
+    fn kill_rest(&self, name: &Name) {
+        for pid in self.cgroups.processes(name) {
+            if let Ok(pidfd) = sys::pidfd_open(pid) {
+                let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + KILL_TIME);
+            }
+        }
+    }
+}
+
+impl Runtime for Lxc {
+    fn start(&self, ctx: &Ctx, record: &Record, gateway: Option<Ipv4Addr>) -> Result<Running> {
+        let name = &record.name;
+        let mut command = Tool::command("lxc-start")?;
+        self.make_way(name)?;
+        self.write_config(record, gateway)?;
+        let dir = self.layout.container(name);
+        let pid_file = self.layout.pid_file(name);
+        let _ = fs::remove_file(&pid_file);
+        let _ = fs::remove_file(dir.lxc_log());
+        cut_log(&dir.console_log());
+        ctx.step("start.lxc")?;
+        // Without PATH LXC finds no newuidmap, and writes the id map itself instead of asking /etc/subuid.
+        command
+            .env_clear()
+            .args(["-d", "-n", name.as_str(), "-P"])
+            .arg(self.layout.containers())
+            .arg("-f")
+            .arg(dir.lxc_config())
+            .arg("-o")
+            .arg(dir.lxc_log())
+            .args(["-l", "ERROR", "-p"])
+            .arg(&pid_file);
+        if let Err(error) = tool::run(&mut command, ctx, START_TIME) {
+            let error = self.start_failed(name, error);
+            self.kill_rest(name);
+            self.cgroups.remove(name);
+            return Err(error);
+        }
+        self.find(name)?.ok_or_else(|| {
+            Error::new(
+                Code::Failed,
+                format!("container {name} started and ended at once; see its console log"),
+            )
+        })
+    }
+
+    fn find(&self, name: &Name) -> Result<Option<Running>> {
+        // The monitor, where it lives, is the shortest way.
+        if let Some(monitor) = read_pid(&self.layout.pid_file(name)).filter(|pid| is_monitor(*pid)) {
+            if let Some(running) = only_child(monitor).and_then(|init| self.running(init, Some(monitor))) {
+                return Ok(Some(running));
+            }
+        }
+        let processes = self.cgroups.processes(name);
+        let init = processes.iter().copied().find(|pid| is_init_of_namespace(*pid));
+        let Some(init) = init else { return Ok(None) };
+        let monitor = parent(init).filter(|pid| is_monitor(*pid));
+        Ok(self.running(init, monitor))
+    }
+
+    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<()> {
+        if let Some(running) = self.find(name)? {
+            let ended = match how {
+                Stop::Ask(timeout) => {
+                    ctx.step("stop.ask")?;
+                    self.ask(ctx, &running, init, timeout)?
+                }
+                Stop::Kill => false,
+            };
+            if !ended {
+                ctx.step("stop.kill")?;
+                self.kill(name, &running)?;
+            }
+            self.wait_for_monitor(ctx, name, running.monitor)?;
+        }
+        self.kill_rest(name);
+        self.cgroups.remove(name);
+        Ok(())
+    }
+
+    fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd> {
+        let deadline = Instant::now() + MONITOR_TIME;
+        let monitor = read_pid(&self.layout.pid_file(name)).filter(|pid| is_monitor(*pid));
+        let Some((monitor, pidfd)) = monitor.and_then(|pid| Some((pid, sys::pidfd_open(pid).ok()?))) else {
+            self.kill_rest(name);
+            self.cgroups.remove(name);
+            return Ok(AfterEnd::Stopped);
+        };
+        loop {
+            let next = (Instant::now() + LOOK_AGAIN).min(deadline);
+            if wait::readable(pidfd.as_fd(), Some(&ctx.cancel), next)? == Woken::Ready {
+                self.cgroups.remove(name);
+                return Ok(AfterEnd::Stopped);
+            }
+            let alive = |running: &Running| {
+                wait::readable(running.pidfd.as_fd(), None, Instant::now())
+                    .is_ok_and(|w| w == Woken::Deadline)
+            };
+            let again = only_child(monitor).and_then(|init| self.running(init, Some(monitor))).filter(alive);
+            if let Some(running) = again {
+                return Ok(AfterEnd::Rebooted(running));
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(
+                    Code::Timeout,
+                    format!("container {name} ended, but LXC's monitor (pid {monitor}) did not; stop it with force"),
+                ));
+            }
+        }
+    }
+
+    fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], timeout: Duration) -> Result<Output> {
+        let mut attach = Tool::command("lxc-attach")?;
+        attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
+        attach.args([
+            "--clear-env",
+            "--set-var",
+            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ]);
+        attach.args(["--set-var", "HOME=/root", "--"]).args(command);
+        let output = tool::output(&mut attach, ctx, timeout)?;
+        let by_signal = || output.status.signal().map_or(-1, |signal| 128 + signal);
+        Ok(Output {
+            code: output.status.code().unwrap_or_else(by_signal),
+            stdout: output.stdout,
+            stderr: output.stderr,
+            truncated: output.omitted > 0,
+        })
+    }
+
+    fn usage(&self, name: &Name) -> Usage {
+        self.cgroups.usage(name)
+    }
+
+    fn limits(&self, name: &Name) -> Limits {
+        self.cgroups.limits(name)
+    }
+}
+
+/// `text` without LXC's "../src/lxc/network.c:function:1234 - " before it.
+fn without_source_place(text: &str) -> String {
+    let text =
+        text.split_once(" - ").filter(|(place, _)| place.contains(".c:")).map_or(text, |(_, rest)| rest);
+    text.trim().chars().take(300).collect()
+}
+
+fn cut_log(path: &Path) {
+    if fs::metadata(path).is_ok_and(|m| m.len() > LOG_MAX) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn read_pid(path: &Path) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The value of field `key` of `/proc/PID/status`.
+fn status_field(pid: i32, key: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    Some(value.trim().to_string())
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    status_field(pid, "PPid")?.parse().ok()
+}
+
+/// Whether `pid` is the first process of a pid namespace directly below ours.
+fn is_init_of_namespace(pid: i32) -> bool {
+    let levels = |pid: &str| -> Option<Vec<i32>> {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        Some(line.split_whitespace().filter_map(|n| n.parse().ok()).collect())
+    };
+    match (levels(&pid.to_string()), levels("self")) {
+        (Some(theirs), Some(ours)) => theirs.len() == ours.len() + 1 && theirs.last() == Some(&1),
+        _ => false,
+    }
+}
+
+/// Whether `pid` is a monitor of LXC, which sets its title so.
+fn is_monitor(pid: i32) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    title.starts_with(b"[lxc monitor]")
+}
+
+/// The only child of `pid`: a monitor has no other than the container's init.
+fn only_child(pid: i32) -> Option<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether process `pid` would notice `signal`: it catches it, or blocks it to read it from a descriptor. An init that
+/// does neither never hears of a signal without a handler.
+fn hears(pid: i32, signal: i32) -> bool {
+    let bit = 1u64 << (signal - 1);
+    ["SigCgt", "SigBlk"].iter().any(|key| {
+        status_field(pid, key)
+            .and_then(|hex| u64::from_str_radix(&hex, 16).ok())
+            .is_some_and(|mask| mask & bit != 0)
+    })
+}

@@ -1,0 +1,232 @@
+//! A container's addresses by rtnetlink: one socket inside its network namespace tells what there is and what changes,
+//! so that nobody has to ask again and again.
+//!
+//! Format: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h; integers in the machine's own byte order.
+
+use crate::error::{Code, Error, Result};
+use nix::sched::{setns, CloneFlags};
+use nix::sys::socket::{
+    bind, recv, send, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
+};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+const RTMGRP_IPV4_IFADDR: u32 = 0x10;
+const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+const HEADER: usize = 16;
+const IFADDRMSG: usize = 8;
+/// A whole dump of a container's few addresses; the kernel never sends more than this at once.
+const BUFFER: usize = 32 << 10;
+
+/// What a message says of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is there.
+    Added(IpAddr),
+    /// It is gone.
+    Removed(IpAddr),
+}
+
+/// The addresses of a container, kept up to date by [`AddressWatch::update`] when its descriptor is readable.
+///
+/// The socket keeps the network namespace alive: drop it when the container has ended.
+#[derive(Debug)]
+pub struct AddressWatch {
+    socket: OwnedFd,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl AddressWatch {
+    /// Opens the socket in the network namespace of process `pid` and asks for what is there.
+    ///
+    /// # Errors
+    /// When the process has ended, or a system call fails.
+    pub fn open(pid: i32) -> Result<AddressWatch> {
+        let failed = |e: &dyn std::fmt::Display| {
+            Error::new(Code::Failed, format!("cannot watch the addresses of process {pid}: {e}"))
+        };
+        let theirs = File::open(format!("/proc/{pid}/ns/net")).map_err(|e| failed(&e))?;
+        // A namespace is a thread's own affair, and a job's thread may not come back from it if something fails: a
+        // thread for just this.
+        let opened = std::thread::scope(|scope| {
+            let open = || -> nix::Result<OwnedFd> {
+                setns(&theirs, CloneFlags::CLONE_NEWNET)?;
+                open_socket()
+            };
+            let thread = std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, open);
+            thread.map_err(|e| failed(&e))?.join().map_err(|_| failed(&"the thread died"))
+        })?;
+        let mut watch = AddressWatch { socket: opened.map_err(|e| failed(&e))?, addresses: BTreeSet::new() };
+        watch.update();
+        Ok(watch)
+    }
+
+    /// Readable when something changed.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// The addresses, those of the loopback interface and link-local ones left out.
+    pub fn addresses(&self) -> impl Iterator<Item = &IpAddr> {
+        self.addresses.iter()
+    }
+
+    /// Reads what the kernel has to say; true when the addresses differ from before.
+    pub fn update(&mut self) -> bool {
+        let before = self.addresses.clone();
+        let mut buffer = vec![0; BUFFER];
+        while let Ok(length @ 1..) = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            for change in parse(&buffer[..length]) {
+                match change {
+                    Change::Added(address) => self.addresses.insert(address),
+                    Change::Removed(address) => self.addresses.remove(&address),
+                };
+            }
+        }
+        self.addresses != before
+    }
+}
+
+fn open_socket() -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))?;
+    send(fd.as_raw_fd(), &dump_request(), MsgFlags::empty())?;
+    Ok(fd)
+}
+
+/// RTM_GETADDR for all addresses of all families.
+fn dump_request() -> Vec<u8> {
+    let length = (HEADER + IFADDRMSG) as u32;
+    let mut request = Vec::with_capacity(HEADER + IFADDRMSG);
+    request.extend_from_slice(&length.to_ne_bytes());
+    request.extend_from_slice(&libc::RTM_GETADDR.to_ne_bytes());
+    request.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
+    request.extend_from_slice(&[0; 8 + IFADDRMSG]);
+    request
+}
+
+/// The changes in a buffer of netlink messages. Anything malformed ends it; anything unknown is passed over.
+fn parse(mut bytes: &[u8]) -> Vec<Change> {
+    let mut changes = Vec::new();
+    while let Some(length) = u32_at(bytes, 0).map(|n| n as usize) {
+        let Some(message) = bytes.get(HEADER..length) else { break };
+        match u16_at(bytes, 4) {
+            Some(libc::RTM_NEWADDR) => changes.extend(address(message).map(Change::Added)),
+            Some(libc::RTM_DELADDR) => changes.extend(address(message).map(Change::Removed)),
+            _ => {}
+        }
+        bytes = bytes.get(align(length)..).unwrap_or_default();
+    }
+    changes
+}
+
+/// The address in an ifaddrmsg, unless it is the loopback's, link-local, or still being probed for duplicates.
+fn address(message: &[u8]) -> Option<IpAddr> {
+    let family = i32::from(*message.first()?);
+    let flags = *message.get(2)?;
+    let mut attributes = message.get(IFADDRMSG..)?;
+    let (mut address, mut local) = (None, None);
+    while let Some(length) = u16_at(attributes, 0).map(usize::from) {
+        let Some(data) = attributes.get(4..length) else { break };
+        match u16_at(attributes, 2)? {
+            libc::IFA_ADDRESS => address = ip(family, data),
+            libc::IFA_LOCAL => local = ip(family, data),
+            _ => {}
+        }
+        attributes = attributes.get(align(length)..).unwrap_or_default();
+    }
+    let ip = local.or(address)?;
+    let tentative = u32::from(flags) & libc::IFA_F_TENTATIVE != 0;
+    let link_local = match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+    };
+    (!ip.is_loopback() && !link_local && !tentative).then_some(ip)
+}
+
+fn ip(family: i32, data: &[u8]) -> Option<IpAddr> {
+    match family {
+        libc::AF_INET => Some(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into()),
+        libc::AF_INET6 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into()),
+        _ => None,
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// Netlink pads messages and attributes to four bytes.
+fn align(length: usize) -> usize {
+    length.saturating_add(3) & !3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, family: i32, flags: u8, address: &[u8]) -> Vec<u8> {
+        let attribute = (4 + address.len()) as u16;
+        let length = (HEADER + IFADDRMSG + usize::from(attribute)) as u32;
+        let mut m = length.to_ne_bytes().to_vec();
+        m.extend(kind.to_ne_bytes());
+        m.extend([0; 10]);
+        m.extend([family as u8, 24, flags, 0, 2, 0, 0, 0]);
+        m.extend(attribute.to_ne_bytes());
+        m.extend(libc::IFA_ADDRESS.to_ne_bytes());
+        m.extend(address);
+        m
+    }
+
+    #[test]
+    fn messages_become_changes() {
+        let v4 = [10, 0, 0, 7];
+        let mut bytes = message(libc::RTM_NEWADDR, libc::AF_INET, 0, &v4);
+        bytes.extend(message(libc::RTM_DELADDR, libc::AF_INET, 0, &v4));
+        bytes.extend(message(99, libc::AF_INET, 0, &v4));
+        bytes.extend(message(libc::RTM_NEWADDR, libc::AF_INET, 0, &[127, 0, 0, 1]));
+        let mut link_local = [0; 16];
+        link_local[..2].copy_from_slice(&[0xfe, 0x80]);
+        bytes.extend(message(libc::RTM_NEWADDR, libc::AF_INET6, 0, &link_local));
+        bytes.extend(message(libc::RTM_NEWADDR, libc::AF_INET6, libc::IFA_F_TENTATIVE as u8, &[0x20; 16]));
+        bytes.extend(message(libc::RTM_NEWADDR, libc::AF_INET6, 0, &[0x20; 16]));
+        let ip = IpAddr::from(v4);
+        let v6 = IpAddr::from([0x20; 16]);
+        assert_eq!(parse(&bytes), [Change::Added(ip), Change::Removed(ip), Change::Added(v6)]);
+    }
+
+    #[test]
+    fn no_length_is_believed() {
+        let whole = message(libc::RTM_NEWADDR, libc::AF_INET, 0, &[10, 0, 0, 7]);
+        for cut in 0..whole.len() {
+            assert!(parse(&whole[..cut]).is_empty(), "{cut}");
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 3, 0x7f, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] = value;
+                let _ = parse(&bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn our_own_namespace_can_be_watched() {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let watch = AddressWatch::open(std::process::id() as i32).unwrap();
+        let ours: Vec<IpAddr> = watch.addresses().copied().collect();
+        for net in super::super::ipv4_addresses(None).iter().filter(|n| !n.addr.is_loopback()) {
+            assert!(net.addr.is_link_local() || ours.contains(&net.addr.into()), "{net} in {ours:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The sparse file that makes a quota real: an ext4 file system of exactly that size.
+//!
+//! Formatting takes longer than starting a container, so one blank of each size is kept and copied.
+
+use super::super::ctx::Ctx;
+use super::super::tool::{self, Tool};
+use crate::error::{Error, Result};
+use crate::model::size::Bytes;
+use nix::unistd::{lseek, Whence};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Formatting the largest quota takes well under a second; a disk that needs longer is broken.
+const FORMAT_TIME: Duration = Duration::from_secs(60);
+/// Where ext4's superblock has the file system's UUID (fs/ext4/ext4.h: the superblock is at 1024, s_uuid at 0x68).
+const UUID_AT: u64 = 1024 + 0x68;
+
+/// Makes `path`: a formatted file system of `size`, taking no more room than what is written to it.
+pub fn make(ctx: &Ctx, blanks: &Path, path: &Path, size: Bytes) -> Result<()> {
+    let blank = blank(ctx, blanks, size)?;
+    copy_sparse(&blank, path).map_err(|e| Error::io("cannot copy a blank file system to", path, &e))?;
+    give_uuid(path).map_err(|e| Error::io("cannot give a UUID to", path, &e))
+}
+
+/// The blank of that size; formatted now if there is none.
+fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
+    let blank = blanks.join(format!("ext4-{}", size.get()));
+    if blank.exists() {
+        return Ok(blank);
+    }
+    // Two jobs may format at once: each its own file, and the last rename wins with an equal one.
+    let unique = format!("{:?}", std::thread::current().id());
+    let digits: String = unique.chars().filter(char::is_ascii_digit).collect();
+    let temporary = blanks.join(format!(".tmp-{}-{}-{digits}", size.get(), std::process::id()));
+    let made = format(ctx, &temporary, size)
+        .and_then(|()| fs::rename(&temporary, &blank).map_err(|e| Error::io("cannot rename to", &blank, &e)));
+    if made.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    made.map(|()| blank)
+}
+
+fn format(ctx: &Ctx, path: &Path, size: Bytes) -> Result<()> {
+    let mut command = Tool::command("mkfs.ext4")?;
+    File::create(path).and_then(|f| f.set_len(size.get())).map_err(|e| Error::io("cannot make", path, &e))?;
+    // Without metadata_csum the UUID is in no checksum, so that a copy can be given another by sixteen bytes' writing.
+    // No block is kept for root: the guest's root is not the host's.
+    command
+        .args(["-q", "-F", "-m", "0", "-O", "^metadata_csum,^orphan_file"])
+        .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
+        .arg(path);
+    tool::run(&mut command, ctx, FORMAT_TIME).map(drop)
+}
+
+/// Copies the data of `from` and leaves its holes.
+fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+    let source = File::open(from)?;
+    let target = File::options().write(true).create_new(true).open(to)?;
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut buffer = vec![0; 64 << 10];
+    let mut at = 0;
+    loop {
+        let Some(start) = seek(&source, at, Whence::SeekData)? else { break };
+        let end = seek(&source, start, Whence::SeekHole)?.unwrap_or(length);
+        at = start;
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+            source.read_exact_at(&mut buffer[..want], at)?;
+            target.write_all_at(&buffer[..want], at)?;
+            at += want as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Where the next data or hole at or behind `at` begins; None behind the last.
+fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
+    let at = i64::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    match lseek(file.as_fd(), at, whence) {
+        Ok(found) => Ok(u64::try_from(found).ok()),
+        Err(nix::errno::Errno::ENXIO) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Gives the copy a UUID of its own, for whatever on the box looks file systems up by it.
+fn give_uuid(path: &Path) -> io::Result<()> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let uuid = u128::from_str_radix(&digits, 16).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    let file = File::options().write(true).open(path)?;
+    file.write_all_at(&uuid.to_be_bytes(), UUID_AT)?;
+    file.sync_data()
+}

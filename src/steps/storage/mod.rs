@@ -1,0 +1,369 @@
+//! A container's files: built under a hidden name, mounted, renamed into being, renamed away, erased.
+
+mod disk;
+mod guest;
+mod mount;
+
+#[cfg(test)]
+mod tests;
+
+use super::ctx::Ctx;
+use super::layout::{ContainerDir, Layout};
+use crate::error::{Code, Error, Result};
+use crate::model::idrange::IdRange;
+use crate::model::image::Init;
+use crate::model::name::Name;
+use crate::model::spec::Spec;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+pub use guest::GuestNetwork;
+
+/// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its name.
+    pub name: Name,
+    /// What it was made from, or last started with; stands in when the section is broken.
+    pub spec: Spec,
+    /// The image below its layer.
+    pub image_sha256: String,
+    /// The image's init system.
+    pub init: Init,
+    /// Its ids.
+    pub ids: IdRange,
+    /// Its hardware address.
+    pub mac: String,
+    /// The host's end of its veth pair.
+    pub veth: String,
+    /// When it was made, seconds since 1970.
+    pub created: u64,
+}
+
+/// A container's directory as found at the start of the daemon.
+#[derive(Debug)]
+pub enum Found {
+    /// A whole container.
+    Container(Record),
+    /// A directory whose record cannot be read; it is left alone.
+    Unreadable(Name, Error),
+}
+
+/// Which of a container's two lives a step means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Being built, under the hidden name.
+    Unborn,
+    /// Under its own name.
+    Alive,
+}
+
+/// Containers' files.
+pub trait Storage: Send + Sync {
+    /// The box's identity: random, made once.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    fn box_id(&self) -> Result<String>;
+
+    /// All containers under their own names.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn scan(&self) -> Result<Vec<Found>>;
+
+    /// Builds the container's directory under its hidden name. What it leaves on failure, [`Storage::discard`] removes.
+    ///
+    /// # Errors
+    /// Any step's.
+    fn build(&self, ctx: &Ctx, record: &Record) -> Result<()>;
+
+    /// Mounts the container's root over `image`, the image's mount point.
+    ///
+    /// # Errors
+    /// Any mount's; nothing stays mounted then.
+    fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()>;
+
+    /// Takes the mounts down, whatever there is of them.
+    ///
+    /// # Errors
+    /// The first mount that will not go.
+    fn unmount(&self, name: &Name) -> Result<()>;
+
+    /// Writes host name, machine id, keys and network into the unborn container's mounted root.
+    ///
+    /// # Errors
+    /// Any file's.
+    fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
+
+    /// Gives the unborn container its name, durably.
+    ///
+    /// # Errors
+    /// The rename's.
+    fn give_name(&self, name: &Name) -> Result<()>;
+
+    /// Removes the unborn container, whatever there is of it.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn discard(&self, name: &Name) -> Result<()>;
+
+    /// Takes the name from a container: from now on it is only something to be erased. No such container is fine.
+    ///
+    /// # Errors
+    /// The rename's.
+    fn take_name(&self, name: &Name) -> Result<()>;
+
+    /// Erases what [`Storage::take_name`] put aside.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn erase(&self, name: &Name) -> Result<()>;
+
+    /// Writes the container's record anew.
+    ///
+    /// # Errors
+    /// The file's.
+    fn save_record(&self, record: &Record) -> Result<()>;
+
+    /// Removes what an earlier daemon left half built or half erased, and says what it was.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn sweep(&self) -> Result<Vec<String>>;
+
+    /// Bytes the container occupies on disk: of its sparse file, or of nothing where there is no quota (counting a
+    /// tree of files is no matter of milliseconds).
+    fn used(&self, name: &Name) -> Option<u64>;
+}
+
+/// The real thing.
+pub struct Disk {
+    layout: Layout,
+}
+
+impl Disk {
+    /// Containers below `layout.storage`; makes the directories.
+    ///
+    /// # Errors
+    /// When a directory cannot be made.
+    pub fn new(layout: Layout) -> Result<Disk> {
+        // Others must pass through to a container's root, and see nothing on the way.
+        for dir in [&layout.storage, &layout.containers()] {
+            make_dir(dir, 0o711)?;
+        }
+        for dir in [layout.blanks(), layout.run.clone(), layout.run.join("lower"), layout.run.join("pid")] {
+            make_dir(&dir, 0o700)?;
+        }
+        Ok(Disk { layout })
+    }
+
+    fn dir(&self, name: &Name, stage: Stage) -> ContainerDir {
+        match stage {
+            Stage::Unborn => self.layout.unborn(name),
+            Stage::Alive => self.layout.container(name),
+        }
+    }
+
+    fn read_record(&self, name: &Name) -> Result<Record> {
+        let path = self.layout.container(name).record();
+        let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+        serde_json::from_slice(&text).map_err(|e| {
+            Error::new(
+                Code::Failed,
+                format!(
+                    "{} is damaged: {e}; the container is left alone: save what you need from {} and remove it",
+                    path.display(),
+                    self.layout.container(name).path().display()
+                ),
+            )
+        })
+    }
+}
+
+impl Storage for Disk {
+    fn box_id(&self) -> Result<String> {
+        let path = self.layout.box_id();
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_string()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("cannot read", &path, &e)),
+        }
+        let random = Path::new("/proc/sys/kernel/random/uuid");
+        let id = fs::read_to_string(random).map_err(|e| Error::io("cannot read", random, &e))?;
+        write_durably(&path, id.as_bytes())?;
+        Ok(id.trim().to_string())
+    }
+
+    fn scan(&self) -> Result<Vec<Found>> {
+        let dir = self.layout.containers();
+        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, &e))?;
+        let mut found = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("cannot read", &dir, &e))?;
+            let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else { continue };
+            found.push(match self.read_record(&name) {
+                Ok(record) => Found::Container(record),
+                Err(error) => Found::Unreadable(name, error),
+            });
+        }
+        Ok(found)
+    }
+
+    fn build(&self, ctx: &Ctx, record: &Record) -> Result<()> {
+        let dir = self.layout.unborn(&record.name);
+        ctx.step("create.directory")?;
+        make_dir(dir.path(), 0o710)?;
+        // Only the guest's root, as it is known on the host, may pass.
+        chown(dir.path(), Some(0), Some(record.ids.base))
+            .map_err(|e| Error::io("cannot chown", dir.path(), &e))?;
+        make_dir(&dir.layer(), 0o700)?;
+        make_dir(&dir.rootfs(), 0o755)?;
+        match record.spec.disk {
+            Some(size) => {
+                ctx.step("create.disk")?;
+                disk::make(ctx, &self.layout.blanks(), &dir.disk(), size)?;
+            }
+            None => mount::make_layer(&dir, record.ids)?,
+        }
+        ctx.step("create.record")?;
+        write_record(&dir, record)
+    }
+
+    fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()> {
+        let dir = self.dir(&record.name, stage);
+        let lower = self.layout.lower(&record.name);
+        make_dir(&lower, 0o700)?;
+        let mounted = mount::mount_root(&dir, &lower, image, record);
+        if let Err(error) = mounted {
+            let left: Vec<Error> = mount::unmount_root(&dir, &lower).err().into_iter().collect();
+            return Err(error.with_leftovers(&left));
+        }
+        Ok(())
+    }
+
+    fn unmount(&self, name: &Name) -> Result<()> {
+        let lower = self.layout.lower(name);
+        mount::unmount_root(&self.layout.unborn(name), &lower)?;
+        mount::unmount_root(&self.layout.container(name), &lower)
+    }
+
+    fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
+        let rootfs = self.layout.unborn(&record.name).rootfs();
+        let machine_id = guest::machine_id(&self.box_id()?, record);
+        guest::write(&rootfs, record, &machine_id, network)
+    }
+
+    fn give_name(&self, name: &Name) -> Result<()> {
+        rename(&self.layout.unborn(name), &self.layout.container(name))?;
+        sync_dir(&self.layout.containers())
+    }
+
+    fn discard(&self, name: &Name) -> Result<()> {
+        self.unmount(name)?;
+        remove_tree(self.layout.unborn(name).path())
+    }
+
+    fn take_name(&self, name: &Name) -> Result<()> {
+        // A crashed delete may have left one.
+        self.erase(name)?;
+        let alive = self.layout.container(name);
+        if !alive.path().exists() {
+            return Ok(());
+        }
+        rename(&alive, &self.layout.dead(name))?;
+        sync_dir(&self.layout.containers())
+    }
+
+    fn erase(&self, name: &Name) -> Result<()> {
+        let dead = self.layout.dead(name);
+        mount::unmount_root(&dead, &self.layout.lower(name))?;
+        remove_tree(dead.path())?;
+        let _ = fs::remove_file(self.layout.pid_file(name));
+        Ok(())
+    }
+
+    fn save_record(&self, record: &Record) -> Result<()> {
+        write_record(&self.layout.container(&record.name), record)
+    }
+
+    fn sweep(&self) -> Result<Vec<String>> {
+        let dir = self.layout.containers();
+        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, &e))?;
+        let mut swept = Vec::new();
+        for entry in entries.flatten() {
+            let hidden = entry.file_name().to_string_lossy().into_owned();
+            let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"));
+            let Some(name) = rest.and_then(|n| Name::new(n).ok()) else { continue };
+            self.discard(&name)?;
+            self.erase(&name)?;
+            swept.push(hidden);
+        }
+        Ok(swept)
+    }
+
+    fn used(&self, name: &Name) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = fs::metadata(self.layout.container(name).disk()).ok()?;
+        Some(meta.blocks() * 512)
+    }
+}
+
+fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|e| Error::new(Code::Failed, format!("cannot write the record of {}: {e}", record.name)))?;
+    write_durably(&dir.record(), &text)
+}
+
+/// Makes `path` and its parents, with `mode` whatever the umask says.
+pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
+    let fail = |e: io::Error| Error::io("cannot make the directory", path, &e);
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(fail)
+}
+
+/// Writes a file so that after a power cut it is there with the old or with the new content: a temporary file beside
+/// it, fsync, rename, fsync of the directory.
+pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = |e: io::Error| Error::io("cannot write", path, &e);
+    let temporary = temporary_name(path);
+    let written = (|| {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(fail(error));
+    }
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".tmp-");
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// Makes the entries of directory `path` durable.
+pub fn sync_dir(path: &Path) -> Result<()> {
+    fs::File::open(path).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", path, &e))
+}
+
+fn rename(from: &ContainerDir, to: &ContainerDir) -> Result<()> {
+    fs::rename(from.path(), to.path()).map_err(|e| Error::io("cannot rename to", to.path(), &e))
+}
+
+/// Removes a directory with all below it; none is fine.
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, &e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,119 @@
+//! The guest's root: an overlay of the container's own layer over an idmapped view of the image.
+//!
+//! The daemon mounts it on the host. LXC's own `overlay:` mounts inside the user namespace, where removing a directory
+//! of the image gives EIO.
+
+use super::super::layout::ContainerDir;
+use super::{make_dir, Record};
+use crate::error::{Code, Error, Result};
+use crate::model::idrange::{self, IdRange};
+use crate::sys;
+use nix::errno::Errno;
+use nix::mount::{mount, umount2, MntFlags, MsFlags};
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+/// Makes the upper and work directories inside a layer, owned by the guest's root.
+pub fn make_layer(dir: &ContainerDir, ids: IdRange) -> Result<()> {
+    make_dir(&dir.upper(), 0o755)?;
+    make_dir(&dir.work(), 0o700)?;
+    chown(dir.upper(), Some(ids.base), Some(ids.base))
+        .map_err(|e| Error::io("cannot chown", &dir.upper(), &e))
+}
+
+/// Mounts the layer (with a quota), the idmapped image for a moment, and the overlay.
+pub fn mount_root(dir: &ContainerDir, lower: &Path, image: &Path, record: &Record) -> Result<()> {
+    if record.spec.disk.is_some() {
+        mount_disk(dir)?;
+        make_layer(dir, record.ids)?;
+    }
+    mount_image(image, lower, record.ids)?;
+    let mounted = mount_overlay(dir, lower);
+    // The overlay holds the image by itself from now on.
+    let unmounted = unmount(lower);
+    mounted.and(unmounted)
+}
+
+/// Takes down whatever of it is mounted.
+pub fn unmount_root(dir: &ContainerDir, lower: &Path) -> Result<()> {
+    unmount(lower)?;
+    unmount(&dir.rootfs())?;
+    unmount(&dir.layer())
+}
+
+/// Mounts the sparse file with the layer's file system.
+fn mount_disk(dir: &ContainerDir) -> Result<()> {
+    let path = dir.disk();
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|e| Error::io("cannot open", &path, &e))?;
+    let (device, node) = sys::loop_attach(file.as_fd(), false)
+        .map_err(|e| Error::io("cannot attach a loop device to", &path, &e))?;
+    // noinit_itable: the file reads as zeros already; writing them would fill the sparse file in the background.
+    // discard: what the guest deletes is freed on the host.
+    let options = "noinit_itable,discard";
+    let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV;
+    mount(Some(&node), &dir.layer(), Some("ext4"), flags, Some(options))
+        .map_err(|e| failed("mount", &path, e))?;
+    drop(device);
+    Ok(())
+}
+
+/// Mounts the image with the container's id map.
+fn mount_image(image: &Path, lower: &Path, ids: IdRange) -> Result<()> {
+    let no_userns = |e| Error::io("cannot make a user namespace for", lower, &e);
+    let holder = sys::UsernsHolder::start().map_err(no_userns)?;
+    let map = format!("0 {} {}\n", ids.base, idrange::SIZE);
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{}/{file}", holder.pid()), &map).map_err(no_userns)?;
+    }
+    let userns = File::open(format!("/proc/{}/ns/user", holder.pid())).map_err(no_userns)?;
+    sys::mount_idmapped(image, lower, userns.as_fd()).map_err(|e| {
+        let mut error = Error::io("cannot mount with shifted ids", image, &e);
+        if e.raw_os_error() == Some(libc::EINVAL) {
+            error.code = Code::NotSupported;
+            error
+                .message
+                .push_str("; this kernel has no idmapped mounts for squashfs, Linux 5.19 brings them");
+        }
+        error
+    })
+}
+
+fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        dir.upper().display(),
+        dir.work().display()
+    );
+    let rootfs = dir.rootfs();
+    mount(Some("overlay"), &rootfs, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str())).map_err(|e| {
+        let mut error = failed("mount the overlay at", &rootfs, e);
+        if e == Errno::ENODEV {
+            error.code = Code::NotSupported;
+            error
+                .message
+                .push_str("; the kernel has no overlayfs: install kmod-fs-overlay, or load the module");
+        }
+        error
+    })
+}
+
+/// Unmounts `path`, lazily when somebody still looks at it; not mounted, or not there, is fine.
+fn unmount(path: &Path) -> Result<()> {
+    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(Errno::EBUSY) => umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
+            .map_err(|e| failed("unmount", path, e)),
+        Err(e) => Err(failed("unmount", path, e)),
+    }
+}
+
+fn failed(what: &str, path: &Path, errno: Errno) -> Error {
+    Error::io(&format!("cannot {what}"), path, &errno.into())
+}
