@@ -1,0 +1,112 @@
+//! All steps together: what a job works with.
+
+use crate::error::{Code, Error, Result};
+use crate::model::name::Name;
+use crate::steps::config::ConfigStore;
+use crate::steps::image::Images;
+use crate::steps::lxc::Runtime;
+use crate::steps::network::Network;
+use crate::steps::storage::Storage;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The box as jobs see it.
+pub struct Machine {
+    /// The configuration file.
+    pub config: Box<dyn ConfigStore>,
+    /// Containers' files.
+    pub storage: Box<dyn Storage>,
+    /// LXC.
+    pub runtime: Box<dyn Runtime>,
+    /// The image store.
+    pub images: Box<dyn Images>,
+    /// The network.
+    pub network: Box<dyn Network>,
+    holds: Mutex<BTreeMap<Name, String>>,
+}
+
+impl Machine {
+    /// A machine of these parts.
+    pub fn new(
+        config: Box<dyn ConfigStore>,
+        storage: Box<dyn Storage>,
+        runtime: Box<dyn Runtime>,
+        images: Box<dyn Images>,
+        network: Box<dyn Network>,
+    ) -> Machine {
+        Machine { config, storage, runtime, images, network, holds: Mutex::default() }
+    }
+
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<Name, String>> {
+        // A panic aborts the daemon, so that the lock is never found poisoned.
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Mounts image `sha256` for container `name` and returns its mount point. It stays mounted while a container
+    /// holds it: those that share an image share its page cache.
+    ///
+    /// # Errors
+    /// The mount's.
+    pub fn hold_image(&self, name: &Name, sha256: &str) -> Result<PathBuf> {
+        let mut holds = self.holds();
+        let mounted = self.images.mount(sha256)?;
+        holds.insert(name.clone(), sha256.to_string());
+        Ok(mounted)
+    }
+
+    /// Ends container `name`'s hold; the last one unmounts the image.
+    ///
+    /// # Errors
+    /// The unmount's.
+    pub fn release_image(&self, name: &Name) -> Result<()> {
+        let mut holds = self.holds();
+        let Some(sha256) = holds.remove(name) else { return Ok(()) };
+        if holds.values().any(|other| *other == sha256) {
+            return Ok(());
+        }
+        self.images.unmount(&sha256)
+    }
+
+    /// Unmounts what an earlier daemon mounted and no container holds.
+    ///
+    /// # Errors
+    /// The unmount's.
+    pub fn release_unheld_images(&self) -> Result<()> {
+        let holds = self.holds();
+        for sha256 in self.images.mounted()? {
+            if !holds.values().any(|held| *held == sha256) {
+                self.images.unmount(&sha256)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a container holds image `sha256` mounted.
+    pub fn is_held(&self, sha256: &str) -> bool {
+        self.holds().values().any(|held| held == sha256)
+    }
+}
+
+/// The default route and name server of a guest with a static address: what it was told, or the bridge itself.
+///
+/// # Errors
+/// [`Code::InvalidArgument`] when the gateway is neither told nor to be guessed. Not having one is no error: a network
+/// may be an island.
+pub fn guest_network(
+    machine: &Machine,
+    spec: &crate::model::spec::Spec,
+) -> Result<crate::steps::storage::GuestNetwork> {
+    use crate::model::address::Address;
+    let Address::Static(address) = spec.address else { return Ok(Default::default()) };
+    let bridge = machine.network.bridge_addresses(&spec.bridge);
+    let own = bridge.iter().find(|net| net.contains(address.addr)).map(|net| net.addr);
+    if own == Some(address.addr) {
+        return Err(Error::new(
+            Code::Exists,
+            format!("address {address} is the bridge's own; choose another one of its network"),
+        ));
+    }
+    let gateway = spec.gateway.or(own);
+    Ok(crate::steps::storage::GuestNetwork { gateway, dns: own.or(gateway) })
+}

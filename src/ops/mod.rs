@@ -1,0 +1,37 @@
+//! The operations that jobs run: each a straight line of steps, with what undoes them.
+//!
+//! An operation never touches the model. It is given all it needs, and what it found out is its result.
+
+mod create;
+mod delete;
+mod run;
+mod undo;
+
+#[cfg(test)]
+mod tests;
+
+pub use create::{create, Create};
+pub use delete::delete;
+pub use run::{ended, start, stop, Ended};
+
+use crate::steps::lxc::Running;
+use crate::steps::network::AddressWatch;
+use crate::steps::storage::Record;
+
+/// A container that runs, with what the loop watches of it.
+#[derive(Debug)]
+pub struct Live {
+    /// Its processes.
+    pub running: Running,
+    /// Its addresses; None when they cannot be watched.
+    pub addresses: Option<AddressWatch>,
+}
+
+/// A container that was made or started.
+#[derive(Debug)]
+pub struct Made {
+    /// Its record.
+    pub record: Record,
+    /// What runs of it.
+    pub live: Option<Live>,
+}
