@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs the Debian packages that a task of the Makefile needs, and only those that are missing.
+#
+#   scripts/install-deps.sh demo|test|ci
+#
+# No service of the machine is started, stopped or reconfigured.
+set -eu
+
+die() {
+	echo "install-deps: $*" >&2
+	exit 1
+}
+
+# What builds the images and runs the containers.
+demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2 iputils-ping e2fsprogs util-linux
+	avahi-daemon dbus zstd xz-utils ca-certificates gcc libc6-dev"
+# The tests add the small image, the tools that look at the result from outside, and nft for isolation.
+test="$demo busybox-static avahi-utils nftables curl jq"
+# Continuous integration adds the linters, the static build, and what the C peers of the differential tests need.
+ci="$test shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
+
+case ${1:-} in
+demo) wanted=$demo ;;
+test) wanted=$test ;;
+ci) wanted=$ci ;;
+*) die "usage: scripts/install-deps.sh demo|test|ci" ;;
+esac
+
+command -v apt-get >/dev/null || die "apt is missing: on a machine that is not Debian's, install by hand: $wanted"
+
+missing=
+for package in $wanted; do
+	case $(dpkg-query -W -f='${Status}' "$package" 2>/dev/null) in
+	*" ok installed") ;;
+	*) missing="$missing $package" ;;
+	esac
+done
+
+if [ -n "$missing" ]; then
+	echo "install-deps: installing$missing"
+	[ "$(id -u)" = 0 ] || die "needs root to install packages; as root: scripts/install-deps.sh $1"
+	# Debian starts a package's service as it is installed, unless a policy says no (101). A policy that the
+	# machine already has stays in charge.
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e $policy ]; then
+		trap 'rm -f $policy' EXIT
+		trap 'exit 1' HUP INT TERM
+		printf '#!/bin/sh\nexit 101\n' >$policy
+		chmod 755 $policy
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	install() {
+		# One word per package is what is meant.
+		# shellcheck disable=SC2086
+		apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing
+	}
+	install || { apt-get update -qq && install; } || die "apt-get could not install:$missing"
+else
+	echo "install-deps: everything for '$1' is installed"
+fi
+
+command -v cargo >/dev/null || die "cargo is missing: install Rust with rustup (its installer is at https://rustup.rs),
+	or Debian's own packages rustc and cargo where they are new enough (see rust-version in Cargo.toml)"

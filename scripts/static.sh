@@ -1,0 +1,91 @@
+#!/bin/sh
+# Builds cloudbox as a stripped, static musl binary: target/static/TARGET/cloudbox
+#
+#   scripts/static.sh [TARGET]       TARGET: x86_64-unknown-linux-musl (this machine's, if none is given),
+#                                    aarch64-, armv7-…-musleabihf, mipsel-, mips-, riscv64gc-unknown-linux-musl
+#
+# Where rustup has the target's std, that is used. Elsewhere std is built from source: the source is Debian's
+# rust-src of the compiler's own version, linker and C library are zig's (from PyPI). What is fetched lives in
+# target/static-tools/; neither the machine's packages nor its Rust toolchain are changed.
+set -eu
+
+cd "$(dirname "$0")/.."
+target=${1:-$(uname -m)-unknown-linux-musl}
+tools=$PWD/target/static-tools
+out=$PWD/target/static/$target
+
+die() {
+	echo "static.sh: $*" >&2
+	exit 1
+}
+
+case $target in
+*-linux-musl*) ;;
+*) die "$target is no musl target" ;;
+esac
+version=$(rustc --version | cut -d' ' -f2) || die "rustc is missing: scripts/install-deps.sh says how to get it"
+
+# Debian carries each compiler's std in the suite that was current then; each is asked in turn.
+fetch_std() {
+	src=$tools/rust-src-$version
+	[ ! -e "$src/library/std/Cargo.toml" ] || return 0
+	echo "static.sh: fetching the source of std $version"
+	apt=$tools/apt
+	rm -rf "$apt" "$src.new"
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$src.new"
+	mirror=$(scripts/debian-mirror.sh uri)
+	for suite in bookworm-backports trixie trixie-backports forky sid; do
+		echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/$suite.list"
+		set -- -qq -o Dir::Etc::SourceList="$apt/$suite.list" -o Dir::Etc::SourceParts=/dev/null \
+			-o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=
+		apt-get "$@" update >/dev/null 2>&1 || continue
+		deb=$(apt-cache "$@" madison rust-src | awk -v v="$version" 'index($3, v "+") == 1 { print $3; exit }')
+		[ -n "$deb" ] || continue
+		(cd "$src.new" && apt-get "$@" download "rust-src=$deb") || continue
+		dpkg -x "$src.new"/rust-src_*.deb "$src.new/deb"
+		# Only the library: the package holds the compiler's source too, six times as much.
+		mv "$src.new/deb/usr/src/rustc-$version/library" "$src.new/library"
+		rm -rf "$src.new/deb" "$src.new"/*.deb "$src"
+		mv "$src.new" "$src"
+		return 0
+	done
+	die "no suite of $mirror has rust-src $version; where rustup can download: rustup target add $target"
+}
+
+fetch_zig() {
+	[ ! -x "$tools/venv/bin/cargo-zigbuild" ] || return 0
+	echo "static.sh: fetching zig and cargo-zigbuild"
+	rm -rf "$tools/venv"
+	python3 -m venv "$tools/venv" || die "python3-venv is missing: run scripts/install-deps.sh ci"
+	"$tools/venv/bin/pip" install -q 'ziglang==0.17.1' 'cargo-zigbuild==0.24.0' || {
+		rm -rf "$tools/venv"
+		die "pip could not fetch ziglang and cargo-zigbuild"
+	}
+}
+
+mkdir -p "$tools" "$out"
+export CARGO_TARGET_DIR="$PWD/target/static-build"
+sysroot=$(rustc --print sysroot)
+started=$(date +%s)
+if [ -d "$sysroot/lib/rustlib/$target" ] && [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then
+	# rustup's std brings its own musl; another architecture would still need a linker.
+	cargo build --release --package cloudbox --bin cloudbox --target "$target"
+else
+	fetch_std
+	fetch_zig
+	# cargo looks for std in the toolchain, unless this variable (its own tests use it) names another place.
+	# zig's crt files are used instead of the ones that rustup would have brought.
+	PATH=$tools/venv/bin:$PATH \
+		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
+		RUSTC_BOOTSTRAP=1 \
+		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static" \
+		cargo zigbuild --release --package cloudbox --bin cloudbox --target "$target" \
+		-Zbuild-std=std,panic_abort -Zbuild-std-features=
+fi
+cp "$CARGO_TARGET_DIR/$target/release/cloudbox" "$out/cloudbox"
+file "$out/cloudbox" | sed "s|^$PWD/||"
+case $(file "$out/cloudbox") in
+*"statically linked"* | *"static-pie linked"*) ;;
+*) die "$out/cloudbox is not static" ;;
+esac
+echo "target/static/$target/cloudbox: $(stat -c %s "$out/cloudbox") bytes, built in $(($(date +%s) - started)) s"
