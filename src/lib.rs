@@ -3,6 +3,7 @@
 /// Where images and containers are kept unless UCI or the environment says otherwise.
 pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
 
+pub mod api;
 pub mod error;
 pub mod fault;
 pub mod model;

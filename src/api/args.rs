@@ -1,0 +1,185 @@
+//! Arguments of the methods. Unknown fields are ignored: uhttpd adds `ubus_rpc_session` to every call.
+
+use crate::model::spec::Asked;
+use serde::de::{Deserializer, Error, Visitor};
+use serde::Deserialize;
+use std::fmt;
+
+/// The longest a caller may ask us to hold back a reply, in seconds: LuCI gives up after 20.
+pub const WAIT_MAX: u32 = 15;
+/// How long `stop` lets a container shut down, in seconds.
+pub const STOP_TIMEOUT: u32 = 30;
+/// The longest it may be given.
+pub const STOP_TIMEOUT_MAX: u32 = 3600;
+/// How long a command may run inside a container, in seconds.
+pub const EXEC_TIMEOUT: u32 = 10;
+/// The longest it may be given.
+pub const EXEC_TIMEOUT_MAX: u32 = 3600;
+
+/// A value that people write as text or as a number: `"memory":"256M"`, `"cpus":2`, `"autostart":true`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+        struct TextVisitor;
+        impl Visitor<'_> for TextVisitor {
+            type Value = Text;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a number")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_string()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
+                Ok(Text(number.to_string()))
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
+                Ok(Text(if value { "1" } else { "0" }.to_string()))
+            }
+        }
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// A method on one thing: `info`, `delete` of an image.
+#[derive(Debug, Deserialize)]
+pub struct Named {
+    /// Its name.
+    pub name: String,
+}
+
+/// `cloudbox.container create`
+#[derive(Debug, Deserialize)]
+pub struct Create {
+    /// The container's name: a DNS label.
+    pub name: String,
+    /// The image it is made from.
+    pub image: Option<String>,
+    /// Memory limit, `256M`.
+    pub memory: Option<Text>,
+    /// Processors, `0.5`.
+    pub cpus: Option<Text>,
+    /// Disk quota, `4G`, or `none`.
+    pub disk: Option<Text>,
+    /// Most processes.
+    pub pids: Option<Text>,
+    /// The bridge it joins.
+    pub network: Option<String>,
+    /// `dhcp`, or `10.139.40.10/27`.
+    pub address: Option<String>,
+    /// Default route of a static address.
+    pub gateway: Option<String>,
+    /// Start it at boot; yes unless said otherwise.
+    pub autostart: Option<bool>,
+    /// Start it now; yes unless said otherwise.
+    pub start: Option<bool>,
+    /// Free text.
+    pub description: Option<String>,
+    /// SSH keys of its root.
+    pub authorized_keys: Option<Vec<String>>,
+    /// The slice it belongs to.
+    pub slice: Option<String>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+impl Create {
+    /// What its section will say. Whether it is started at boot is always written, being the owner's to see.
+    pub fn asked(&self) -> Asked {
+        let text = |value: &Option<Text>| value.as_ref().map(|t| t.0.clone());
+        Asked {
+            image: self.image.clone(),
+            memory: text(&self.memory),
+            cpus: text(&self.cpus),
+            disk: text(&self.disk),
+            pids: text(&self.pids),
+            bridge: self.network.clone(),
+            address: self.address.clone(),
+            gateway: self.gateway.clone(),
+            autostart: Some(if self.autostart.unwrap_or(true) { "1" } else { "0" }.to_string()),
+            description: self.description.clone(),
+            authorized_keys: self.authorized_keys.clone().unwrap_or_default(),
+            slice: self.slice.clone(),
+        }
+    }
+}
+
+/// `cloudbox.container delete`
+#[derive(Debug, Deserialize)]
+pub struct Delete {
+    /// The container's name.
+    pub name: String,
+    /// Also when it is running.
+    pub force: Option<bool>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.container start`
+#[derive(Debug, Deserialize)]
+pub struct Start {
+    /// The container's name.
+    pub name: String,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.container stop`
+#[derive(Debug, Deserialize)]
+pub struct Stop {
+    /// The container's name.
+    pub name: String,
+    /// Seconds it may take to shut down before it is killed; 30 unless said otherwise.
+    pub timeout: Option<u32>,
+    /// Kill it at once.
+    pub force: Option<bool>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.container exec`
+#[derive(Debug, Deserialize)]
+pub struct Exec {
+    /// The container's name.
+    pub name: String,
+    /// The program and its arguments; no shell reads them.
+    pub command: Vec<String>,
+    /// Seconds it may run; 10 unless said otherwise.
+    pub timeout: Option<u32>,
+}
+
+/// `cloudbox.image import`
+#[derive(Debug, Deserialize)]
+pub struct ImageImport {
+    /// The file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd.
+    pub path: String,
+    /// The name the image gets.
+    pub name: String,
+    /// The file's sha256, 64 hex digits, to be checked.
+    pub sha256: Option<String>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.job status` and `cancel`
+#[derive(Debug, Deserialize)]
+pub struct JobId {
+    /// The job's number.
+    pub id: Text,
+}
+
+/// `cloudbox.job wait`
+#[derive(Debug, Deserialize)]
+pub struct JobWait {
+    /// The job's number.
+    pub id: Text,
+    /// Seconds to hold back the reply; 15 is the most, and what is taken when nothing is said.
+    pub timeout: Option<u32>,
+}

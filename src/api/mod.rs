@@ -1,0 +1,65 @@
+//! The contract on the bus: objects, methods, arguments, replies. DESIGN.md section 4.
+//!
+//! One Rust type per method's arguments gives its published signature, its check and its documentation.
+
+pub mod args;
+pub mod replies;
+
+use openwrt_ubus::Object;
+
+/// Version of this API: raised when something a client relies on changes.
+pub const VERSION: u32 = 1;
+
+/// The bus objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// `cloudbox`
+    Box,
+    /// `cloudbox.container`
+    Container,
+    /// `cloudbox.image`
+    Image,
+    /// `cloudbox.job`
+    Job,
+}
+
+impl Face {
+    /// All of them, in the order they are published.
+    pub const ALL: [Face; 4] = [Face::Box, Face::Container, Face::Image, Face::Job];
+
+    /// Its path on the bus.
+    pub fn path(self) -> &'static str {
+        match self {
+            Face::Box => "cloudbox",
+            Face::Container => "cloudbox.container",
+            Face::Image => "cloudbox.image",
+            Face::Job => "cloudbox.job",
+        }
+    }
+
+    /// The object with its methods and their signatures.
+    pub fn object(self) -> Object {
+        let object = Object::new(self.path());
+        match self {
+            Face::Box => object.method::<()>("status").method::<()>("doctor").method::<()>("reload"),
+            Face::Container => object
+                .method::<()>("list")
+                .method::<args::Named>("info")
+                .method::<args::Create>("create")
+                .method::<args::Delete>("delete")
+                .method::<args::Start>("start")
+                .method::<args::Stop>("stop")
+                .method::<args::Exec>("exec"),
+            Face::Image => object
+                .method::<()>("list")
+                .method::<args::Named>("info")
+                .method::<args::ImageImport>("import")
+                .method::<args::Named>("delete"),
+            Face::Job => object
+                .method::<()>("list")
+                .method::<args::JobId>("status")
+                .method::<args::JobWait>("wait")
+                .method::<args::JobId>("cancel"),
+        }
+    }
+}

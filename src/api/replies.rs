@@ -1,0 +1,325 @@
+//! Replies of the methods. Fields that do not apply are left out. Times are seconds since 1970, sizes are bytes.
+
+use crate::model::job::{Job, JobError};
+use serde::Serialize;
+
+/// `{ "error": { "code": …, "message": … } }`, sent before a status that is not 0.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    /// The reason.
+    pub error: JobError,
+}
+
+/// Reply of a method that became a job.
+#[derive(Debug, Serialize)]
+pub struct Started {
+    /// The job's number.
+    pub job: String,
+}
+
+/// A job.
+#[derive(Debug, Serialize)]
+pub struct JobReply {
+    /// Its number.
+    pub id: String,
+    /// `create`, `delete`, `start`, `stop`, `ended`, `image_import`, `image_delete`
+    pub kind: &'static str,
+    /// The container or image it works on.
+    pub target: String,
+    /// `pending`, `running`, `done`, `failed`, `cancelled`
+    pub state: &'static str,
+    /// The present step, or the last.
+    pub step: String,
+    /// 0 to 100.
+    pub percent: u32,
+    /// Bytes handled in this step.
+    pub bytes: u64,
+    /// Bytes in all, when known.
+    pub total: Option<u64>,
+    /// When it was asked for.
+    pub started: u64,
+    /// When it ended.
+    pub finished: Option<u64>,
+    /// Why it failed.
+    pub error: Option<JobError>,
+}
+
+impl From<&Job> for JobReply {
+    fn from(job: &Job) -> JobReply {
+        JobReply {
+            id: job.id.to_string(),
+            kind: job.kind.as_str(),
+            target: job.target.clone(),
+            state: job.state.as_str(),
+            step: job.step.clone(),
+            percent: job.percent(),
+            bytes: job.bytes,
+            total: job.total,
+            started: job.started,
+            finished: job.finished,
+            error: job.error.clone(),
+        }
+    }
+}
+
+/// `cloudbox.job list`
+#[derive(Debug, Serialize)]
+pub struct JobList {
+    /// Oldest first.
+    pub jobs: Vec<JobReply>,
+}
+
+/// A container in `cloudbox.container list`.
+#[derive(Debug, Serialize)]
+pub struct ContainerEntry {
+    /// Its name.
+    pub name: String,
+    /// `running`, `stopped`, `creating`, `starting`, `stopping`, `deleting`, `failed` (it could not be made or
+    /// started), `orphan` (its section is gone, its data is kept)
+    pub state: &'static str,
+    /// The image it is made from.
+    pub image: String,
+    /// The host's pid of its init.
+    pub pid: Option<i32>,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Memory used.
+    pub memory: Option<u64>,
+    /// Its memory limit.
+    pub memory_limit: u64,
+    /// Processes.
+    pub pids: Option<u64>,
+    /// Bytes its layer takes on the disk, where it has a quota.
+    pub disk: Option<u64>,
+    /// Its disk quota.
+    pub disk_limit: Option<u64>,
+    /// Started at boot.
+    pub autostart: bool,
+    /// Free text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Options that differ from what it runs with, and that a restart applies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restart_required: Vec<&'static str>,
+    /// The job that works on it.
+    pub job: Option<String>,
+    /// Why it is `failed`, or why its section cannot be used.
+    pub error: Option<JobError>,
+}
+
+/// `cloudbox.container list`
+#[derive(Debug, Serialize)]
+pub struct ContainerList {
+    /// By name.
+    pub containers: Vec<ContainerEntry>,
+}
+
+/// `cloudbox.container info`
+#[derive(Debug, Serialize)]
+pub struct ContainerInfo {
+    /// The same as in the list.
+    #[serde(flatten)]
+    pub entry: ContainerEntry,
+    /// sha256 of its image.
+    pub image_sha256: String,
+    /// Its UCI section.
+    pub section: String,
+    /// The bridge it joins.
+    pub network: String,
+    /// `dhcp`, or its static address.
+    pub address: String,
+    /// Its hardware address.
+    pub mac: String,
+    /// The host's end of its veth pair.
+    pub veth: String,
+    /// The host's id of its root.
+    pub id_base: u32,
+    /// How many ids it has.
+    pub id_count: u32,
+    /// What was asked for.
+    pub asked: Limits,
+    /// What the kernel enforces; only while it runs.
+    pub in_force: Option<Limits>,
+    /// Processor time used, in microseconds.
+    pub cpu_time: Option<u64>,
+    /// The slice it belongs to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub slice: String,
+    /// SSH keys of its root.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorized_keys: Vec<String>,
+    /// Options that differ from what it was made with, and that cannot be changed any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fixed: Vec<&'static str>,
+    /// When it was made.
+    pub created: u64,
+    /// The guest's root on the host, while it runs.
+    pub rootfs: String,
+    /// Directory of all containers, LXC's `lxcpath`.
+    pub lxcpath: String,
+    /// What the guest wrote to its console.
+    pub console_log: String,
+}
+
+/// Limits of a container.
+#[derive(Debug, Serialize)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Processors, `0.5`.
+    pub cpus: Option<String>,
+    /// Most processes.
+    pub pids: Option<u64>,
+    /// Bytes of disk.
+    pub disk: Option<u64>,
+}
+
+/// `cloudbox.container exec`
+#[derive(Debug, Serialize)]
+pub struct ExecReply {
+    /// Exit code; 128 + the signal when one ended it.
+    pub code: i32,
+    /// Standard output; bytes that are not UTF-8 are replaced.
+    pub stdout: String,
+    /// Standard error, likewise.
+    pub stderr: String,
+    /// The middle of a long output was left out.
+    pub truncated: bool,
+}
+
+/// An image in `cloudbox.image list`, and the reply of `info`.
+#[derive(Debug, Serialize)]
+pub struct ImageEntry {
+    /// The names that mean it.
+    pub names: Vec<String>,
+    /// sha256 of the file it was imported from.
+    pub sha256: String,
+    /// What it calls itself.
+    pub description: String,
+    /// Its version.
+    pub version: String,
+    /// Operating system.
+    pub os: String,
+    /// The system's release.
+    pub release: String,
+    /// Architecture as `uname -m` names it.
+    pub arch: String,
+    /// Init system.
+    pub init: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// When it was imported.
+    pub imported: u64,
+    /// Services it offers, `name type port`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
+    /// Containers made from it.
+    pub used_by: Vec<String>,
+}
+
+/// `cloudbox.image list`
+#[derive(Debug, Serialize)]
+pub struct ImageList {
+    /// Oldest first.
+    pub images: Vec<ImageEntry>,
+}
+
+/// Reply of a method that has nothing else to say.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    /// The thing it was done to.
+    pub name: String,
+}
+
+/// A resource of the box in `status`, in bytes.
+#[derive(Debug, Serialize)]
+pub struct Resource {
+    /// All there is.
+    pub total: u64,
+    /// What is free now.
+    pub free: u64,
+    /// Kept for the box.
+    pub reserve: u64,
+    /// Promised to containers.
+    pub promised: u64,
+}
+
+/// How many containers there are, in `status`.
+#[derive(Debug, Default, Serialize)]
+pub struct Counts {
+    /// All.
+    pub total: u32,
+    /// Running.
+    pub running: u32,
+    /// Could not be made or started.
+    pub failed: u32,
+    /// Without a section.
+    pub orphans: u32,
+}
+
+/// `cloudbox status`
+#[derive(Debug, Serialize)]
+pub struct StatusReply {
+    /// The program's version.
+    pub version: &'static str,
+    /// The API's version.
+    pub api: u32,
+    /// The daemon's pid.
+    pub pid: u32,
+    /// Seconds since the daemon started.
+    pub uptime: u64,
+    /// Whether `option enabled` is on.
+    pub enabled: bool,
+    /// Architecture as `uname -m` names it.
+    pub arch: String,
+    /// Where images and containers are kept.
+    pub storage: String,
+    /// The configuration file.
+    pub config: String,
+    /// Containers.
+    pub containers: Counts,
+    /// Images.
+    pub images: u32,
+    /// Unfinished jobs.
+    pub jobs: u32,
+    /// The box's memory.
+    pub memory: Resource,
+    /// The storage's file system.
+    pub disk: Resource,
+    /// What is wrong in the configuration and with containers.
+    pub warnings: Vec<String>,
+}
+
+/// One check of `doctor`.
+#[derive(Debug, Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// `ok`, `warning`, `error`
+    pub state: &'static str,
+    /// What was found, in a sentence.
+    pub message: String,
+    /// What cures it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+/// `cloudbox doctor`
+#[derive(Debug, Serialize)]
+pub struct DoctorReply {
+    /// The worst of all checks.
+    pub state: &'static str,
+    /// Every check.
+    pub checks: Vec<Check>,
+}
+
+/// `cloudbox reload`
+#[derive(Debug, Serialize)]
+pub struct ReloadReply {
+    /// Jobs that were started.
+    pub jobs: Vec<String>,
+    /// Containers that must be restarted for a change to hold.
+    pub restart_required: Vec<String>,
+    /// What is wrong in the configuration.
+    pub warnings: Vec<String>,
+}
