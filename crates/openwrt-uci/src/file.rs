@@ -1,13 +1,15 @@
 //! A configuration file on disk, shared with `uci commit`, rpcd and other programs.
 //!
 //! libuci locks the file, reads it again, writes a hidden temporary file beside it and renames that over it. So does
-//! [`ConfigFile::edit`]. libuci's own protocol has two gaps through which an edit beside it would be lost, and both can
-//! be closed from this side:
+//! [`ConfigFile::edit`]. But a rename leaves those who wait for the lock with the lock of a file that is gone, and libuci
+//! has no eye for that: two `uci commit`s at once lose changes. Beside `edit` they do not:
 //!
-//! * It unlocks *before* it renames. Who gets the lock in between reads a file that is about to be replaced. Its
+//! * libuci unlocks *before* it renames. Who gets the lock in between reads a file that is about to be replaced. Its
 //!   temporary file gives that moment away: as long as there is one, `edit` waits.
-//! * It reads the file it has locked, although that may have been replaced while it waited for the lock. So `edit`
-//!   writes the new content into the replaced file too before it unlocks it.
+//! * libuci reads the file that it has locked, whether it is still in place or not. So `edit` writes the new content into
+//!   the replaced file too before it unlocks it.
+//! * Then libuci goes on with a lock that nobody else notices. So `edit` keeps the file in place locked until those who
+//!   waited for the replaced one are done.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -180,7 +182,7 @@ impl ConfigFile {
             Document::parse(&before).map_err(|error| FileError::Syntax(self.path.clone(), error))?;
         let result = change(&mut document)?;
         if document.as_bytes() != before {
-            self.replace(&locked, document.as_bytes())?;
+            self.replace(locked, document.as_bytes())?;
         }
         Ok(result)
     }
@@ -231,11 +233,9 @@ impl ConfigFile {
             .mode(0o600)
             .open(&self.path);
         let file = open.map_err(|error| FileError::Open(self.path.clone(), error))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => Ok(Some(Locked::Flock(locked))),
+        match Locked::lock(file) {
+            Ok(locked) => Ok(Some(locked)),
             Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => Ok(None),
-            // As libuci has it: where there are no locks, go without.
-            Err((file, Errno::ENOSYS)) => Ok(Some(Locked::Bare(file))),
             Err((_, error)) => Err(FileError::Lock(self.path.clone(), error.into())),
         }
     }
@@ -286,22 +286,79 @@ impl ConfigFile {
         Ok(bytes)
     }
 
-    fn replace(&self, old: &File, bytes: &[u8]) -> Result<(), FileError> {
+    fn replace(&self, old: Locked, bytes: &[u8]) -> Result<(), FileError> {
         let real = self.real_path()?;
-        let temporary = Temporary::create(&real)?;
-        temporary.fill(old, bytes)?;
+        let mut temporary = Temporary::create(&real)?;
+        temporary.fill(&old, bytes)?;
+        // Locked before anybody can see it, so that others wait until those who wait for the old file are done.
+        let new = temporary.file.try_clone().ok().and_then(|file| Locked::lock(file).ok());
         fs::rename(&temporary.path, &real).map_err(|error| FileError::Rename(real.clone(), error))?;
-        temporary.keep();
-        // Who waits for the lock of the old file reads it next. A failure costs nothing but what this prevents.
-        let _ = rewrite_replaced(old, bytes);
+        temporary.kept = true;
         let directory = File::open(directory_of(&real)).and_then(|directory| directory.sync_all());
+        // A failure costs nothing but what this prevents.
+        if rewrite_replaced(&old, bytes).is_ok() && somebody_waits_for(&old) {
+            self.let_waiter_finish(old, &temporary.file);
+            let _ = fs::read(&real).and_then(|current| rewrite_replaced(&temporary.file, &current));
+        }
+        drop(new);
         directory.map_err(|error| FileError::SyncDirectory(real, error))
     }
+
+    /// Lets who waits for the lock of a file that is no longer in place make its change. It gets a lock that the next one,
+    /// who locks the file in place, would not notice.
+    fn let_waiter_finish(&self, old: Locked, in_place: &File) {
+        let Locked::Flock(old) = old else { return };
+        let Ok(mut old) = old.unlock() else { return };
+        let deadline = Instant::now() + RENAME_TIMEOUT;
+        let mut held = false;
+        // Done when it has replaced the file, or has let go of the lock without doing so.
+        while Instant::now() < deadline && self.is_in_place(in_place).unwrap_or(false) {
+            std::thread::sleep(Duration::from_millis(1));
+            old = match Locked::lock(old) {
+                Ok(Locked::Flock(relocked)) if !held => match relocked.unlock() {
+                    Ok(unlocked) => unlocked,
+                    Err(_) => return,
+                },
+                Ok(_) => break,
+                Err((locked_by_other, _)) => {
+                    held = true;
+                    locked_by_other
+                }
+            };
+        }
+        while Instant::now() < deadline && self.temporary_files().is_ok_and(|files| !files.is_empty()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Whether a process is blocked because it wants to write to this file, which we have locked.
+fn somebody_waits_for(file: &File) -> bool {
+    let (Ok(metadata), Ok(locks)) = (file.metadata(), fs::read_to_string("/proc/locks")) else {
+        return false;
+    };
+    let inode = format!(":{}", metadata.ino());
+    // 12: -> FLOCK ADVISORY WRITE <pid> <device>:<inode> 0 EOF
+    locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(
+        |fields| matches!(fields[..], [_, "->", "FLOCK", _, "WRITE", _, file, ..] if file.ends_with(&inode)),
+    )
 }
 
 enum Locked {
     Flock(Flock<File>),
+    /// As libuci has it: where there are no locks, go without.
     Bare(File),
+}
+
+impl Locked {
+    /// Locks a file, if that needs no waiting.
+    fn lock(file: File) -> Result<Locked, (File, Errno)> {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => Ok(Locked::Flock(locked)),
+            Err((file, Errno::ENOSYS)) => Ok(Locked::Bare(file)),
+            Err(refused) => Err(refused),
+        }
+    }
 }
 
 impl std::ops::Deref for Locked {
@@ -353,10 +410,6 @@ impl Temporary {
             fchown(&self.file, Some(old.uid()), Some(old.gid()))?;
         }
         self.file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
     }
 }
 

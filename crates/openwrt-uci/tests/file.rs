@@ -6,6 +6,7 @@ use std::os::unix::fs::{chown, symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -202,6 +203,42 @@ fn who_waits_on_the_replaced_file_reads_the_new_content() {
         assert_eq!(read, content(&path));
         assert_eq!(read, format!("config a b\n\toption v '{value}'\n"));
     }
+}
+
+/// libuci changes the file that it waited for, and its lock on that keeps nobody from the one in place.
+#[test]
+fn who_waits_on_the_replaced_file_finishes_before_the_next_edit() {
+    let directory = Directory::new();
+    let path = directory.config("config a b\n");
+    let (ready, is_ready) = mpsc::channel();
+    let libuci = || {
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        ready.send(()).unwrap();
+        let mut locked = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+        let mut read = String::new();
+        locked.read_to_string(&mut read).unwrap();
+        // Slow enough for the next edit to come in between.
+        thread::sleep(Duration::from_millis(100));
+        let temporary = directory.0.join(".test.uci-aBcDeF");
+        fs::write(&temporary, read + "\toption libuci 'x'\n").unwrap();
+        drop(locked);
+        fs::rename(&temporary, &path).unwrap();
+    };
+    thread::scope(|scope| {
+        let first = ConfigFile::new(&path).edit_document(|document| {
+            scope.spawn(libuci);
+            is_ready.recv().unwrap();
+            thread::sleep(Duration::from_millis(50));
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                set(&path, "second", "x").unwrap();
+            });
+            document.set("b", "first", "x")
+        });
+        first.unwrap();
+    });
+    assert_eq!(content(&path), "config a b\n\toption first 'x'\n\toption libuci 'x'\n\toption second 'x'\n");
+    directory.assert_holds(&["test"]);
 }
 
 #[test]
