@@ -1,0 +1,39 @@
+# Every task a person runs, one word each. `make` alone lists them.
+
+SECONDS ?= 60
+
+.PHONY: help build static image demo run test bench fuzz lint clean
+
+help: ## list the tasks
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s  %s\n", $$1, $$2 }'
+
+build: ## build the daemon and command (release)
+	cargo build --release --package cloudbox
+
+static: ## build the static binary for a box; TARGET=aarch64-unknown-linux-musl for another kind
+	scripts/static.sh $(TARGET)
+
+image: ## build the distro image, unless its recipe is unchanged
+	scripts/image.sh distro
+
+demo: ## show a container's life on this machine, and leave nothing behind
+	scripts/demo.sh
+
+run: ## keep a bus and a daemon running to try things out; Ctrl-C ends it
+	scripts/demo.sh --keep
+
+test: ## run every test, those with real containers too
+	scripts/test.sh
+
+bench: ## measure, side by side with bare LXC
+	scripts/bench.sh
+
+fuzz: ## run each fuzz target for SECONDS=60
+	scripts/fuzz.sh $(SECONDS)
+
+lint: ## check formatting, clippy and shellcheck
+	scripts/lint.sh
+
+clean: ## remove everything that was built
+	cargo clean
+	rm -rf target fuzz/target crates/differential/target
