@@ -1,0 +1,259 @@
+#!/bin/sh
+# Shows a container's life on this machine, with a bus, a daemon, a bridge and a storage of its own.
+#
+#   scripts/demo.sh            runs through it and checks every answer; leaves nothing behind
+#   scripts/demo.sh --keep     stops before the first container, says what to type elsewhere; Ctrl-C ends it
+#
+# Needs root. DEMO_DIR names another place for the storage, which must be a real disk (not tmpfs, not overlay).
+set -eu
+cd "$(dirname "$0")/.."
+top=$PWD
+
+keep=
+case ${1:-} in
+'') ;;
+--keep) keep=yes ;;
+*) echo "usage: scripts/demo.sh [--keep]" >&2 && exit 2 ;;
+esac
+
+say() { printf '\n== %s\n' "$*"; }
+fail() {
+	printf '\ndemo: %s\n' "$*" >&2
+	[ ! -s "${dir:-/nonexistent}/daemon.log" ] || {
+		echo "--- the daemon's last words:" >&2
+		tail -n 30 "$dir/daemon.log" >&2
+	}
+	exit 1
+}
+[ "$(id -u)" = 0 ] || fail "needs root: containers, mounts and a bridge are made"
+
+# --- What is needed ---------------------------------------------------------------------------------------
+scripts/install-deps.sh demo
+scripts/image.sh distro
+bin=${CARGO_TARGET_DIR:-$top/target}/release
+cargo build --release --package cloudbox
+if command -v ubusd >/dev/null; then
+	bus=ubusd
+else
+	cargo build --release --package openwrt-ubus --features broker --bin ubus-broker
+	bus=$bin/ubus-broker
+fi
+PATH=$bin:$PATH
+export PATH
+
+# An overlay cannot be the upper layer of another one, and a container's root must be able to reach its files
+# through every directory above them.
+usable() {
+	case $(stat -f -c %T "$1") in
+	tmpfs | ramfs | overlayfs) return 1 ;;
+	esac
+	d=$(cd "$1" && pwd -P)
+	while [ "$d" != / ]; do
+		[ -n "$(find "$d" -maxdepth 0 -perm -o=x)" ] || return 1
+		d=$(dirname "$d")
+	done
+}
+mkdir -p target
+place=
+for p in ${DEMO_DIR:-target /var/tmp /srv}; do
+	if [ -d "$p" ] && usable "$p"; then
+		place=$(cd "$p" && pwd -P)
+		break
+	fi
+done
+[ -n "$place" ] || fail "no place for the storage: ${DEMO_DIR:-target, /var/tmp and /srv} is tmpfs, an overlay, or closed to others. Set DEMO_DIR"
+
+# --- What is undone at the end, whatever happens ----------------------------------------------------------
+dir='' bridge='' bus_pid='' daemon_pid='' dhcp_pid=''
+adverts() { find /etc/avahi -type f -exec sha256sum {} + 2>/dev/null | sort; }
+adverts_before=$(adverts)
+
+ended() {
+	n=0
+	while kill -0 "$1" 2>/dev/null; do
+		# A child that is not waited for yet is still there for kill.
+		case $(sed -n 's/^State:\t//p' "/proc/$1/status" 2>/dev/null) in Z* | '') return 0 ;; esac
+		n=$((n + 1))
+		[ $n -lt 100 ] || return 1
+		sleep 0.1
+	done
+}
+stop() {
+	[ -n "$1" ] || return 0
+	kill "$1" 2>/dev/null || return 0
+	ended "$1" || kill -9 "$1" 2>/dev/null || true
+	wait "$1" 2>/dev/null || true
+}
+ours() { [ -z "$dir" ] || grep -F " $dir/" /proc/self/mounts | awk '{ print $2 }' | sort -r; }
+# LXC's monitors carry their directory in the title.
+monitors() { [ -z "$dir" ] || pgrep -f -- "^\[lxc monitor\] $dir/" || true; }
+
+# Called by the trap.
+# shellcheck disable=SC2317,SC2329
+cleanup() {
+	status=$?
+	trap - EXIT
+	trap '' HUP INT TERM
+	set +e
+	if [ -n "$daemon_pid" ]; then
+		for c in $(cloudbox list 2>/dev/null | awk 'NR > 1 { print $1 }'); do
+			cloudbox delete "$c" --force >/dev/null 2>&1
+		done
+	fi
+	stop "$daemon_pid"
+	for m in $(monitors); do
+		for p in $(pgrep -P "$m"); do kill -9 "$p"; done
+		ended "$m" || kill -9 "$m"
+	done
+	stop "$bus_pid"
+	stop "$dhcp_pid"
+	for m in $(ours); do umount "$m" || umount -l "$m"; done
+	[ -z "$bridge" ] || ip link delete "$bridge" 2>/dev/null
+	left=$(ours)$(monitors)
+	[ -z "$dir" ] || rm -rf "$dir"
+	[ -z "$dir" ] || [ ! -e "$dir" ] || left="$left $dir"
+	[ -z "$bridge" ] || [ ! -e "/sys/class/net/$bridge" ] || left="$left $bridge"
+	[ "$(adverts)" = "$adverts_before" ] || left="$left /etc/avahi"
+	if [ -n "$left" ]; then
+		echo "demo: left behind: $left" >&2
+		status=1
+	else
+		say "nothing is left: no process, no mount, no bridge, no file"
+	fi
+	exit $status
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' HUP TERM
+
+# --- A network of its own ---------------------------------------------------------------------------------
+dir=$(mktemp -d "$place/demo.XXXXXX")
+chmod 755 "$dir"
+mkdir -p "$dir/storage" "$dir/run" "$dir/etc/config"
+n=0
+while [ -e "/sys/class/net/cbdemo$n" ] || ip -4 route | grep -q "10\.213\.$((77 + n))\."; do
+	n=$((n + 1))
+	[ $n -lt 50 ] || fail "no free bridge name or network among 50"
+done
+net=10.213.$((77 + n))
+bridge=cbdemo$n
+say "a bridge of its own, $bridge ($net.1/24), with DHCP on it"
+ip link add "$bridge" type bridge
+ip address add "$net.1/24" dev "$bridge"
+ip link set "$bridge" up
+dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --no-hosts --no-resolv --port=0 --bind-interfaces \
+	--interface="$bridge" --except-interface=lo --dhcp-range="$net.10,$net.250,255.255.255.0,1h" \
+	--dhcp-authoritative --dhcp-option=option:dns-server,"$net.1" \
+	--dhcp-leasefile="$dir/leases" --pid-file= --log-facility="$dir/dnsmasq.log" &
+dhcp_pid=$!
+
+# --- The configuration, the bus and the daemon ------------------------------------------------------------
+cat >"$dir/etc/config/cloudbox" <<EOF
+config cloudbox 'main'
+	option enabled '1'
+	option storage '$dir/storage'
+	option image 'distro'
+	option bridge '$bridge'
+	option memory '256M'
+	option cpus '1'
+	option disk '1G'
+	option memory_reserve '64M'
+	option disk_reserve '256M'
+EOF
+say "the configuration"
+cat "$dir/etc/config/cloudbox"
+
+UBUS_SOCKET=$dir/ubus.sock
+CLOUDBOX_CONFIG_DIR=$dir/etc/config
+CLOUDBOX_STORAGE=$dir/storage
+CLOUDBOX_RUN_DIR=$dir/run
+export UBUS_SOCKET CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR
+
+# Waits for a command to succeed: within SECONDS command ...
+within() {
+	deadline=$(($(date +%s) + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(date +%s)" -lt $deadline ] || return 1
+		sleep 0.05
+	done
+}
+"$bus" -s "$UBUS_SOCKET" >"$dir/bus.log" 2>&1 &
+bus_pid=$!
+within 10 test -S "$UBUS_SOCKET" || fail "the bus does not answer: $(cat "$dir/bus.log")"
+cloudbox daemon >"$dir/daemon.log" 2>&1 &
+daemon_pid=$!
+within 20 cloudbox status || fail "the daemon does not answer"
+
+# --- Typing -----------------------------------------------------------------------------------------------
+out=$dir/output
+shown=0
+type_in() {
+	printf '\n$ %s\n' "$1"
+	if ! eval "$1" >"$out" 2>&1; then
+		cat "$out"
+		fail "that command failed"
+	fi
+	cat "$out"
+	shown=$((shown + 1))
+}
+expect() { grep -Eq -- "$1" "$out" || fail "expected $2"; }
+refuse() { ! grep -Eq -- "$1" "$out" || fail "did not expect $2"; }
+# A long method answers with the number of its job.
+finish() {
+	job=$(sed -n 's/.*"job": *"\{0,1\}\([0-9]*\).*/\1/p' "$out" | head -n 1)
+	[ -z "$job" ] || type_in "cloudbox job wait $job"
+}
+
+type_in "cloudbox status"
+type_in "cloudbox image import target/image/distro.squashfs distro"
+finish
+type_in "cloudbox image list"
+expect distro "the image in the list"
+
+if [ -n "$keep" ]; then
+	say "a bus and a daemon are running; type this in another terminal"
+	cat <<EOF
+
+export PATH=$bin:\$PATH
+export UBUS_SOCKET=$UBUS_SOCKET
+export CLOUDBOX_CONFIG_DIR=$CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE=$CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR=$CLOUDBOX_RUN_DIR
+
+cloudbox create web
+cloudbox list
+cloudbox exec web -- ip address
+
+The daemon writes to $dir/daemon.log. Ctrl-C here stops all of it and removes it.
+EOF
+	wait "$daemon_pid" || fail "the daemon ended"
+	exit 0
+fi
+
+call="cloudbox call"
+! command -v ubus >/dev/null || call="ubus -s $UBUS_SOCKET call"
+
+type_in "$call cloudbox.container create '{\"name\":\"web\"}'"
+finish
+type_in "cloudbox list"
+expect '^web' "web in the list"
+type_in "cloudbox exec web -- systemctl is-system-running --wait"
+expect '^running' "a system that runs without one failed unit"
+type_in "cloudbox exec web -- cat /etc/os-release"
+expect '^ID=debian' "Debian"
+# Called by within.
+# shellcheck disable=SC2317,SC2329
+has_lease() { cloudbox exec web -- ip -4 -brief address show eth0 | grep -q "$net\."; }
+within 10 has_lease || fail "web got no address from DHCP in 10 s"
+type_in "cloudbox exec web -- ip -brief address"
+expect "$net\\." "an address of this bridge"
+address=$(sed -n "s/.*[[:space:]]\($net\.[0-9]*\).*/\1/p" "$out" | head -n 1)
+type_in "ping -c 1 -W 2 $address"
+type_in "cloudbox info web"
+expect 'web' "web's particulars"
+type_in "cloudbox delete web --force"
+type_in "cloudbox list"
+refuse '^web' "web in the list"
+! grep -q "^config container" "$CLOUDBOX_CONFIG_DIR/cloudbox" || fail "the configuration still has a container"
+
+say "shown: $shown commands; an image was imported, a container was made from it, got its address, ran Debian,
+   answered a ping, and was deleted with its data and its section of the configuration"
