@@ -179,7 +179,7 @@ impl<'a> Running<'a> {
             |what: &str, e: &io::Error| Error::new(Code::Failed, format!("cannot {what} {name}: {e}"));
         command.stdin(end(pipes.stdin)).stdout(end(pipes.stdout)).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn().map_err(|e| failed("start", &e))?;
-        let pidfd = match sys::pidfd_open(child.id().cast_signed()) {
+        let pidfd = match sys::pidfd_open(pid_of(&child).as_raw()) {
             Ok(pidfd) => pidfd,
             Err(e) => {
                 kill_group(&mut child);
@@ -460,8 +460,13 @@ impl Source for Nothing {
 
 /// Kills the program's group and reaps the program. It has not been waited for, so its number is still its own.
 fn kill_group(child: &mut Child) {
-    let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+    let _ = killpg(pid_of(child), Signal::SIGKILL);
     let _ = child.wait();
+}
+
+/// The number of a child not yet reaped. The kernel's numbers end at 2^22.
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
 }
 
 /// Head and tail of an output.
@@ -628,7 +633,7 @@ mod tests {
             limit,
         )
         .unwrap();
-        let group = running.child.id().cast_signed();
+        let group = pid_of(&running.child).as_raw();
         let error = running.finish().unwrap_err();
         assert_eq!(error.code, Code::Timeout);
         let begun = Instant::now();

@@ -1,1 +1,176 @@
+//! Images: read-only root filesystems, each known by the sha256 of the file it was imported from.
+//!
+//! The rooms: `store` keeps them and mounts them, `import` brings a file in, `tar` and `squashfs` judge what the file
+//! holds, `manifest` looks into the finished image, `fake` stands in for all of it in tests.
+//!
+//! **An image on disk is whole or absent**: it is built in a hidden directory and renamed to its sha256. **Nothing of an
+//! image is ever unpacked on the host**: a tarball streams through our checks into mksquashfs.
 
+pub mod fake;
+mod import;
+mod manifest;
+mod squashfs;
+mod store;
+mod tar;
+
+pub use store::Store;
+
+use super::ctx::Ctx;
+use crate::error::{Code, Error, Result};
+use crate::model::image::Image;
+use crate::model::name::ImageName;
+use std::path::{Path, PathBuf};
+
+/// The least hex digits by which an image can be named.
+const SHORTEST_PREFIX: usize = 12;
+
+/// The images of this box.
+pub trait Images: Send + Sync {
+    /// Every image, the oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn list(&self) -> Result<Vec<Image>>;
+
+    /// The image called `name_or_sha`: its name, its sha256, or the first twelve or more digits of that.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`]; [`Code::InvalidArgument`] when the digits are those of several images.
+    fn find(&self, name_or_sha: &str) -> Result<Image> {
+        find_in(self.list()?, name_or_sha)
+    }
+
+    /// Brings in the squashfs or tarball at `path` and lets `name` mean it. A file already imported is not imported
+    /// again; a name that meant another image moves, and that image stays without it. On an error nothing is left.
+    ///
+    /// # Errors
+    /// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::InvalidArgument`], [`Code::MissingTool`],
+    /// [`Code::Cancelled`].
+    fn import(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        name: &ImageName,
+        expected_sha256: Option<&str>,
+    ) -> Result<Image>;
+
+    /// Removes `image` and its names. The caller has checked that no container uses it.
+    ///
+    /// # Errors
+    /// [`Code::InUse`] when its mount is busy, [`Code::NotFound`] when it is gone already.
+    fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()>;
+
+    /// Mounts the image read-only and shared, or finds it mounted, and tells where.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`], or the kernel cannot mount it.
+    fn mount(&self, sha256: &str) -> Result<PathBuf>;
+
+    /// Unmounts the image; one that is not mounted is fine.
+    ///
+    /// # Errors
+    /// [`Code::InUse`] when something still has it open.
+    fn unmount(&self, sha256: &str) -> Result<()>;
+
+    /// The sha256 of every image mounted now.
+    ///
+    /// # Errors
+    /// The mount table cannot be read.
+    fn mounted(&self) -> Result<Vec<String>>;
+
+    /// Removes what an import or delete left that a crash cut short. For the daemon's start, before any other call.
+    ///
+    /// # Errors
+    /// The first thing that could not be removed, with the others; everything else is removed all the same.
+    fn clean(&self) -> Result<()>;
+}
+
+/// The one of `images` that `name_or_sha` means. A name goes before digits.
+fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
+    if let Some(image) = images.iter().find(|i| i.names.iter().any(|n| n.as_str() == name_or_sha)) {
+        return Ok(image.clone());
+    }
+    let shown: String = name_or_sha.chars().take(SHA256_DIGITS).collect();
+    let digits = name_or_sha.to_ascii_lowercase();
+    if digits.len() >= SHORTEST_PREFIX && is_hex(&digits) {
+        let mut found = images.into_iter().filter(|i| i.manifest.sha256.starts_with(&digits));
+        if let Some(image) = found.next() {
+            return match found.next() {
+                None => Ok(image),
+                Some(_) => Err(Error::new(
+                    Code::InvalidArgument,
+                    format!("several images begin with {shown}; write more of the sha256"),
+                )),
+            };
+        }
+    }
+    Err(Error::new(
+        Code::NotFound,
+        format!("no image {shown:?} on this box; list shows those there are, pull or import brings one in"),
+    ))
+}
+
+/// Digits of a sha256.
+const SHA256_DIGITS: usize = 64;
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// `text` as a sha256 in lower case.
+fn parse_sha256(text: &str) -> Result<String> {
+    if text.len() == SHA256_DIGITS && is_hex(text) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let shown: String = text.chars().take(SHA256_DIGITS + 1).collect();
+    Err(Error::new(
+        Code::InvalidArgument,
+        format!("sha256 {shown:?} is none; write the {SHA256_DIGITS} hex digits that sha256sum prints"),
+    ))
+}
+
+/// `bytes` of a digest as hex digits.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// A file that cannot be an image, and why. The import puts the file's name in front.
+fn bad(why: impl Into<String>) -> Error {
+    Error::new(Code::BadImage, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::image;
+    use super::*;
+
+    #[test]
+    fn an_image_is_found_by_name_and_digits() {
+        let (a, b) =
+            ("aabbccddeeff0".to_string() + &"0".repeat(51), "aabbccddeeff1".to_string() + &"1".repeat(51));
+        let images = vec![image(&a, &["web", "aabbccddeeff1"]), image(&b, &[])];
+        let sha = |text: &str| find_in(images.clone(), text).map(|i| i.manifest.sha256).map_err(|e| e.code);
+        assert_eq!(sha("web"), Ok(a.clone()));
+        assert_eq!(sha(&b), Ok(b.clone()));
+        assert_eq!(sha("aabbccddeeff1"), Ok(a.clone()), "a name goes before digits");
+        assert_eq!(sha("AABBCCDDEEFF11"), Ok(b.clone()));
+        assert_eq!(sha("aabbccddeeff"), Err(Code::InvalidArgument));
+        for missing in ["", "webb", "aabbccddeef", "ffffffffffff", "../web"] {
+            assert_eq!(sha(missing), Err(Code::NotFound), "{missing}");
+        }
+    }
+
+    #[test]
+    fn sha256_texts() {
+        assert_eq!(parse_sha256(&"AB".repeat(32)), Ok("ab".repeat(32)));
+        for wrong in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
+            assert_eq!(parse_sha256(wrong).unwrap_err().code, Code::InvalidArgument, "{wrong}");
+        }
+    }
+}

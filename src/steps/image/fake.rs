@@ -1,0 +1,131 @@
+//! Images that exist in memory only, for tests of what is built on them.
+
+use super::{parse_sha256, Images};
+use crate::error::{Code, Error, Result};
+use crate::model::image::{Image, Init, Manifest};
+use crate::model::name::ImageName;
+use crate::steps::ctx::Ctx;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Images in memory. A mount is a path below `run`, where nothing is.
+pub struct Fake {
+    run: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    images: Vec<Image>,
+    mounted: Vec<String>,
+    failure: Option<Error>,
+}
+
+impl Fake {
+    /// A store that holds `images`.
+    pub fn new(run: &Path, images: Vec<Image>) -> Fake {
+        Fake { run: run.to_path_buf(), state: Mutex::new(State { images, ..State::default() }) }
+    }
+
+    /// Lets the next call that changes something fail with `error`.
+    pub fn fail_next(&self, error: Error) {
+        self.state().failure = Some(error);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        match state.failure.take() {
+            Some(error) => Err(error),
+            None => Ok(state),
+        }
+    }
+}
+
+/// An image with nothing in it but its sha256 and names.
+pub fn image(sha256: &str, names: &[&str]) -> Image {
+    let manifest = Manifest {
+        sha256: sha256.to_string(),
+        name: String::new(),
+        version: String::new(),
+        os: "debian".to_string(),
+        release: "12".to_string(),
+        arch: "x86_64".to_string(),
+        init: Init::Systemd,
+        services: Vec::new(),
+        size: 4096,
+        imported: 1,
+    };
+    Image { manifest, names: names.iter().filter_map(|name| ImageName::new(name).ok()).collect() }
+}
+
+impl Images for Fake {
+    fn list(&self) -> Result<Vec<Image>> {
+        Ok(self.state().images.clone())
+    }
+
+    /// Any path is a good image, whose sha256 is the expected one or is made of the path's bytes.
+    fn import(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        name: &ImageName,
+        expected_sha256: Option<&str>,
+    ) -> Result<Image> {
+        ctx.step("image.check")?;
+        let mut state = self.change()?;
+        let sha256 = match expected_sha256 {
+            Some(text) => parse_sha256(text)?,
+            None => {
+                format!("{:0<64}", super::hex(path.as_os_str().as_encoded_bytes())).chars().take(64).collect()
+            }
+        };
+        for image in &mut state.images {
+            image.names.retain(|n| n != name);
+        }
+        let place = match state.images.iter().position(|i| i.manifest.sha256 == sha256) {
+            Some(place) => place,
+            None => {
+                state.images.push(image(&sha256, &[]));
+                state.images.len() - 1
+            }
+        };
+        state.images[place].names.push(name.clone());
+        Ok(state.images[place].clone())
+    }
+
+    fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
+        ctx.step("image.delete")?;
+        let mut state = self.change()?;
+        state.images.retain(|i| i.manifest.sha256 != image.manifest.sha256);
+        state.mounted.retain(|m| *m != image.manifest.sha256);
+        Ok(())
+    }
+
+    fn mount(&self, sha256: &str) -> Result<PathBuf> {
+        let mut state = self.change()?;
+        if !state.images.iter().any(|i| i.manifest.sha256 == sha256) {
+            return Err(Error::new(Code::NotFound, format!("no image {sha256}")));
+        }
+        if !state.mounted.iter().any(|m| m == sha256) {
+            state.mounted.push(sha256.to_string());
+        }
+        Ok(self.run.join("images").join(sha256))
+    }
+
+    fn unmount(&self, sha256: &str) -> Result<()> {
+        self.change()?.mounted.retain(|m| m != sha256);
+        Ok(())
+    }
+
+    fn mounted(&self) -> Result<Vec<String>> {
+        Ok(self.state().mounted.clone())
+    }
+
+    fn clean(&self) -> Result<()> {
+        self.change().map(drop)
+    }
+}

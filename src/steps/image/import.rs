@@ -1,0 +1,461 @@
+//! Brings a file into the store: a squashfs is copied, a tarball becomes a squashfs on the way.
+
+use super::squashfs;
+use super::store::{Building, Store};
+use super::tar::{self, Sink};
+use super::{bad, hex, parse_sha256};
+use crate::error::{Code, Error, Result};
+use crate::model::image::Image;
+use crate::model::name::ImageName;
+use crate::model::size::Bytes;
+use crate::steps::ctx::Ctx;
+use crate::steps::tool::{Pipes, Running, Source, Tool};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The most a conversion may take. An Atom needs some minutes for a Debian; a hung disk must not hold a worker for ever.
+const CONVERSION: Duration = Duration::from_secs(3600);
+/// Making a squashfs of nothing.
+const TRIAL: Duration = Duration::from_secs(60);
+/// Bytes copied at once.
+const CHUNK: usize = 128 << 10;
+/// How much more is done before it is told.
+const TELL_EVERY: u64 = 1 << 20;
+/// Loop devices count in blocks; a filesystem that ends within one would lose its end.
+const PADDING: u64 = 4096;
+/// What mksquashfs may take of the box's memory: a router has other work.
+const MKSQUASHFS_MEMORY: &str = "64M";
+/// What xz may take; `xz -9` asks for 65 MiB, a hostile file for 4 GiB. The busybox xz ignores it.
+const XZ_LIMIT: &str = "--memlimit-decompress=256MiB";
+
+/// See [`super::Images::import`].
+pub fn import(
+    store: &Store,
+    ctx: &Ctx,
+    path: &Path,
+    name: &ImageName,
+    expected: Option<&str>,
+) -> Result<Image> {
+    let expected = expected.map(parse_sha256).transpose()?;
+    let imported = Import { store, ctx, path, name, expected }.run();
+    imported.map_err(|mut e| {
+        if e.code == Code::BadImage {
+            e.message = format!("{} cannot be imported: {}", path.display(), e.message);
+        }
+        e
+    })
+}
+
+struct Import<'a> {
+    store: &'a Store,
+    ctx: &'a Ctx,
+    path: &'a Path,
+    name: &'a ImageName,
+    expected: Option<String>,
+}
+
+impl Import<'_> {
+    fn run(&self) -> Result<Image> {
+        self.ctx.step("image.check")?;
+        let mut input = Input::open(self.ctx, self.path)?;
+        let format = input.format()?;
+        if !matches!(format, Format::Squashfs) {
+            // Read once more than needed: no byte reaches a decompressor before its sha256 is known to be the expected
+            // one, and a tarball that is here already is not converted for nothing.
+            input.read_to_end()?;
+            let sha256 = input.sha256();
+            self.check_expected(&sha256)?;
+            if let Some(image) = self.store.adopt(&sha256, self.name)? {
+                return Ok(image);
+            }
+            return self.build(|building| self.convert(input, &sha256, &format, building));
+        }
+        self.build(|building| self.copy(input, building))
+    }
+
+    /// Builds an image with `fill`, which returns its sha256, and makes it one of the store. Leaves nothing on an error.
+    fn build(&self, fill: impl FnOnce(&Building) -> Result<String>) -> Result<Image> {
+        let building = self.store.building()?;
+        let built = fill(&building).and_then(|sha256| self.finish(&building, sha256));
+        // Published, the directory has moved on, and there is nothing to discard; unless it was there already.
+        let discarded = building.discard();
+        match built {
+            Ok(image) => {
+                if let Err(e) = discarded {
+                    log::warn!("{}", e.message);
+                }
+                Ok(image)
+            }
+            Err(e) => Err(e.with_leftovers(discarded.err().as_slice())),
+        }
+    }
+
+    /// Copies a squashfs while hashing it.
+    fn copy(&self, mut input: Input<'_>, building: &Building) -> Result<String> {
+        squashfs::check(&input.head, input.size)?;
+        self.check_space(input.size)?;
+        self.ctx.step("image.copy")?;
+        let failed = |e: &std::io::Error| Error::io("cannot write", &building.rootfs, e);
+        let mut out = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&building.rootfs)
+            .map_err(|e| failed(&e))?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let got = input.read(&mut chunk)?;
+            if got == 0 {
+                break;
+            }
+            out.write_all(&chunk[..got]).map_err(|e| failed(&e))?;
+        }
+        // What was copied counts, should the file have changed since it was looked at.
+        let mut head = [0; squashfs::SUPERBLOCK];
+        let length = input.done;
+        out.rewind().and_then(|()| out.read_exact(&mut head)).map_err(|e| failed(&e))?;
+        squashfs::check(&head, length)?;
+        out.set_len(length.next_multiple_of(PADDING))
+            .and_then(|()| out.sync_all())
+            .map_err(|e| failed(&e))?;
+        let sha256 = input.sha256();
+        self.check_expected(&sha256)?;
+        Ok(sha256)
+    }
+
+    /// Streams a tarball through the checks into mksquashfs.
+    fn convert(
+        &self,
+        mut input: Input<'_>,
+        sha256: &str,
+        format: &Format,
+        building: &Building,
+    ) -> Result<String> {
+        let limit = self.store.free()?;
+        if limit == 0 {
+            self.check_space(1)?;
+        }
+        let compressor = self.compressor(building)?;
+        self.ctx.step("image.convert")?;
+        input.rewind()?;
+        let mut mksquashfs = self.mksquashfs(&building.rootfs, compressor)?;
+        let filter = match format {
+            Format::Packed(tool) => Some(self.decompressor(tool)?),
+            _ => None,
+        };
+        let mut unpacked = Unpacked { input, filter, left: limit, store: self.store };
+        let passed = tar::pass(&mut unpacked, &mut Into(&mut mksquashfs));
+        passed.map_err(|e| self.explain(e))?;
+        let mut input = unpacked.input;
+        mksquashfs.finish().map_err(|e| self.explain(e))?;
+        // A decompressor may have stopped before the end of the file.
+        input.read_to_end()?;
+        if input.sha256() != sha256 {
+            return Err(bad("it changed while it was read; import it when it is complete"));
+        }
+        let failed = |e: std::io::Error| Error::io("cannot write", &building.rootfs, &e);
+        let out = File::open(&building.rootfs).map_err(failed)?;
+        out.set_permissions(fs::Permissions::from_mode(0o600))
+            .and_then(|()| out.sync_all())
+            .map_err(failed)?;
+        Ok(sha256.to_string())
+    }
+
+    fn decompressor(&self, tool: &str) -> Result<Running<'_>> {
+        let mut command = Tool::command(tool)?;
+        command.arg("-dc").env("XZ_DEFAULTS", XZ_LIMIT);
+        Running::start(&mut command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
+    }
+
+    /// mksquashfs, waiting for a tar stream. The options keep it to half the processors, and the root directory from
+    /// being writable for everybody, which is its default for tar streams.
+    fn mksquashfs(&self, out: &Path, compressor: &str) -> Result<Running<'_>> {
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+        let mut command = Tool::command("mksquashfs")?;
+        command.arg("-").arg(out).args(["-tar", "-quiet", "-no-progress", "-noappend", "-comp", compressor]);
+        command.args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mem", MKSQUASHFS_MEMORY]);
+        command.args(["-processors", &processors.to_string()]);
+        Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, CONVERSION)
+    }
+
+    /// The best compressor that both mksquashfs and the kernel have. OpenWrt's kernels differ; trying tells for sure.
+    fn compressor(&self, building: &Building) -> Result<&'static str> {
+        let trial = building.scratch();
+        let mut last = None;
+        for compressor in ["zstd", "xz", "gzip"] {
+            match self.try_compressor(&trial, compressor) {
+                Ok(()) => return Ok(compressor),
+                Err(e) if matches!(e.code, Code::Failed | Code::BadImage) => last = Some(e),
+                Err(e) => return Err(e),
+            }
+        }
+        let last = last.map_or_else(String::new, |e| e.message);
+        Err(Error::new(
+            Code::NotSupported,
+            format!(
+                "no squashfs that mksquashfs makes can be mounted here; import a squashfs instead ({last})"
+            ),
+        ))
+    }
+
+    fn try_compressor(&self, trial: &Path, compressor: &str) -> Result<()> {
+        let mut command = Tool::command("mksquashfs")?;
+        command.arg("-").arg(trial).args([
+            "-tar",
+            "-quiet",
+            "-no-progress",
+            "-noappend",
+            "-comp",
+            compressor,
+        ]);
+        let mut mksquashfs =
+            Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, TRIAL)?;
+        // An archive of nothing but its end marker.
+        let made = mksquashfs.write_all(&[0; 1024]).and_then(|()| mksquashfs.finish());
+        let tried = made.map_err(|e| self.explain(e)).and_then(|_| self.store.look_into(trial, &|_| Ok(())));
+        let _ = fs::remove_file(trial);
+        tried
+    }
+
+    /// What mksquashfs says of a full disk or a bad archive, as an error of that kind.
+    fn explain(&self, e: Error) -> Error {
+        if e.code != Code::Failed {
+            return e;
+        }
+        if e.message.contains("No space left") || e.message.contains("Disk quota exceeded") {
+            let place = self.store.directory().display();
+            return Error::new(
+                Code::NoSpace,
+                format!("the disk of {place} became full while the image was built; free some space on it and try again"),
+            );
+        }
+        if e.message.contains("tar file") || e.message.contains("tarfile") {
+            return bad(e.message);
+        }
+        e
+    }
+
+    /// Looks into the built image, writes its manifest, and publishes it.
+    fn finish(&self, building: &Building, sha256: String) -> Result<Image> {
+        self.ctx.step("image.probe")?;
+        let mut manifest = self.store.probe(&building.rootfs)?;
+        let file =
+            building.rootfs.metadata().map_err(|e| Error::io("cannot look at", &building.rootfs, &e))?;
+        manifest.sha256 = sha256;
+        manifest.size = file.len();
+        manifest.imported = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        self.ctx.step("image.store")?;
+        self.store.publish(building, &manifest, self.name)
+    }
+
+    fn check_expected(&self, sha256: &str) -> Result<()> {
+        match &self.expected {
+            Some(expected) if expected != sha256 => Err(Error::new(
+                Code::Checksum,
+                format!(
+                    "{} has the sha256 {sha256}, expected is {expected}; download or copy it again",
+                    self.path.display()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_space(&self, need: u64) -> Result<()> {
+        let have = self.store.free()?;
+        if need <= have {
+            return Ok(());
+        }
+        Err(no_space(self.store, &format!("the image needs {}", Bytes(need)), have))
+    }
+}
+
+fn no_space(store: &Store, need: &str, have: u64) -> Error {
+    Error::new(
+        Code::NoSpace,
+        format!(
+            "{need} in {}, {} may be used there beyond the {} kept for the box; free some space",
+            store.directory().display(),
+            Bytes(have),
+            store.disk_reserve()
+        ),
+    )
+}
+
+/// What a file's first bytes say that it is.
+enum Format {
+    Squashfs,
+    Tar,
+    /// Compressed, for this tool; a tar, one hopes.
+    Packed(&'static str),
+}
+
+/// First bytes of compressed files.
+const PACKED: [(&[u8], &str); 3] =
+    [(b"\x1f\x8b", "gzip"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd")];
+/// "ustar" in the header of a tar.
+const USTAR_AT: usize = 257;
+
+/// The file to import: read while it is hashed, told of, and watched for a cancel.
+struct Input<'a> {
+    ctx: &'a Ctx,
+    path: &'a Path,
+    file: File,
+    size: u64,
+    head: Vec<u8>,
+    hash: Sha256,
+    done: u64,
+    told: u64,
+}
+
+impl<'a> Input<'a> {
+    /// Opens the regular file at `path`.
+    fn open(ctx: &'a Ctx, path: &'a Path) -> Result<Input<'a>> {
+        let wrong =
+            |why: &str| Error::new(Code::InvalidArgument, format!("cannot import {}: {why}", path.display()));
+        if !path.is_absolute() {
+            return Err(wrong("write its absolute path, one that begins with /"));
+        }
+        // A fifo would hold the worker until somebody writes to it.
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::new(Code::NotFound, format!("cannot import {}: there is no such file", path.display()))
+            }
+            _ => wrong(&e.to_string()),
+        })?;
+        let data = file.metadata().map_err(|e| Error::io("cannot look at", path, &e))?;
+        if !data.is_file() {
+            return Err(wrong("it is no regular file; name a squashfs or a tarball"));
+        }
+        let mut input = Input {
+            ctx,
+            path,
+            file,
+            size: data.len(),
+            head: vec![0; 512],
+            hash: Sha256::new(),
+            done: 0,
+            told: 0,
+        };
+        input.read_head()?;
+        Ok(input)
+    }
+
+    fn read_head(&mut self) -> Result<()> {
+        let mut filled = 0;
+        while filled < self.head.len() {
+            let got = self.file.read_at(&mut self.head[filled..], filled as u64);
+            match got.map_err(|e| Error::io("cannot read", self.path, &e))? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        self.head.truncate(filled);
+        Ok(())
+    }
+
+    fn format(&self) -> Result<Format> {
+        if self.head.is_empty() {
+            return Err(bad("it is empty"));
+        }
+        if self.head.starts_with(squashfs::MAGIC) {
+            return Ok(Format::Squashfs);
+        }
+        if let Some((_, tool)) = PACKED.iter().find(|(magic, _)| self.head.starts_with(magic)) {
+            return Ok(Format::Packed(tool));
+        }
+        if self.head.get(USTAR_AT..).is_some_and(|h| h.starts_with(b"ustar")) {
+            return Ok(Format::Tar);
+        }
+        Err(bad("it is neither a squashfs nor a tar archive (plain, or packed with gzip, xz or zstd)"))
+    }
+
+    /// Reads, and hashes, what is left.
+    fn read_to_end(&mut self) -> Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        while self.read(&mut chunk)? > 0 {}
+        Ok(())
+    }
+
+    /// Begins again, with the hash as well.
+    fn rewind(&mut self) -> Result<()> {
+        self.file.rewind().map_err(|e| Error::io("cannot read", self.path, &e))?;
+        (self.done, self.told) = (0, 0);
+        Ok(())
+    }
+
+    /// The sha256 of all that was read since the beginning.
+    fn sha256(&mut self) -> String {
+        hex(&self.hash.finalize_reset())
+    }
+}
+
+impl Source for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.ctx.cancel.check()?;
+        let got = loop {
+            match self.file.read(buffer) {
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other.map_err(|e| Error::io("cannot read", self.path, &e))?,
+            }
+        };
+        self.hash.update(&buffer[..got]);
+        self.done += got as u64;
+        if got == 0 || self.done - self.told >= TELL_EVERY {
+            self.told = self.done;
+            self.ctx.bytes(self.done, Some(self.size));
+        }
+        Ok(got)
+    }
+}
+
+/// The tar stream in the input, at most as long as there is room.
+struct Unpacked<'a> {
+    input: Input<'a>,
+    filter: Option<Running<'a>>,
+    left: u64,
+    store: &'a Store,
+}
+
+impl Source for Unpacked<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let got = match &mut self.filter {
+            Some(filter) => filter.read_feeding(&mut self.input, buffer)?,
+            None => self.input.read(buffer)?,
+        };
+        if got == 0 {
+            // That it ended well the decompressor alone knows, and its word on a damaged file is the better one.
+            if let Some(filter) = self.filter.take() {
+                filter.finish().map_err(|e| match e.code {
+                    Code::Failed => {
+                        bad(format!("it cannot be unpacked: {}; download or copy it again", e.message))
+                    }
+                    _ => e,
+                })?;
+            }
+        }
+        self.left = self.left.checked_sub(got as u64).ok_or_else(|| {
+            no_space(
+                self.store,
+                "the image unpacks to more than there is room for",
+                self.store.free().unwrap_or(0),
+            )
+        })?;
+        Ok(got)
+    }
+}
+
+/// mksquashfs as the checks' sink.
+struct Into<'a, 'b>(&'a mut Running<'b>);
+
+impl Sink for Into<'_, '_> {
+    fn write(&mut self, data: &[u8]) -> Result<()> {
+        self.0.write_all(data)
+    }
+}

@@ -1,0 +1,526 @@
+//! The images on disk and their mounts.
+//!
+//! `<storage>/images/<sha256>/{rootfs.squashfs,manifest.json}` is an image, `<storage>/images/names/<name>` a link to
+//! one, `<run>/images/<sha256>` its mount. What begins with a dot is being made or being removed; a crash leaves it to
+//! [`Images::clean`].
+
+use super::{bad, import, is_hex, manifest, parse_sha256, Images, SHA256_DIGITS};
+use crate::error::{Code, Error, Result};
+use crate::model::image::{Image, Manifest};
+use crate::model::name::ImageName;
+use crate::model::size::Bytes;
+use crate::steps::ctx::Ctx;
+use crate::sys;
+use nix::errno::Errno;
+use nix::mount::{mount, umount2, MntFlags, MsFlags};
+use nix::sys::statvfs::statvfs;
+use nix::sys::utsname::uname;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The image proper, in its directory.
+const ROOTFS: &str = "rootfs.squashfs";
+const MANIFEST: &str = "manifest.json";
+/// A manifest is ours, so it is small; a damaged one must not fill the memory.
+const MANIFEST_MAX: u64 = 256 << 10;
+/// What is being made, and what is being removed.
+const NEW: &str = ".new-";
+const GONE: &str = ".gone-";
+
+/// The real images of a box.
+pub struct Store {
+    storage: PathBuf,
+    run_dir: PathBuf,
+    images: PathBuf,
+    names: PathBuf,
+    mounts: PathBuf,
+    disk_reserve: Bytes,
+    /// Held while names, image directories or mounts change; never while an image is built.
+    changing: Mutex<()>,
+    serial: AtomicU32,
+}
+
+impl Store {
+    /// The images below `storage`, mounted below `run_dir`. `disk_reserve` of the storage's disk is never filled.
+    /// Nothing is read or made yet.
+    pub fn new(storage: &Path, run_dir: &Path, disk_reserve: Bytes) -> Store {
+        let images = storage.join("images");
+        Store {
+            storage: storage.to_path_buf(),
+            run_dir: run_dir.to_path_buf(),
+            names: images.join("names"),
+            images,
+            mounts: run_dir.join("images"),
+            disk_reserve,
+            changing: Mutex::new(()),
+            serial: AtomicU32::new(0),
+        }
+    }
+
+    /// The directory the images are in, for messages.
+    pub(super) fn directory(&self) -> &Path {
+        &self.images
+    }
+
+    /// The disk space kept for the box.
+    pub(super) fn disk_reserve(&self) -> Bytes {
+        self.disk_reserve
+    }
+
+    /// Bytes that images may still fill.
+    pub(super) fn free(&self) -> Result<u64> {
+        let disk = statvfs(&self.images)
+            .map_err(|e| Error::io("cannot tell the free space of", &self.images, &e.into()))?;
+        // These are narrower on a 32-bit box.
+        #[allow(clippy::useless_conversion)]
+        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
+        Ok(free.saturating_sub(self.disk_reserve.get()))
+    }
+
+    /// A new hidden directory to build an image in, and the image file in it.
+    pub(super) fn building(&self) -> Result<Building> {
+        open_directory(&self.storage)?;
+        private_directory(&self.images)?;
+        private_directory(&self.names)?;
+        let directory = self.hidden(&self.images)?;
+        let rootfs = directory.join(ROOTFS);
+        Ok(Building { directory, rootfs })
+    }
+
+    /// Makes a directory in `parent` that nobody else has.
+    fn hidden(&self, parent: &Path) -> Result<PathBuf> {
+        loop {
+            let path = parent.join(self.hidden_name(NEW));
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(path),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Error::io("cannot create", &path, &e)),
+            }
+        }
+    }
+
+    fn prepare_mounts(&self) -> Result<()> {
+        open_directory(&self.run_dir)?;
+        private_directory(&self.mounts)
+    }
+
+    fn hidden_name(&self, prefix: &str) -> String {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        format!("{prefix}{}-{serial}", std::process::id())
+    }
+
+    /// Mounts the squashfs `file` where nobody looks, hands its root to `look`, and unmounts it.
+    pub(super) fn look_into<T>(&self, file: &Path, look: &dyn Fn(&File) -> Result<T>) -> Result<T> {
+        self.prepare_mounts()?;
+        let target = self.hidden(&self.mounts)?;
+        let looked = mount_squashfs(file, &target, MsFlags::MS_NOEXEC).and_then(|()| {
+            let looked = File::open(&target).map_err(|e| bad(format!("its root cannot be opened: {e}")));
+            // The root must be closed again before it can be unmounted.
+            let looked = looked.and_then(|root| look(&root));
+            let unmounted = unmount_now(&target);
+            unmounted.and(looked)
+        });
+        let removed = fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, &e));
+        match looked {
+            Ok(value) => removed.map(|()| value),
+            Err(e) => Err(e.with_leftovers(removed.err().as_slice())),
+        }
+    }
+
+    /// The manifest of the squashfs `file`, as far as the image itself tells it.
+    pub(super) fn probe(&self, file: &Path) -> Result<Manifest> {
+        let arch = uname().map_err(|e| {
+            Error::new(Code::Failed, format!("cannot tell this box's architecture: {}", e.desc()))
+        })?;
+        let arch = arch.machine().to_string_lossy();
+        self.look_into(file, &|root| manifest::probe(root.as_fd(), &arch))
+    }
+
+    /// Makes a built image one of the store, and `name` mean it.
+    pub(super) fn publish(
+        &self,
+        building: &Building,
+        manifest: &Manifest,
+        name: &ImageName,
+    ) -> Result<Image> {
+        write_manifest(&building.directory.join(MANIFEST), manifest)?;
+        sync(&building.directory)?;
+        let _changing = self.changing();
+        let place = self.place(&manifest.sha256);
+        if self.read(&manifest.sha256).is_err() {
+            self.set_aside(&place)?;
+            fs::rename(&building.directory, &place).map_err(|e| Error::io("cannot create", &place, &e))?;
+            if let Err(e) = sync(&self.images).and_then(|()| self.point(name, &manifest.sha256)) {
+                return Err(e.with_leftovers(remove_tree(&place).err().as_slice()));
+            }
+        } else {
+            // Somebody imported the same file meanwhile; theirs may be mounted already.
+            self.point(name, &manifest.sha256)?;
+        }
+        self.image(&manifest.sha256)
+    }
+
+    /// Lets `name` mean the image `sha256` if that is in the store whole.
+    pub(super) fn adopt(&self, sha256: &str, name: &ImageName) -> Result<Option<Image>> {
+        let _changing = self.changing();
+        if self.read(sha256).is_err() {
+            return Ok(None);
+        }
+        self.point(name, sha256)?;
+        self.image(sha256).map(Some)
+    }
+
+    /// Moves a damaged image out of the way of a good one.
+    fn set_aside(&self, place: &Path) -> Result<()> {
+        if !place.exists() {
+            return Ok(());
+        }
+        log::warn!("{} is damaged and is replaced", place.display());
+        remove_tree(&self.move_away(place)?)
+    }
+
+    /// Renames the image directory `place` away, which is the moment it is gone, and tells where its data is.
+    fn move_away(&self, place: &Path) -> Result<PathBuf> {
+        let gone = self.images.join(self.hidden_name(GONE));
+        fs::rename(place, &gone).map_err(|e| Error::io("cannot remove", place, &e))?;
+        sync(&self.images)?;
+        Ok(gone)
+    }
+
+    /// Lets `name` mean `sha256`, all at once for whoever looks.
+    fn point(&self, name: &ImageName, sha256: &str) -> Result<()> {
+        let link = self.names.join(name.as_str());
+        let target = Path::new("..").join(sha256);
+        if fs::read_link(&link).is_ok_and(|now| now == target) {
+            return Ok(());
+        }
+        let hidden = self.names.join(self.hidden_name(NEW));
+        // A leftover of a crashed process of our number.
+        let _ = fs::remove_file(&hidden);
+        symlink(&target, &hidden).map_err(|e| Error::io("cannot create", &hidden, &e))?;
+        if let Err(e) = fs::rename(&hidden, &link) {
+            let _ = fs::remove_file(&hidden);
+            return Err(Error::io("cannot create", &link, &e));
+        }
+        sync(&self.names)
+    }
+
+    /// Every name and the sha256 it points at.
+    fn pointers(&self) -> Result<Vec<(ImageName, String)>> {
+        let mut pointers = Vec::new();
+        for name in entries(&self.names)? {
+            let Ok(target) = fs::read_link(self.names.join(&name)) else { continue };
+            let sha256 = target.file_name().map(|f| f.to_string_lossy().into_owned()).unwrap_or_default();
+            if let Ok(name) = ImageName::new(&name) {
+                pointers.push((name, sha256));
+            }
+        }
+        pointers.sort();
+        Ok(pointers)
+    }
+
+    fn image(&self, sha256: &str) -> Result<Image> {
+        let pointers = self.pointers()?;
+        Ok(with_names(self.read(sha256)?, &pointers))
+    }
+
+    /// The manifest of the image `sha256`, which must be whole.
+    fn read(&self, sha256: &str) -> Result<Manifest> {
+        let place = self.place(sha256);
+        let path = place.join(MANIFEST);
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => not_found(sha256),
+            _ => Error::io("cannot read", &path, &e),
+        })?;
+        let mut text = Vec::new();
+        file.take(MANIFEST_MAX).read_to_end(&mut text).map_err(|e| Error::io("cannot read", &path, &e))?;
+        let damaged = |why: &str| {
+            let place = place.display();
+            Error::new(
+                Code::BadImage,
+                format!("the image at {place} is damaged: {why}; delete it and import it again"),
+            )
+        };
+        let mut manifest: Manifest =
+            serde_json::from_slice(&text).map_err(|e| damaged(&format!("its {MANIFEST}: {e}")))?;
+        let size = place.join(ROOTFS).metadata().map_or(0, |m| m.len());
+        if size != manifest.size {
+            return Err(damaged(&format!("{ROOTFS} has {size} bytes, not {}", manifest.size)));
+        }
+        // The directory's name is what everything else goes by.
+        manifest.sha256 = sha256.to_string();
+        Ok(manifest)
+    }
+
+    fn place(&self, sha256: &str) -> PathBuf {
+        self.images.join(sha256)
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is mounted at `target`: it is on another filesystem than the directory it is in.
+    fn is_mounted(&self, target: &Path) -> Result<bool> {
+        let device = |path: &Path| match fs::symlink_metadata(path) {
+            Ok(m) => Ok(Some(m.dev())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("cannot look at", path, &e)),
+        };
+        let here = device(target)?;
+        Ok(here.is_some() && here != device(&self.mounts)?)
+    }
+
+    fn unmount_if_mounted(&self, sha256: &str) -> Result<()> {
+        let target = self.mounts.join(sha256);
+        if self.is_mounted(&target)? {
+            umount2(&target, MntFlags::UMOUNT_NOFOLLOW).map_err(|e| match e {
+                Errno::EBUSY => Error::new(
+                    Code::InUse,
+                    format!("the image {sha256} is in use at {}; stop what uses it first", target.display()),
+                ),
+                e => Error::io("cannot unmount", &target, &e.into()),
+            })?;
+        }
+        match fs::remove_dir(&target) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &target, &e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Images for Store {
+    fn list(&self) -> Result<Vec<Image>> {
+        let pointers = self.pointers()?;
+        let mut images = Vec::new();
+        for sha256 in entries(&self.images)?.into_iter().filter(|name| is_sha256(name)) {
+            match self.read(&sha256) {
+                Ok(manifest) => images.push(with_names(manifest, &pointers)),
+                // Deleted between the two looks.
+                Err(e) if e.code == Code::NotFound => {}
+                Err(e) => log::warn!("{}", e.message),
+            }
+        }
+        images.sort_by(|a, b| {
+            (a.manifest.imported, &a.manifest.sha256).cmp(&(b.manifest.imported, &b.manifest.sha256))
+        });
+        Ok(images)
+    }
+
+    fn import(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        name: &ImageName,
+        expected_sha256: Option<&str>,
+    ) -> Result<Image> {
+        import::import(self, ctx, path, name, expected_sha256)
+    }
+
+    fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
+        let sha256 = parse_sha256(&image.manifest.sha256)?;
+        ctx.step("image.delete")?;
+        let _changing = self.changing();
+        let place = self.place(&sha256);
+        if !place.exists() {
+            return Err(not_found(&sha256));
+        }
+        self.unmount_if_mounted(&sha256)?;
+        let gone = self.move_away(&place)?;
+        // Names go after it: should the box crash in between, one that leads nowhere is removed at the next start.
+        let mut leftovers = Vec::new();
+        for (name, _) in self.pointers()?.iter().filter(|(_, target)| *target == sha256) {
+            let link = self.names.join(name.as_str());
+            if let Err(e) = fs::remove_file(&link) {
+                leftovers.push(Error::io("cannot remove", &link, &e));
+            }
+        }
+        leftovers.extend(sync(&self.names).err());
+        leftovers.extend(remove_tree(&gone).err());
+        first_with_the_others(leftovers)
+    }
+
+    fn mount(&self, sha256: &str) -> Result<PathBuf> {
+        let sha256 = parse_sha256(sha256)?;
+        let target = self.mounts.join(&sha256);
+        let _changing = self.changing();
+        if self.is_mounted(&target)? {
+            return Ok(target);
+        }
+        self.read(&sha256)?;
+        self.prepare_mounts()?;
+        private_directory(&target)?;
+        mount_squashfs(&self.place(&sha256).join(ROOTFS), &target, MsFlags::empty()).map_err(|mut e| {
+            let _ = fs::remove_dir(&target);
+            e.message = format!("the image {sha256} cannot be mounted: {}", e.message);
+            e
+        })?;
+        Ok(target)
+    }
+
+    fn unmount(&self, sha256: &str) -> Result<()> {
+        let sha256 = parse_sha256(sha256)?;
+        let _changing = self.changing();
+        self.unmount_if_mounted(&sha256)
+    }
+
+    fn mounted(&self) -> Result<Vec<String>> {
+        let mut mounted = Vec::new();
+        for sha256 in entries(&self.mounts)?.into_iter().filter(|name| is_sha256(name)) {
+            if self.is_mounted(&self.mounts.join(&sha256))? {
+                mounted.push(sha256);
+            }
+        }
+        mounted.sort();
+        Ok(mounted)
+    }
+
+    fn clean(&self) -> Result<()> {
+        let _changing = self.changing();
+        let hidden = |name: &String| name.starts_with(NEW) || name.starts_with(GONE);
+        let mut problems = Vec::new();
+        for name in entries(&self.mounts)?.into_iter().filter(hidden) {
+            let target = self.mounts.join(name);
+            if self.is_mounted(&target)? {
+                problems.extend(unmount_now(&target).err());
+            }
+            problems
+                .extend(fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, &e)).err());
+        }
+        for name in entries(&self.images)?.into_iter().filter(hidden) {
+            problems.extend(remove_tree(&self.images.join(name)).err());
+        }
+        for name in entries(&self.names)? {
+            let link = self.names.join(&name);
+            let leads_nowhere = link.is_symlink() && !link.exists();
+            if hidden(&name) || leads_nowhere {
+                problems
+                    .extend(fs::remove_file(&link).map_err(|e| Error::io("cannot remove", &link, &e)).err());
+            }
+        }
+        first_with_the_others(problems)
+    }
+}
+
+/// An image being built. [`Building::discard`] removes it, unless it was published.
+pub(super) struct Building {
+    directory: PathBuf,
+    /// The image file to be written.
+    pub rootfs: PathBuf,
+}
+
+impl Building {
+    /// A file to work with, removed with the rest.
+    pub fn scratch(&self) -> PathBuf {
+        self.directory.join("scratch")
+    }
+
+    /// Removes what there is of it.
+    pub fn discard(&self) -> Result<()> {
+        remove_tree(&self.directory)
+    }
+}
+
+/// Mounts the squashfs `file` at `target`: read-only, without devices and set-user-ID programs of its own right. The
+/// loop device detaches itself at the unmount.
+fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
+    let opened = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
+    let (device, path) = sys::loop_attach(opened.as_fd(), true).map_err(|e| match e.raw_os_error() {
+        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
+            Error::new(Code::NotSupported, "this box has no loop devices; install kmod-loop")
+        }
+        _ => Error::io("cannot attach to a loop device:", file, &e),
+    })?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | more;
+    let mounted = mount(Some(&path), target, Some("squashfs"), flags, None::<&str>);
+    drop(device);
+    mounted.map_err(|e| match e {
+        Errno::ENODEV => Error::new(Code::NotSupported, "this kernel knows no squashfs; install kmod-fs-squashfs"),
+        e => bad(format!(
+            "the kernel refuses the squashfs: {}; it is damaged, or packed in a way this kernel does not read",
+            e.desc()
+        )),
+    })
+}
+
+/// Unmounts `target` for good: at once, or when its last user is gone.
+fn unmount_now(target: &Path) -> Result<()> {
+    let unmounted = match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
+        Err(Errno::EBUSY) => umount2(target, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH),
+        other => other,
+    };
+    unmounted.map_err(|e| Error::io("cannot unmount", target, &e.into()))
+}
+
+/// Makes `path` and what is above it. Containers' own processes must be able to walk through.
+fn open_directory(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o711).create(path);
+    made.map_err(|e| Error::io("cannot create", path, &e))
+}
+
+/// Makes `path`, for root alone.
+fn private_directory(path: &Path) -> Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("cannot create", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
+    let failed = |e: io::Error| Error::io("cannot write", path, &e);
+    let mut text = serde_json::to_vec_pretty(manifest).map_err(|e| failed(e.into()))?;
+    text.push(b'\n');
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Makes the names in `directory` survive a power cut.
+fn sync(directory: &Path) -> Result<()> {
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", directory, &e))
+}
+
+/// Removes `path` and all in it; one that is not there is fine.
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, &e)),
+        _ => Ok(()),
+    }
+}
+
+/// The names in `directory`; none when there is no such directory.
+fn entries(directory: &Path) -> Result<Vec<String>> {
+    let failed = |e: io::Error| Error::io("cannot read", directory, &e);
+    let listing = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    listing.map(name).collect::<io::Result<_>>().map_err(failed)
+}
+
+fn is_sha256(name: &str) -> bool {
+    name.len() == SHA256_DIGITS && is_hex(name)
+}
+
+fn with_names(manifest: Manifest, pointers: &[(ImageName, String)]) -> Image {
+    let names = pointers.iter().filter(|(_, target)| *target == manifest.sha256);
+    let names = names.map(|(name, _)| name.clone()).collect();
+    Image { manifest, names }
+}
+
+fn not_found(sha256: &str) -> Error {
+    Error::new(Code::NotFound, format!("no image {sha256} on this box; list shows those there are"))
+}
+
+fn first_with_the_others(mut errors: Vec<Error>) -> Result<()> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let first = errors.remove(0);
+    Err(first.with_leftovers(&errors))
+}
