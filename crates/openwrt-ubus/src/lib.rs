@@ -7,6 +7,7 @@
 //!   out; it survives a restart of `ubusd`.
 //! - [`driver`]: moves the bytes over a nonblocking socket, from the caller's own poll loop.
 //! - [`client`]: a blocking client for command lines.
+//! - `broker` (feature `broker`): the other side of the wire, for tests and demonstrations.
 //!
 //! Input never panics: whatever arrives is either understood, ignored, or an error. Passing of file descriptors is
 //! not supported.
@@ -28,6 +29,8 @@
 
 pub mod blob;
 pub mod blobmsg;
+#[cfg(feature = "broker")]
+pub mod broker;
 pub mod client;
 pub mod conn;
 mod de;

@@ -1,0 +1,813 @@
+//! A small `ubusd`: the other side of the wire, for tests and demonstrations. Like [`Connection`](crate::Connection)
+//! it has no I/O; the program `ubus-broker` adds sockets.
+//!
+//! It answers as openwrt/ubus' `ubusd` does, also to odd input, with these differences:
+//! - there are no access lists: root may do everything, and others what `ubusd` lets them do without any list (they
+//!   see no methods, may call and publish nothing, may neither listen nor send);
+//! - file descriptors are not passed on;
+//! - a call that its USER and GROUP make too long gets INVALID_ARGUMENT, instead of breaking the callee's connection.
+
+use crate::blob::{self, MAX_MESSAGE_LEN};
+use crate::blobmsg::{Field, Fields, Value};
+use crate::conn::ProtocolError;
+use crate::msg::{self, attr, kind, system_object, Attributes, Frame, Header, Inbox, Status};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
+
+/// Bytes waiting for a client above which further messages to it are dropped (`UBUS_CLIENT_MAX_TXQ_LEN`).
+pub const QUEUE_LIMIT: usize = 1 << 20;
+
+/// Bytes waiting for a client above which a lookup of many objects pauses.
+const LOOKUP_PAUSE: usize = 64 << 10;
+
+/// Paused lookups per client; more are refused.
+const MAX_PAUSED: usize = 64;
+
+/// Who a client is, as the operating system tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// 0 is root, who may do everything.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// The user's name; callees get it.
+    pub user: String,
+    /// The group's name; callees get it.
+    pub group: String,
+}
+
+impl Credentials {
+    /// Root, of group root.
+    pub fn root() -> Self {
+        Self { uid: 0, gid: 0, user: "root".into(), group: "root".into() }
+    }
+
+    fn is_root(&self) -> bool {
+        self.uid == 0
+    }
+}
+
+/// A connected client. Its number is its id on the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientId(pub u32);
+
+/// See the [module's documentation](self).
+#[derive(Debug)]
+pub struct Broker {
+    clients: BTreeMap<ClientId, Client>,
+    objects: BTreeMap<u32, Object>,
+    types: BTreeMap<u32, ObjectType>,
+    paths: BTreeMap<Vec<u8>, u32>,
+    patterns: Vec<Pattern>,
+    event_seq: u16,
+    random: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    credentials: Credentials,
+    inbox: Inbox,
+    out: Vec<u8>,
+    sent: usize,
+    paused: VecDeque<Lookup>,
+    /// Counts the monitor frames, for a client that wants them.
+    monitor: Option<u16>,
+}
+
+#[derive(Debug)]
+struct Object {
+    owner: ClientId,
+    path: Option<Vec<u8>>,
+    ty: Option<u32>,
+    /// Objects of other clients.
+    subscribers: Vec<u32>,
+    targets: Vec<u32>,
+    /// Numbers the notices about it.
+    seq: u16,
+}
+
+#[derive(Debug)]
+struct ObjectType {
+    users: usize,
+    signature: Vec<u8>,
+    methods: usize,
+}
+
+#[derive(Debug)]
+struct Pattern {
+    object: u32,
+    text: Vec<u8>,
+    prefix: bool,
+}
+
+#[derive(Debug)]
+struct Lookup {
+    seq: u16,
+    peer: u32,
+    prefix: Vec<u8>,
+    /// The path last told.
+    after: Option<Vec<u8>>,
+}
+
+/// What a request comes to: a status to send, or nothing (it was forwarded, or will be answered later).
+type Outcome = Option<Status>;
+
+/// Bytes.
+impl Broker {
+    /// A bus with nobody on it. Ids are drawn from `seed`, which a server takes from the operating system's random
+    /// numbers, and a test from its own.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            clients: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            types: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            patterns: Vec::new(),
+            event_seq: 0,
+            random: seed,
+        }
+    }
+
+    /// A client has come. It is greeted.
+    pub fn connect(&mut self, credentials: Credentials) -> ClientId {
+        let id = loop {
+            let id = ClientId(self.random_id());
+            if !self.clients.contains_key(&id) {
+                break id;
+            }
+        };
+        self.clients.insert(
+            id,
+            Client {
+                credentials,
+                inbox: Inbox::default(),
+                out: Vec::new(),
+                sent: 0,
+                paused: VecDeque::new(),
+                monitor: None,
+            },
+        );
+        self.send(id, Header::new(kind::HELLO, 0, id.0), |_| {});
+        id
+    }
+
+    /// A client has gone, with all that is its own.
+    pub fn disconnect(&mut self, client: ClientId) {
+        if self.clients.remove(&client).is_none() {
+            return;
+        }
+        let own: Vec<u32> =
+            self.objects.iter().filter(|(_, o)| o.owner == client).map(|(id, _)| *id).collect();
+        for object in own {
+            self.free_object(object);
+        }
+    }
+
+    /// Takes what came from a client, in pieces of any size.
+    ///
+    /// # Errors
+    /// The client's messages cannot be followed any further: close its socket and [`Broker::disconnect`] it.
+    pub fn handle_input(&mut self, client: ClientId, mut input: &[u8]) -> Result<(), ProtocolError> {
+        let Some(mut inbox) = self.clients.get_mut(&client).map(|client| std::mem::take(&mut client.inbox))
+        else {
+            return Ok(());
+        };
+        let result = loop {
+            match inbox.next(&mut input) {
+                Ok(Some(frame)) => self.handle_frame(client, frame),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.inbox = inbox;
+        }
+        result
+    }
+
+    /// What is to be written to a client's socket.
+    pub fn transmit(&self, client: ClientId) -> &[u8] {
+        self.clients.get(&client).and_then(|client| client.out.get(client.sent..)).unwrap_or_default()
+    }
+
+    /// The first `n` bytes of what [`Broker::transmit`] returned are written.
+    pub fn consumed(&mut self, id: ClientId, n: usize) {
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        client.sent = client.sent.saturating_add(n).min(client.out.len());
+        if client.sent == client.out.len() || client.sent > client.out.len() / 2 {
+            client.out.drain(..client.sent);
+            client.out.shrink_to(client.out.len().max(4096));
+            client.sent = 0;
+        }
+        while let Some(client) = self.clients.get_mut(&id).filter(|client| client.waiting() < LOOKUP_PAUSE) {
+            let Some(lookup) = client.paused.pop_front() else {
+                break;
+            };
+            self.run_lookup(id, lookup);
+        }
+    }
+
+    /// The clients that have something to be written to them.
+    pub fn talkative(&self) -> impl Iterator<Item = ClientId> + '_ {
+        self.clients.iter().filter(|(_, client)| client.waiting() > 0).map(|(id, _)| *id)
+    }
+
+    fn send(&mut self, to: ClientId, header: Header, fill: impl FnOnce(&mut Vec<u8>)) {
+        let mut message = Vec::new();
+        let start = msg::begin(&mut message, header);
+        fill(&mut message);
+        if msg::end(&mut message, start).is_ok() {
+            self.enqueue(to, header, &message);
+        }
+    }
+
+    /// As `ubusd` does, drops without a word what finds the queue full.
+    fn enqueue(&mut self, to: ClientId, header: Header, message: &[u8]) {
+        if header.kind != kind::MONITOR {
+            self.monitor(
+                to,
+                header,
+                message.get(msg::HEADER_LEN + blob::HEADER_LEN..).unwrap_or_default(),
+                true,
+            );
+        }
+        if let Some(client) = self.clients.get_mut(&to) {
+            let waiting = client.waiting();
+            if waiting == 0 || waiting + message.len() <= QUEUE_LIMIT {
+                client.out.extend_from_slice(message);
+            }
+        }
+    }
+
+    fn status(&mut self, to: ClientId, seq: u16, peer: u32, status: Status) {
+        self.send(to, Header::new(kind::STATUS, seq, peer), |out| blob::put_u32(out, attr::STATUS, status.0));
+    }
+
+    /// Ids are random and at least 1024.
+    fn random_id(&mut self) -> u32 {
+        loop {
+            // SplitMix64.
+            self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.random;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let id = (z ^ (z >> 31)) as u32;
+            if id >= system_object::FIRST_FREE {
+                return id;
+            }
+        }
+    }
+}
+
+impl Client {
+    fn waiting(&self) -> usize {
+        self.out.len() - self.sent
+    }
+}
+
+/// Requests.
+impl Broker {
+    fn handle_frame(&mut self, from: ClientId, frame: Frame<'_>) {
+        let Header { seq, peer, .. } = frame.header;
+        self.monitor(from, frame.header, frame.body, false);
+        let attributes = Attributes::parse(frame.body);
+        let outcome = match frame.header.kind {
+            kind::PING => {
+                self.send(from, Header { kind: kind::DATA, ..frame.header }, |out| {
+                    out.extend_from_slice(frame.body)
+                });
+                Some(Status::OK)
+            }
+            kind::LOOKUP => self.handle_lookup(from, seq, peer, &attributes),
+            kind::INVOKE => self.handle_invoke(from, seq, &attributes),
+            kind::ADD_OBJECT => Some(self.handle_add(from, seq, peer, &attributes)),
+            kind::REMOVE_OBJECT => Some(self.handle_remove(from, seq, peer, &attributes)),
+            kind::SUBSCRIBE => Some(self.handle_subscribe(from, &attributes)),
+            kind::UNSUBSCRIBE => Some(self.handle_unsubscribe(from, &attributes)),
+            kind::NOTIFY => self.handle_notify(from, seq, peer, &attributes),
+            kind::STATUS | kind::DATA => {
+                self.handle_answer(from, frame, &attributes);
+                None
+            }
+            _ => Some(Status::INVALID_COMMAND),
+        };
+        if let Some(status) = outcome {
+            self.status(from, seq, peer, status);
+        }
+    }
+
+    fn handle_lookup(&mut self, from: ClientId, seq: u16, peer: u32, attributes: &Attributes<'_>) -> Outcome {
+        let prefix = match attributes.objpath {
+            None => &[][..],
+            Some([]) => return Some(Status::INVALID_ARGUMENT),
+            Some([prefix @ .., b'*']) => prefix,
+            Some(path) => {
+                let Some(object) = self.paths.get(path).copied() else {
+                    return Some(Status::NOT_FOUND);
+                };
+                self.tell_object(from, seq, peer, object);
+                return Some(Status::OK);
+            }
+        };
+        let any = attributes.objpath.is_none() || self.next_path(prefix, None).is_some();
+        if !any {
+            return Some(Status::NOT_FOUND);
+        }
+        let lookup = Lookup { seq, peer, prefix: prefix.to_owned(), after: None };
+        let paused = self.clients.get(&from).map_or(0, |client| client.paused.len());
+        match paused {
+            0 => self.run_lookup(from, lookup),
+            1..MAX_PAUSED => self.pause(from, lookup),
+            _ => return Some(Status::NO_MEMORY),
+        }
+        None
+    }
+
+    /// Tells objects until the client has enough to read for now.
+    fn run_lookup(&mut self, to: ClientId, mut lookup: Lookup) {
+        while let Some((path, object)) = self.next_path(&lookup.prefix, lookup.after.as_deref()) {
+            if self.clients.get(&to).is_some_and(|client| client.waiting() >= LOOKUP_PAUSE) {
+                return self.pause(to, lookup);
+            }
+            self.tell_object(to, lookup.seq, lookup.peer, object);
+            lookup.after = Some(path);
+        }
+        self.status(to, lookup.seq, lookup.peer, Status::OK);
+    }
+
+    fn pause(&mut self, client: ClientId, lookup: Lookup) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            match lookup.after {
+                Some(_) => client.paused.push_front(lookup), // under way, so it stays the first
+                None => client.paused.push_back(lookup),
+            }
+        }
+    }
+
+    fn next_path(&self, prefix: &[u8], after: Option<&[u8]>) -> Option<(Vec<u8>, u32)> {
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let (path, object) = self.paths.range::<[u8], _>((from, Bound::Unbounded)).next()?;
+        path.starts_with(prefix).then(|| (path.clone(), *object))
+    }
+
+    fn tell_object(&mut self, to: ClientId, seq: u16, peer: u32, id: u32) {
+        let root = self.is_root(to);
+        let Some(Object { path: Some(path), ty: Some(ty), .. }) = self.objects.get(&id) else {
+            return;
+        };
+        let Some(signature) = self.types.get(ty) else {
+            return;
+        };
+        if !root && signature.methods > 0 {
+            return;
+        }
+        let (path, ty, signature) = (path.clone(), *ty, signature.signature.clone());
+        self.send(to, Header::new(kind::DATA, seq, peer), |out| {
+            blob::put_str(out, attr::OBJPATH, &path);
+            blob::put_u32(out, attr::OBJID, id);
+            blob::put_u32(out, attr::OBJTYPE, ty);
+            blob::put(out, attr::SIGNATURE, &signature);
+        });
+    }
+
+    fn handle_invoke(&mut self, from: ClientId, seq: u16, attributes: &Attributes<'_>) -> Outcome {
+        let (Some(method), Some(id)) = (attributes.method, attributes.objid) else {
+            return Some(Status::INVALID_ARGUMENT);
+        };
+        match id {
+            system_object::EVENT => return Some(self.handle_event_call(from, method, attributes.data)),
+            system_object::ACL => return Some(Status::NOT_SUPPORTED),
+            system_object::MONITOR => return Some(self.handle_monitor_call(from, method)),
+            _ => {}
+        }
+        let Some(object) = self.objects.get(&id) else {
+            return Some(Status::NOT_FOUND);
+        };
+        if object.path.is_some() && !self.is_root(from) {
+            return Some(Status::PERMISSION_DENIED);
+        }
+        match self.forward_invoke(from, seq, id, method, attributes.data, false) {
+            true => None,
+            false => Some(Status::INVALID_ARGUMENT),
+        }
+    }
+
+    /// Builds the INVOKE anew, so that nothing but method and data is the caller's. False when it is too long.
+    fn forward_invoke(
+        &mut self,
+        from: ClientId,
+        seq: u16,
+        object: u32,
+        method: &[u8],
+        data: Option<&[u8]>,
+        no_reply: bool,
+    ) -> bool {
+        let (Some(caller), Some(owner)) =
+            (self.clients.get(&from), self.objects.get(&object).map(|o| o.owner))
+        else {
+            return true;
+        };
+        let header = Header::new(kind::INVOKE, seq, from.0);
+        let mut message = Vec::new();
+        let start = msg::begin(&mut message, header);
+        if no_reply {
+            blob::put(&mut message, attr::NO_REPLY, &[1]);
+        }
+        blob::put_u32(&mut message, attr::OBJID, object);
+        blob::put_str(&mut message, attr::METHOD, method);
+        blob::put_str(&mut message, attr::USER, caller.credentials.user.as_bytes());
+        blob::put_str(&mut message, attr::GROUP, caller.credentials.group.as_bytes());
+        if let Some(data) = data {
+            blob::put(&mut message, attr::DATA, data);
+        }
+        let fits = msg::end(&mut message, start).is_ok();
+        if fits {
+            self.enqueue(owner, header, &message);
+        }
+        fits
+    }
+
+    /// Passes an answer on as it is, but for the peer. There is no record of calls: whoever owns the object may
+    /// answer anybody, and the caller must know what it asked.
+    fn handle_answer(&mut self, from: ClientId, frame: Frame<'_>, attributes: &Attributes<'_>) {
+        let complete = match frame.header.kind {
+            kind::STATUS => attributes.status.is_some(),
+            _ => attributes.data.is_some(),
+        };
+        let Some(object) = attributes.objid.filter(|id| complete && self.owns(from, *id)) else {
+            return;
+        };
+        let header = Header { peer: object, ..frame.header };
+        self.send(ClientId(frame.header.peer), header, |out| out.extend_from_slice(frame.body));
+    }
+
+    fn handle_add(&mut self, from: ClientId, seq: u16, peer: u32, attributes: &Attributes<'_>) -> Status {
+        if let Some(path) = attributes.objpath {
+            if !self.is_root(from) || self.paths.contains_key(path) {
+                return Status::INVALID_ARGUMENT;
+            }
+        }
+        let ty = match (attributes.objtype, attributes.signature) {
+            (Some(known), _) => Some(known).filter(|ty| self.types.contains_key(ty)),
+            (None, Some(signature)) => self.make_type(signature),
+            (None, None) => None,
+        };
+        if let Some(ty) = ty.and_then(|ty| self.types.get_mut(&ty)) {
+            ty.users += 1;
+        }
+        let id = loop {
+            let id = self.random_id();
+            if !self.objects.contains_key(&id) {
+                break id;
+            }
+        };
+        let path = attributes.objpath.map(<[u8]>::to_owned);
+        let object = Object {
+            owner: from,
+            path: path.clone(),
+            ty,
+            subscribers: Vec::new(),
+            targets: Vec::new(),
+            seq: 0,
+        };
+        self.objects.insert(id, object);
+        if let Some(path) = path {
+            self.object_event("ubus.object.add", id, &path);
+            self.paths.insert(path, id);
+        }
+        self.send(from, Header::new(kind::DATA, seq, peer), |out| {
+            blob::put_u32(out, attr::OBJID, id);
+            if let (Some(ty), Some(_)) = (ty, attributes.signature) {
+                blob::put_u32(out, attr::OBJTYPE, ty);
+            }
+        });
+        Status::OK
+    }
+
+    /// `None` for a malformed signature: its object exists, but no lookup shows it.
+    fn make_type(&mut self, signature: &[u8]) -> Option<u32> {
+        let mut methods = 0;
+        for method in Fields::new(signature) {
+            let Ok(Field { name: [_, ..], .. }) = method else {
+                return None;
+            };
+            methods += 1;
+        }
+        let id = loop {
+            let id = self.random_id();
+            if !self.types.contains_key(&id) {
+                break id;
+            }
+        };
+        self.types.insert(id, ObjectType { users: 0, signature: signature.to_owned(), methods });
+        Some(id)
+    }
+
+    fn handle_remove(&mut self, from: ClientId, seq: u16, peer: u32, attributes: &Attributes<'_>) -> Status {
+        let Some(id) = attributes.objid else {
+            return Status::INVALID_ARGUMENT;
+        };
+        let ty = match self.objects.get(&id) {
+            None => return Status::NOT_FOUND,
+            Some(object) if object.owner != from => return Status::PERMISSION_DENIED,
+            Some(object) => object.ty,
+        };
+        let dying = ty.filter(|ty| self.types.get(ty).is_some_and(|ty| ty.users == 1));
+        self.send(from, Header::new(kind::DATA, seq, peer), |out| {
+            blob::put_u32(out, attr::OBJID, id);
+            if let Some(ty) = dying {
+                blob::put_u32(out, attr::OBJTYPE, ty);
+            }
+        });
+        self.free_object(id);
+        Status::OK
+    }
+
+    fn free_object(&mut self, id: u32) {
+        let Some(object) = self.objects.get_mut(&id) else {
+            return;
+        };
+        let targets = std::mem::take(&mut object.targets);
+        for target in targets {
+            self.unlink(id, target);
+        }
+        while let Some(subscriber) =
+            self.objects.get(&id).and_then(|object| object.subscribers.first()).copied()
+        {
+            self.tell_unsubscribed(subscriber, id);
+            self.unlink(subscriber, id);
+        }
+        self.patterns.retain(|pattern| pattern.object != id);
+        let Some(object) = self.objects.remove(&id) else {
+            return;
+        };
+        if let Some(path) = object.path {
+            self.object_event("ubus.object.remove", id, &path);
+            self.paths.remove(&path);
+        }
+        if let Some(ty) = object.ty {
+            if let Some(known) = self.types.get_mut(&ty) {
+                known.users -= 1;
+                if known.users == 0 {
+                    self.types.remove(&ty);
+                }
+            }
+        }
+    }
+
+    fn owns(&self, client: ClientId, object: u32) -> bool {
+        self.objects.get(&object).is_some_and(|object| object.owner == client)
+    }
+
+    fn is_root(&self, client: ClientId) -> bool {
+        self.clients.get(&client).is_some_and(|client| client.credentials.is_root())
+    }
+}
+
+/// Subscriptions.
+impl Broker {
+    fn handle_subscribe(&mut self, from: ClientId, attributes: &Attributes<'_>) -> Status {
+        let (Some(subscriber), Some(target)) = (attributes.objid, attributes.target) else {
+            return Status::INVALID_ARGUMENT;
+        };
+        match self.objects.get(&subscriber) {
+            None => return Status::NOT_FOUND,
+            Some(object) if object.owner != from => return Status::INVALID_ARGUMENT,
+            Some(_) => {}
+        }
+        let first = match self.objects.get(&target) {
+            None => return Status::NOT_FOUND,
+            Some(object) if object.owner == from => return Status::INVALID_ARGUMENT,
+            Some(object) if !self.may_subscribe(from, object) => return Status::NOT_FOUND,
+            Some(object) => object.subscribers.is_empty(),
+        };
+        self.objects.entry(target).and_modify(|object| object.subscribers.push(subscriber));
+        self.objects.entry(subscriber).and_modify(|object| object.targets.push(target));
+        if first {
+            self.tell_active(target);
+        }
+        Status::OK
+    }
+
+    fn may_subscribe(&self, client: ClientId, target: &Object) -> bool {
+        let (Some(client), Some(owner)) = (self.clients.get(&client), self.clients.get(&target.owner)) else {
+            return false;
+        };
+        let (own, other) = (&client.credentials, &owner.credentials);
+        match target.path {
+            Some(_) => own.is_root(),
+            None => own.user == other.user || own.group == other.group,
+        }
+    }
+
+    fn handle_unsubscribe(&mut self, from: ClientId, attributes: &Attributes<'_>) -> Status {
+        let (Some(subscriber), Some(target)) = (attributes.objid, attributes.target) else {
+            return Status::INVALID_ARGUMENT;
+        };
+        match self.objects.get(&subscriber) {
+            None => Status::NOT_FOUND,
+            Some(object) if object.owner != from => Status::INVALID_ARGUMENT,
+            Some(object) if !object.targets.contains(&target) => Status::NOT_FOUND,
+            Some(_) => {
+                self.unlink(subscriber, target);
+                Status::OK
+            }
+        }
+    }
+
+    fn unlink(&mut self, subscriber: u32, target: u32) {
+        if let Some(object) = self.objects.get_mut(&subscriber) {
+            remove_first(&mut object.targets, target);
+        }
+        let Some(object) = self.objects.get_mut(&target) else {
+            return;
+        };
+        if remove_first(&mut object.subscribers, subscriber) && object.subscribers.is_empty() {
+            self.tell_active(target);
+        }
+    }
+
+    fn tell_active(&mut self, target: u32) {
+        let Some(object) = self.objects.get_mut(&target) else {
+            return;
+        };
+        object.seq = object.seq.wrapping_add(1);
+        let (owner, seq, active) = (object.owner, object.seq, !object.subscribers.is_empty());
+        self.send(owner, Header::new(kind::NOTIFY, seq, 0), |out| {
+            blob::put_u32(out, attr::OBJID, target);
+            blob::put(out, attr::ACTIVE, &[active.into()]);
+        });
+    }
+
+    fn tell_unsubscribed(&mut self, subscriber: u32, target: u32) {
+        let Some(object) = self.objects.get_mut(&subscriber) else {
+            return;
+        };
+        object.seq = object.seq.wrapping_add(1);
+        let (owner, seq) = (object.owner, object.seq);
+        self.send(owner, Header::new(kind::UNSUBSCRIBE, seq, 0), |out| {
+            blob::put_u32(out, attr::OBJID, subscriber);
+            blob::put_u32(out, attr::TARGET, target);
+        });
+    }
+
+    fn handle_notify(&mut self, from: ClientId, seq: u16, peer: u32, attributes: &Attributes<'_>) -> Outcome {
+        let (Some(method), Some(id)) = (attributes.method, attributes.objid) else {
+            return Some(Status::INVALID_ARGUMENT);
+        };
+        let no_reply = attributes.no_reply.is_some_and(|v| v != 0);
+        let subscribers = match self.objects.get(&id) {
+            None => return Some(Status::NOT_FOUND),
+            Some(object) if object.owner != from => return Some(Status::PERMISSION_DENIED),
+            Some(object) => object.subscribers.clone(),
+        };
+        if !no_reply {
+            self.send(from, Header::new(kind::STATUS, seq, peer), |out| {
+                blob::put_u32(out, attr::OBJID, id);
+                let list = blob::open(out, attr::SUBSCRIBERS, false);
+                for subscriber in &subscribers {
+                    blob::put_u32(out, 0, *subscriber);
+                }
+                blob::close(out, list);
+                blob::put_u32(out, attr::STATUS, Status::OK.0);
+            });
+        }
+        for subscriber in subscribers {
+            self.forward_invoke(from, seq, subscriber, method, attributes.data, no_reply);
+        }
+        None
+    }
+}
+
+fn remove_first(list: &mut Vec<u32>, id: u32) -> bool {
+    match list.iter().position(|known| *known == id) {
+        Some(index) => {
+            list.remove(index);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Events and the monitor.
+impl Broker {
+    fn handle_event_call(&mut self, from: ClientId, method: &[u8], data: Option<&[u8]>) -> Status {
+        let Some(arguments) = data.map(Fields::new) else {
+            return Status::INVALID_ARGUMENT;
+        };
+        match method {
+            b"register" => self.handle_register(from, arguments),
+            b"send" => self.handle_send_event(from, arguments),
+            _ => Status::INVALID_COMMAND,
+        }
+    }
+
+    fn handle_register(&mut self, from: ClientId, arguments: Fields<'_>) -> Status {
+        let (Some(Value::Int32(object)), Some(Value::Str(pattern))) =
+            (arguments.get("object"), arguments.get("pattern"))
+        else {
+            return Status::INVALID_ARGUMENT;
+        };
+        let object = object as u32; // blobmsg has no unsigned numbers
+        if object < system_object::FIRST_FREE {
+            return Status::PERMISSION_DENIED;
+        }
+        if !self.objects.contains_key(&object) {
+            return Status::NOT_FOUND;
+        }
+        if !self.owns(from, object) || pattern.is_empty() || !self.is_root(from) {
+            return Status::PERMISSION_DENIED;
+        }
+        let (text, prefix) = match pattern {
+            [text @ .., b'*'] => (text, true),
+            text => (text, false),
+        };
+        self.patterns.push(Pattern { object, text: text.to_owned(), prefix });
+        Status::OK
+    }
+
+    fn handle_send_event(&mut self, from: ClientId, arguments: Fields<'_>) -> Status {
+        let (Some(Value::Str(id)), Some(Value::Table(data))) = (arguments.get("id"), arguments.get("data"))
+        else {
+            return Status::INVALID_ARGUMENT;
+        };
+        if id.starts_with(b"ubus.") || !self.is_root(from) {
+            return Status::PERMISSION_DENIED;
+        }
+        self.deliver_event(Some(from), id, data.as_bytes());
+        Status::OK
+    }
+
+    fn object_event(&mut self, event: &str, id: u32, path: &[u8]) {
+        let mut data = crate::blobmsg::Builder::new();
+        data.int("id", i64::from(id as i32)).str("path", &String::from_utf8_lossy(path));
+        if let Ok(data) = data.finish() {
+            self.deliver_event(None, event.as_bytes(), &data);
+        }
+    }
+
+    /// To each listening object once, and not back to the sender.
+    fn deliver_event(&mut self, from: Option<ClientId>, id: &[u8], data: &[u8]) {
+        let matches = |pattern: &&Pattern| match pattern.prefix {
+            true => id.starts_with(&pattern.text),
+            false => id == pattern.text,
+        };
+        let listeners: BTreeSet<u32> =
+            self.patterns.iter().filter(matches).map(|pattern| pattern.object).collect();
+        for listener in listeners {
+            let Some(owner) = self.objects.get(&listener).map(|object| object.owner) else {
+                continue;
+            };
+            if from == Some(owner) {
+                continue;
+            }
+            self.event_seq = self.event_seq.wrapping_add(1);
+            self.send(owner, Header::new(kind::INVOKE, self.event_seq, 0), |out| {
+                blob::put_u32(out, attr::OBJID, listener);
+                blob::put_str(out, attr::METHOD, id);
+                blob::put(out, attr::DATA, data);
+            });
+        }
+    }
+
+    fn handle_monitor_call(&mut self, from: ClientId, method: &[u8]) -> Status {
+        let Some(client) = self.clients.get_mut(&from) else {
+            return Status::UNKNOWN_ERROR;
+        };
+        if client.credentials.uid != 0 || client.credentials.gid != 0 {
+            return Status::PERMISSION_DENIED;
+        }
+        match method {
+            b"add" => client.monitor = Some(0),
+            b"remove" => client.monitor = None,
+            _ => return Status::METHOD_NOT_FOUND,
+        }
+        Status::OK
+    }
+
+    /// Shows a message to whoever monitors the bus.
+    fn monitor(&mut self, client: ClientId, header: Header, body: &[u8], sent: bool) {
+        let monitors: Vec<ClientId> =
+            self.clients.iter().filter(|(_, c)| c.monitor.is_some()).map(|(id, _)| *id).collect();
+        for monitor in monitors {
+            let Some(Client { monitor: Some(seq), .. }) = self.clients.get_mut(&monitor) else {
+                continue;
+            };
+            *seq = seq.wrapping_add(1);
+            let seq = *seq;
+            if body.len() > MAX_MESSAGE_LEN / 2 {
+                continue; // a monitor may miss messages; the gap in the numbers shows it
+            }
+            self.send(monitor, Header::new(kind::MONITOR, seq, 0), |out| {
+                blob::put_u32(out, 0, client.0);
+                blob::put_u32(out, 1, header.peer);
+                blob::put_u32(out, 3, header.seq.into());
+                blob::put_u32(out, 4, header.kind.into());
+                blob::put(out, 2, &[sent.into()]);
+                blob::put(out, 5, body);
+            });
+        }
+    }
+}
