@@ -516,7 +516,7 @@ fn a_full_disk_is_said_before_and_survived_in_the_middle() {
 fn a_cancelled_import_leaves_nothing() {
     let Some(bench) = Bench::new("cancel") else { return };
     bench.inputs();
-    bench.sh("head -c 20000000 /dev/urandom > root/random; tar -C root -cf large.tar .; gzip -1 -k large.tar
+    bench.sh("head -c 6000000 /dev/urandom > root/random; tar -C root -cf large.tar .; gzip -1 -k large.tar
               zstd -q -k large.tar; mksquashfs root large.squashfs -quiet -no-progress >/dev/null");
     let before = bench.snapshot();
     for file in ["large.squashfs", "large.tar", "large.tar.gz", "large.tar.zst"] {
@@ -532,7 +532,7 @@ fn a_cancelled_import_leaves_nothing() {
                 }
                 // Steps that read are left in the middle, the others at their beginning.
                 let reads = matches!(*now, "image.copy" | "image.convert");
-                let middle = matches!(update, Update::Bytes { done, .. } if done > 5_000_000);
+                let middle = matches!(update, Update::Bytes { done, .. } if done > 2_000_000);
                 if *now == step && (middle || !reads) {
                     asked.cancel();
                 }
@@ -548,6 +548,27 @@ fn a_cancelled_import_leaves_nothing() {
             }
             bench.assert_as(&before, &format!("{file} cancelled at {step}"));
         }
+    }
+}
+
+#[test]
+fn a_file_that_grows_meanwhile_is_refused() {
+    let Some(bench) = Bench::new("growing file") else { return };
+    bench.inputs();
+    let before = bench.snapshot();
+    for (file, step) in [("image.squashfs", "image.copy"), ("image.tar", "image.convert")] {
+        let path = bench.path(file);
+        let grown = path.clone();
+        let ctx = Ctx::new(Cancel::new().unwrap(), move |update| {
+            if update == Update::Step(step) {
+                let length = grown.metadata().unwrap().len();
+                fs::File::options().write(true).open(&grown).unwrap().set_len(length + 4096).unwrap();
+            }
+        });
+        let error = bench.store.import(&ctx, &path, &ImageName::new("a").unwrap(), None).unwrap_err();
+        assert_eq!(error.code, Code::BadImage, "{file}");
+        assert!(error.message.contains("it grew"), "{}", error.message);
+        bench.assert_as(&before, file);
     }
 }
 
