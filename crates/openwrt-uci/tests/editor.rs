@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::edits::{apply_and_check, Edit};
+use common::edits::{apply_and_check, random_edit, Edit};
 use common::{Random, TABLE};
 use openwrt_uci::{Document, EditError, Package};
 
@@ -246,24 +246,4 @@ fn every_edit_gives_the_tree_it_means() {
     }
     println!("{parsed} files edited");
     assert!(cfg!(miri) || parsed > 5_000, "{parsed}");
-}
-
-fn random_edit(random: &mut Random) -> Edit {
-    let name = |random: &mut Random| {
-        random.pick(&["a", "b", "web", "new", "cd", "a-b", "cfg01b606", "cfg02b61d"]).to_owned()
-    };
-    let kind = |random: &mut Random| random.pick(&["x", "y", "a.b", "x;y", "\\x", "a b"]).to_owned();
-    let section = random.below(12);
-    match random.below(8) {
-        0 => Edit::Add { kind: kind(random), name: name(random) },
-        1 => Edit::AddAnonymous { kind: kind(random) },
-        2 | 3 => Edit::Set { section, option: name(random), value: random.value() },
-        4 => {
-            let values = (0..random.below(4)).map(|_| random.value()).collect();
-            Edit::SetList { section, option: name(random), values }
-        }
-        5 => Edit::Unset { section, option: name(random) },
-        6 => Edit::Remove { section },
-        _ => Edit::Rename { section, name: name(random) },
-    }
 }

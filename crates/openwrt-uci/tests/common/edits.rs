@@ -1,5 +1,6 @@
 //! Edits as data, and the check that each does what it says and nothing else.
 
+use super::Random;
 use openwrt_uci::{Document, EditError, Package, Section};
 
 /// An edit. Sections are given by their number, modulo how many there are.
@@ -129,4 +130,25 @@ fn plain(package: &Package) -> Vec<Plain> {
             .collect(),
     });
     sections.collect()
+}
+
+/// Names and types are few, so that they meet again, and not all are valid.
+pub fn random_edit(random: &mut Random) -> Edit {
+    let name = |random: &mut Random| {
+        random.pick(&["a", "b", "web", "new", "cd", "a-b", "cfg01b606", "cfg02b61d"]).to_owned()
+    };
+    let kind = |random: &mut Random| random.pick(&["x", "y", "a.b", "x;y", "\\x", "a b"]).to_owned();
+    let section = random.below(12);
+    match random.below(8) {
+        0 => Edit::Add { kind: kind(random), name: name(random) },
+        1 => Edit::AddAnonymous { kind: kind(random) },
+        2 | 3 => Edit::Set { section, option: name(random), value: random.value() },
+        4 => {
+            let values = (0..random.below(4)).map(|_| random.value()).collect();
+            Edit::SetList { section, option: name(random), values }
+        }
+        5 => Edit::Unset { section, option: name(random) },
+        6 => Edit::Remove { section },
+        _ => Edit::Rename { section, name: name(random) },
+    }
 }
