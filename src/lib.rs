@@ -4,8 +4,11 @@
 pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
 
 pub mod api;
+pub mod daemon;
 pub mod error;
 pub mod fault;
+pub mod machine;
 pub mod model;
+pub mod ops;
 pub mod steps;
 pub mod sys;

@@ -86,7 +86,7 @@ pub struct ContainerEntry {
     /// Memory used.
     pub memory: Option<u64>,
     /// Its memory limit.
-    pub memory_limit: u64,
+    pub memory_limit: Option<u64>,
     /// Processes.
     pub pids: Option<u64>,
     /// Bytes its layer takes on the disk, where it has a quota.
@@ -322,4 +322,13 @@ pub struct ReloadReply {
     pub restart_required: Vec<String>,
     /// What is wrong in the configuration.
     pub warnings: Vec<String>,
+}
+
+/// Reply of a method that became a job, when the caller waited for it.
+#[derive(Debug, Serialize)]
+pub struct Waited {
+    /// The job's number.
+    pub job: String,
+    /// `done`; `pending` or `running` when the time was up first.
+    pub state: &'static str,
 }

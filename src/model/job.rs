@@ -43,6 +43,16 @@ impl Kind {
             Kind::ImageDelete => "image_delete",
         }
     }
+
+    /// Whether its target is an image and not a container.
+    pub fn is_of_image(self) -> bool {
+        matches!(self, Kind::ImageImport | Kind::ImageDelete)
+    }
+
+    /// Whether it can be undone in the middle.
+    pub fn can_be_cancelled(self) -> bool {
+        matches!(self, Kind::Create | Kind::Start | Kind::Stop | Kind::ImageImport)
+    }
 }
 
 /// How far a job is.
@@ -191,9 +201,9 @@ impl Jobs {
         self.jobs.values()
     }
 
-    /// The unfinished job that works on `target`, a container or an image as `kind` tells.
-    pub fn active_on(&self, target: &str) -> Option<&Job> {
-        self.jobs.values().find(|job| !job.state.is_final() && job.target == target)
+    /// The unfinished job that works on container `name`.
+    pub fn active_on(&self, name: &str) -> Option<&Job> {
+        self.jobs.values().find(|job| !job.state.is_final() && job.target == name && !job.kind.is_of_image())
     }
 
     /// Records how job `id` ended, and forgets the oldest finished jobs beyond [`KEPT`].

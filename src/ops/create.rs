@@ -74,7 +74,6 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
         machine.storage.erase(name)
     });
     ctx.step("create.named")?;
-    let live =
-        what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
+    let live = what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
     Ok(Made { record: record.clone(), live })
 }

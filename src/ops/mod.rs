@@ -12,7 +12,7 @@ mod tests;
 
 pub use create::{create, Create};
 pub use delete::delete;
-pub use run::{ended, start, stop, Ended};
+pub use run::{ended, live, start, stop, Ended};
 
 use crate::steps::lxc::Running;
 use crate::steps::network::AddressWatch;

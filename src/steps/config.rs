@@ -76,7 +76,9 @@ impl ConfigStore for UciFile {
         if taken {
             return Err(Error::new(
                 Code::Exists,
-                format!("/etc/config/cloudbox has a section '{section}' already; choose another name than {name}"),
+                format!(
+                    "/etc/config/cloudbox has a section '{section}' already; choose another name than {name}"
+                ),
             ));
         }
         Ok(())

@@ -86,7 +86,7 @@ pub trait Images: Send + Sync {
 }
 
 /// The one of `images` that `name_or_sha` means. A name goes before digits.
-fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
+pub fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
     if let Some(image) = images.iter().find(|i| i.names.iter().any(|n| n.as_str() == name_or_sha)) {
         return Ok(image.clone());
     }

@@ -1,0 +1,277 @@
+//! Replies that only look: built from the model and from the kernel's files, in milliseconds.
+
+use super::core::{Container, Core};
+use crate::api::replies::{
+    ContainerEntry, ContainerInfo, ContainerList, Counts, ImageEntry, ImageList, Limits, Resource,
+    StatusReply,
+};
+use crate::error::{Code, Error, Result};
+use crate::model::idrange;
+use crate::model::image::Image;
+use crate::model::job::{JobError, Kind};
+use crate::model::name::Name;
+use crate::model::size::Cpus;
+use crate::model::spec::Spec;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A file system's room, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What is free for root.
+    pub free: u64,
+}
+
+/// The room of the file system at `path`.
+pub fn free_space(path: &Path) -> Option<Space> {
+    let stat = nix::sys::statvfs::statvfs(path).ok()?;
+    // The fields are as wide as the platform's long.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    let (unit, blocks, free) =
+        (u64::from(stat.fragment_size()), u64::from(stat.blocks()), u64::from(stat.blocks_available()));
+    Some(Space { total: blocks.saturating_mul(unit), free: free.saturating_mul(unit) })
+}
+
+/// A field of `/proc/meminfo`, in bytes.
+fn meminfo(field: &str) -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The box's memory, in bytes.
+pub fn memory_total() -> u64 {
+    meminfo("MemTotal").unwrap_or(0)
+}
+
+/// A command's output as text: bytes that are not UTF-8 are replaced, and NUL, which no string on the bus can hold.
+pub fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+/// The box's architecture as `uname -m` prints it.
+fn arch() -> String {
+    nix::sys::utsname::uname().map(|u| u.machine().to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+impl Core {
+    pub(super) fn status(&self) -> StatusReply {
+        let (memory, disk) = (self.memory(), self.disk());
+        let space = free_space(&self.layout.storage);
+        let entries: Vec<&'static str> = self.names().iter().map(|name| self.state(name)).collect();
+        let count = |state: &str| entries.iter().filter(|s| **s == state).count() as u32;
+        StatusReply {
+            version: env!("CARGO_PKG_VERSION"),
+            api: crate::api::VERSION,
+            pid: std::process::id(),
+            uptime: self.started.elapsed().as_secs(),
+            enabled: self.config.settings.enabled,
+            arch: arch(),
+            storage: self.layout.storage.display().to_string(),
+            config: self.config_path.display().to_string(),
+            containers: Counts {
+                total: entries.len() as u32,
+                running: count("running"),
+                failed: count("failed"),
+                orphans: count("orphan"),
+            },
+            images: self.images.len() as u32,
+            jobs: self.jobs.iter().filter(|job| !job.state.is_final()).count() as u32,
+            memory: Resource {
+                total: memory.total,
+                free: meminfo("MemAvailable").unwrap_or(0),
+                reserve: memory.reserve,
+                promised: memory.promised,
+            },
+            disk: Resource {
+                total: space.map_or(0, |s| s.total),
+                free: disk.free,
+                reserve: disk.reserve,
+                promised: disk.promised,
+            },
+            warnings: self.warnings(),
+        }
+    }
+
+    /// What is wrong with the configuration and with containers.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<String> = Vec::new();
+        if let Some(error) = &self.config_error {
+            warnings.push(format!("{}; what it said before holds until it is mended", error.message));
+        }
+        warnings.extend(self.config.warnings.iter().map(ToString::to_string));
+        let failures = self.containers.iter().filter_map(|(name, c)| Some((name, c.failure.as_ref()?)));
+        for (name, error) in failures.chain(&self.not_made) {
+            warnings.push(format!("container {name}: {}", error.message));
+        }
+        warnings.extend(self.unreadable.values().map(|error| error.message.clone()));
+        for name in self.names() {
+            if self.state(&name) == "orphan" {
+                warnings.push(format!(
+                    "container {name} has no section in UCI; its data is kept: \
+                     `cloudbox delete {name}` removes it, a section '{}' brings it back",
+                    name.uci_section()
+                ));
+            }
+        }
+        warnings
+    }
+
+    /// Containers that differ from what they run with.
+    pub(super) fn restart_required(&self) -> Vec<String> {
+        let names =
+            self.containers.iter().filter(|(name, container)| !self.differs(name, container).is_empty());
+        names.map(|(name, _)| name.to_string()).collect()
+    }
+
+    fn differs(&self, name: &Name, container: &Container) -> Vec<&'static str> {
+        match self.declared_spec(name) {
+            Some(spec) if container.live.is_some() => spec.needs_restart(&container.record.spec),
+            _ => Vec::new(),
+        }
+    }
+
+    fn declared_spec(&self, name: &Name) -> Option<&Spec> {
+        self.config.containers.get(name)?.spec.as_ref().ok()
+    }
+
+    /// Every container that is known: made, being made, or only declared.
+    fn names(&self) -> BTreeSet<Name> {
+        let declared = self.config.containers.keys();
+        declared
+            .chain(self.containers.keys())
+            .chain(self.making.keys())
+            .chain(self.unreadable.keys())
+            .cloned()
+            .collect()
+    }
+
+    fn state(&self, name: &Name) -> &'static str {
+        if let Some(job) = self.jobs.active_on(name.as_str()) {
+            return match job.kind {
+                Kind::Create => "creating",
+                Kind::Start => "starting",
+                Kind::Delete => "deleting",
+                _ => "stopping",
+            };
+        }
+        match self.containers.get(name) {
+            Some(container) if container.live.is_some() => "running",
+            Some(_) if !self.config.containers.contains_key(name) => "orphan",
+            Some(container) if container.failure.is_none() => "stopped",
+            _ => "failed",
+        }
+    }
+
+    pub(super) fn container_list(&self) -> ContainerList {
+        ContainerList { containers: self.names().iter().map(|name| self.entry(name)).collect() }
+    }
+
+    fn entry(&self, name: &Name) -> ContainerEntry {
+        let container = self.containers.get(name);
+        let live = container.and_then(|c| c.live.as_ref());
+        let record = container.map(|c| &c.record).or_else(|| self.making.get(name));
+        let spec = self.declared_spec(name).or(record.map(|r| &r.spec));
+        let usage = live.map(|_| self.machine.runtime.usage(name)).unwrap_or_default();
+        let broken = self.config.containers.get(name).and_then(|d| d.spec.as_ref().err());
+        let failure = container.and_then(|c| c.failure.as_ref());
+        let error = failure.or(broken).or(self.not_made.get(name)).or(self.unreadable.get(name));
+        let addresses = live.and_then(|l| l.addresses.as_ref());
+        ContainerEntry {
+            name: name.to_string(),
+            state: self.state(name),
+            image: record.map(|r| &r.spec).or(spec).map(|s| s.image.to_string()).unwrap_or_default(),
+            pid: live.map(|l| l.running.init),
+            addresses: addresses
+                .map(|a| a.addresses().map(ToString::to_string).collect())
+                .unwrap_or_default(),
+            memory: usage.memory,
+            memory_limit: spec.map(|s| s.memory.get()),
+            pids: usage.pids,
+            disk: record.filter(|r| r.spec.disk.is_some()).and_then(|_| self.machine.storage.used(name)),
+            disk_limit: record.map(|r| &r.spec).or(spec).and_then(|s| s.disk).map(|d| d.get()),
+            autostart: spec.is_some_and(|s| s.autostart),
+            description: spec.map(|s| s.description.clone()).unwrap_or_default(),
+            restart_required: container.map(|c| self.differs(name, c)).unwrap_or_default(),
+            job: self.jobs.active_on(name.as_str()).map(|job| job.id.to_string()),
+            error: error.map(JobError::from),
+        }
+    }
+
+    pub(super) fn container_info(&self, name: &Name) -> Result<ContainerInfo> {
+        self.known(name)?;
+        let container = self.containers.get(name);
+        let Some(record) = container.map(|c| &c.record).or_else(|| self.making.get(name)) else {
+            let reason = self.config.containers.get(name).and_then(|d| d.spec.as_ref().err());
+            return Err(match reason.or(self.not_made.get(name)) {
+                Some(error) => {
+                    Error::new(error.code, format!("container {name} is not made: {}", error.message))
+                }
+                None => {
+                    Error::new(Code::NotFound, format!("container {name} is not made yet; reload makes it"))
+                }
+            });
+        };
+        let spec = self.declared_spec(name).unwrap_or(&record.spec);
+        let live = container.is_some_and(|c| c.live.is_some());
+        let in_force = live.then(|| self.machine.runtime.limits(name));
+        let dir = self.layout.container(name);
+        Ok(ContainerInfo {
+            entry: self.entry(name),
+            image_sha256: record.image_sha256.clone(),
+            section: name.uci_section(),
+            network: spec.bridge.clone(),
+            address: spec.address.to_string(),
+            mac: record.mac.clone(),
+            veth: record.veth.clone(),
+            id_base: record.ids.base,
+            id_count: idrange::SIZE,
+            asked: Limits {
+                memory: Some(spec.memory.get()),
+                cpus: Some(spec.cpus.to_string()),
+                pids: Some(spec.pids.into()),
+                disk: spec.disk.map(|d| d.get()),
+            },
+            in_force: in_force.map(|limits| Limits {
+                memory: limits.memory,
+                cpus: limits.cpus.and_then(|c| u32::try_from(c).ok()).map(|c| Cpus(c).to_string()),
+                pids: limits.pids,
+                disk: record.spec.disk.map(|d| d.get()),
+            }),
+            cpu_time: live.then(|| self.machine.runtime.usage(name).cpu_time).flatten(),
+            slice: spec.slice.clone(),
+            authorized_keys: spec.authorized_keys.clone(),
+            fixed: spec.fixed_since_made(&record.spec),
+            created: record.created,
+            rootfs: dir.rootfs().display().to_string(),
+            lxcpath: self.layout.containers().display().to_string(),
+            console_log: dir.console_log().display().to_string(),
+        })
+    }
+
+    pub(super) fn image_list(&self) -> ImageList {
+        ImageList { images: self.images.iter().map(|image| self.image_entry(image)).collect() }
+    }
+
+    pub(super) fn image_entry(&self, image: &Image) -> ImageEntry {
+        let manifest = &image.manifest;
+        let service = |s: &crate::model::image::OfferedService| format!("{} {} {}", s.name, s.kind, s.port);
+        ImageEntry {
+            names: image.names.iter().map(ToString::to_string).collect(),
+            sha256: manifest.sha256.clone(),
+            description: manifest.name.clone(),
+            version: manifest.version.clone(),
+            os: manifest.os.clone(),
+            release: manifest.release.clone(),
+            arch: manifest.arch.clone(),
+            init: format!("{:?}", manifest.init).to_lowercase(),
+            size: manifest.size,
+            imported: manifest.imported,
+            services: manifest.services.iter().map(service).collect(),
+            used_by: self.users_of(&manifest.sha256),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Calls on the bus: what each method is answered with, and when.
+
+use super::answers;
+use super::core::{Core, Waiter};
+use super::doctor;
+use super::work;
+use crate::api::{args, replies, Face};
+use crate::error::{Code, Error, Result};
+use crate::model::job::{Job, JobId};
+use crate::model::name::Name;
+use openwrt_ubus::{from_fields, to_fields, Request, Status};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+impl Core {
+    pub(super) fn call(&mut self, face: Face, method: &str, arguments: &[u8], request: Request) {
+        let answered = match (face, method) {
+            (Face::Box, "status") => encode(&self.status()),
+            (Face::Box, "doctor") => return self.doctor(request),
+            (Face::Box, "reload") => encode(&self.reload()),
+            (Face::Container, "list") => encode(&self.container_list()),
+            (Face::Container, "info") => decode::<args::Named>(arguments)
+                .and_then(|args| self.container_info(&Name::new(&args.name)?))
+                .and_then(|info| encode(&info)),
+            (Face::Container, "create") => {
+                let asked = decode::<args::Create>(arguments);
+                let started = asked.and_then(|args| Ok((self.create(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "delete") => {
+                let asked = decode::<args::Delete>(arguments);
+                let started = asked.and_then(|args| Ok((self.delete(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "start") => {
+                let asked = decode::<args::Start>(arguments);
+                let started = asked.and_then(|args| Ok((self.start(&Name::new(&args.name)?)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "stop") => {
+                let asked = decode::<args::Stop>(arguments);
+                let started = asked.and_then(|args| Ok((self.stop(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "exec") => {
+                return match decode::<args::Exec>(arguments).and_then(|args| self.check_exec(args)) {
+                    Ok((name, command, timeout)) => self.exec(request, name, command, timeout),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
+            (Face::Image, "list") => encode(&self.image_list()),
+            (Face::Image, "info") => decode::<args::Named>(arguments)
+                .and_then(|args| Ok(self.image_entry(&self.find_image(&args.name)?)))
+                .and_then(|info| encode(&info)),
+            (Face::Image, "import") => {
+                let asked = decode::<args::ImageImport>(arguments);
+                let started = asked.and_then(|args| Ok((self.import(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Image, "delete") => {
+                let started = decode::<args::Named>(arguments)
+                    .and_then(|args| Ok((self.delete_image(&args.name)?, Some(args::WAIT_MAX))));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Job, "list") => {
+                encode(&replies::JobList { jobs: self.jobs.iter().map(replies::JobReply::from).collect() })
+            }
+            (Face::Job, "status") => decode::<args::JobId>(arguments)
+                .and_then(|args| encode(&replies::JobReply::from(self.jobs.find(&args.id.0)?))),
+            (Face::Job, "wait") => {
+                return match decode::<args::JobWait>(arguments) {
+                    Ok(args) => self.job_wait(request, &args),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
+            (Face::Job, "cancel") => decode::<args::JobId>(arguments)
+                .and_then(|args| self.job_cancel(&args.id.0))
+                .and_then(|job| encode(&replies::JobReply::from(&job))),
+            _ => return self.connection.complete(request, Status::METHOD_NOT_FOUND),
+        };
+        self.send_reply(request, answered);
+    }
+
+    /// Sends a reply's fields, or an error as data and as status.
+    pub(super) fn send_reply(&mut self, request: Request, result: Result<Vec<u8>>) {
+        let (fields, status) = match result {
+            Ok(fields) => (fields, Status::OK),
+            Err(error) => {
+                let failure = replies::Failure { error: (&error).into() };
+                (to_fields(&failure).unwrap_or_default(), Status(error.code.ubus_status()))
+            }
+        };
+        match self.connection.reply(&request, &fields) {
+            Ok(()) => self.connection.complete(request, status),
+            Err(error) => {
+                log::error!("a reply of {} bytes cannot be sent: {error:?}", fields.len());
+                self.connection.complete(request, Status::UNKNOWN_ERROR);
+            }
+        }
+    }
+
+    /// Answers with the job's number; with `wait`, when it has ended or the time is up.
+    pub(super) fn reply_with_job(&mut self, request: Request, started: Result<(JobId, Option<u32>)>) {
+        let (job, wait) = match started {
+            Ok((job, wait)) => (job, wait.unwrap_or(0)),
+            Err(error) => return self.send_reply(request, Err(error)),
+        };
+        let waiter = Waiter { job, request, deadline: deadline(wait), whole_job: false };
+        let open = self.jobs.get(job).is_some_and(|job| !job.state.is_final());
+        if wait > 0 && open {
+            self.waiters.push(waiter);
+        } else if wait > 0 {
+            self.answer_waiter(waiter);
+        } else {
+            self.send_reply(waiter.request, encode(&replies::Started { job: job.to_string() }));
+        }
+    }
+
+    pub(super) fn answer_waiter(&mut self, waiter: Waiter) {
+        let answer = match self.jobs.get(waiter.job) {
+            None => Err(Error::new(Code::NotFound, format!("job {} is no longer known", waiter.job))),
+            Some(job) if waiter.whole_job => encode(&replies::JobReply::from(job)),
+            Some(Job { error: Some(error), .. }) => {
+                Err(Error::new(Code::from_text(&error.code), error.message.clone()))
+            }
+            Some(job) => encode(&replies::Waited { job: job.id.to_string(), state: job.state.as_str() }),
+        };
+        self.send_reply(waiter.request, answer);
+    }
+
+    pub(super) fn job_wait(&mut self, request: Request, args: &args::JobWait) {
+        let (id, open) = match self.jobs.find(&args.id.0) {
+            Ok(job) => (job.id, !job.state.is_final()),
+            Err(error) => return self.send_reply(request, Err(error)),
+        };
+        let seconds = args.timeout.unwrap_or(args::WAIT_MAX);
+        let waiter = Waiter { job: id, request, deadline: deadline(seconds), whole_job: true };
+        if open {
+            self.waiters.push(waiter);
+        } else {
+            self.answer_waiter(waiter);
+        }
+    }
+
+    pub(super) fn job_cancel(&mut self, id: &str) -> Result<Job> {
+        let job = self.jobs.find(id)?.clone();
+        let Some(active) = self.active.get(&job.id) else { return Ok(job) };
+        if !job.kind.can_be_cancelled() {
+            return Err(Error::new(
+                Code::NotSupported,
+                format!("a {} cannot be cancelled: what is gone does not come back", job.kind.as_str()),
+            ));
+        }
+        active.cancel.cancel();
+        if active.work.is_some() {
+            self.queue.retain(|queued| *queued != job.id);
+            self.finish(job.id, Err(Error::new(Code::Cancelled, "the job was cancelled before it began")));
+        }
+        Ok(self.jobs.get(job.id).cloned().unwrap_or(job))
+    }
+
+    pub(super) fn doctor(&mut self, request: Request) {
+        let examination = doctor::Examination::of(self);
+        let machine = self.machine.clone();
+        let work = move || encode(&doctor::examine(&machine, &examination));
+        if let Err(error) = work::spawn_answer(&self.sender, request, work) {
+            log::error!("{error}");
+        }
+    }
+
+    pub(super) fn check_exec(&self, args: args::Exec) -> Result<(Name, Vec<String>, Duration)> {
+        let name = Name::new(&args.name)?;
+        self.known(&name)?;
+        if args.command.first().is_none_or(String::is_empty) {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                "command: it is empty; give the program and its arguments as a list, such as [\"ip\",\"address\"]",
+            ));
+        }
+        let timeout = args.timeout.unwrap_or(args::EXEC_TIMEOUT);
+        if !(1..=args::EXEC_TIMEOUT_MAX).contains(&timeout) {
+            let why = format!("timeout {timeout}: give 1 to {} seconds", args::EXEC_TIMEOUT_MAX);
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        if self.containers.get(&name).is_none_or(|c| c.live.is_none()) {
+            let why = format!("container {name} is not running; start it first");
+            return Err(Error::new(Code::NotRunning, why));
+        }
+        Ok((name, args.command, Duration::from_secs(timeout.into())))
+    }
+
+    pub(super) fn exec(&mut self, request: Request, name: Name, command: Vec<String>, timeout: Duration) {
+        let machine = self.machine.clone();
+        let work = move || {
+            let ctx = crate::steps::ctx::Ctx::silent()?;
+            let output = machine.runtime.exec(&ctx, &name, &command, timeout)?;
+            encode(&replies::ExecReply {
+                code: output.code,
+                stdout: answers::printable(&output.stdout),
+                stderr: answers::printable(&output.stderr),
+                truncated: output.truncated,
+            })
+        };
+        if let Err(error) = work::spawn_answer(&self.sender, request, work) {
+            log::error!("{error}");
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
+    from_fields(arguments).map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
+}
+
+fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
+    to_fields(reply).map_err(|e| Error::new(Code::Failed, format!("cannot encode the reply: {e}")))
+}
+
+/// When a reply held back for `seconds` is due.
+fn deadline(seconds: u32) -> Instant {
+    Instant::now() + Duration::from_secs(seconds.min(args::WAIT_MAX).into())
+}

@@ -1,0 +1,262 @@
+//! The one place that decides. It owns the model: configuration, containers, images, jobs. It does no I/O that can
+//! block: what does is a job.
+
+use super::work::{Report, Sender, Work};
+use crate::api::Face;
+use crate::error::{Code, Error, Result};
+use crate::machine::Machine;
+use crate::model::config::Config;
+use crate::model::image::Image;
+use crate::model::job::{JobId, Jobs};
+use crate::model::name::Name;
+use crate::ops::Live;
+use crate::steps::ctx::Cancel;
+use crate::steps::layout::Layout;
+use crate::steps::lxc::cgroup::Cgroups;
+use crate::steps::storage::Record;
+use openwrt_ubus::{Connection, Event, ObjectId, Request};
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A container whose files are there.
+pub struct Container {
+    /// What it is.
+    pub record: Record,
+    /// What runs of it.
+    pub live: Option<Live>,
+    /// Why the last start failed.
+    pub failure: Option<Error>,
+}
+
+/// A job at work or waiting for a place.
+pub(super) struct Active {
+    pub(super) cancel: Cancel,
+    /// Taken when it begins.
+    pub(super) work: Option<Work>,
+    /// It waits for a guest and takes no place.
+    pub(super) waits: bool,
+    pub(super) last_progress: Instant,
+}
+
+/// A caller whose reply is held back until a job ends.
+pub(super) struct Waiter {
+    pub(super) job: JobId,
+    pub(super) request: Request,
+    pub(super) deadline: Instant,
+    /// Answer with the whole job, as `job wait` does, whether or not it failed.
+    pub(super) whole_job: bool,
+}
+
+/// What the loop waits for on behalf of a container.
+#[derive(Debug, Clone)]
+pub enum Watched {
+    /// The end of its init.
+    Init(Name),
+    /// A change of its addresses.
+    Addresses(Name),
+}
+
+/// What a signal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// Read the configuration again.
+    Reload,
+    /// End.
+    End,
+}
+
+/// The model and what acts on it.
+pub struct Core {
+    pub(super) machine: Arc<Machine>,
+    pub(super) layout: Layout,
+    pub(super) config_path: PathBuf,
+    pub(super) cgroups: Option<Cgroups>,
+    pub(super) box_id: String,
+    pub(super) config: Config,
+    /// Why the configuration file cannot be read at all; what was read before holds.
+    pub(super) config_error: Option<Error>,
+    pub(super) containers: BTreeMap<Name, Container>,
+    /// Directories of containers whose record cannot be read.
+    pub(super) unreadable: BTreeMap<Name, Error>,
+    /// Declared containers that could not be made.
+    pub(super) not_made: BTreeMap<Name, Error>,
+    /// Containers being made.
+    pub(super) making: BTreeMap<Name, Record>,
+    pub(super) images: Vec<Image>,
+    pub(super) jobs: Jobs,
+    pub(super) started: Instant,
+    pub(super) connection: Connection,
+    pub(super) objects: Vec<(ObjectId, Face)>,
+    pub(super) active: BTreeMap<JobId, Active>,
+    pub(super) queue: VecDeque<JobId>,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) sender: Sender,
+    pub(super) ending: bool,
+}
+
+/// Seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+impl Core {
+    /// A core that knows nothing yet; [`Core::start_up`] comes next.
+    ///
+    /// # Errors
+    /// The box's identity cannot be had.
+    pub fn new(
+        machine: Machine,
+        layout: Layout,
+        config_path: PathBuf,
+        cgroups: Option<Cgroups>,
+        sender: Sender,
+    ) -> Result<Core> {
+        let box_id = machine.storage.box_id()?;
+        let mut connection = Connection::new();
+        let objects =
+            Face::ALL.into_iter().map(|face| (connection.add_object(face.object()), face)).collect();
+        Ok(Core {
+            machine: Arc::new(machine),
+            layout,
+            config_path,
+            cgroups,
+            box_id,
+            config: Config::default(),
+            config_error: None,
+            containers: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            not_made: BTreeMap::new(),
+            making: BTreeMap::new(),
+            images: Vec::new(),
+            jobs: Jobs::default(),
+            started: Instant::now(),
+            connection,
+            objects,
+            active: BTreeMap::new(),
+            queue: VecDeque::new(),
+            waiters: Vec::new(),
+            sender,
+            ending: false,
+        })
+    }
+
+    /// The bus, for the loop to carry its bytes.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Whether no job is at work.
+    pub fn is_quiet(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// When [`Core::handle_time`] has something to do next.
+    pub fn next_time(&self) -> Option<Instant> {
+        let waiter = self.waiters.iter().map(|w| w.deadline).min();
+        [waiter, self.connection.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// What the loop shall watch of the containers. Those a job works on are the job's.
+    pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watched)> {
+        let mut watched = Vec::new();
+        for (name, container) in &self.containers {
+            let Some(live) = &container.live else { continue };
+            if self.jobs.active_on(name.as_str()).is_some() {
+                continue;
+            }
+            watched.push((live.running.pidfd.as_fd(), Watched::Init(name.clone())));
+            if let Some(addresses) = &live.addresses {
+                watched.push((addresses.fd(), Watched::Addresses(name.clone())));
+            }
+        }
+        watched
+    }
+
+    /// Time has come.
+    pub fn handle_time(&mut self, now: Instant) {
+        self.connection.handle_timeout(now);
+        let (due, rest) = std::mem::take(&mut self.waiters).into_iter().partition(|w| w.deadline <= now);
+        self.waiters = rest;
+        for waiter in Vec::<Waiter>::from(due) {
+            self.answer_waiter(waiter);
+        }
+        self.handle_bus();
+    }
+
+    /// The bus brought something.
+    pub fn handle_bus(&mut self) {
+        while let Some(event) = self.connection.poll_event() {
+            match event {
+                Event::Call { object, method, arguments, request, .. } => {
+                    let face = self.objects.iter().find(|(id, _)| *id == object).map(|(_, face)| *face);
+                    let Some(face) = face else { continue };
+                    self.call(face, &method, &arguments, request);
+                }
+                Event::Connected { .. } => log::info!("connected to ubusd"),
+                Event::PublishFailed { object, status } => {
+                    let path =
+                        self.objects.iter().find(|(id, _)| *id == object).map_or("?", |(_, f)| f.path());
+                    log::error!("ubusd refuses the object {path}: {status}; is another cloudbox running?");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A signal came.
+    pub fn handle_told(&mut self, told: Told) {
+        match told {
+            Told::Reload => {
+                let reply = self.reload();
+                for warning in &reply.warnings {
+                    log::warn!("{warning}");
+                }
+            }
+            Told::End => {
+                log::info!("ending; containers go on running");
+                self.ending = true;
+                for id in std::mem::take(&mut self.queue) {
+                    self.finish(id, Err(Error::new(Code::Interrupted, "the daemon was told to end")));
+                }
+                for active in self.active.values() {
+                    active.cancel.cancel();
+                }
+            }
+        }
+    }
+
+    /// A container's descriptor is readable.
+    pub fn handle_container(&mut self, watched: &Watched) {
+        match watched {
+            Watched::Init(name) => {
+                if self.jobs.active_on(name.as_str()).is_none() {
+                    log::info!("container {name} ended");
+                    self.start_job(Work::Ended(name.clone()));
+                }
+            }
+            Watched::Addresses(name) => {
+                let live = self.containers.get_mut(name).and_then(|c| c.live.as_mut());
+                let changed = live.and_then(|l| l.addresses.as_mut()).is_some_and(|watch| watch.update());
+                if changed {
+                    self.notify_container("container.changed", name);
+                }
+            }
+        }
+    }
+
+    /// A thread has something to say.
+    pub fn handle_report(&mut self, report: Report) {
+        match report {
+            Report::Update(id, update) => self.job_update(id, update),
+            Report::Done(id, result) => {
+                let result = self.absorb(id, result);
+                self.finish(id, result);
+                self.begin_jobs();
+            }
+            Report::Answer(request, result) => self.send_reply(request, result),
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Decisions: what a call or a changed configuration leads to. Everything that can be checked without touching
+//! anything is checked here, before a job begins.
+
+use super::answers;
+use super::core::{now, Core};
+use super::work::Work;
+use crate::api::{args, replies};
+use crate::error::{Code, Error, Result};
+use crate::model::address::{self, Address};
+use crate::model::admission;
+use crate::model::config::Declared;
+use crate::model::idrange;
+use crate::model::image::{Image, Init};
+use crate::model::job::JobId;
+use crate::model::name::{ImageName, Name};
+use crate::model::plan::{plan, Action, Seen};
+use crate::model::spec::{Asked, Spec};
+use crate::ops::Create;
+use crate::steps::lxc::Stop;
+use crate::steps::storage::Record;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl Core {
+    /// Checks everything that can be checked without touching anything, and starts the job.
+    pub(super) fn create(&mut self, args: &args::Create) -> Result<JobId> {
+        let name = Name::new(&args.name)?;
+        self.check_free(&name)?;
+        let asked = args.asked();
+        let spec = asked.resolve(&self.config.settings.defaults)?;
+        self.make(name, spec, Some(asked), args.start.unwrap_or(true))
+    }
+
+    pub(super) fn check_free(&self, name: &Name) -> Result<()> {
+        if let Some(job) = self.jobs.active_on(name.as_str()) {
+            let why = format!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str());
+            return Err(Error::new(Code::Busy, why));
+        }
+        if self.config.containers.get(name).is_some_and(|d| d.deleting) {
+            let why = format!("container {name} is being deleted; `cloudbox reload` goes on with it");
+            return Err(Error::new(Code::Busy, why));
+        }
+        if self.config.containers.contains_key(name) || self.containers.contains_key(name) {
+            let why =
+                format!("a container named {name} already exists; choose another name, or delete it first");
+            return Err(Error::new(Code::Exists, why));
+        }
+        if self.unreadable.contains_key(name) {
+            let dir = self.layout.container(name);
+            let why =
+                format!("{} is in the way: its record cannot be read; move it away", dir.path().display());
+            return Err(Error::new(Code::Exists, why));
+        }
+        Ok(())
+    }
+
+    /// Starts the job that makes `name`. `asked`: what its section shall say, when it has none yet.
+    pub(super) fn make(&mut self, name: Name, spec: Spec, asked: Option<Asked>, start: bool) -> Result<JobId> {
+        let image = self.find_image(spec.image.as_str())?;
+        self.machine.network.check_bridge(&spec.bridge)?;
+        self.check_address(&name, &spec)?;
+        self.admit_disk(&spec)?;
+        if start {
+            self.admit_memory(&name, &spec)?;
+        } else {
+            let memory = admission::Memory { promised: 0, ..self.memory() };
+            admission::admit_memory(memory, spec.memory)?;
+        }
+        let ids = self.free_ids()?;
+        let record = Record {
+            mac: address::mac(&self.box_id, name.as_str()),
+            veth: address::veth(&self.box_id, name.as_str()),
+            name: name.clone(),
+            image_sha256: image.manifest.sha256.clone(),
+            init: image.manifest.init,
+            ids,
+            created: now(),
+            spec,
+        };
+        self.making.insert(name, record.clone());
+        Ok(self.start_job(Work::Create(Box::new(Create { record, image, asked, start }))))
+    }
+
+    pub(super) fn free_ids(&self) -> Result<idrange::IdRange> {
+        let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
+        let used: BTreeSet<_> = records.map(|record| record.ids).collect();
+        idrange::allocate(&used).ok_or_else(|| {
+            Error::new(
+                Code::NoSpace,
+                format!("all {} ranges of user ids are taken; delete a container", idrange::COUNT),
+            )
+        })
+    }
+
+    /// Checks that nobody has the static address of `spec` yet.
+    pub(super) fn check_address(&self, name: &Name, spec: &Spec) -> Result<()> {
+        let Address::Static(wanted) = spec.address else { return Ok(()) };
+        let declared = self.config.containers.iter().filter_map(|(n, d)| Some((n, d.spec.as_ref().ok()?)));
+        let made = self.containers.iter().map(|(n, c)| (n, &c.record.spec));
+        let making = self.making.iter().map(|(n, r)| (n, &r.spec));
+        let holder = declared.chain(made).chain(making).find(|(other, spec)| {
+            *other != name && matches!(spec.address, Address::Static(net) if net.addr == wanted.addr)
+        });
+        if let Some((holder, _)) = holder {
+            let why = format!("address {wanted}: container {holder} has it; choose another one");
+            return Err(Error::new(Code::Exists, why));
+        }
+        if self.machine.network.own_addresses().contains(&wanted.addr) {
+            let why = format!("address {wanted}: the box itself has it; choose another one");
+            return Err(Error::new(Code::Exists, why));
+        }
+        Ok(())
+    }
+
+    pub(super) fn admit_memory(&self, name: &Name, spec: &Spec) -> Result<()> {
+        let mut memory = self.memory();
+        if let Some(own) = self.making.get(name) {
+            memory.promised -= own.spec.memory.get();
+        }
+        admission::admit_memory(memory, spec.memory)
+    }
+
+    /// The box's memory, and what is promised to containers that run or are being started.
+    pub(super) fn memory(&self) -> admission::Memory {
+        let running = self.containers.iter().filter(|(name, container)| {
+            container.live.is_some() || self.jobs.active_on(name.as_str()).is_some()
+        });
+        let promised = running.map(|(_, c)| c.record.spec.memory.get());
+        let making = self.making.values().map(|record| record.spec.memory.get());
+        admission::Memory {
+            total: answers::memory_total(),
+            reserve: self.config.settings.memory_reserve,
+            promised: promised.chain(making).sum(),
+        }
+    }
+
+    pub(super) fn admit_disk(&self, spec: &Spec) -> Result<()> {
+        admission::admit_disk(self.disk(), spec.disk)
+    }
+
+    /// The storage's file system, and what containers may still write.
+    pub(super) fn disk(&self) -> admission::Disk {
+        let unused = |record: &Record| {
+            let limit = record.spec.disk.map_or(0, |d| d.get());
+            limit.saturating_sub(self.machine.storage.used(&record.name).unwrap_or(0))
+        };
+        let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
+        admission::Disk {
+            free: answers::free_space(&self.layout.storage).map_or(0, |space| space.free),
+            reserve: self.config.settings.disk_reserve,
+            promised: records.map(unused).sum(),
+        }
+    }
+
+    /// The container, if nothing works on it.
+    pub(super) fn idle(&self, name: &Name) -> Result<()> {
+        if let Some(job) = self.jobs.active_on(name.as_str()) {
+            let why = format!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str());
+            return Err(Error::new(Code::Busy, why));
+        }
+        Ok(())
+    }
+
+    /// That there is such a container, made or only declared.
+    pub(super) fn known(&self, name: &Name) -> Result<()> {
+        let known = self.containers.contains_key(name)
+            || self.config.containers.contains_key(name)
+            || self.making.contains_key(name);
+        if known {
+            return Ok(());
+        }
+        let why = format!("there is no container {name}; `cloudbox list` shows those there are");
+        Err(Error::new(Code::NotFound, why))
+    }
+
+    pub(super) fn delete(&mut self, args: &args::Delete) -> Result<JobId> {
+        let name = Name::new(&args.name)?;
+        self.known(&name)?;
+        self.idle(&name)?;
+        let container = self.containers.get(&name);
+        if container.is_some_and(|c| c.live.is_some()) && !args.force.unwrap_or(false) {
+            let why = format!("container {name} is running; stop it first, or delete it with force");
+            return Err(Error::new(Code::Running, why));
+        }
+        Ok(self.start_delete(name))
+    }
+
+    pub(super) fn start_delete(&mut self, name: Name) -> JobId {
+        let init = self.containers.get(&name).map_or(Init::Other, |c| c.record.init);
+        if let Some(declared) = self.config.containers.get_mut(&name) {
+            declared.deleting = true;
+        }
+        self.start_job(Work::Delete { name, init })
+    }
+
+    pub(super) fn start(&mut self, name: &Name) -> Result<JobId> {
+        self.known(name)?;
+        self.idle(name)?;
+        let Some(container) = self.containers.get(name) else {
+            // Declared, but it could not be made: starting it means trying again.
+            let spec = match self.config.containers.get(name) {
+                Some(Declared { spec, .. }) => spec.clone()?,
+                None => return Err(Error::new(Code::NotFound, format!("there is no container {name}"))),
+            };
+            return self.make(name.clone(), spec, None, true);
+        };
+        if container.live.is_some() {
+            return Ok(
+                self.finished_job(Work::Start { record: Box::new(container.record.clone()), changed: false })
+            );
+        }
+        let made = &container.record;
+        let spec = match self.config.containers.get(name) {
+            Some(Declared { spec: Ok(spec), .. }) => spec.for_start(&made.spec),
+            Some(Declared { spec: Err(error), .. }) => return Err(error.clone()),
+            None => {
+                let section = name.uci_section();
+                return Err(Error::new(
+                    Code::NotFound,
+                    format!(
+                        "container {name} has no section in UCI any more; give it one with \
+                         `uci set cloudbox.{section}=container; uci commit cloudbox`, or delete it"
+                    ),
+                ));
+            }
+        };
+        self.check_address(name, &spec)?;
+        self.admit_memory(name, &spec)?;
+        let record = Record { spec, ..made.clone() };
+        let changed = record != *made;
+        Ok(self.start_job(Work::Start { record: Box::new(record), changed }))
+    }
+
+    pub(super) fn stop(&mut self, args: &args::Stop) -> Result<JobId> {
+        let name = Name::new(&args.name)?;
+        self.known(&name)?;
+        self.idle(&name)?;
+        let timeout = args.timeout.unwrap_or(args::STOP_TIMEOUT);
+        if timeout > args::STOP_TIMEOUT_MAX {
+            let why = format!("timeout {timeout}: {} seconds are the most", args::STOP_TIMEOUT_MAX);
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        let how = if args.force.unwrap_or(false) || timeout == 0 {
+            Stop::Kill
+        } else {
+            Stop::Ask(Duration::from_secs(timeout.into()))
+        };
+        let Some(container) = self.containers.get(&name) else {
+            return Err(Error::new(
+                Code::NotRunning,
+                format!("container {name} was never made, nothing runs of it"),
+            ));
+        };
+        let work = Work::Stop { name, init: container.record.init, how };
+        if container.live.is_none() {
+            return Ok(self.finished_job(work));
+        }
+        Ok(self.start_job(work))
+    }
+
+    pub(super) fn import(&mut self, args: &args::ImageImport) -> Result<JobId> {
+        let name = ImageName::new(&args.name)?;
+        self.idle_image(name.as_str())?;
+        let path = PathBuf::from(&args.path);
+        if !path.is_absolute() {
+            let why = format!("path {:?}: give an absolute path of a file on the box", args.path);
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        Ok(self.start_job(Work::Import { path, name, sha256: args.sha256.clone() }))
+    }
+
+    pub(super) fn idle_image(&self, name: &str) -> Result<()> {
+        let busy = self
+            .jobs
+            .iter()
+            .find(|job| !job.state.is_final() && job.target == name && job.kind.is_of_image());
+        match busy {
+            Some(job) => {
+                Err(Error::new(Code::Busy, format!("job {} works on image {name}; wait for its end", job.id)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn delete_image(&mut self, called: &str) -> Result<JobId> {
+        self.idle_image(called)?;
+        let image = self.find_image(called)?;
+        let users = self.users_of(&image.manifest.sha256);
+        if !users.is_empty() {
+            return Err(Error::new(
+                Code::InUse,
+                format!("image {called} is used by {}; delete these containers first", users.join(", ")),
+            ));
+        }
+        Ok(self.start_job(Work::DeleteImage { image: Box::new(image), called: called.to_string() }))
+    }
+
+    pub(super) fn users_of(&self, sha256: &str) -> Vec<String> {
+        let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
+        records.filter(|r| r.image_sha256 == sha256).map(|r| r.name.to_string()).collect()
+    }
+
+    pub(super) fn find_image(&self, called: &str) -> Result<Image> {
+        crate::steps::image::find_in(self.images.clone(), called)
+    }
+
+    /// Reads the configuration again and does what it says.
+    pub(super) fn reload(&mut self) -> replies::ReloadReply {
+        match self.machine.config.load() {
+            Ok(package) => {
+                self.config = crate::model::config::read(&package, &self.config.settings);
+                self.config_error = None;
+            }
+            Err(error) => self.config_error = Some(error),
+        }
+        let jobs = self.carry_out(false);
+        replies::ReloadReply {
+            jobs: jobs.into_iter().map(|id| id.to_string()).collect(),
+            restart_required: self.restart_required(),
+            warnings: self.warnings(),
+        }
+    }
+
+    /// Starts the jobs that bring what is to what should be.
+    pub(super) fn carry_out(&mut self, boot: bool) -> Vec<JobId> {
+        // A file that cannot be read says nothing: least of all that a container shall go.
+        if self.config_error.is_some() {
+            return Vec::new();
+        }
+        let actions = plan(&self.config, &self.seen(), boot);
+        let mut jobs = Vec::new();
+        for action in actions {
+            let (name, started) = match action {
+                Action::Create { name, start } => (name.clone(), self.make_declared(name, start)),
+                Action::Start(name) => (name.clone(), self.start(&name)),
+                Action::StopOrphan(name) => (name.clone(), self.stop_orphan(&name)),
+                Action::FinishDelete(name) => (name.clone(), Ok(self.start_delete(name))),
+            };
+            match started {
+                Ok(job) => jobs.push(job),
+                Err(error) => self.note_failure(&name, error),
+            }
+        }
+        jobs
+    }
+
+    pub(super) fn seen(&self) -> BTreeMap<Name, Seen> {
+        let busy = |name: &Name| self.jobs.active_on(name.as_str()).is_some();
+        let made = self.containers.iter().map(|(name, container)| {
+            (name.clone(), Seen { exists: true, running: container.live.is_some(), busy: busy(name) })
+        });
+        let others =
+            self.making.keys().map(|name| (name.clone(), Seen { exists: false, running: false, busy: true }));
+        // What cannot be read is there, and is to be left alone.
+        let unreadable = self
+            .unreadable
+            .keys()
+            .map(|name| (name.clone(), Seen { exists: true, running: false, busy: true }));
+        made.chain(others).chain(unreadable).collect()
+    }
+
+    pub(super) fn make_declared(&mut self, name: Name, start: bool) -> Result<JobId> {
+        let spec = match self.config.containers.get(&name) {
+            Some(declared) => declared.spec.clone()?,
+            None => return Err(Error::new(Code::NotFound, format!("there is no container {name}"))),
+        };
+        self.make(name, spec, None, start)
+    }
+
+    pub(super) fn stop_orphan(&mut self, name: &Name) -> Result<JobId> {
+        log::warn!("container {name} has no section any more: it is stopped, its data is kept");
+        let init = self.containers.get(name).map_or(Init::Other, |c| c.record.init);
+        let how = Stop::Ask(Duration::from_secs(args::STOP_TIMEOUT.into()));
+        Ok(self.start_job(Work::Stop { name: name.clone(), init, how }))
+    }
+
+    /// Keeps why a container could not be made or started, for `list` and `doctor`.
+    pub(super) fn note_failure(&mut self, name: &Name, error: Error) {
+        log::error!("container {name}: {error}");
+        match self.containers.get_mut(name) {
+            Some(container) => container.failure = Some(error),
+            None => {
+                self.not_made.insert(name.clone(), error);
+            }
+        }
+    }
+}

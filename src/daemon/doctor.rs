@@ -1,0 +1,200 @@
+//! `doctor`: what the box needs, what it lacks, and the command that cures it.
+
+use super::answers::free_space;
+use super::core::Core;
+use crate::api::replies::{Check, DoctorReply};
+use crate::machine::Machine;
+use crate::model::size::Bytes;
+use crate::steps::layout::Layout;
+use crate::steps::lxc::cgroup::{Cgroups, Family};
+use crate::steps::tool::Tool;
+use std::fs;
+use std::path::Path;
+
+/// The state of a check, from good to bad.
+const OK: &str = "ok";
+const WARNING: &str = "warning";
+const ERROR: &str = "error";
+
+/// statfs(2)'s f_type of file systems in memory: what is stored there is gone after a reboot.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// What the model knows that the examination needs; taken in the loop, examined in a thread.
+pub struct Examination {
+    layout: Layout,
+    bridge: String,
+    quota: bool,
+    disk_reserve: u64,
+    cgroups: Option<Cgroups>,
+    warnings: Vec<String>,
+    images: usize,
+}
+
+impl Examination {
+    /// Takes it from `core`.
+    pub fn of(core: &Core) -> Examination {
+        let settings = &core.config.settings;
+        Examination {
+            layout: core.layout.clone(),
+            bridge: settings.defaults.bridge.clone(),
+            quota: settings.defaults.disk.is_some(),
+            disk_reserve: settings.disk_reserve,
+            cgroups: core.cgroups.clone(),
+            warnings: core.warnings(),
+            images: core.images.len(),
+        }
+    }
+}
+
+/// Examines the box.
+pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
+    let mut checks = vec![
+        tool("lxc", &["lxc-start", "lxc-attach"], ERROR),
+        namespaces(),
+        filesystem("overlay", "kmod-fs-overlay", "overlay"),
+        filesystem("squashfs", "kmod-fs-squashfs", "squashfs"),
+        loop_devices(),
+        cgroups(what.cgroups.as_ref()),
+        bridge(machine, &what.bridge),
+        storage(&what.layout, what.disk_reserve),
+        tool("image tools", &["mksquashfs", "gzip", "xz", "zstd"], WARNING),
+        images(what.images),
+    ];
+    if what.quota {
+        checks.push(tool("disk quota", &["mkfs.ext4"], ERROR));
+        checks.push(filesystem("ext4", "kmod-fs-ext4", "ext4"));
+    }
+    if what.warnings.is_empty() {
+        checks.push(check("configuration", OK, "it is read whole and carried out", ""));
+    }
+    for warning in &what.warnings {
+        checks.push(check("configuration", WARNING, warning, "mend it, then `cloudbox reload`"));
+    }
+    let worst = [ERROR, WARNING].into_iter().find(|state| checks.iter().any(|c| c.state == *state));
+    DoctorReply { state: worst.unwrap_or(OK), checks }
+}
+
+fn check(name: &'static str, state: &'static str, message: &str, remedy: &str) -> Check {
+    Check { name, state, message: message.to_string(), remedy: remedy.to_string() }
+}
+
+fn tool(name: &'static str, tools: &[&str], missing: &'static str) -> Check {
+    let errors: Vec<String> =
+        tools.iter().filter_map(|tool| Tool::find(tool).err()).map(|e| e.message).collect();
+    if errors.is_empty() {
+        return check(name, OK, &format!("{} are installed", tools.join(", ")), "");
+    }
+    let (what, remedy) = split_remedy(&errors.join("; "));
+    check(name, missing, &what, &remedy)
+}
+
+/// "mksquashfs is not installed; install …": the first is what, the rest is the remedy.
+fn split_remedy(text: &str) -> (String, String) {
+    let (what, remedy) = text.split_once("; ").unwrap_or((text, ""));
+    (what.to_string(), remedy.to_string())
+}
+
+fn namespaces() -> Check {
+    let missing: Vec<&str> = ["user", "pid", "net", "mnt", "uts", "ipc"]
+        .into_iter()
+        .filter(|n| !Path::new("/proc/self/ns").join(n).exists())
+        .collect();
+    if missing.is_empty() {
+        return check("namespaces", OK, "the kernel has user, pid, net, mount, uts and ipc namespaces", "");
+    }
+    let message = format!("the kernel has no {} namespaces", missing.join(", "));
+    check(
+        "namespaces",
+        ERROR,
+        &message,
+        "use a kernel with CONFIG_NAMESPACES and CONFIG_USER_NS, as OpenWrt's x86 images have",
+    )
+}
+
+/// Whether the kernel knows a file system, or has the module.
+fn filesystem(name: &'static str, openwrt: &str, module: &str) -> Check {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if known.lines().any(|line| line.split_whitespace().last() == Some(name)) {
+        return check(name, OK, &format!("the kernel has {name}"), "");
+    }
+    let remedy = format!("install {openwrt} (OpenWrt), or `modprobe {module}`");
+    check(name, ERROR, &format!("the kernel has no {name}"), &remedy)
+}
+
+fn loop_devices() -> Check {
+    if Path::new("/dev/loop-control").exists() {
+        return check("loop devices", OK, "there is /dev/loop-control", "");
+    }
+    check(
+        "loop devices",
+        ERROR,
+        "there is no /dev/loop-control",
+        "install kmod-loop (OpenWrt), or `modprobe loop`",
+    )
+}
+
+fn cgroups(cgroups: Option<&Cgroups>) -> Check {
+    let Some(cgroups) = cgroups else { return check("cgroups", WARNING, "they were not looked at", "") };
+    let family = match cgroups.family() {
+        Family::V2 => "v2",
+        Family::V1 => "v1",
+    };
+    let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(|c| !cgroups.has(c)).collect();
+    if missing.is_empty() {
+        let message = format!("cgroup {family} limits memory, cpu and pids");
+        return check("cgroups", OK, &message, "");
+    }
+    check(
+        "cgroups",
+        ERROR,
+        &format!("cgroup {family} has no {}: these limits are not in force", missing.join(", ")),
+        "mount cgroup2 at /sys/fs/cgroup, with these controllers compiled into the kernel",
+    )
+}
+
+fn bridge(machine: &Machine, name: &str) -> Check {
+    match machine.network.check_bridge(name) {
+        Ok(()) => check("bridge", OK, &format!("{name} is there"), ""),
+        Err(error) => {
+            let (what, remedy) = split_remedy(&error.message);
+            check("bridge", ERROR, &what, &remedy)
+        }
+    }
+}
+
+fn storage(layout: &Layout, reserve: u64) -> Check {
+    let path = &layout.storage;
+    let shown = path.display();
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    let kind = nix::sys::statfs::statfs(path).map(|s| i64::from(s.filesystem_type().0)).unwrap_or(0);
+    if IN_MEMORY.contains(&kind) {
+        return check(
+            "storage",
+            ERROR,
+            &format!("{shown} is in memory: everything there is gone after a reboot"),
+            "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`",
+        );
+    }
+    let Some(space) = free_space(path) else {
+        return check("storage", ERROR, &format!("{shown} cannot be examined"), "mount a disk there");
+    };
+    let message = format!(
+        "{shown} has {} free of {}, {} is kept for the box",
+        Bytes(space.free),
+        Bytes(space.total),
+        Bytes(reserve)
+    );
+    if space.free <= reserve {
+        let remedy = "delete containers or images, lower `cloudbox.main.disk_reserve`, or use a larger disk";
+        return check("storage", WARNING, &message, remedy);
+    }
+    check("storage", OK, &message, "")
+}
+
+fn images(count: usize) -> Check {
+    if count == 0 {
+        let remedy = "bring one in: `cloudbox image import /path/to/image.squashfs distro`";
+        return check("images", WARNING, "there is no image to make a container from", remedy);
+    }
+    check("images", OK, &format!("{count} in the store"), "")
+}

@@ -1,0 +1,201 @@
+//! The loop: waits for the bus, the jobs, signals and containers; never for anything else.
+
+use super::core::{Core, Told, Watched};
+use super::work::{Report, Sender};
+use crate::error::{Code, Error, Result};
+use crate::steps::wait;
+use nix::errno::Errno;
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use openwrt_ubus::driver::{Backoff, Driver, Progress};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// After a lost bus: the first and the longest time between two tries to reach it.
+const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
+/// When the daemon is told to end, jobs get this long to undo or finish what they do. procd kills after 5 s.
+const LAST_WORDS: Duration = Duration::from_secs(4);
+
+/// Where threads put their reports.
+pub struct Wake {
+    event: Arc<EventFd>,
+    sender: mpsc::Sender<Report>,
+    receiver: mpsc::Receiver<Report>,
+}
+
+impl Wake {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// No descriptor can be had.
+    pub fn new() -> Result<Wake> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let event = EventFd::from_flags(flags).map_err(|e| failed("make an eventfd", e))?;
+        let (sender, receiver) = mpsc::channel();
+        Ok(Wake { event: Arc::new(event), sender, receiver })
+    }
+
+    /// What threads call.
+    pub fn sender(&self) -> Sender {
+        let (event, sender) = (self.event.clone(), self.sender.clone());
+        Arc::new(move |report| {
+            // Both fail only when the loop is gone, and with it anybody who could be told.
+            let _ = sender.send(report);
+            let _ = event.write(1);
+        })
+    }
+}
+
+/// The signals the daemon listens to.
+pub struct Signals(SignalFd);
+
+impl Signals {
+    /// Blocks them in this thread and all later ones, and opens a descriptor to read them from.
+    ///
+    /// # Errors
+    /// As signalfd(2).
+    pub fn catch() -> Result<Signals> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            set.add(signal);
+        }
+        set.thread_block().map_err(|e| failed("block signals", e))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&set, flags).map(Signals).map_err(|e| failed("make a signalfd", e))
+    }
+}
+
+/// What woke the loop.
+enum Woken {
+    Bus,
+    Jobs,
+    Signal,
+    Container(Watched),
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When poll(2) fails.
+pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Result<()> {
+    let mut bus: Option<Driver> = None;
+    let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_LONGEST);
+    let mut told_of_no_bus = false;
+    let mut end: Option<Instant> = None;
+    loop {
+        let now = Instant::now();
+        if bus.is_none() && backoff.is_due(now) {
+            match Driver::connect(socket) {
+                Ok(driver) => {
+                    backoff.succeeded();
+                    told_of_no_bus = false;
+                    bus = Some(driver);
+                }
+                Err(e) => {
+                    backoff.tried(now);
+                    if !std::mem::replace(&mut told_of_no_bus, true) {
+                        log::warn!("cannot reach ubusd at {}: {e}; trying again", socket.display());
+                    }
+                }
+            }
+        }
+        core.handle_time(now);
+        if let Some(driver) = &mut bus {
+            if !matches!(driver.flush(core.connection()), Ok(Progress::Open)) {
+                bus = None;
+                backoff.tried(now);
+                continue;
+            }
+        }
+        if end.is_some_and(|end| core.is_quiet() || now >= end) {
+            return Ok(());
+        }
+
+        let next = [core.next_time(), end, bus.is_none().then(|| backoff.due().unwrap_or(now))];
+        let deadline = next.into_iter().flatten().min();
+        for woken in sleep(core, bus.as_ref(), &wake, &signals, deadline)? {
+            match woken {
+                Woken::Bus => {
+                    let open = bus.as_mut().map(|driver| driver.on_ready(core.connection()));
+                    if !matches!(open, Some(Ok(Progress::Open)) | None) {
+                        bus = None;
+                        backoff.tried(Instant::now());
+                    }
+                    core.handle_bus();
+                }
+                Woken::Jobs => {
+                    let _ = wake.event.read();
+                    while let Ok(report) = wake.receiver.try_recv() {
+                        core.handle_report(report);
+                    }
+                }
+                Woken::Signal => {
+                    while let Ok(Some(signal)) = signals.0.read_signal() {
+                        if signal.ssi_signo == libc::SIGHUP as u32 {
+                            core.handle_told(Told::Reload);
+                        } else {
+                            core.handle_told(Told::End);
+                            end.get_or_insert(Instant::now() + LAST_WORDS);
+                        }
+                    }
+                }
+                Woken::Container(watched) => core.handle_container(&watched),
+            }
+        }
+    }
+}
+
+/// Sleeps until something happens or the deadline.
+fn sleep(
+    core: &Core,
+    bus: Option<&Driver>,
+    wake: &Wake,
+    signals: &Signals,
+    deadline: Option<Instant>,
+) -> Result<Vec<Woken>> {
+    let watched = core.watched();
+    let mut fds: Vec<PollFd> = Vec::with_capacity(watched.len() + 3);
+    let of_interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
+    fds.push(of_interest(wake.event.as_fd()));
+    fds.push(of_interest(signals.0.as_fd()));
+    if let Some(driver) = bus {
+        let write = if driver.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
+        fds.push(PollFd::new(driver.as_fd(), PollFlags::POLLIN | write));
+    }
+    let containers_from = fds.len();
+    fds.extend(watched.iter().map(|(fd, _): &(BorrowedFd, Watched)| of_interest(*fd)));
+
+    let timeout = deadline.map_or(PollTimeout::NONE, |at| wait::timeout(at, Instant::now()));
+    match poll(&mut fds, timeout) {
+        Ok(_) => {}
+        Err(Errno::EINTR) => return Ok(Vec::new()),
+        Err(e) => return Err(failed("wait", e)),
+    }
+    let ready = |index: usize| fds.get(index).is_some_and(|fd| fd.any() == Some(true));
+    let mut woken = Vec::new();
+    if ready(0) {
+        woken.push(Woken::Jobs);
+    }
+    if ready(1) {
+        woken.push(Woken::Signal);
+    }
+    if bus.is_some() && ready(2) {
+        woken.push(Woken::Bus);
+    }
+    for (index, (_, what)) in watched.into_iter().enumerate() {
+        if ready(containers_from + index) {
+            woken.push(Woken::Container(what));
+        }
+    }
+    Ok(woken)
+}
+
+fn failed(what: &str, errno: Errno) -> Error {
+    Error::new(Code::Failed, format!("cannot {what}: {errno}"))
+}

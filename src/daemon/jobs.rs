@@ -1,0 +1,254 @@
+//! Jobs: begun when there is a place, followed, and what they found out taken over into the model.
+
+use super::core::{now, Active, Container, Core, Waiter};
+use super::work::{self, Outcome, Work};
+use crate::api::{replies, Face};
+use crate::error::{Code, Error, Result};
+use crate::model::config::Declared;
+use crate::model::job::{JobId, Kind, State};
+use crate::model::name::Name;
+use crate::ops::{Ended, Made};
+use crate::steps::ctx::{Cancel, Update};
+use openwrt_ubus::to_fields;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// `job.progress` is sent at most so often for each job.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+impl Core {
+    /// Adds a job and begins it as soon as there is a place.
+    pub(super) fn start_job(&mut self, work: Work) -> JobId {
+        let id = self.jobs.add(work.kind(), &work.target(), now());
+        match Cancel::new() {
+            Ok(cancel) if !self.ending => {
+                let waits = work.waits();
+                let active = Active { cancel, work: Some(work), waits, last_progress: Instant::now() };
+                self.active.insert(id, active);
+                self.queue.push_back(id);
+                self.begin_jobs();
+            }
+            Ok(_) => self.finish(id, Err(Error::new(Code::Interrupted, "the daemon is ending"))),
+            Err(error) => self.finish(id, Err(error)),
+        }
+        id
+    }
+
+    /// Adds a job that has nothing to do, such as starting what runs.
+    pub(super) fn finished_job(&mut self, work: Work) -> JobId {
+        let id = self.jobs.add(work.kind(), &work.target(), now());
+        self.jobs.finish(id, &Ok(()), now());
+        self.save_jobs();
+        id
+    }
+
+    /// Begins queued jobs while there are places.
+    pub(super) fn begin_jobs(&mut self) {
+        let mut working = self.active.values().filter(|a| a.work.is_none() && !a.waits).count();
+        for id in std::mem::take(&mut self.queue) {
+            let Some(active) = self.active.get_mut(&id) else { continue };
+            if !active.waits && working >= work::AT_ONCE {
+                self.queue.push_back(id);
+                continue;
+            }
+            let Some(work) = active.work.take() else { continue };
+            working += usize::from(!active.waits);
+            if let Some(job) = self.jobs.get_mut(id) {
+                job.state = State::Running;
+            }
+            let cancel = active.cancel.clone();
+            if let Err(error) = work::spawn_job(self.machine.clone(), &self.sender, id, work, cancel) {
+                self.making.retain(|name, _| self.jobs.get(id).is_none_or(|job| job.target != name.as_str()));
+                self.finish(id, Err(error));
+            }
+        }
+        self.save_jobs();
+    }
+
+    pub(super) fn job_update(&mut self, id: JobId, update: Update) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        match update {
+            Update::Step(step) => {
+                // Steps are named "create.mount"; the kind is in the job already.
+                job.step = step.split_once('.').map_or(step, |(_, rest)| rest).to_string();
+                (job.bytes, job.total) = (0, None);
+            }
+            Update::Bytes { done, total } => (job.bytes, job.total) = (done, total),
+        }
+        let reply = replies::JobReply::from(&*job);
+        let Some(active) = self.active.get_mut(&id) else { return };
+        if active.last_progress.elapsed() >= PROGRESS_EVERY {
+            active.last_progress = Instant::now();
+            self.notify(Face::Job, "job.progress", &reply);
+        }
+    }
+
+    /// Takes over what a job found out.
+    pub(super) fn absorb(&mut self, id: JobId, result: Result<Outcome>) -> Result<()> {
+        let Some((kind, target)) = self.jobs.get(id).map(|job| (job.kind, job.target.clone())) else {
+            return Ok(());
+        };
+        let name = Name::new(&target);
+        if let Ok(name) = &name {
+            if !kind.is_of_image() {
+                self.making.remove(name);
+            }
+        }
+        match (result, name) {
+            (Ok(Outcome::Made(made)), Ok(name)) => self.absorb_made(&name, *made),
+            (Ok(Outcome::Stopped), Ok(name)) => self.absorb_stopped(&name),
+            (Ok(Outcome::Deleted), Ok(name)) => {
+                self.containers.remove(&name);
+                self.config.containers.remove(&name);
+                self.not_made.remove(&name);
+                self.notify_container("container.deleted", &name);
+            }
+            (Ok(Outcome::Ended(Ended::Stopped)), Ok(name)) => self.absorb_stopped(&name),
+            (Ok(Outcome::Ended(Ended::Rebooted(live))), Ok(name)) => {
+                if let Some(container) = self.containers.get_mut(&name) {
+                    container.live = Some(live);
+                }
+                self.notify_container("container.changed", &name);
+            }
+            (Ok(Outcome::Imported(image)), _) => {
+                self.read_images();
+                let subject = ImageSubject { name: &target, sha256: &image.manifest.sha256 };
+                self.notify(Face::Image, "image.added", &subject);
+            }
+            (Ok(Outcome::ImageDeleted), _) => {
+                self.read_images();
+                self.notify(Face::Image, "image.removed", &Subject { name: &target });
+            }
+            (Ok(_), Err(error)) => return Err(error),
+            (Err(error), name) => {
+                if let (false, Ok(name)) = (kind.is_of_image(), name) {
+                    self.absorb_failure(&name, kind, &error);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn absorb_made(&mut self, name: &Name, made: Made) {
+        let created = !self.containers.contains_key(name);
+        // A section that has just been written is known without reading the file again.
+        let spec = made.record.spec.clone();
+        self.config.containers.entry(name.clone()).or_insert(Declared { spec: Ok(spec), deleting: false });
+        self.not_made.remove(name);
+        let running = made.live.is_some();
+        let container = Container { record: made.record, live: made.live, failure: None };
+        self.containers.insert(name.clone(), container);
+        if created {
+            log::info!("container {name} was made");
+            self.notify_container("container.created", name);
+        }
+        if running {
+            log::info!("container {name} runs");
+            self.notify_container("container.started", name);
+        }
+    }
+
+    pub(super) fn absorb_stopped(&mut self, name: &Name) {
+        if let Some(container) = self.containers.get_mut(name) {
+            container.live = None;
+        }
+        log::info!("container {name} is stopped");
+        self.notify_container("container.stopped", name);
+    }
+
+    pub(super) fn absorb_failure(&mut self, name: &Name, kind: Kind, error: &Error) {
+        log::error!("{} of container {name}: {error}", kind.as_str());
+        // What runs of it is looked at anew: a failed stop may have stopped it, a cancelled one not.
+        let live = self.machine.runtime.find(name).ok().flatten();
+        let declared = self.config.containers.contains_key(name);
+        if let Some(container) = self.containers.get_mut(name) {
+            match (live, &container.live) {
+                (None, _) => container.live = None,
+                (Some(found), Some(known)) if found.init == known.running.init => {}
+                (Some(found), _) => container.live = Some(crate::ops::live(&self.machine, found)),
+            }
+            if kind == Kind::Start {
+                container.failure = Some(error.clone());
+            }
+        } else if kind == Kind::Create && declared {
+            // Made because the configuration says so: it says so still.
+            self.not_made.insert(name.clone(), error.clone());
+        }
+        self.notify_container("container.failed", name);
+    }
+
+    /// Records the end of a job and tells everybody who waits for it.
+    pub(super) fn finish(&mut self, id: JobId, result: Result<()>) {
+        self.active.remove(&id);
+        if result.is_err() {
+            let target =
+                self.jobs.get(id).filter(|job| !job.kind.is_of_image()).map(|job| job.target.clone());
+            self.making.retain(|name, _| Some(name.as_str()) != target.as_deref());
+        }
+        self.jobs.finish(id, &result, now());
+        self.save_jobs();
+        if let Some(job) = self.jobs.get(id) {
+            let reply = replies::JobReply::from(job);
+            self.notify(Face::Job, "job.finished", &reply);
+        }
+        let (done, rest) = std::mem::take(&mut self.waiters).into_iter().partition(|w| w.job == id);
+        self.waiters = rest;
+        for waiter in Vec::<Waiter>::from(done) {
+            self.answer_waiter(waiter);
+        }
+        if self.active.is_empty() {
+            // What a burst of work needed is not kept through the quiet that follows.
+            crate::sys::trim_heap();
+        }
+    }
+
+    /// Keeps the table of jobs over a restart of the daemon. It lies in memory: no reason to wait for a disk.
+    pub(super) fn save_jobs(&self) {
+        let path = self.layout.jobs();
+        let temporary = path.with_extension("new");
+        let written = serde_json::to_vec(&self.jobs)
+            .map_err(std::io::Error::from)
+            .and_then(|text| std::fs::write(&temporary, text))
+            .and_then(|()| std::fs::rename(&temporary, &path));
+        if let Err(error) = written {
+            log::warn!("cannot keep the jobs in {}: {error}", path.display());
+        }
+    }
+
+    pub(super) fn read_images(&mut self) {
+        match self.machine.images.list() {
+            Ok(images) => self.images = images,
+            Err(error) => log::error!("{error}"),
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn notify_container(&mut self, what: &str, name: &Name) {
+        self.notify(Face::Container, what, &Subject { name: name.as_str() });
+    }
+
+    /// Tells the subscribers of an object, and the listeners of the bus.
+    pub(super) fn notify(&mut self, face: Face, what: &str, content: &impl Serialize) {
+        let Ok(fields) = to_fields(content) else { return };
+        let object = self.objects.iter().find(|(_, f)| *f == face).map(|(id, _)| *id);
+        if let Some(object) = object.filter(|o| self.connection.has_subscribers(*o)) {
+            // Full or disconnected: notifications may be lost, replies may not.
+            let _ = self.connection.notify(object, what, &fields);
+        }
+        let _ = self.connection.send_event(what, &fields);
+    }
+}
+
+/// What a notification is about.
+#[derive(Serialize)]
+struct Subject<'a> {
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct ImageSubject<'a> {
+    name: &'a str,
+    sha256: &'a str,
+}

@@ -1,0 +1,120 @@
+//! The daemon's start: finding again what runs, clearing what an earlier daemon left in the middle.
+
+use super::core::{now, Container, Core};
+use crate::error::{Error, Result};
+use crate::model::config::{self, Config, Declared, Settings};
+use crate::model::job::Jobs;
+use crate::ops;
+use crate::steps::config::ConfigStore;
+use crate::steps::storage::{Found, Record};
+use std::fs;
+use std::path::Path;
+
+/// The configuration as read at the start.
+pub struct Loaded {
+    /// What it says; nothing when it cannot be read.
+    pub config: Config,
+    /// Why it cannot be read.
+    pub error: Option<Error>,
+}
+
+/// Reads the configuration.
+pub fn load(store: &dyn ConfigStore) -> Loaded {
+    match store.load() {
+        Ok(package) => Loaded { config: config::read(&package, &Settings::default()), error: None },
+        Err(error) => {
+            log::error!("{error}");
+            Loaded { config: Config::default(), error: Some(error) }
+        }
+    }
+}
+
+impl Core {
+    /// Finds out what there is, and starts what must be done.
+    ///
+    /// # Errors
+    /// When the storage cannot be read.
+    pub fn start_up(&mut self, loaded: Loaded) -> Result<()> {
+        for warning in &loaded.config.warnings {
+            log::warn!("{warning}");
+        }
+        self.config = loaded.config;
+        self.config_error = loaded.error;
+        self.jobs = read_jobs(&self.layout.jobs());
+        self.jobs.interrupt_unfinished(now());
+        self.clear_leftovers();
+        self.read_images();
+        for found in self.machine.storage.scan()? {
+            match found {
+                Found::Container(record) => self.take_up(record),
+                Found::Unreadable(name, error) => {
+                    log::error!("{error}");
+                    self.unreadable.insert(name, error);
+                }
+            }
+        }
+        if let Err(error) = self.machine.release_unheld_images() {
+            log::warn!("{error}");
+        }
+        let boot = first_start_since_boot(&self.layout.boot_marker());
+        self.carry_out(boot);
+        Ok(())
+    }
+
+    fn clear_leftovers(&self) {
+        match self.machine.storage.sweep() {
+            Ok(swept) if !swept.is_empty() => log::info!("removed what was left of {}", swept.join(", ")),
+            Ok(_) => {}
+            Err(error) => log::error!("{error}"),
+        }
+        if let Err(error) = self.machine.images.clean() {
+            log::error!("{error}");
+        }
+    }
+
+    /// Takes up a container: watches it if it runs, and unmounts what a stopped one has still mounted.
+    fn take_up(&mut self, record: Record) {
+        let name = record.name.clone();
+        let running = self.machine.runtime.find(&name).unwrap_or_else(|error| {
+            log::error!("{error}");
+            None
+        });
+        let live = match running {
+            Some(running) => {
+                if let Err(error) = self.machine.hold_image(&name, &record.image_sha256) {
+                    log::warn!("{error}");
+                }
+                Some(ops::live(&self.machine, running))
+            }
+            None => {
+                if let Err(error) = self.machine.storage.unmount(&name) {
+                    log::warn!("{error}");
+                }
+                None
+            }
+        };
+        if self.config_error.is_some() {
+            // The file cannot be read; what it said last is in the record.
+            let declared = Declared { spec: Ok(record.spec.clone()), deleting: false };
+            self.config.containers.insert(name.clone(), declared);
+        }
+        self.containers.insert(name, Container { record, live, failure: None });
+    }
+}
+
+fn read_jobs(path: &Path) -> Jobs {
+    // A damaged table is worth no more than none.
+    fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+/// Whether the box has booted since the daemon was last started; remembers that it was.
+fn first_start_since_boot(marker: &Path) -> bool {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    if fs::read_to_string(marker).is_ok_and(|last| last == boot) {
+        return false;
+    }
+    if let Err(error) = fs::write(marker, boot) {
+        log::warn!("cannot write {}: {error}", marker.display());
+    }
+    true
+}

@@ -1,0 +1,205 @@
+//! What jobs do, each in a thread of its own that ends with it.
+
+use crate::error::{Code, Error, Result};
+use crate::machine::Machine;
+use crate::model::image::{Image, Init};
+use crate::model::job::{JobId, Kind};
+use crate::model::name::{ImageName, Name};
+use crate::ops::{self, Create, Ended, Made};
+use crate::steps::ctx::{Cancel, Ctx, Update};
+use crate::steps::lxc::Stop;
+use crate::steps::storage::Record;
+use openwrt_ubus::Request;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Jobs that work at the same time. A start is bound by the processor: more at once do not end sooner.
+pub const AT_ONCE: usize = 8;
+/// A job needs little stack; the largest buffers are on the heap.
+const STACK: usize = 256 << 10;
+/// How often a job's bytes are worth telling.
+const BYTES_EVERY: Duration = Duration::from_millis(100);
+
+/// A job's work.
+#[derive(Debug)]
+pub enum Work {
+    /// Makes a container.
+    Create(Box<Create>),
+    /// Starts one.
+    Start {
+        /// As it shall run.
+        record: Box<Record>,
+        /// It differs from the one on disk.
+        changed: bool,
+    },
+    /// Stops one.
+    Stop {
+        /// Which.
+        name: Name,
+        /// Its init system.
+        init: Init,
+        /// How.
+        how: Stop,
+    },
+    /// Removes one.
+    Delete {
+        /// Which.
+        name: Name,
+        /// Its init system.
+        init: Init,
+    },
+    /// Sees to one that ended by itself.
+    Ended(Name),
+    /// Imports an image.
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// The image's name.
+        name: ImageName,
+        /// Its expected sha256.
+        sha256: Option<String>,
+    },
+    /// Removes an image.
+    DeleteImage {
+        /// Which.
+        image: Box<Image>,
+        /// By which name it was called.
+        called: String,
+    },
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A container was made or started.
+    Made(Box<Made>),
+    /// It is stopped.
+    Stopped,
+    /// It is gone.
+    Deleted,
+    /// It ended, or rebooted.
+    Ended(Ended),
+    /// The image is in the store.
+    Imported(Box<Image>),
+    /// The image is gone.
+    ImageDeleted,
+}
+
+impl Work {
+    /// The kind of job.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Work::Create(_) => Kind::Create,
+            Work::Start { .. } => Kind::Start,
+            Work::Stop { .. } => Kind::Stop,
+            Work::Delete { .. } => Kind::Delete,
+            Work::Ended(_) => Kind::Ended,
+            Work::Import { .. } => Kind::ImageImport,
+            Work::DeleteImage { .. } => Kind::ImageDelete,
+        }
+    }
+
+    /// The container or image it works on.
+    pub fn target(&self) -> String {
+        match self {
+            Work::Create(create) => create.record.name.to_string(),
+            Work::Start { record, .. } => record.name.to_string(),
+            Work::Stop { name, .. } | Work::Delete { name, .. } | Work::Ended(name) => name.to_string(),
+            Work::Import { name, .. } => name.to_string(),
+            Work::DeleteImage { called, .. } => called.clone(),
+        }
+    }
+
+    /// Whether it mostly waits for a guest, so that it must not keep a place from others.
+    pub fn waits(&self) -> bool {
+        matches!(self, Work::Stop { .. } | Work::Ended(_))
+    }
+
+    fn run(self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
+        match self {
+            Work::Create(create) => ops::create(machine, ctx, &create).map(|m| Outcome::Made(Box::new(m))),
+            Work::Start { record, changed } => {
+                ops::start(machine, ctx, &record, changed).map(|m| Outcome::Made(Box::new(m)))
+            }
+            Work::Stop { name, init, how } => {
+                ops::stop(machine, ctx, &name, init, how).map(|()| Outcome::Stopped)
+            }
+            Work::Delete { name, init } => ops::delete(machine, ctx, &name, init).map(|()| Outcome::Deleted),
+            Work::Ended(name) => ops::ended(machine, ctx, &name).map(Outcome::Ended),
+            Work::Import { path, name, sha256 } => machine
+                .images
+                .import(ctx, &path, &name, sha256.as_deref())
+                .map(|image| Outcome::Imported(Box::new(image))),
+            Work::DeleteImage { image, .. } => {
+                machine.images.delete(ctx, &image).map(|()| Outcome::ImageDeleted)
+            }
+        }
+    }
+}
+
+/// Word from a thread to the loop.
+#[derive(Debug)]
+pub enum Report {
+    /// A job is at another point.
+    Update(JobId, Update),
+    /// A job has ended.
+    Done(JobId, Result<Outcome>),
+    /// A call that needed a thread is answered: its request, and the reply's fields.
+    Answer(Request, Result<Vec<u8>>),
+}
+
+/// Where threads send their reports; wakes the loop.
+pub type Sender = Arc<dyn Fn(Report) + Send + Sync>;
+
+/// Runs a job in a thread.
+///
+/// # Errors
+/// No thread can be had.
+pub fn spawn_job(
+    machine: Arc<Machine>,
+    sender: &Sender,
+    id: JobId,
+    work: Work,
+    cancel: Cancel,
+) -> Result<()> {
+    let sender = sender.clone();
+    let run = move || {
+        let result = work.run(&machine, &Ctx::new(cancel, throttled(sender.clone(), id)));
+        sender(Report::Done(id, result));
+    };
+    spawn(run)
+}
+
+/// Answers a call in a thread.
+///
+/// # Errors
+/// No thread can be had; the request is then answered by the connection when it is dropped.
+pub fn spawn_answer(
+    sender: &Sender,
+    request: Request,
+    work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static,
+) -> Result<()> {
+    let sender = sender.clone();
+    spawn(move || sender(Report::Answer(request, work())))
+}
+
+fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
+    thread.map(drop).map_err(|e| Error::new(Code::Failed, format!("cannot start a thread: {e}")))
+}
+
+/// Passes a job's updates on, bytes only now and then.
+fn throttled(sender: Sender, id: JobId) -> impl Fn(Update) + Send + Sync {
+    let last = Mutex::new(None::<Instant>);
+    move |update| {
+        if let Update::Bytes { .. } = update {
+            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if last.is_some_and(|at| at.elapsed() < BYTES_EVERY) {
+                return;
+            }
+            *last = Some(Instant::now());
+        }
+        sender(Report::Update(id, update));
+    }
+}
