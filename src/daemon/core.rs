@@ -178,9 +178,10 @@ impl Core {
     /// Time has come.
     pub fn handle_time(&mut self, now: Instant) {
         self.connection.handle_timeout(now);
-        let (due, rest) = std::mem::take(&mut self.waiters).into_iter().partition(|w| w.deadline <= now);
+        let waiters = std::mem::take(&mut self.waiters);
+        let (due, rest): (Vec<Waiter>, _) = waiters.into_iter().partition(|w| w.deadline <= now);
         self.waiters = rest;
-        for waiter in Vec::<Waiter>::from(due) {
+        for waiter in due {
             self.answer_waiter(waiter);
         }
         self.handle_bus();

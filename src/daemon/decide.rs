@@ -56,7 +56,13 @@ impl Core {
     }
 
     /// Starts the job that makes `name`. `asked`: what its section shall say, when it has none yet.
-    pub(super) fn make(&mut self, name: Name, spec: Spec, asked: Option<Asked>, start: bool) -> Result<JobId> {
+    pub(super) fn make(
+        &mut self,
+        name: Name,
+        spec: Spec,
+        asked: Option<Asked>,
+        start: bool,
+    ) -> Result<JobId> {
         let image = self.find_image(spec.image.as_str())?;
         self.machine.network.check_bridge(&spec.bridge)?;
         self.check_address(&name, &spec)?;

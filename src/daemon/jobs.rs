@@ -192,12 +192,16 @@ impl Core {
             let reply = replies::JobReply::from(job);
             self.notify(Face::Job, "job.finished", &reply);
         }
-        let (done, rest) = std::mem::take(&mut self.waiters).into_iter().partition(|w| w.job == id);
+        let waiters = std::mem::take(&mut self.waiters);
+        let (done, rest): (Vec<Waiter>, _) = waiters.into_iter().partition(|w| w.job == id);
         self.waiters = rest;
-        for waiter in Vec::<Waiter>::from(done) {
+        for waiter in done {
             self.answer_waiter(waiter);
         }
         if self.active.is_empty() {
+            if self.containers.values().all(|c| c.live.is_none()) {
+                self.machine.runtime.tidy();
+            }
             // What a burst of work needed is not kept through the quiet that follows.
             crate::sys::trim_heap();
         }

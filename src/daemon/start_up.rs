@@ -46,7 +46,7 @@ impl Core {
         self.read_images();
         for found in self.machine.storage.scan()? {
             match found {
-                Found::Container(record) => self.take_up(record),
+                Found::Container(record) => self.take_up(*record),
                 Found::Unreadable(name, error) => {
                     log::error!("{error}");
                     self.unreadable.insert(name, error);

@@ -40,6 +40,6 @@ mod tests {
         let freed = IdRange { base: FIRST + 5 * SIZE };
         used.remove(&freed);
         assert_eq!(allocate(&used), Some(freed));
-        assert!(FIRST + COUNT * SIZE <= 0x7FFE_0000);
+        const { assert!(FIRST + COUNT * SIZE <= 0x7FFE_0000) };
     }
 }

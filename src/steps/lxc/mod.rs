@@ -78,6 +78,9 @@ pub trait Runtime: Send + Sync {
     /// [`crate::error::Code::Timeout`], or that it cannot be run.
     fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], timeout: Duration) -> Result<Output>;
 
+    /// Removes what is common to all containers. Call it when none runs and none is being started.
+    fn tidy(&self);
+
     /// What the container uses, read from the kernel.
     fn usage(&self, name: &Name) -> Usage;
 

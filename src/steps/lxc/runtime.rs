@@ -112,7 +112,7 @@ impl Lxc {
     }
 
     /// Waits until the monitor has ended, then clears what it may have left.
-    fn wait_for_monitor(&self, ctx: &Ctx, name: &Name, monitor: Option<i32>) -> Result<()> {
+    fn wait_for_monitor(&self, name: &Name, monitor: Option<i32>) -> Result<()> {
         if let Some(pidfd) = monitor.filter(|pid| is_monitor(*pid)).and_then(|pid| sys::pidfd_open(pid).ok())
         {
             // Not cancellable: the container is down, what is left takes a moment.
@@ -122,7 +122,6 @@ impl Lxc {
                 );
             }
         }
-        let _ = ctx;
         self.cgroups.remove(name);
         Ok(())
     }
@@ -236,7 +235,7 @@ impl Runtime for Lxc {
                 ctx.step("stop.kill")?;
                 self.kill(name, &running)?;
             }
-            self.wait_for_monitor(ctx, name, running.monitor)?;
+            self.wait_for_monitor(name, running.monitor)?;
         }
         self.kill_rest(name);
         self.cgroups.remove(name);
@@ -291,6 +290,10 @@ impl Runtime for Lxc {
             stderr: output.stderr,
             truncated: output.omitted > 0,
         })
+    }
+
+    fn tidy(&self) {
+        self.cgroups.remove_empty_parent();
     }
 
     fn usage(&self, name: &Name) -> Usage {

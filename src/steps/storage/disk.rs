@@ -64,8 +64,7 @@ fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     target.set_len(length)?;
     let mut buffer = vec![0; 64 << 10];
     let mut at = 0;
-    loop {
-        let Some(start) = seek(&source, at, Whence::SeekData)? else { break };
+    while let Some(start) = seek(&source, at, Whence::SeekData)? {
         let end = seek(&source, start, Whence::SeekHole)?.unwrap_or(length);
         at = start;
         while at < end {

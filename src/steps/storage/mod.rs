@@ -47,7 +47,7 @@ pub struct Record {
 #[derive(Debug)]
 pub enum Found {
     /// A whole container.
-    Container(Record),
+    Container(Box<Record>),
     /// A directory whose record cannot be read; it is left alone.
     Unreadable(Name, Error),
 }
@@ -207,7 +207,7 @@ impl Storage for Disk {
             let entry = entry.map_err(|e| Error::io("cannot read", &dir, &e))?;
             let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else { continue };
             found.push(match self.read_record(&name) {
-                Ok(record) => Found::Container(record),
+                Ok(record) => Found::Container(Box::new(record)),
                 Err(error) => Found::Unreadable(name, error),
             });
         }
