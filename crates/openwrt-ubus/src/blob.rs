@@ -24,7 +24,7 @@ pub enum DecodeError {
     Truncated,
     /// An attribute is shorter than its own header, or longer than what holds it.
     Length,
-    /// A blobmsg field is not marked as one, or its name does not fit or does not end in NUL.
+    /// A blobmsg field is not marked as one, or its name does not fit or does not end in its only NUL.
     Name,
     /// A blobmsg type above the known ones (its number).
     Type(u8),

@@ -146,7 +146,8 @@ impl<'a> Field<'a> {
 fn split_name(data: &[u8]) -> Option<(&[u8], &[u8])> {
     let len = usize::from(u16::from_be_bytes(data.get(..2)?.try_into().ok()?));
     let name = data.get(2..2 + len)?;
-    if data.get(2 + len) != Some(&0) {
+    // A NUL inside would make it another name to a C reader.
+    if data.get(2 + len) != Some(&0) || name.contains(&0) {
         return None;
     }
     // A null's padding may be missing when it is the last of its parent.
@@ -260,10 +261,10 @@ struct Nested<'a> {
 impl Serialize for Nested<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let depth = self.depth + 1;
-        if depth > MAX_DEPTH + 1 {
-            return Err(S::Error::custom(DecodeError::Depth));
-        }
         match self.value {
+            Value::Array(_) | Value::Table(_) if self.depth > MAX_DEPTH => {
+                Err(S::Error::custom(DecodeError::Depth))
+            }
             Value::Null => serializer.serialize_unit(),
             Value::Array(fields) => {
                 let mut seq = serializer.serialize_seq(None)?;
@@ -507,6 +508,7 @@ mod tests {
             (b"\x83\0\0\x08\0\x02ab", Name),             // no room for the name's NUL
             (b"\x83\0\0\x08\xff\xffab", Name),           // name longer than the field
             (b"\x83\0\0\x0a\0\x01sxx\0\0\0", Name),      // name not ended
+            (b"\x83\0\0\x0c\0\x02a\0\0\0\0\0x\0", Name), // NUL inside the name
         ];
         for (bytes, expected) in table {
             assert_eq!(one(bytes), Err(*expected), "{bytes:02x?}");
@@ -522,7 +524,7 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nest = |depth| {
-            let mut fields = Vec::new();
+            let mut fields = b"\x85\0\0\x0c\0\x01n\0\0\0\0\x07".to_vec();
             for _ in 0..depth {
                 let mut outer = Vec::new();
                 let start = blob::open(&mut outer, Type::Table as u8, true);
@@ -535,7 +537,10 @@ mod tests {
         };
         assert_eq!(Fields::new(&nest(MAX_DEPTH)).check(), Ok(()));
         assert_eq!(Fields::new(&nest(MAX_DEPTH + 1)).check(), Err(DecodeError::Depth));
-        assert!(serde_json::to_string(&Fields::new(&nest(MAX_DEPTH))).is_ok());
+        let deepest = nest(MAX_DEPTH);
+        assert!(serde_json::to_string(&Fields::new(&deepest)).is_ok());
+        let value = crate::from_fields::<serde_json::Value>(&deepest).unwrap();
+        assert_eq!(crate::to_fields(&value).unwrap(), deepest);
         assert!(serde_json::to_string(&Fields::new(&nest(200))).is_err());
         let deep = nest(200);
         assert!(crate::from_fields::<serde_json::Value>(&deep).is_err());

@@ -14,8 +14,10 @@ use crate::msg::{self, attr, kind, system_object, Attributes, Frame, Header, Inb
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 
-/// Bytes waiting for a client above which further messages to it are dropped (`UBUS_CLIENT_MAX_TXQ_LEN`).
-pub const QUEUE_LIMIT: usize = 1 << 20;
+/// Bytes waiting for a client above which further messages to it are dropped: `ubusd`'s own queue
+/// (`UBUS_CLIENT_MAX_TXQ_LEN`, 1 MiB) and what the kernel's socket buffer takes besides. Without the latter, the status
+/// that follows the largest reply would find the queue full.
+pub const QUEUE_LIMIT: usize = (1 << 20) + (208 << 10);
 
 /// Bytes waiting for a client above which a lookup of many objects pauses.
 const LOOKUP_PAUSE: usize = 64 << 10;

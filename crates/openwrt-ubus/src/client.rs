@@ -9,6 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// How long the bus may take to read what we send.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A connection with its socket.
 #[derive(Debug)]
 pub struct Client {
@@ -52,6 +55,8 @@ impl Client {
     /// As `connect(2)`: nothing is there, nobody listens, or no permission.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
+        // A bus that does not read must not hold us for ever.
+        stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
         Ok(Self { stream, connection: Connection::new(), events: VecDeque::new() })
     }
 
@@ -129,6 +134,7 @@ impl Client {
             match self.stream.write(bytes) {
                 Ok(n) => self.connection.consumed(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
                 Err(error) => return Err(error),
             }
         }

@@ -74,6 +74,8 @@ pub enum SendError {
     Full,
     /// There is no connection to `ubusd` now.
     Disconnected,
+    /// The name has a NUL inside, and C readers would cut it there.
+    Nul,
 }
 
 impl fmt::Display for SendError {
@@ -82,6 +84,7 @@ impl fmt::Display for SendError {
             Self::TooLong => "the message is longer than ubus allows (1 MiB)",
             Self::Full => "too much waits to be sent over ubus already",
             Self::Disconnected => "there is no connection to ubusd",
+            Self::Nul => "a name with a NUL byte inside cannot be sent over ubus",
         })
     }
 }
@@ -181,6 +184,8 @@ struct Subscription {
     path: String,
     subscriber: Option<u32>,
     state: Link,
+    /// An object of that path appeared while an earlier one was asked for.
+    appeared: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,6 +314,7 @@ impl Connection {
         for subscription in &mut self.subscriptions {
             subscription.subscriber = None;
             subscription.state = Link::Idle;
+            subscription.appeared = false;
         }
         self.ear.made = false;
         self.ear.id = None;
@@ -401,12 +407,13 @@ impl Connection {
     /// Notifies the object's subscribers. Costs nothing without any.
     ///
     /// # Errors
-    /// [`SendError::Full`] when the queue is, [`SendError::TooLong`]; nothing was sent.
+    /// [`SendError::Full`] when the queue is, [`SendError::TooLong`], [`SendError::Nul`]; nothing was sent.
     pub fn notify(&mut self, object: ObjectId, name: &str, fields: &[u8]) -> Result<(), SendError> {
         let Some(&Declared { id: Some(id), subscribers: true, .. }) = self.declared(object) else {
             return Ok(());
         };
         self.check_queue()?;
+        check_name(name)?;
         // Without an answer to wait for, the number need not be kept; it only must not be that of another request.
         let seq = self.next_seq().ok_or(SendError::Full)?;
         let start = msg::begin(&mut self.out, Header::new(kind::NOTIFY, seq, id));
@@ -441,7 +448,11 @@ impl Connection {
         let signature = blob::open(&mut self.out, attr::SIGNATURE, false);
         declared.object.put_signature(&mut self.out);
         blob::close(&mut self.out, signature);
-        if msg::end(&mut self.out, start).is_err() {
+        let impossible = declared.object.path().contains('\0');
+        if impossible {
+            self.out.truncate(start);
+        }
+        if impossible || msg::end(&mut self.out, start).is_err() {
             self.finish(seq, 0, Status::INVALID_ARGUMENT, false);
         }
     }
@@ -484,11 +495,11 @@ impl Connection {
             from_memory: false,
             data: Vec::new(),
         };
-        // A pattern is not a path, though a lookup of one finds something.
-        let plausible = !path.is_empty() && !path.ends_with('*') && !path.contains('\0');
         self.calls.insert(id, call);
-        if !plausible {
+        if !is_path(path) {
             self.end_call(id, Status::NOT_FOUND, false);
+        } else if method.contains('\0') {
+            self.end_call(id, Status::METHOD_NOT_FOUND, false);
         } else if self.ready {
             self.start_call(id);
         }
@@ -515,6 +526,7 @@ impl Connection {
             path: path.to_owned(),
             subscriber: None,
             state: Link::Idle,
+            appeared: false,
         });
         self.add_pattern(OBJECT_ADDED, false);
         self.make_subscriber(handle);
@@ -541,12 +553,14 @@ impl Connection {
             return Err(SendError::Disconnected);
         }
         self.check_queue()?;
+        check_name(id)?;
+        let mut arguments = Builder::new();
+        arguments.str("id", id);
+        let arguments = arguments.finish().map_err(|_| SendError::TooLong)?;
         let seq = self.next_seq().ok_or(SendError::Full)?;
         let start = self.begin_invoke(seq, system_object::EVENT, b"send");
         let data = blob::open(&mut self.out, attr::DATA, false);
-        let mut arguments = Builder::new();
-        arguments.str("id", id);
-        self.out.extend_from_slice(&arguments.finish().map_err(|_| SendError::TooLong)?);
+        self.out.extend_from_slice(&arguments);
         // A field "data" of type table, its fields copied as they are.
         let table = blob::open(&mut self.out, crate::blobmsg::Type::Table as u8, true);
         self.out.extend_from_slice(b"\0\x04data\0\0");
@@ -681,14 +695,16 @@ impl Connection {
         };
         let mut arguments = Builder::new();
         arguments.int("object", i64::from(ear as i32)).str("pattern", &pattern.text);
-        let seq = arguments.finish().ok().and_then(|fields| {
-            let seq = self.await_answer(system_object::EVENT, Purpose::Listen(index))?;
-            let start = self.begin_invoke(seq, system_object::EVENT, b"register");
-            put_data(&mut self.out, &fields);
-            msg::end(&mut self.out, start).ok()
-        });
-        if seq.is_none() {
-            self.listen_failed(index, Status::INVALID_ARGUMENT);
+        let Ok(fields) = arguments.finish() else {
+            return self.listen_failed(index, Status::INVALID_ARGUMENT);
+        };
+        let Some(seq) = self.await_answer(system_object::EVENT, Purpose::Listen(index)) else {
+            return self.listen_failed(index, Status::NO_MEMORY);
+        };
+        let start = self.begin_invoke(seq, system_object::EVENT, b"register");
+        put_data(&mut self.out, &fields);
+        if msg::end(&mut self.out, start).is_err() {
+            self.finish(seq, system_object::EVENT, Status::INVALID_ARGUMENT, false);
         }
     }
 
@@ -715,8 +731,7 @@ impl Connection {
         let Some(path) = self.subscription(handle).map(|subscription| subscription.path.clone()) else {
             return;
         };
-        let plausible = !path.is_empty() && !path.ends_with('*') && !path.contains('\0');
-        let sent = plausible && self.send_lookup(&path, Purpose::FindTarget(handle)).is_ok();
+        let sent = is_path(&path) && self.send_lookup(&path, Purpose::FindTarget(handle)).is_ok();
         if sent {
             self.set_link(handle, Link::Looking(None));
         } else {
@@ -742,10 +757,14 @@ impl Connection {
     }
 
     fn subscribe_failed(&mut self, handle: SubscriptionId, status: Status) {
-        if let Some(subscription) = self.subscription(handle) {
-            subscription.state = Link::Idle;
-            self.events.push_back(Event::SubscribeFailed { subscription: handle, status });
+        let Some(subscription) = self.subscription(handle) else {
+            return;
+        };
+        subscription.state = Link::Idle;
+        if std::mem::take(&mut subscription.appeared) {
+            return self.find_target(handle);
         }
+        self.events.push_back(Event::SubscribeFailed { subscription: handle, status });
     }
 }
 
@@ -973,9 +992,15 @@ impl Connection {
         else {
             return;
         };
-        let waiting = |s: &&Subscription| s.state == Link::Idle && s.path == path;
-        let waiting: Vec<_> = self.subscriptions.iter().filter(waiting).map(|s| s.handle).collect();
-        for handle in waiting {
+        let mut idle = Vec::new();
+        for subscription in self.subscriptions.iter_mut().filter(|subscription| subscription.path == path) {
+            match subscription.state {
+                Link::Idle => idle.push(subscription.handle),
+                Link::Looking(_) | Link::Asking(_) => subscription.appeared = true,
+                Link::Linked(_) => {}
+            }
+        }
+        for handle in idle {
             self.link(handle, id as u32); // INT32 on the wire, whatever its sign
         }
     }
@@ -1042,6 +1067,18 @@ impl Connection {
             waiting if waiting > QUEUE_LIMIT => Err(SendError::Full),
             _ => Ok(()),
         }
+    }
+}
+
+/// A pattern is not a path, though a lookup of one may find something.
+fn is_path(path: &str) -> bool {
+    !path.is_empty() && !path.ends_with('*') && !path.contains('\0')
+}
+
+fn check_name(name: &str) -> Result<(), SendError> {
+    match name.contains('\0') {
+        true => Err(SendError::Nul),
+        false => Ok(()),
     }
 }
 

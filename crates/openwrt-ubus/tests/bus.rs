@@ -730,3 +730,55 @@ fn a_client_without_rights() {
     assert!(matches!(net.event(1), Event::SubscribeFailed { status: Status::NOT_FOUND, .. }));
     assert!(net.events(0).is_empty());
 }
+
+#[test]
+fn names_that_c_readers_would_cut() {
+    let mut net = Net::new(2);
+    net.events(1);
+    let object = net.serve(0);
+    net.at(1).subscribe("service");
+    net.events(0);
+    net.events(1);
+    assert_eq!(net.at(0).notify(object, "n\0", &[]), Err(SendError::Nul));
+    assert_eq!(net.at(0).send_event("e\0", &[]), Err(SendError::Nul));
+    net.at(0).add_object(Object::new("a\0b"));
+    assert!(matches!(net.event(0), Event::PublishFailed { status: Status::INVALID_ARGUMENT, .. }));
+    net.at(1).register_event("e\0*");
+    assert!(matches!(net.event(1), Event::ListenFailed { status: Status::INVALID_ARGUMENT, .. }));
+    let deadline = net.now + Duration::from_secs(1);
+    net.at(1).call("service", "a\0", &[], deadline);
+    assert_eq!(net.reply(1).status, Status::METHOD_NOT_FOUND);
+    // And nothing half-written is left behind.
+    net.call(1, "a", json!({}));
+    let (_, _, request) = net.called(0);
+    net.at(0).complete(request, Status::OK);
+    assert_eq!(net.reply(1).status, Status::OK);
+}
+
+#[test]
+fn a_target_replaced_while_it_is_subscribed_to() {
+    let mut net = Net::new(2);
+    net.events(1);
+    let first = net.serve(0);
+    net.at(1).subscribe("service");
+    // Up to the SUBSCRIBE, which stays in the sender's hands ...
+    let (client, other) = (net.nodes[1].client, net.nodes[0].client);
+    while net.at(1).transmit()[1] != 8 {
+        let bytes = net.at(1).transmit().to_vec();
+        net.broker.handle_input(client, &bytes).unwrap();
+        net.at(1).consumed(bytes.len());
+        let bytes = net.broker.transmit(client).to_vec();
+        net.broker.consumed(client, bytes.len());
+        net.at(1).handle_input(&bytes).unwrap();
+    }
+    // ... while the object is replaced by another of the same path.
+    net.at(0).remove_object(first);
+    let second = net.at(0).add_object(service());
+    let bytes = net.at(0).transmit().to_vec();
+    net.broker.handle_input(other, &bytes).unwrap();
+    net.at(0).consumed(bytes.len());
+    let events = net.events(1);
+    assert!(matches!(&events[..], [Event::Subscribed { .. }]), "{events:?}");
+    net.run();
+    assert!(net.at(0).has_subscribers(second));
+}
