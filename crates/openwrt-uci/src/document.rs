@@ -62,6 +62,7 @@ impl std::error::Error for EditError {}
 ///
 /// Sections are addressed by name; an anonymous one by its `cfgXXXXXX` name, which counts the sections before it and so
 /// changes when one of them is removed.
+#[derive(Clone, Debug)]
 pub struct Document {
     bytes: Vec<u8>,
     parsed: Parsed,
@@ -122,8 +123,14 @@ impl Document {
         let Some(&keep) = own.iter().find(|&&statement| self.is_effective(statement)).or(own.first()) else {
             return self.append_to_section(index, &[command(b"option", option, value)]);
         };
-        let mut splices = self.with_value(keep, value);
-        splices.extend(own.iter().filter(|&&other| other != keep).map(|&other| self.without_line(other)));
+        let mut splices = Vec::new();
+        for &statement in &own {
+            if statement == keep {
+                splices.extend(self.with_value(statement, value));
+            } else {
+                splices.push(self.without_line(statement));
+            }
+        }
         self.splice(splices, 0)
     }
 
@@ -168,11 +175,18 @@ impl Document {
         };
         let place =
             if lists_only { same } else { own.iter().position(|&s| self.is_effective(s)).unwrap_or(0) };
-        let mut splices = vec![match own.get(place) {
-            Some(&statement) => self.insert_before(statement, &commands),
-            None => self.insert_after(last, &commands),
-        }];
-        splices.extend(own[same..own.len() - same_end].iter().map(|&statement| self.without_line(statement)));
+        let mut splices = Vec::new();
+        for (at, &statement) in own.iter().enumerate() {
+            if at == place {
+                splices.push(self.insert_before(statement, &commands));
+            }
+            if at >= same && at < own.len() - same_end {
+                splices.push(self.without_line(statement));
+            }
+        }
+        if place == own.len() {
+            splices.push(self.insert_after(last, &commands));
+        }
         self.splice(splices, 0)
     }
 
@@ -439,9 +453,8 @@ impl Document {
         }
     }
 
-    /// Replaces ranges of the file, unless the number of sections then differs from what the edit means.
-    fn splice(&mut self, mut splices: Vec<Splice>, added: isize) -> Result<(), EditError> {
-        splices.sort_by_key(|(range, _)| range.start);
+    /// Replaces ranges of the file, given in their order, unless the number of sections then differs from what the edit means.
+    fn splice(&mut self, splices: Vec<Splice>, added: isize) -> Result<(), EditError> {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut copied = 0;
         for (range, text) in splices {

@@ -69,12 +69,9 @@ impl fmt::Display for FileError {
         match self {
             FileError::Open(path, error) => write!(f, "cannot open {}: {error}", path.display()),
             FileError::Lock(path, error) => write!(f, "cannot lock {}: {error}", path.display()),
-            FileError::LockTimeout(path, waited) => write!(
-                f,
-                "cannot lock {}: another program has held it for {:.1} s",
-                path.display(),
-                waited.as_secs_f32()
-            ),
+            FileError::LockTimeout(path, waited) => {
+                write!(f, "cannot lock {}: another program has held it for {waited:?}", path.display())
+            }
             FileError::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             FileError::Syntax(path, error) => write!(f, "{}: {error}", path.display()),
             FileError::Edit(path, error) => write!(f, "cannot edit {}: {error}", path.display()),
@@ -153,12 +150,15 @@ impl ConfigFile {
 
     /// Reads the file. Takes no lock and so never waits: the file is only ever replaced as a whole.
     pub fn read(&self) -> Result<Package, FileError> {
+        let mut tries = 10;
         loop {
             let file = File::open(&self.path).map_err(|error| FileError::Open(self.path.clone(), error))?;
             let bytes = self.read_all(&file)?;
-            // A file that was replaced meanwhile may also have been written to (see the module's description).
+            // A file that was replaced meanwhile may also have been written to (see the module's description). A few file
+            // systems count no links at all; hence not for ever.
             let links = file.metadata().map_err(|error| FileError::Read(self.path.clone(), error))?.nlink();
-            if links > 0 || !self.path.exists() {
+            tries -= 1;
+            if links > 0 || tries == 0 {
                 return Package::parse(&bytes).map_err(|error| FileError::Syntax(self.path.clone(), error));
             }
         }
@@ -298,7 +298,9 @@ impl ConfigFile {
         // A failure costs nothing but what this prevents.
         if rewrite_replaced(&old, bytes).is_ok() && somebody_waits_for(&old) {
             self.let_waiter_finish(old, &temporary.file);
-            let _ = fs::read(&real).and_then(|current| rewrite_replaced(&temporary.file, &current));
+            if matches!(self.is_in_place(&temporary.file), Ok(false)) {
+                let _ = fs::read(&real).and_then(|current| rewrite_replaced(&temporary.file, &current));
+            }
         }
         drop(new);
         directory.map_err(|error| FileError::SyncDirectory(real, error))

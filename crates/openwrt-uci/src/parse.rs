@@ -45,6 +45,7 @@ pub fn is_section_kind(kind: &str) -> bool {
 }
 
 /// What a file says, and where it says it.
+#[derive(Clone, Debug)]
 pub(crate) struct Parsed {
     pub package: Package,
     pub lines: Vec<Line>,
@@ -52,6 +53,7 @@ pub(crate) struct Parsed {
 }
 
 /// What libuci reads in one go: a line of the file, with those that quotes or a backslash join to it.
+#[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub span: Range<usize>,
     /// Which of the statements stand on it.
@@ -63,6 +65,7 @@ pub(crate) struct Line {
 }
 
 /// One command.
+#[derive(Clone, Debug)]
 pub(crate) struct Statement {
     pub verb: Verb,
     /// The section it belongs to or opens.
@@ -74,7 +77,7 @@ pub(crate) struct Statement {
     pub words: [Word; 2],
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Package,
     Config,
@@ -83,7 +86,7 @@ pub(crate) enum Verb {
 }
 
 /// An argument: its decoded text, and where it stands in the file (an empty span: nowhere).
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Word {
     pub text: Vec<u8>,
     pub span: Range<usize>,
