@@ -43,7 +43,7 @@ pub const DEFAULT_SOCKET: &str = "/var/run/ubus/ubus.sock";
 pub const QUEUE_LIMIT: usize = 256 << 10;
 
 /// What the transmit queue keeps of its size when it has run empty.
-const QUEUE_KEPT: usize = 4096;
+const QUEUE_KEPT: usize = 16 << 10;
 
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident;)*) => { $(
