@@ -1,7 +1,7 @@
 //! openwrt-ubus's blobmsg against libubox.
 //!
-//! What one writes the other reads, byte for byte the same. Of damaged messages each may refuse some that the other takes,
-//! for the reasons listed in [`Excuses`] and no others; when both take one they read the same.
+//! What one writes the other reads, byte for byte the same. Of damaged messages each may refuse some that the other
+//! takes, for the reasons listed in [`Excuses`] and no others; when both take one they read the same.
 
 #[path = "../../openwrt-uci/tests/common/mod.rs"]
 mod common;

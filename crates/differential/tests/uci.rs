@@ -2,14 +2,14 @@
 //!
 //! The crate `libuci-sys` brings libuci of 2021. Its parser is that of today, but its tree is not. So with it
 //!
-//! * options are compared without their order: one that got another value moved to the end of its section then, and keeps
-//!   its place today;
+//! * options are compared without their order: one that got another value moved to the end of its section then, and
+//!   keeps its place today;
 //! * a file that opens a section a third time is passed over: then libuci lost the section, and refused the options in
 //!   it or put them elsewhere.
 //!
-//! With the environment variable `UCI_DIR` (a prefix with `include/uci.h` and `lib/libuci.so`) another libuci is taken,
-//! and neither is passed over. Files with NUL bytes are not compared at all: openwrt-uci refuses them, and how libuci reads
-//! them depends on the size of its buffer.
+//! With the environment variable `UCI_DIR` (a prefix with `include/uci.h` and `lib/libuci.so`) another libuci is
+//! taken, and neither is passed over. Files with NUL bytes are not compared at all: openwrt-uci refuses them, and how
+//! libuci reads them depends on the size of its buffer.
 
 #[path = "../../openwrt-uci/tests/common/mod.rs"]
 mod common;

@@ -134,8 +134,8 @@ impl Document {
         self.splice(splices, 0)
     }
 
-    /// Gives a list its items; an option of that name becomes a list. Lines of items that stay are not touched. No items:
-    /// the list is removed.
+    /// Gives a list its items; an option of that name becomes a list. Lines of items that stay are not touched. No
+    /// items: the list is removed.
     pub fn set_list<V: AsRef<[u8]>>(
         &mut self,
         section: &str,
@@ -202,8 +202,8 @@ impl Document {
         self.splice(splices, 0)
     }
 
-    /// Removes a section: its commands, the comments between them, and indented comments right below them. Other comments
-    /// stay, those above the section too: they may well speak of more than it.
+    /// Removes a section: its commands, the comments between them, and indented comments right below them. Other
+    /// comments stay, those above the section too: they may well speak of more than it.
     pub fn remove_section(&mut self, section: &str) -> Result<(), EditError> {
         let (index, _) = self.section(section)?;
         self.untangle(|statement| statement.section == Some(index))?;
@@ -453,7 +453,8 @@ impl Document {
         }
     }
 
-    /// Replaces ranges of the file, given in their order, unless the number of sections then differs from what the edit means.
+    /// Replaces ranges of the file, given in their order, unless the number of sections then differs from what the
+    /// edit means.
     fn splice(&mut self, splices: Vec<Splice>, added: isize) -> Result<(), EditError> {
         let mut bytes = Vec::with_capacity(self.bytes.len());
         let mut copied = 0;

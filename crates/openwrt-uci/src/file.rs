@@ -1,15 +1,4 @@
-//! A configuration file on disk, shared with `uci commit`, rpcd and other programs.
-//!
-//! libuci locks the file, reads it again, writes a hidden temporary file beside it and renames that over it. So does
-//! [`ConfigFile::edit`]. But a rename leaves those who wait for the lock with the lock of a file that is gone, and libuci
-//! has no eye for that: two `uci commit`s at once lose changes. Beside `edit` they do not:
-//!
-//! * libuci unlocks *before* it renames. Who gets the lock in between reads a file that is about to be replaced. Its
-//!   temporary file gives that moment away: as long as there is one, `edit` waits.
-//! * libuci reads the file that it has locked, whether it is still in place or not. So `edit` writes the new content into
-//!   the replaced file too before it unlocks it.
-//! * Then libuci goes on with a lock that nobody else notices. So `edit` keeps the file in place locked until those who
-//!   waited for the replaced one are done.
+//! Files on disk: libuci's locking, and what it takes not to lose edits beside libuci.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -125,7 +114,18 @@ impl FileError {
     }
 }
 
-/// A configuration file on disk, such as `/etc/config/network`.
+/// A configuration file on disk, such as `/etc/config/network`, shared with `uci commit`, rpcd and other programs.
+///
+/// libuci locks the file, reads it again, writes a hidden temporary file beside it and renames that over it. So does
+/// [`edit`](ConfigFile::edit). But a rename leaves those who wait for the lock with the lock of a file that is gone,
+/// and libuci has no eye for that: two `uci commit`s at once lose changes. Beside `edit` they do not:
+///
+/// * libuci unlocks *before* it renames. Who gets the lock in between reads a file that is about to be replaced. Its
+///   temporary file gives that moment away: as long as there is one, `edit` waits.
+/// * libuci reads the file that it has locked, whether it is still in place or not. So `edit` writes the new content
+///   into the replaced file too before it unlocks it.
+/// * Then libuci goes on with a lock that nobody else notices. So `edit` keeps the file in place locked until those who
+///   waited for the replaced one are done.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
     path: PathBuf,
@@ -154,8 +154,8 @@ impl ConfigFile {
         loop {
             let file = File::open(&self.path).map_err(|error| FileError::Open(self.path.clone(), error))?;
             let bytes = self.read_all(&file)?;
-            // A file that was replaced meanwhile may also have been written to (see the module's description). A few file
-            // systems count no links at all; hence not for ever.
+            // A file that was replaced meanwhile may also have been written to (see [`ConfigFile`]). A few file systems
+            // count no links at all; hence not for ever.
             let links = file.metadata().map_err(|error| FileError::Read(self.path.clone(), error))?.nlink();
             tries -= 1;
             if links > 0 || tries == 0 {
@@ -166,10 +166,10 @@ impl ConfigFile {
 
     /// Edits the file by libuci's commit protocol, so that nothing is lost to others who do.
     ///
-    /// Opens the file (an absent one is created, mode 0600) and locks it, trying again and again until the lock timeout;
-    /// reads it under the lock; calls `change`; writes a temporary file in the same directory with mode and owner of the
-    /// file, flushes it to disk and renames it over the file. A symbolic link stays one; the file it points to is
-    /// replaced. When `change` fails or changes nothing, nothing is written.
+    /// Opens the file (an absent one is created, mode 0600) and locks it, trying again and again until the lock
+    /// timeout; reads it under the lock; calls `change`; writes a temporary file in the same directory with mode and
+    /// owner of the file, flushes it to disk and renames it over the file. A symbolic link stays one; the file it
+    /// points to is replaced. When `change` fails or changes nothing, nothing is written.
     ///
     /// Can wait for the lock and for the disk: not for a thread that must answer at once.
     pub fn edit<T, E: From<FileError>>(
@@ -250,8 +250,8 @@ impl ConfigFile {
         }
     }
 
-    /// Temporary files of this configuration, ours or libuci's. libuci puts them beside the path, we beside the file that
-    /// a symbolic link at the path leads to.
+    /// Temporary files of this configuration, ours or libuci's. libuci puts them beside the path, we beside the file
+    /// that a symbolic link at the path leads to.
     fn temporary_files(&self) -> Result<Vec<PathBuf>, FileError> {
         let real = self.real_path()?;
         let mut found = Vec::new();
@@ -306,8 +306,8 @@ impl ConfigFile {
         directory.map_err(|error| FileError::SyncDirectory(real, error))
     }
 
-    /// Lets who waits for the lock of a file that is no longer in place make its change. It gets a lock that the next one,
-    /// who locks the file in place, would not notice.
+    /// Lets who waits for the lock of a file that is no longer in place make its change. It gets a lock that the next
+    /// one, who locks the file in place, would not notice.
     fn let_waiter_finish(&self, old: Locked, in_place: &File) {
         let Locked::Flock(old) = old else { return };
         let Ok(mut old) = old.unlock() else { return };

@@ -8,12 +8,12 @@
 //! * [`ConfigFile`] reads and edits a file on disk under libuci's locking, so that it can be used beside `uci commit`.
 //!
 //! ```
-//! let mut document = openwrt_uci::Document::parse(b"# mine\nconfig container 'web'\n\toption memory '256M' # small\n")?;
+//! let mut document = openwrt_uci::Document::parse(b"# c\nconfig container 'web'\n\toption memory '256M' # small\n")?;
 //! document.set("web", "memory", "1G")?;
 //! document.set_list("web", "dns", &["9.9.9.9", "1.1.1.1"])?;
 //! assert_eq!(
 //!     document.as_bytes(),
-//!     b"# mine\nconfig container 'web'\n\toption memory '1G' # small\n\tlist dns '9.9.9.9'\n\tlist dns '1.1.1.1'\n"
+//!     b"# c\nconfig container 'web'\n\toption memory '1G' # small\n\tlist dns '9.9.9.9'\n\tlist dns '1.1.1.1'\n"
 //! );
 //! let web = document.package().section("web").ok_or("web is gone")?;
 //! assert_eq!(web.get_str("memory"), Some("1G"));

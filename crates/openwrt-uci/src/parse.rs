@@ -415,8 +415,8 @@ impl<'a> Lexer<'a> {
         self.buf.get(pos).copied().unwrap_or(0)
     }
 
-    /// Where a position of the buffer stands in the file: both end at the same byte. Holds from the current position on;
-    /// what is further left has moved when lines were joined.
+    /// Where a position of the buffer stands in the file: both end at the same byte. Holds from the current position
+    /// on; what is further left has moved when lines were joined.
     fn source(&self, pos: usize) -> usize {
         self.read - (self.buf.len() - pos)
     }

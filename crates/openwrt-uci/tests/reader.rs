@@ -52,7 +52,8 @@ fn errors_say_where() {
 
 #[test]
 fn everything_has_a_line() {
-    let file = b"# c\nconfig a 'b'\n\toption v 'one\ntwo'; option w 'x'\n\toption v 'y'\n\tlist l '1'\n\n\tlist l '2'\nconfig a\nconfig a 'b'\n";
+    let file = b"# c\nconfig a 'b'\n\toption v 'one\ntwo'; option w 'x'\n\
+        \toption v 'y'\n\tlist l '1'\n\n\tlist l '2'\nconfig a\nconfig a 'b'\n";
     let package = Package::parse(file).unwrap();
     let [named, anonymous] = package.sections() else { panic!("{}", dump(&package)) };
     let lines: Vec<_> = named.options().iter().map(|option| (option.name(), option.line())).collect();

@@ -65,8 +65,8 @@ impl Libuci {
     /// `uci set <tuple>`: the change goes to the directory of changes.
     pub fn set(&mut self, tuple: &str) {
         let tuple = text(tuple).into_raw();
-        // SAFETY: libuci cuts the tuple into strings in place, and `pointer` refers to them until `uci_save` is through.
-        // All zeroes is what libuci's own callers start with.
+        // SAFETY: libuci cuts the tuple into strings in place, and `pointer` refers to them until `uci_save` is
+        // through. All zeroes is what libuci's own callers start with.
         unsafe {
             let mut pointer: c::uci_ptr = std::mem::zeroed();
             assert_eq!(c::uci_lookup_ptr(self.0, &mut pointer, tuple, true), 0);
