@@ -298,6 +298,9 @@ impl Connection {
 
     /// The socket has ended. Calls and lookups in flight end with CONNECTION_FAILED; those not yet sent wait for the
     /// next socket, or their deadline.
+    ///
+    /// Nobody is told that objects and subscriptions are without a bus now; [`Event::Connected`], [`Event::Published`]
+    /// and [`Event::Subscribed`] tell when they are back. Harmless when called twice.
     pub fn disconnected(&mut self) {
         self.epoch = self.epoch.wrapping_add(1);
         self.ready = false;
