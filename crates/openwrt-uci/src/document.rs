@@ -312,9 +312,9 @@ impl Document {
         if !is_section_kind(kind) {
             return Err(EditError::SectionKind(kind.to_owned()));
         }
-        // A backslash at the very end would join what is appended to the last line.
-        if self.parsed.lines.last().is_some_and(|line| line.dangling) {
-            let last = self.parsed.lines.len() - 1;
+        // What ends the file may not bear a newline behind it: a backslash would join lines, a `;` wants a command.
+        if self.parsed.lines.last().is_some_and(|line| line.dangling) || !self.bytes.ends_with(b"\n") {
+            let last = self.parsed.lines.len().saturating_sub(1);
             self.untangle(|statement| statement.line == last)?;
         }
         let mut text = Vec::new();

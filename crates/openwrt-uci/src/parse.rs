@@ -60,7 +60,7 @@ pub(crate) struct Line {
     pub statements: Range<usize>,
     /// Where a `#` ends its commands.
     pub comment: Option<usize>,
-    /// The file ends in a backslash that would join the line with one written after it.
+    /// A backslash at the end of the file would join the line with one written after it.
     pub dangling: bool,
 }
 
@@ -371,9 +371,10 @@ impl<'a> Lexer<'a> {
             b'\r' => self.at(self.pos + 1) == b'\n' && self.at(self.pos + 2) == 0,
             _ => false,
         };
-        if line_ends && !self.fetch() {
-            self.dangling = true;
-        }
+        // A CR that ends the file is taken as it is, until a newline follows it.
+        let file_ends =
+            if line_ends { !self.fetch() } else { self.current() == b'\r' && self.at(self.pos + 1) == 0 };
+        self.dangling |= file_ends;
         !line_ends
     }
 

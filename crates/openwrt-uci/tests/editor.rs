@@ -115,6 +115,10 @@ fn sections_are_added_at_the_end() {
     // The backslash would join what follows.
     check("config a b\\", container, "config a 'b'\n\nconfig container 'web'\n\toption memory '256M'\n");
     check("config a b\\\n", container, "config a 'b'\n\nconfig container 'web'\n\toption memory '256M'\n");
+    // So would a CR after it, once a newline follows; and behind a `;` libuci wants a command.
+    let section = |d: &mut Document| d.add_section("a", "c");
+    check("config a b\noption v x\\\r", section, "config a b\n\toption v 'x\r'\n\nconfig a 'c'\n");
+    check("config a 'b'; option v 'x';", section, "config a 'b'\n\toption v 'x'\n\nconfig a 'c'\n");
     check("config a b", |d| d.set("b", "x", "y"), "config a b\n\toption x 'y'\n");
     check("", |d| d.add_section("x;'y", "b"), "config 'x;'\\''y' 'b'\n");
     let mut document = Document::parse(b"config a b\n").unwrap();

@@ -171,7 +171,7 @@ impl Random {
         const ENDS: &[&[u8]] =
             &[b"\n", b"\r\n", b" # comment\n", b"#glued\n", b"\n\n", b"\n# own line\n", b"\n\t# in\n"];
         const ODD_ENDS: &[&[u8]] =
-            &[b"; ", b" ; ", b";", b";", b"", b" ''\n", b" '' ", b"\\\n", b" \\\n", b"\\"];
+            &[b"; ", b" ; ", b";", b";", b"", b" ''\n", b" '' ", b"\\\n", b"\\\r", b" \\\n", b"\\"];
         if self.below(4) == 0 {
             file.extend_from_slice(self.pick(&[&b"\t"[..], b" ", b"\x0b", b"\t\t"]));
         }
