@@ -17,7 +17,7 @@ const WARNING: &str = "warning";
 const ERROR: &str = "error";
 
 /// statfs(2)'s f_type of file systems in memory: what is stored there is gone after a reboot.
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// What the model knows that the examination needs; taken in the loop, examined in a thread.
 pub struct Examination {
@@ -165,8 +165,9 @@ fn bridge(machine: &Machine, name: &str) -> Check {
 fn storage(layout: &Layout, reserve: u64) -> Check {
     let path = &layout.storage;
     let shown = path.display();
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    let kind = nix::sys::statfs::statfs(path).map(|s| i64::from(s.filesystem_type().0)).unwrap_or(0);
+    // The type is as wide as the platform's long, and signed on some; the constants fit in 32 bits.
+    #[allow(clippy::unnecessary_cast)]
+    let kind = nix::sys::statfs::statfs(path).map_or(0, |s| s.filesystem_type().0 as u32);
     if IN_MEMORY.contains(&kind) {
         return check(
             "storage",
