@@ -1,0 +1,233 @@
+//! The connection to the daemon, and what a call that fails means to a person.
+
+use super::args::Args;
+use super::page::Page;
+use super::request::{Request, PATIENCE};
+use super::view::View;
+use super::{Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
+use openwrt_ubus::client::{CallError, Client};
+use openwrt_ubus::conn::{Reply, DEFAULT_SOCKET};
+use openwrt_ubus::{to_fields, Status};
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What commands work with.
+pub struct Context {
+    socket: PathBuf,
+    client: Option<Client>,
+}
+
+impl Context {
+    /// Connects when first needed.
+    pub fn new(args: &Args) -> Context {
+        Context { socket: socket(args), client: None }
+    }
+
+    /// The connection.
+    ///
+    /// # Errors
+    /// Nobody listens on the socket.
+    pub fn client(&mut self) -> Result<&mut Client, Failure> {
+        match self.client {
+            Some(ref mut client) => Ok(client),
+            None => {
+                let client = Client::connect(&self.socket).map_err(|error| self.unreachable(&error))?;
+                Ok(self.client.insert(client))
+            }
+        }
+    }
+
+    /// Makes a call and returns the reply's fields.
+    ///
+    /// # Errors
+    /// As [`failure`], and when the bus cannot be reached.
+    pub fn call(&mut self, request: &Request) -> Result<Vec<u8>, Failure> {
+        let called = self.client()?.call(&request.object, &request.method, &request.fields, request.patience);
+        match called {
+            Ok(reply) => Ok(reply.data),
+            Err(CallError::Failed(reply)) => Err(failure(request, reply)),
+            Err(CallError::Io(error)) => Err(self.unreachable(&error)),
+            Err(error) => Err(Failure::new(UNREACHABLE, error.to_string())),
+        }
+    }
+
+    /// Forgets a connection that has ended.
+    pub fn disconnect(&mut self) {
+        self.client = None;
+    }
+
+    /// The failure of a socket.
+    pub fn unreachable(&self, error: &io::Error) -> Failure {
+        let remedy = match error.kind() {
+            ErrorKind::PermissionDenied => "try as root",
+            ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => "try again",
+            _ => "is ubusd running? --socket or UBUS_SOCKET names another socket",
+        };
+        let socket = self.socket.display();
+        Failure::new(UNREACHABLE, format!("cannot reach ubusd on {socket}: {}; {remedy}", plain(error)))
+    }
+}
+
+/// Where ubusd listens: as the option says, or the environment, or where it always does.
+pub fn socket(args: &Args) -> PathBuf {
+    let environment = || std::env::var_os("UBUS_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
+    args.socket.clone().or_else(environment).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+}
+
+/// What a reply with a bad status means.
+pub fn failure(request: &Request, reply: Reply) -> Failure {
+    if let Some(failure) = told(&reply.data, &View::new(&reply.data)) {
+        return failure;
+    }
+    let Request { object, method, patience, .. } = request;
+    let ours = object == "cloudbox" || object.starts_with("cloudbox.");
+    let status = reply.status;
+    let (exit, message) = match status {
+        Status::NOT_FOUND if !reply.from_callee && ours => (UNREACHABLE, daemon_missing()),
+        Status::NOT_FOUND if !reply.from_callee => {
+            (REFUSED, format!("there is no object {object} on the bus; `ubus list` shows all"))
+        }
+        Status::METHOD_NOT_FOUND => {
+            (REFUSED, format!("{object} has no method {method}; is the daemon older?"))
+        }
+        Status::PERMISSION_DENIED if !reply.from_callee => {
+            (REFUSED, format!("{object} {method} is not for you to call; try as root"))
+        }
+        Status::TIMEOUT => (TIMEOUT, format!("{object} {method}: no answer in {} s", patience.as_secs())),
+        Status::CONNECTION_FAILED => {
+            (UNREACHABLE, "the connection to ubusd has ended; try again".to_string())
+        }
+        _ => (REFUSED, format!("{object} {method}: {} (status {})", status.text(), status.0)),
+    };
+    Failure { exit, message, reply: reply.data }
+}
+
+/// The error in a reply or in a job, as the daemon told it.
+pub fn told(reply: &[u8], place: &View<'_>) -> Option<Failure> {
+    let error = place.table("error")?;
+    let message = match error.text("message") {
+        message if message.is_empty() => error.text("code"),
+        message => message,
+    };
+    let exit = if error.raw("code") == "timeout" { TIMEOUT } else { REFUSED };
+    Some(Failure { exit, message, reply: reply.to_vec() })
+}
+
+/// The failure of a bus without our daemon.
+fn daemon_missing() -> String {
+    let hint = if nix::unistd::geteuid().is_root() { "" } else { ", or try as root" };
+    format!("the cloudbox daemon is not on the bus; start it by `/etc/init.d/cloudbox start`{hint}")
+}
+
+/// `cloudbox call`
+pub fn raw_call(context: &mut Context, args: &Args) -> Result<u8, Failure> {
+    let request = raw_request(args)?;
+    let mut page = Page::stdout();
+    let (reply, failure) = match context.call(&request) {
+        Ok(reply) => (reply, None),
+        Err(mut failure) => (std::mem::take(&mut failure.reply), Some(failure)),
+    };
+    if failure.is_none() || !reply.is_empty() {
+        page.json(&reply)?;
+        page.print()?;
+    }
+    failure.map_or(Ok(OK), Err)
+}
+
+fn raw_request(args: &Args) -> Result<Request, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::usage(format!("{:?} is no JSON object: {error}", args.operand(2)))
+    };
+    let arguments = match args.operand(2) {
+        "" => serde_json::Value::Object(serde_json::Map::new()),
+        text => serde_json::from_str(text).map_err(|error| wrong(&error))?,
+    };
+    if !arguments.is_object() {
+        return Err(wrong(&"write names and values, such as '{\"name\":\"web\"}'"));
+    }
+    let patience = args.seconds("timeout")?.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()));
+    Ok(Request {
+        object: args.operand(0).to_string(),
+        method: args.operand(1).to_string(),
+        fields: to_fields(&arguments).map_err(|error| wrong(&error))?,
+        patience,
+    })
+}
+
+/// The operating system's words, without Rust's "(os error N)".
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{parse_line, Parsed};
+    use openwrt_ubus::blobmsg::Builder;
+    use openwrt_ubus::Fields;
+
+    fn request(words: &[&str]) -> Result<Request, Failure> {
+        match parse_line(words) {
+            Ok(Parsed::Run(args)) => raw_request(&args),
+            _ => panic!("{words:?}"),
+        }
+    }
+
+    #[test]
+    fn json_is_sent_as_it_is() {
+        for (json, sent) in [
+            ("{}", "{}"),
+            (
+                r#"{"a":9007199254740993,"b":-1,"c":true,"d":[1,"x"],"e":{"f":0.5},"g":null}"#,
+                r#"{"a":9007199254740993,"b":-1,"c":true,"d":[1,"x"],"e":{"f":0.5},"g":null}"#,
+            ),
+        ] {
+            let request = request(&["call", "o", "m", json]).unwrap();
+            assert_eq!(serde_json::to_string(&Fields::new(&request.fields)).unwrap(), sent);
+        }
+        assert!(request(&["call", "o", "m"]).unwrap().fields.is_empty());
+        for wrong in ["{", "[1]", "1", "\"x\"", "null", r#"{"a":18446744073709551615}"#] {
+            assert_eq!(request(&["call", "o", "m", wrong]).unwrap_err().exit, 2, "{wrong}");
+        }
+        assert_eq!(request(&["call", "o", "m", "--timeout", "3"]).unwrap().patience.as_secs(), 3);
+    }
+
+    #[test]
+    fn failures_tell_what_to_do() {
+        let status = |object: &str, status, from_callee| {
+            let request = request(&["call", object, "m"]).unwrap();
+            let failure = failure(&request, Reply { status, data: Vec::new(), from_callee });
+            (failure.exit, failure.message)
+        };
+        let (exit, message) = status("cloudbox.container", Status::NOT_FOUND, false);
+        assert_eq!(exit, UNREACHABLE);
+        assert!(message.contains("/etc/init.d/cloudbox start"), "{message}");
+        assert_eq!(status("cloudboxes", Status::NOT_FOUND, false).0, REFUSED);
+        assert_eq!(status("cloudbox", Status::NOT_FOUND, true).0, REFUSED);
+        assert_eq!(
+            status("cloudbox", Status::TIMEOUT, false),
+            (TIMEOUT, "cloudbox m: no answer in 30 s".into())
+        );
+        assert_eq!(status("cloudbox", Status::CONNECTION_FAILED, false).0, UNREACHABLE);
+    }
+
+    #[test]
+    fn the_daemons_own_words_go_first() {
+        for (code, exit) in [("exists", REFUSED), ("timeout", TIMEOUT)] {
+            let mut fields = Builder::new();
+            fields.table("error", |error| {
+                error.str("code", code).str("message", "a container named web already exists");
+            });
+            let data = fields.finish().unwrap();
+            let request = request(&["call", "cloudbox", "m"]).unwrap();
+            let reply = Reply { status: Status::UNKNOWN_ERROR, data: data.clone(), from_callee: true };
+            let failure = failure(&request, reply);
+            assert_eq!(
+                failure,
+                Failure { exit, message: "a container named web already exists".into(), reply: data }
+            );
+        }
+    }
+}

@@ -1,0 +1,571 @@
+//! The table of all commands. Parsing, `--help` and the completions of the shells are made from it.
+
+use super::args::Args;
+use super::bus::Context;
+use super::page::Show;
+use super::request::{self, Request};
+use super::{bus, completion, enter, events, follow, help, show, Failure};
+
+/// One command.
+pub struct Command {
+    /// What is typed: `list`, `image import`.
+    pub name: &'static str,
+    /// Words that people try for it, only to tell them the right one.
+    pub also: &'static [&'static str],
+    /// Where it stands in the overview.
+    pub section: &'static str,
+    /// One line: what it does.
+    pub summary: &'static str,
+    /// What else there is to know.
+    pub details: &'static str,
+    /// Command lines (without `cloudbox`) and what they do.
+    pub examples: &'static [(&'static str, &'static str)],
+    /// What follows the name.
+    pub operands: &'static [Operand],
+    /// Its own options; [`GLOBAL`] ones are everywhere.
+    pub options: &'static [Opt],
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a command does.
+pub enum Action {
+    /// One call, whose reply is shown.
+    Show {
+        /// What to ask.
+        request: fn(&Args) -> Result<Request, Failure>,
+        /// How to show the reply.
+        show: Show,
+    },
+    /// Calls that become jobs, which are followed.
+    Work {
+        /// What to ask, one for each thing it is about.
+        requests: fn(&Args) -> Result<Vec<Request>, Failure>,
+    },
+    /// Something else; returns the exit code.
+    Own(fn(&mut Context, &Args) -> Result<u8, Failure>),
+    /// The one command that is no client.
+    Daemon,
+}
+
+/// Something that is given without an option's name.
+pub struct Operand {
+    /// As help shows it.
+    pub name: &'static str,
+    /// How often it may stand there.
+    pub times: Times,
+    /// What it is, for completion.
+    pub values: Values,
+}
+
+/// How often an operand may stand there.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Times {
+    /// Once.
+    One,
+    /// Once or not at all.
+    Optional,
+    /// Once or more often.
+    Many,
+    /// All the rest of the line, even what looks like an option. Once at least.
+    Rest,
+}
+
+/// An option.
+pub struct Opt {
+    /// `memory` for `--memory`.
+    pub long: &'static str,
+    /// `s` for `-s`.
+    pub short: Option<char>,
+    /// Name of its value; without it the option has none.
+    pub value: Option<&'static str>,
+    /// One line: what it does.
+    pub help: &'static str,
+    /// What its value is, for completion.
+    pub values: Values,
+}
+
+/// What a value is, for completion.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Values {
+    /// Anything.
+    Any,
+    /// A container's name.
+    Container,
+    /// An image's name.
+    Image,
+    /// A job's number.
+    Job,
+    /// A file.
+    File,
+    /// A command of this table.
+    Command,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+}
+
+const fn flag(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
+    Opt { long, short, value: None, help, values: Values::Any }
+}
+
+const fn option(long: &'static str, value: &'static str, help: &'static str) -> Opt {
+    Opt { long, short: None, value: Some(value), help, values: Values::Any }
+}
+
+const fn option_of(long: &'static str, value: &'static str, values: Values, help: &'static str) -> Opt {
+    Opt { long, short: None, value: Some(value), help, values }
+}
+
+const fn operand(name: &'static str, times: Times, values: Values) -> Operand {
+    Operand { name, times, values }
+}
+
+const NAME: Operand = operand("NAME", Times::One, Values::Container);
+const NAMES: Operand = operand("NAME", Times::Many, Values::Container);
+const IMAGE: Operand = operand("NAME", Times::One, Values::Image);
+const JOB: Operand = operand("ID", Times::One, Values::Job);
+const NO_WAIT: Opt = flag("no-wait", None, "print the job's number at once instead of following the job");
+
+/// Options of every command.
+pub const GLOBAL: &[Opt] = &[
+    Opt {
+        long: "socket",
+        short: Some('s'),
+        value: Some("SOCKET"),
+        help: "ubusd's socket, instead of UBUS_SOCKET or the usual one",
+        values: Values::File,
+    },
+    flag("json", None, "print replies as JSON, as they came"),
+    flag("help", Some('h'), "print help"),
+];
+
+/// The sections of the overview, in order.
+pub const SECTIONS: &[&str] = &["Containers", "Images", "The box", "Jobs and the bus"];
+
+/// All commands, in the order in which the overview shows them.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "list",
+        also: &["ls", "ps", "lst"],
+        section: "Containers",
+        summary: "show all containers with their state, addresses and usage",
+        details: "MEMORY and DISK are what is used and what is allowed. A disk without a quota is not measured.",
+        examples: &[
+            ("list", "a table"),
+            ("list --names", "names only, one a line, for scripts"),
+            ("list --json", "everything that is known, as JSON"),
+        ],
+        operands: &[],
+        options: &[flag("names", None, "print names only")],
+        action: Action::Show { request: request::container_list, show: show::containers },
+    },
+    Command {
+        name: "info",
+        also: &["show", "inspect"],
+        section: "Containers",
+        summary: "show everything about a container",
+        details: "Limits are shown as they were asked for and, while it runs, as the kernel enforces them.",
+        examples: &[("info web", "about the container web")],
+        operands: &[NAME],
+        options: &[],
+        action: Action::Show { request: request::container_info, show: show::container },
+    },
+    Command {
+        name: "create",
+        also: &["launch", "new", "add", "run", "init"],
+        section: "Containers",
+        summary: "make a container and start it",
+        details: "What is not said comes from the section `main` of /etc/config/cloudbox. The container gets a \
+                  section of its own there.\n\nNAME may have small letters, digits and hyphens, 63 at most: it \
+                  becomes the container's host name.",
+        examples: &[
+            ("create web", "with all defaults"),
+            ("create web --memory 256M --cpus 0.5 --disk 2G", "with limits"),
+            ("create web --key ~/.ssh/id_ed25519.pub", "so that root can log in with ssh"),
+            ("create web --address 10.139.40.10/27 --gateway 10.139.40.1", "with a fixed address"),
+            ("create web --no-start --no-autostart", "only make it"),
+        ],
+        operands: &[operand("NAME", Times::One, Values::Any)],
+        options: &[
+            option_of("image", "IMAGE", Values::Image, "the image it is made from"),
+            option("memory", "SIZE", "most memory, such as 256M"),
+            option("cpus", "NUMBER", "processors, such as 1 or 0.5"),
+            option("disk", "SIZE", "disk quota, such as 4G, or none"),
+            option("pids", "NUMBER", "most processes"),
+            option("network", "BRIDGE", "the bridge it joins"),
+            option_of("address", "ADDRESS", Values::OneOf(&["dhcp"]), "dhcp, or an address such as 10.0.0.2/24"),
+            option("gateway", "ADDRESS", "default route of a fixed address"),
+            flag("no-autostart", None, "do not start it when the box starts"),
+            flag("no-start", None, "do not start it now"),
+            option("description", "TEXT", "what it is for"),
+            option_of("key", "KEY", Values::File, "SSH key of its root, or a file of keys; may be repeated"),
+            option("slice", "SLICE", "the slice it belongs to"),
+            NO_WAIT,
+        ],
+        action: Action::Work { requests: request::container_create },
+    },
+    Command {
+        name: "delete",
+        also: &["rm", "remove", "destroy"],
+        section: "Containers",
+        summary: "remove containers with their data",
+        details: "There is no way back. A container that runs is left alone unless --force is given.",
+        examples: &[("delete web", "one that is stopped"), ("delete --force web db", "two, running or not")],
+        operands: &[NAMES],
+        options: &[flag("force", None, "also when it is running"), NO_WAIT],
+        action: Action::Work { requests: request::container_delete },
+    },
+    Command {
+        name: "start",
+        also: &["resume", "boot", "up"],
+        section: "Containers",
+        summary: "start containers",
+        details: "",
+        examples: &[("start web db", "both at a time")],
+        operands: &[NAMES],
+        options: &[NO_WAIT],
+        action: Action::Work { requests: request::container_start },
+    },
+    Command {
+        name: "stop",
+        also: &["shutdown", "halt", "kill", "down"],
+        section: "Containers",
+        summary: "stop containers",
+        details: "A container is asked to shut down, and killed when it has not done so after --timeout seconds (30 \
+                  unless said otherwise).",
+        examples: &[
+            ("stop web", "gently"),
+            ("stop --timeout 5 web", "with less patience"),
+            ("stop --force web", "at once, as if its plug were pulled"),
+        ],
+        operands: &[NAMES],
+        options: &[
+            option("timeout", "SECONDS", "how long it may take to shut down"),
+            flag("force", None, "kill it at once"),
+            NO_WAIT,
+        ],
+        action: Action::Work { requests: request::container_stop },
+    },
+    Command {
+        name: "exec",
+        also: &["attach", "enter"],
+        section: "Containers",
+        summary: "run a program in a container",
+        details: "Prints what the program wrote, and exits with its exit code (128 and the signal's number when a \
+                  signal ended it). The program gets no input, and is ended after --timeout seconds (10 unless said \
+                  otherwise). No shell reads the words; call one if you need it.",
+        examples: &[
+            ("exec web -- ls -l /srv", "one program"),
+            ("exec web -- sh -c 'df -h | tail -1'", "a line of shell"),
+            ("exec web --timeout 600 -- apt-get update", "with more time"),
+        ],
+        operands: &[NAME, operand("PROGRAM [ARGUMENT]", Times::Rest, Values::Any)],
+        options: &[option("timeout", "SECONDS", "how long it may run")],
+        action: Action::Own(enter::exec),
+    },
+    Command {
+        name: "console",
+        also: &["shell", "login", "tty"],
+        section: "Containers",
+        summary: "log in on a container's console",
+        details: "Leave it by Ctrl-a, then q. Only root may do it. It needs the program lxc-console.",
+        examples: &[("console web", "the console of web")],
+        operands: &[NAME],
+        options: &[],
+        action: Action::Own(enter::console),
+    },
+    Command {
+        name: "image list",
+        also: &["images"],
+        section: "Images",
+        summary: "show all images",
+        details: "",
+        examples: &[("image list", "a table"), ("image list --names", "names only, one a line")],
+        operands: &[],
+        options: &[flag("names", None, "print names only")],
+        action: Action::Show { request: request::image_list, show: show::images },
+    },
+    Command {
+        name: "image info",
+        also: &["image show"],
+        section: "Images",
+        summary: "show everything about an image",
+        details: "",
+        examples: &[("image info distro", "about the image distro")],
+        operands: &[IMAGE],
+        options: &[],
+        action: Action::Show { request: request::image_info, show: show::image },
+    },
+    Command {
+        name: "image import",
+        also: &["import", "image add", "image pull", "image create"],
+        section: "Images",
+        summary: "make an image from a file",
+        details: "PATH is a file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a \
+                  NAME the image is called as the file is.",
+        examples: &[
+            ("image import /tmp/debian.tar.xz", "becomes the image debian"),
+            ("image import distro-amd64.squashfs distro", "becomes the image distro"),
+        ],
+        operands: &[
+            operand("PATH", Times::One, Values::File),
+            operand("NAME", Times::Optional, Values::Any),
+        ],
+        options: &[option("sha256", "HASH", "refuse the file when this is not its sha256"), NO_WAIT],
+        action: Action::Work { requests: request::image_import },
+    },
+    Command {
+        name: "image delete",
+        also: &["image rm", "image remove", "rmi"],
+        section: "Images",
+        summary: "remove images that no container uses",
+        details: "",
+        examples: &[("image delete debian", "the image debian")],
+        operands: &[operand("NAME", Times::Many, Values::Image)],
+        options: &[NO_WAIT],
+        action: Action::Work { requests: request::image_delete },
+    },
+    Command {
+        name: "status",
+        also: &["stat", "version"],
+        section: "The box",
+        summary: "show how the box is doing",
+        details: "Memory and disk: what there is, what is free, what is kept for the box, and what is promised to \
+                  containers.",
+        examples: &[("status", "at a glance")],
+        operands: &[],
+        options: &[],
+        action: Action::Show { request: request::box_status, show: show::status },
+    },
+    Command {
+        name: "doctor",
+        also: &["check", "diagnose"],
+        section: "The box",
+        summary: "check whether all that is needed is there",
+        details: "One line for each check, with what cures it. The exit code is 1 when something does not work.",
+        examples: &[("doctor", "what is missing, and what to do")],
+        operands: &[],
+        options: &[],
+        action: Action::Show { request: request::box_doctor, show: show::doctor },
+    },
+    Command {
+        name: "reload",
+        also: &["refresh", "apply"],
+        section: "The box",
+        summary: "apply what was changed in /etc/config/cloudbox",
+        details: "`reload_config` does the same after `uci commit`.",
+        examples: &[("reload", "now")],
+        operands: &[],
+        options: &[],
+        action: Action::Show { request: request::box_reload, show: show::reload },
+    },
+    Command {
+        name: "daemon",
+        also: &["serve", "server"],
+        section: "The box",
+        summary: "run the service; /etc/init.d/cloudbox does it",
+        details: "The environment says the same as the options: UBUS_SOCKET, CLOUDBOX_CONFIG_DIR, CLOUDBOX_STORAGE, \
+                  CLOUDBOX_RUN_DIR. An option goes first.",
+        examples: &[("daemon -f -v", "in a terminal, with everything it has to say")],
+        operands: &[],
+        options: &[
+            flag("foreground", Some('f'), "log to standard error instead of syslog"),
+            flag("verbose", Some('v'), "log more"),
+            option_of("config-dir", "DIRECTORY", Values::File, "UCI's files, instead of /etc/config"),
+            option_of("storage", "DIRECTORY", Values::File, "images and containers, instead of what UCI says"),
+            option_of("run-dir", "DIRECTORY", Values::File, "what lasts until a reboot, instead of /var/run/cloudbox"),
+        ],
+        action: Action::Daemon,
+    },
+    Command {
+        name: "job list",
+        also: &["jobs", "operation list"],
+        section: "Jobs and the bus",
+        summary: "show what is being done, and what was done last",
+        details: "",
+        examples: &[("job list", "a table"), ("job list --names", "numbers only, one a line")],
+        operands: &[],
+        options: &[flag("names", None, "print numbers only")],
+        action: Action::Show { request: request::job_list, show: show::jobs },
+    },
+    Command {
+        name: "job status",
+        also: &["job info", "job show"],
+        section: "Jobs and the bus",
+        summary: "show how far a job is",
+        details: "",
+        examples: &[("job status 17", "about job 17")],
+        operands: &[JOB],
+        options: &[],
+        action: Action::Show { request: request::job_status, show: show::job },
+    },
+    Command {
+        name: "job wait",
+        also: &["wait", "job follow"],
+        section: "Jobs and the bus",
+        summary: "follow jobs until they end",
+        details: "The exit code is 1 when one of them failed, and 124 when --timeout seconds have passed before.",
+        examples: &[("job wait 17", "follow job 17"), ("job wait --timeout 60 17 18", "for a minute at most")],
+        operands: &[operand("ID", Times::Many, Values::Job)],
+        options: &[option("timeout", "SECONDS", "how long to wait")],
+        action: Action::Own(follow::wait),
+    },
+    Command {
+        name: "job cancel",
+        also: &["cancel", "job delete", "job stop"],
+        section: "Jobs and the bus",
+        summary: "end a job early",
+        details: "What it has done so far is undone.",
+        examples: &[("job cancel 17", "job 17")],
+        operands: &[JOB],
+        options: &[],
+        action: Action::Show { request: request::job_cancel, show: show::job },
+    },
+    Command {
+        name: "events",
+        also: &["monitor", "listen", "watch"],
+        section: "Jobs and the bus",
+        summary: "print what happens, one line each, until Ctrl-C",
+        details: "Shows ubus events whose names begin with container, image, service or job. With --json each line \
+                  is an object, as `ubus listen` prints it.",
+        examples: &[("events", "follow along"), ("events --json | jq .", "for scripts")],
+        operands: &[],
+        options: &[],
+        action: Action::Own(events::run),
+    },
+    Command {
+        name: "call",
+        also: &["ubus"],
+        section: "Jobs and the bus",
+        summary: "call any method and print the reply as JSON",
+        details: "Like `ubus call`. Data that came with an error is printed, too.",
+        examples: &[
+            ("call cloudbox.container info '{\"name\":\"web\"}'", "what `info web --json` prints"),
+            ("call system board", "any object on the bus"),
+        ],
+        operands: &[
+            operand(
+                "OBJECT",
+                Times::One,
+                Values::OneOf(&["cloudbox", "cloudbox.container", "cloudbox.image", "cloudbox.job"]),
+            ),
+            operand("METHOD", Times::One, Values::Any),
+            operand("JSON", Times::Optional, Values::Any),
+        ],
+        options: &[option("timeout", "SECONDS", "how long to wait for the reply; 30 unless said otherwise")],
+        action: Action::Own(bus::raw_call),
+    },
+    Command {
+        name: "completion",
+        also: &["completions"],
+        section: "Jobs and the bus",
+        summary: "print a shell's completion script",
+        details: "",
+        examples: &[
+            ("completion bash > /etc/bash_completion.d/cloudbox", "for bash"),
+            ("completion zsh > /usr/share/zsh/site-functions/_cloudbox", "for zsh"),
+            ("completion fish > ~/.config/fish/completions/cloudbox.fish", "for fish"),
+        ],
+        operands: &[operand("SHELL", Times::One, Values::OneOf(completion::SHELLS))],
+        options: &[],
+        action: Action::Own(completion::run),
+    },
+    Command {
+        name: "help",
+        also: &["man", "usage"],
+        section: "Jobs and the bus",
+        summary: "explain a command",
+        details: "",
+        examples: &[("help create", "the same as `create --help`"), ("help image", "all commands about images")],
+        operands: &[operand("COMMAND", Times::Rest, Values::Command)],
+        options: &[],
+        action: Action::Own(help::run),
+    },
+];
+
+impl Command {
+    /// What to type: `create NAME [OPTION]...`.
+    pub fn synopsis(&self) -> String {
+        let mut text = self.name.to_string();
+        let rest = self.operands.last().is_some_and(|operand| operand.times == Times::Rest);
+        if !self.options.is_empty() && rest {
+            text.push_str(" [OPTION]...");
+        }
+        for operand in self.operands {
+            let name = operand.name;
+            match operand.times {
+                Times::One => text.extend([" ", name]),
+                Times::Optional => text.extend([" [", name, "]"]),
+                Times::Many => text.extend([" ", name, "..."]),
+                Times::Rest if self.name == "help" => text.extend([" [", name, "]"]),
+                Times::Rest => text.extend([" -- ", name, "..."]),
+            }
+        }
+        if !self.options.is_empty() && !rest {
+            text.push_str(" [OPTION]...");
+        }
+        text
+    }
+
+    /// Its own options and the global ones.
+    pub fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
+        self.options.iter().chain(GLOBAL)
+    }
+}
+
+/// The command called `name`.
+pub fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// The commands of the group called `name`: `image` has `image list` and others.
+pub fn group(name: &str) -> Vec<&'static Command> {
+    let is_member = |command: &&Command| command.name.split_once(' ').is_some_and(|(group, _)| group == name);
+    COMMANDS.iter().filter(is_member).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_consistent() {
+        for (index, command) in COMMANDS.iter().enumerate() {
+            let name = command.name;
+            assert!(SECTIONS.contains(&command.section), "{name}");
+            assert!(COMMANDS[index + 1..].iter().all(|other| other.name != name), "{name} is there twice");
+            assert!(!command.examples.is_empty(), "{name} has no example");
+            assert!(command.summary.len() <= 60, "{name}: {}", command.summary);
+            for (example, _) in command.examples {
+                assert!(example.starts_with(name), "{name}: {example}");
+            }
+            for word in command.also {
+                assert!(find(word).is_none(), "{name}: {word} is a command");
+            }
+            let options: Vec<_> = command.all_options().collect();
+            for (index, option) in options.iter().enumerate() {
+                let clash = |other: &&&Opt| {
+                    other.long == option.long || other.short.is_some() && other.short == option.short
+                };
+                assert!(options[index + 1..].iter().find(clash).is_none(), "{name} --{}", option.long);
+            }
+            let optional_or_more = |operand: &&Operand| operand.times != Times::One;
+            let unbounded = command.operands.iter().position(|operand| optional_or_more(&operand));
+            assert!(unbounded.is_none_or(|at| at + 1 == command.operands.len()), "{name}");
+        }
+    }
+
+    #[test]
+    fn synopses() {
+        for (name, synopsis) in [
+            ("list", "list [OPTION]..."),
+            ("create", "create NAME [OPTION]..."),
+            ("delete", "delete NAME... [OPTION]..."),
+            ("exec", "exec [OPTION]... NAME -- PROGRAM [ARGUMENT]..."),
+            ("image import", "image import PATH [NAME] [OPTION]..."),
+            ("help", "help [COMMAND]"),
+        ] {
+            assert_eq!(find(name).unwrap().synopsis(), synopsis);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `cloudbox events`: what happens on the bus, line by line.
+
+use super::args::Args;
+use super::bus::Context;
+use super::page::write_stdout;
+use super::text::visible;
+use super::view::View;
+use super::{complain, Failure, REFUSED};
+use openwrt_ubus::{Event, Fields};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const PATTERNS: [&str; 4] = ["container.*", "image.*", "service.*", "job.*"];
+
+/// Prints events until it is interrupted. ubusd may be restarted in the meantime.
+pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
+    context.client()?;
+    loop {
+        let failure = match follow(context, args) {
+            Err(Ended::Bus(failure)) => failure,
+            Err(Ended::Finally(failure)) => return Err(failure),
+            Ok(never) => match never {},
+        };
+        complain(&format!("{failure}; waiting for it to come back"));
+        loop {
+            context.disconnect();
+            std::thread::sleep(Duration::from_secs(1));
+            if context.client().is_ok() {
+                break;
+            }
+        }
+    }
+}
+
+enum Ended {
+    Bus(Failure),
+    Finally(Failure),
+}
+
+fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible, Ended> {
+    let client = context.client().map_err(Ended::Bus)?;
+    for pattern in PATTERNS {
+        client.connection().register_event(pattern);
+    }
+    loop {
+        let event = context.client().map_err(Ended::Bus)?.next_event(None);
+        match event {
+            Ok(Some(Event::BusEvent { id, data })) => {
+                let line = if args.json { json_line(&id, &data) } else { line(&id, &data) };
+                write_stdout(line.as_bytes()).map_err(Ended::Finally)?;
+            }
+            Ok(Some(Event::ListenFailed { pattern, status })) => {
+                let message = format!("cannot listen to {pattern}: {}; try as root", status.text());
+                return Err(Ended::Finally(Failure::new(REFUSED, message)));
+            }
+            Ok(_) => {}
+            Err(error) => return Err(Ended::Bus(context.unreachable(&error))),
+        }
+    }
+}
+
+/// `container.started name=web`
+fn line(id: &str, data: &[u8]) -> String {
+    let mut line = visible(id).into_owned();
+    for (name, value) in View::new(data).scalars() {
+        let quote = if value.is_empty() || value.contains(' ') { "\"" } else { "" };
+        line.extend([" ", &name, "=", quote, &value, quote]);
+    }
+    // Why a job failed stands one level deeper.
+    if let Some(error) = View::new(data).table("error") {
+        line.extend([" error=\"", &error.text("message"), "\""]);
+    }
+    line.push('\n');
+    line
+}
+
+/// `{"container.started":{"name":"web"}}`
+fn json_line(id: &str, data: &[u8]) -> String {
+    let object = BTreeMap::from([(id, Fields::new(data))]);
+    let json = serde_json::to_string(&object).unwrap_or_else(|_| "{}".to_string());
+    let mut line = String::with_capacity(json.len() + 1);
+    super::page::push_json(&mut line, &json);
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openwrt_ubus::blobmsg::Builder;
+
+    #[test]
+    fn one_line_each() {
+        let mut fields = Builder::new();
+        fields.str("id", "17").str("target", "web").int("percent", 45).str("step", "").bool("ok", true);
+        fields.table("error", |error| {
+            error.str("code", "failed").str("message", "it\nis \u{9b}1m over");
+        });
+        let data = fields.finish().unwrap();
+        assert_eq!(
+            line("job.finished", &data),
+            "job.finished id=17 target=web percent=45 step=\"\" ok=true error=\"it\\nis \\u{9b}1m over\"\n"
+        );
+        assert_eq!(
+            json_line("job.finished", &data),
+            "{\"job.finished\":{\"id\":\"17\",\"target\":\"web\",\"percent\":45,\"step\":\"\",\"ok\":true,\
+             \"error\":{\"code\":\"failed\",\"message\":\"it\\nis \\u009b1m over\"}}}\n"
+        );
+    }
+}

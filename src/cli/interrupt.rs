@@ -1,0 +1,59 @@
+//! Ctrl-C while a job is followed: the job goes on, and the person is told so.
+
+use super::follow::Progress;
+use nix::sys::signal::{SigSet, Signal};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The jobs that go on without us.
+#[derive(Clone, Default)]
+pub struct Followed(Arc<Mutex<Vec<String>>>);
+
+impl Followed {
+    /// From now on Ctrl-C and SIGTERM tell what goes on, and end the program.
+    ///
+    /// A thread waits for them: what a signal handler may do is too little, and the client's wait ends for nothing
+    /// but the bus.
+    pub fn watch() -> Followed {
+        let followed = Followed::default();
+        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
+        if signals.thread_block().is_err() {
+            return followed;
+        }
+        let watched = followed.clone();
+        let end = move || {
+            // `wait` fails only for signals that do not exist.
+            let signal = signals.wait().unwrap_or(Signal::SIGTERM);
+            watched.tell();
+            std::process::exit(128 + signal as i32);
+        };
+        if std::thread::Builder::new().spawn(end).is_err() {
+            // Too poor for a thread: then they end the program without a word.
+            let _ = signals.thread_unblock();
+        }
+        followed
+    }
+
+    /// Says what goes on now.
+    pub fn set(&self, jobs: impl Iterator<Item = String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = jobs.collect();
+    }
+
+    fn tell(&self) {
+        let jobs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if jobs.is_empty() {
+            return;
+        }
+        Progress::stderr().clear();
+        super::complain(&goes_on(&jobs));
+    }
+}
+
+/// `job 17 goes on; ...`
+pub fn goes_on(jobs: &[String]) -> String {
+    let (what, verb) = if jobs.len() == 1 { ("job", "goes on") } else { ("jobs", "go on") };
+    let numbers = jobs.join(" ");
+    format!(
+        "{what} {numbers} {verb}; `cloudbox job wait {numbers}` follows, `cloudbox job cancel {}` ends it",
+        jobs.first().map_or("", String::as_str)
+    )
+}

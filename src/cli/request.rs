@@ -1,0 +1,407 @@
+//! From arguments to calls. What values mean is the daemon's to judge: nothing is checked here that it checks.
+
+use super::args::Args;
+use super::Failure;
+use cloudbox::api::args::{EXEC_TIMEOUT, WAIT_MAX};
+use cloudbox::api::Face;
+use openwrt_ubus::blobmsg::Builder;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a reply may take: as long as `ubus call` waits.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// What a reply may take beyond the time that was asked for.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A call to be made.
+#[derive(Debug)]
+pub struct Request {
+    /// Path of the object.
+    pub object: String,
+    /// The method.
+    pub method: String,
+    /// Its encoded arguments.
+    pub fields: Vec<u8>,
+    /// How long the reply may take.
+    pub patience: Duration,
+}
+
+impl Request {
+    fn new(face: Face, method: &str, fields: Builder) -> Result<Request, Failure> {
+        Ok(Request {
+            object: face.path().to_string(),
+            method: method.to_string(),
+            fields: fields.finish().map_err(|error| Failure::usage(error.to_string()))?,
+            patience: PATIENCE,
+        })
+    }
+
+    fn plain(face: Face, method: &str) -> Result<Request, Failure> {
+        Request::new(face, method, Builder::new())
+    }
+
+    fn of(face: Face, method: &str, key: &str, value: &str) -> Result<Request, Failure> {
+        let mut fields = Builder::new();
+        fields.str(key, value);
+        Request::new(face, method, fields)
+    }
+}
+
+/// `cloudbox status`
+pub fn box_status(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Box, "status")
+}
+
+/// `cloudbox doctor`
+pub fn box_doctor(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Box, "doctor")
+}
+
+/// `cloudbox reload`
+pub fn box_reload(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Box, "reload")
+}
+
+/// `cloudbox list`
+pub fn container_list(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Container, "list")
+}
+
+/// `cloudbox info`
+pub fn container_info(args: &Args) -> Result<Request, Failure> {
+    Request::of(Face::Container, "info", "name", args.operand(0))
+}
+
+/// `cloudbox create`
+pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0));
+    for option in
+        ["image", "memory", "cpus", "disk", "pids", "network", "address", "gateway", "description", "slice"]
+    {
+        if let Some(value) = args.value(option) {
+            fields.str(option, value);
+        }
+    }
+    for option in ["autostart", "start"] {
+        if args.flag(&format!("no-{option}")) {
+            fields.bool(option, false);
+        }
+    }
+    let keys = keys(args)?;
+    if !keys.is_empty() {
+        fields.array("authorized_keys", |list| {
+            for key in &keys {
+                list.str("", key);
+            }
+        });
+    }
+    Ok(vec![Request::new(Face::Container, "create", fields)?])
+}
+
+/// `cloudbox delete`
+pub fn container_delete(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Container, "delete", |fields| {
+        if args.flag("force") {
+            fields.bool("force", true);
+        }
+    })
+}
+
+/// `cloudbox start`
+pub fn container_start(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Container, "start", |_| {})
+}
+
+/// `cloudbox stop`
+pub fn container_stop(args: &Args) -> Result<Vec<Request>, Failure> {
+    let timeout = args.seconds("timeout")?;
+    for_each_name(args, Face::Container, "stop", |fields| {
+        if let Some(timeout) = timeout {
+            fields.int("timeout", timeout.into());
+        }
+        if args.flag("force") {
+            fields.bool("force", true);
+        }
+    })
+}
+
+/// `cloudbox exec`
+pub fn container_exec(args: &Args) -> Result<Request, Failure> {
+    let timeout = args.seconds("timeout")?;
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0));
+    fields.array("command", |list| {
+        for word in args.operands.iter().skip(1) {
+            list.str("", word);
+        }
+    });
+    if let Some(timeout) = timeout {
+        fields.int("timeout", timeout.into());
+    }
+    let request = Request::new(Face::Container, "exec", fields)?;
+    let runs = Duration::from_secs(timeout.unwrap_or(EXEC_TIMEOUT).into());
+    Ok(Request { patience: runs + MARGIN, ..request })
+}
+
+/// `cloudbox image list`
+pub fn image_list(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Image, "list")
+}
+
+/// `cloudbox image info`
+pub fn image_info(args: &Args) -> Result<Request, Failure> {
+    Request::of(Face::Image, "info", "name", args.operand(0))
+}
+
+/// `cloudbox image import`
+pub fn image_import(args: &Args) -> Result<Vec<Request>, Failure> {
+    // The daemon works in another directory than the person who types.
+    let path = std::path::absolute(args.operand(0))
+        .map_err(|error| Failure::usage(format!("{:?} is no path: {error}", args.operand(0))))?;
+    let path = path.to_str().ok_or_else(|| Failure::usage(format!("{path:?} is not UTF-8")))?;
+    let mut fields = Builder::new();
+    fields.str("path", path);
+    match args.operand(1) {
+        "" => fields.str("name", &image_name(path)?),
+        name => fields.str("name", name),
+    };
+    if let Some(hash) = args.value("sha256") {
+        fields.str("sha256", hash);
+    }
+    Ok(vec![Request::new(Face::Image, "import", fields)?])
+}
+
+/// `cloudbox image delete`
+pub fn image_delete(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Image, "delete", |_| {})
+}
+
+/// `cloudbox job list`
+pub fn job_list(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Job, "list")
+}
+
+/// `cloudbox job status`
+pub fn job_status(args: &Args) -> Result<Request, Failure> {
+    Request::of(Face::Job, "status", "id", args.operand(0))
+}
+
+/// `cloudbox job cancel`
+pub fn job_cancel(args: &Args) -> Result<Request, Failure> {
+    Request::of(Face::Job, "cancel", "id", args.operand(0))
+}
+
+/// One slice of waiting for job `id`, of `seconds` at most.
+pub fn job_wait(id: &str, seconds: u32) -> Result<Request, Failure> {
+    let seconds = seconds.min(WAIT_MAX);
+    let mut fields = Builder::new();
+    fields.str("id", id).int("timeout", seconds.into());
+    let request = Request::new(Face::Job, "wait", fields)?;
+    Ok(Request { patience: Duration::from_secs(seconds.into()) + MARGIN, ..request })
+}
+
+/// One request for each name that was given. A name given twice is meant once.
+fn for_each_name(
+    args: &Args,
+    face: Face,
+    method: &str,
+    fill: impl Fn(&mut Builder),
+) -> Result<Vec<Request>, Failure> {
+    let names = args.operands.iter().enumerate();
+    let first = names.filter(|(at, name)| !args.operands.iter().take(*at).any(|earlier| earlier == *name));
+    first
+        .map(|(_, name)| {
+            let mut fields = Builder::new();
+            fields.str("name", name);
+            fill(&mut fields);
+            Request::new(face, method, fields)
+        })
+        .collect()
+}
+
+/// The keys that `--key` gives: each a key, or a file with one in each line.
+fn keys(args: &Args) -> Result<Vec<String>, Failure> {
+    let mut keys = Vec::new();
+    for value in args.values("key") {
+        let kind = value.split(' ').next().unwrap_or_default();
+        if value.contains(' ') && ["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| kind.starts_with(prefix)) {
+            keys.push(value.to_string());
+            continue;
+        }
+        let content = std::fs::read_to_string(value).map_err(|error| {
+            Failure::usage(format!(
+                "--key {value:?} is neither an SSH key nor a file that can be read: {error}"
+            ))
+        })?;
+        // The private half lies beside the public one, and its name is shorter to type.
+        if content.contains("PRIVATE KEY") {
+            return Err(Failure::usage(format!(
+                "{value} is a private key; give the public one, {value}.pub"
+            )));
+        }
+        let lines = content.lines().map(str::trim);
+        keys.extend(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_string));
+    }
+    Ok(keys)
+}
+
+/// What an image from the file at `path` is called: the file's name without its ending, made a valid name.
+fn image_name(path: &str) -> Result<String, Failure> {
+    let file = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let mut stem = file.to_ascii_lowercase();
+    for ending in [".gz", ".xz", ".zst", ".tar", ".tgz", ".txz", ".squashfs", ".sqfs", ".img"] {
+        if let Some(shorter) = stem.strip_suffix(ending) {
+            stem = shorter.to_string();
+        }
+    }
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = stem.chars().map(letter).collect();
+    match name.trim_matches('-') {
+        "" => Err(Failure::usage(format!("{path:?} makes no name; write one behind it"))),
+        name => Ok(name.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{parse_line, Parsed};
+    use crate::cli::commands::Action;
+    use openwrt_ubus::Fields;
+
+    /// The calls that `words` lead to, as `object method json`.
+    fn calls(words: &[&str]) -> Result<Vec<String>, Failure> {
+        let Ok(Parsed::Run(args)) = parse_line(words) else { panic!("{words:?}") };
+        let requests = match args.command.action {
+            Action::Show { request, .. } => vec![request(&args)?],
+            Action::Work { requests } => requests(&args)?,
+            _ => vec![container_exec(&args)?],
+        };
+        let text = |request: &Request| {
+            let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
+            format!("{} {} {json}", request.object, request.method)
+        };
+        Ok(requests.iter().map(text).collect())
+    }
+
+    #[test]
+    fn words_become_calls() {
+        for (words, expected) in [
+            (&["status"][..], &["cloudbox status {}"][..]),
+            (&["doctor"], &["cloudbox doctor {}"]),
+            (&["reload"], &["cloudbox reload {}"]),
+            (&["list", "--names"], &["cloudbox.container list {}"]),
+            (&["info", "web"], &[r#"cloudbox.container info {"name":"web"}"#]),
+            (&["create", "web"], &[r#"cloudbox.container create {"name":"web"}"#]),
+            (
+                &[
+                    "create",
+                    "web",
+                    "--image",
+                    "i",
+                    "--memory",
+                    "256M",
+                    "--cpus",
+                    "0.5",
+                    "--disk",
+                    "none",
+                    "--pids",
+                    "99",
+                    "--network",
+                    "br-lan",
+                    "--address",
+                    "10.0.0.2/24",
+                    "--gateway",
+                    "10.0.0.1",
+                    "--no-autostart",
+                    "--no-start",
+                    "--description",
+                    "a b",
+                    "--key",
+                    "ssh-ed25519 AAAA me",
+                    "--key",
+                    "ssh-rsa BBBB",
+                    "--slice",
+                    "s",
+                ],
+                &[
+                    r#"cloudbox.container create {"name":"web","image":"i","memory":"256M","cpus":"0.5","disk":"none","pids":"99","network":"br-lan","address":"10.0.0.2/24","gateway":"10.0.0.1","description":"a b","slice":"s","autostart":false,"start":false,"authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"]}"#,
+                ],
+            ),
+            (
+                &["delete", "--force", "web", "db", "web"],
+                &[
+                    r#"cloudbox.container delete {"name":"web","force":true}"#,
+                    r#"cloudbox.container delete {"name":"db","force":true}"#,
+                ],
+            ),
+            (&["start", "web", "--no-wait"], &[r#"cloudbox.container start {"name":"web"}"#]),
+            (&["stop", "web", "--timeout", "5"], &[r#"cloudbox.container stop {"name":"web","timeout":5}"#]),
+            (&["stop", "web", "--force"], &[r#"cloudbox.container stop {"name":"web","force":true}"#]),
+            (
+                &["exec", "web", "--timeout", "60", "--", "ls", "-l", ""],
+                &[r#"cloudbox.container exec {"name":"web","command":["ls","-l",""],"timeout":60}"#],
+            ),
+            (&["image", "list"], &["cloudbox.image list {}"]),
+            (&["image", "info", "d"], &[r#"cloudbox.image info {"name":"d"}"#]),
+            (
+                &["image", "import", "/tmp/Debian_12.tar.xz", "--sha256", "ab"],
+                &[
+                    r#"cloudbox.image import {"path":"/tmp/Debian_12.tar.xz","name":"debian-12","sha256":"ab"}"#,
+                ],
+            ),
+            (
+                &["image", "import", "/tmp/x.squashfs", "distro"],
+                &[r#"cloudbox.image import {"path":"/tmp/x.squashfs","name":"distro"}"#],
+            ),
+            (&["image", "delete", "d"], &[r#"cloudbox.image delete {"name":"d"}"#]),
+            (&["job", "list"], &["cloudbox.job list {}"]),
+            (&["job", "status", "17"], &[r#"cloudbox.job status {"id":"17"}"#]),
+            (&["job", "cancel", "17"], &[r#"cloudbox.job cancel {"id":"17"}"#]),
+        ] {
+            assert_eq!(calls(words).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn waiting_is_sliced() {
+        for (seconds, timeout) in [(3, 3), (15, 15), (600, 15)] {
+            let request = job_wait("17", seconds).unwrap();
+            let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
+            assert_eq!(json, format!(r#"{{"id":"17","timeout":{timeout}}}"#));
+            assert_eq!(request.patience, Duration::from_secs(timeout + 5));
+        }
+    }
+
+    #[test]
+    fn a_relative_path_is_made_absolute() {
+        let call = calls(&["image", "import", "x.tar"]).unwrap().remove(0);
+        let here = std::env::current_dir().unwrap();
+        assert!(call.contains(&format!("\"path\":\"{}/x.tar\"", here.display())), "{call}");
+    }
+
+    #[test]
+    fn keys_are_read_from_files() {
+        let directory = std::env::temp_dir().join(format!("cloudbox-keys-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (public, private) = (directory.join("k.pub"), directory.join("k"));
+        std::fs::write(&public, "# mine\nssh-ed25519 AAAA me\n\nssh-rsa BBBB\n").unwrap();
+        std::fs::write(&private, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+        let create = |key: &Path| calls(&["create", "web", "--key", key.to_str().unwrap()]);
+        let call = create(&public).unwrap().remove(0);
+        assert!(call.ends_with(r#""authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"]}"#), "{call}");
+        let failure = create(&private).unwrap_err();
+        assert!(failure.exit == 2 && failure.message.contains("private"), "{failure}");
+        let failure = create(&directory.join("none")).unwrap_err();
+        assert!(failure.exit == 2 && failure.message.contains("neither an SSH key"), "{failure}");
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_wrong_usage() {
+        assert_eq!(calls(&["stop", "web", "--timeout", "-1"]).unwrap_err().exit, 2);
+        assert_eq!(calls(&["info", "a\0b"]).unwrap_err().exit, 2);
+        assert_eq!(calls(&["image", "import", "/tmp/.tar"]).unwrap_err().exit, 2);
+    }
+}

@@ -1,0 +1,191 @@
+//! Text for people: harmless, short, aligned.
+
+use cloudbox::model::size::Bytes;
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// `text` without what a terminal would obey: control characters are written as escapes, and so are the marks that
+/// turn the direction of writing, which could make one name look like another.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\t' => shown.push_str("\\t"),
+            c if is_dangerous(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Whether a terminal would do something else than show it.
+pub fn is_dangerous(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `256M`; nothing known is `-`.
+pub fn size(bytes: Option<u64>) -> String {
+    bytes.map_or_else(dash, |bytes| Bytes(bytes).to_string())
+}
+
+/// `23.4M/256M`; without either, `-`.
+pub fn share(used: Option<u64>, limit: Option<u64>) -> String {
+    match (used, limit) {
+        (None, None) => dash(),
+        (Some(used), None) => size(Some(used)),
+        (used, limit) => format!("{}/{}", size(used), size(limit)),
+    }
+}
+
+/// `text`, or `-` when it is empty.
+pub fn or_dash(text: String) -> String {
+    if text.is_empty() {
+        dash()
+    } else {
+        text
+    }
+}
+
+fn dash() -> String {
+    "-".to_string()
+}
+
+/// `5s`, `3m 4s`, `2h 5m`, `3d 4h`: two units are enough for anybody.
+pub fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+/// `one thing`, `2 things`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Columns as wide as what is in them.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Vec<String>>,
+    /// Columns of numbers.
+    right: &'static [usize],
+    /// The column of states, which is painted.
+    state: Option<usize>,
+}
+
+impl Table {
+    /// With a line of titles.
+    pub fn titled(titles: &[&str], right: &'static [usize], state: Option<usize>) -> Table {
+        Table { rows: vec![titles.iter().map(|t| (*t).to_string()).collect()], right, state }
+    }
+
+    /// Adds a line.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Adds a line of a name and a value, unless there is no value.
+    pub fn pair(&mut self, name: &str, value: String) {
+        if !value.is_empty() {
+            self.rows.push(vec![name.to_string(), value]);
+        }
+    }
+
+    /// Writes it to `out`, each line after `indent`.
+    pub fn write(&self, out: &mut String, indent: &str, color: bool) {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            out.push_str(indent);
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let padding = width - cell.chars().count();
+                let right = self.right.contains(&column);
+                if right {
+                    spaces(out, padding);
+                }
+                let paint = if color && self.state == Some(column) { tone(cell) } else { "" };
+                if paint.is_empty() {
+                    out.push_str(cell);
+                } else {
+                    let _ = write!(out, "{paint}{cell}\x1b[0m");
+                }
+                if column + 1 < row.len() {
+                    spaces(out, if right { 2 } else { padding + 2 });
+                }
+            }
+            out.push('\n');
+        }
+    }
+}
+
+/// The color of a state; empty for one that is neither good nor bad.
+pub fn tone(state: &str) -> &'static str {
+    match state {
+        "running" | "done" | "ok" => "\x1b[32m",
+        "failed" | "error" | "FAIL" | "orphan" => "\x1b[31m",
+        "warning" | "warn" | "cancelled" => "\x1b[33m",
+        _ => "",
+    }
+}
+
+fn spaces(out: &mut String, number: usize) {
+    out.extend(std::iter::repeat_n(' ', number));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_not_to_be_commanded() {
+        for (text, shown) in [
+            ("plain ü", "plain ü"),
+            ("\x1b[2Jgone", "\\u{1b}[2Jgone"),
+            ("a\nb\tc\r", "a\\nb\\tc\\u{d}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("abc\u{202e}fdp.exe", "abc\\u{202e}fdp.exe"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(size(None), "-");
+        assert_eq!(size(Some(256 << 20)), "256M");
+        assert_eq!(share(Some(24_537_907), Some(256 << 20)), "23.4M/256M");
+        assert_eq!(share(None, Some(256 << 20)), "-/256M");
+        assert_eq!(share(None, None), "-");
+        for (seconds, shown) in
+            [(0, "0s"), (59, "59s"), (184, "3m 4s"), (7500, "2h 5m"), (273_600, "3d 4h"), (3600, "1h 0m")]
+        {
+            assert_eq!(duration(seconds), shown);
+        }
+        assert_eq!(count(1, "job"), "1 job");
+        assert_eq!(count(2, "job"), "2 jobs");
+    }
+
+    #[test]
+    fn columns_fit_their_content_and_no_line_ends_in_blanks() {
+        let mut table = Table::titled(&["NAME", "N", "STATE"], &[1], Some(2));
+        table.row(vec!["a".into(), "10".into(), "running".into()]);
+        table.row(vec!["longer".into(), "7".into(), "stopped".into()]);
+        let mut out = String::new();
+        table.write(&mut out, "", false);
+        assert_eq!(out, "NAME     N  STATE\na       10  running\nlonger   7  stopped\n");
+        out.clear();
+        table.write(&mut out, "", true);
+        assert!(out.contains("\x1b[32mrunning\x1b[0m\n"), "{out:?}");
+    }
+}
