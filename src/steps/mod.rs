@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod ctx;
+#[cfg(test)]
+pub mod fake;
 pub mod image;
 pub mod layout;
 pub mod lxc;

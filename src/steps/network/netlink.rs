@@ -58,9 +58,14 @@ impl AddressWatch {
             let thread = std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, open);
             thread.map_err(|e| failed(&e))?.join().map_err(|_| failed(&"the thread died"))
         })?;
-        let mut watch = AddressWatch { socket: opened.map_err(|e| failed(&e))?, addresses: BTreeSet::new() };
+        Ok(AddressWatch::reading(opened.map_err(|e| failed(&e))?))
+    }
+
+    /// A watch of what `socket` brings; the first of it is there already.
+    pub(crate) fn reading(socket: OwnedFd) -> AddressWatch {
+        let mut watch = AddressWatch { socket, addresses: BTreeSet::new() };
         watch.update();
-        Ok(watch)
+        watch
     }
 
     /// Readable when something changed.

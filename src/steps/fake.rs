@@ -1,0 +1,691 @@
+//! A box in memory, behind every trait of the steps: for tests of what is built on them.
+//!
+//! What there is of containers is a [`World`], a value of plain sets: that nothing is left is the equality of two
+//! worlds. Every call is recorded by name; any of them can be told to fail, to wait, or to have the job cancelled while
+//! it lasts. Each step looks whether it could really be done: a root is mounted over a mounted image only, a container
+//! starts from a mounted root only.
+
+use super::config::ConfigStore;
+use super::ctx::{Cancel, Ctx};
+use super::image::fake::Fake as ImageStore;
+use super::image::Images;
+use super::lxc::cgroup::{Limits, Usage};
+use super::lxc::{AfterEnd, Output, Running, Runtime, Stop};
+use super::network::{AddressWatch, Network};
+use super::storage::{Found, GuestNetwork, Record, Stage, Storage};
+use super::wait;
+use crate::error::{Code, Error, Result};
+use crate::machine::Machine;
+use crate::model::address::Ipv4Net;
+use crate::model::image::{Image, Init};
+use crate::model::name::{ImageName, Name};
+use crate::model::spec::Asked;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use openwrt_uci::{Document, EditError, Package};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The longest a held call waits to be released: a test that hangs fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A container's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Files {
+    /// Its record; None while it is being built.
+    pub record: Option<Record>,
+    /// It has a file for its quota.
+    pub disk: bool,
+    /// What was written into the guest.
+    pub guest: Option<GuestNetwork>,
+}
+
+/// Everything there is of containers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct World {
+    /// `/etc/config/cloudbox`.
+    pub config: String,
+    /// Containers being built.
+    pub unborn: BTreeMap<Name, Files>,
+    /// Containers under their own names.
+    pub alive: BTreeMap<Name, Files>,
+    /// Containers to be erased.
+    pub dead: BTreeMap<Name, Files>,
+    /// Mounted roots: the kind of directory, and the container.
+    pub roots: BTreeSet<(&'static str, Name)>,
+    /// Mounted images.
+    pub images: BTreeSet<String>,
+    /// Running containers with the pids of their init.
+    pub processes: BTreeMap<Name, i32>,
+    /// Directories with damaged records.
+    pub damaged: BTreeSet<Name>,
+}
+
+const UNBORN: &str = "unborn";
+const ALIVE: &str = "alive";
+const DEAD: &str = "dead";
+
+/// Whether a failing call has done its work all the same, as an fsync that fails after its write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Nothing was done.
+    Before,
+    /// It was done.
+    After,
+}
+
+enum On {
+    /// The call of this number, counted from 0 since the box was made.
+    Number(usize),
+    /// The next call of this name, or of this name and target.
+    Named(String),
+    /// All calls of it.
+    Every(String),
+}
+
+#[derive(Default)]
+struct State {
+    world: World,
+    calls: Vec<String>,
+    faults: Vec<(On, When, Error)>,
+    cancel: Option<(usize, Cancel)>,
+    gates: BTreeMap<String, Arc<EventFd>>,
+    last_pid: i32,
+    /// Both ends of the pipe that stands for a container's init: dropping the second one makes the first readable.
+    inits: BTreeMap<Name, (OwnedFd, Option<OwnedFd>)>,
+    rebooting: BTreeSet<Name>,
+    addresses: Vec<IpAddr>,
+    watchers: BTreeMap<i32, UnixDatagram>,
+}
+
+/// The box. Clones are the same box.
+#[derive(Clone)]
+pub struct FakeBox {
+    state: Arc<Mutex<State>>,
+    images: Arc<ImageStore>,
+}
+
+impl FakeBox {
+    /// A box with `images`, the bridge br-lan with 10.0.0.1/24, and nothing else.
+    pub fn new(images: Vec<Image>) -> FakeBox {
+        FakeBox { state: Arc::default(), images: Arc::new(ImageStore::new(Path::new("/run"), images)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A machine of this box's steps.
+    pub fn machine(&self) -> Machine {
+        let part = || Box::new(self.clone());
+        Machine::new(part(), part(), part(), part(), part())
+    }
+
+    /// What there is.
+    pub fn world(&self) -> World {
+        let images = self.images.mounted().unwrap_or_default().into_iter().collect();
+        World { images, ..self.state().world.clone() }
+    }
+
+    /// Changes what there is, as another program may.
+    pub fn change(&self, change: impl FnOnce(&mut World)) {
+        change(&mut self.state().world);
+    }
+
+    /// Every call up to now, `storage.mount web`.
+    pub fn calls(&self) -> Vec<String> {
+        self.state().calls.clone()
+    }
+
+    /// Lets the call of this number fail.
+    pub fn fail_at(&self, number: usize, when: When) {
+        self.fault(On::Number(number), when, Code::Failed);
+    }
+
+    /// Lets the next call named `call` fail, `storage.mount` or `storage.mount web`.
+    pub fn fail(&self, call: &str) {
+        self.fail_with(call, Code::Failed);
+    }
+
+    /// The same, with a code.
+    pub fn fail_with(&self, call: &str, code: Code) {
+        self.fault(On::Named(call.to_string()), When::Before, code);
+    }
+
+    /// Lets every call named `call` fail.
+    pub fn fail_always(&self, call: &str) {
+        self.fault(On::Every(call.to_string()), When::Before, Code::Failed);
+    }
+
+    fn fault(&self, on: On, when: When, code: Code) {
+        self.state().faults.push((on, when, Error::new(code, "injected failure")));
+    }
+
+    /// Everything works again.
+    pub fn heal(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Cancels a job while the call of this number lasts.
+    pub fn cancel_at(&self, number: usize, cancel: &Cancel) {
+        self.state().cancel = Some((number, cancel.clone()));
+    }
+
+    /// Lets every call named `call` wait until [`FakeBox::release`].
+    pub fn hold(&self, call: &str) {
+        let gate = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).unwrap();
+        self.state().gates.insert(call.to_string(), Arc::new(gate));
+    }
+
+    /// Lets the calls held at `call` go on.
+    pub fn release(&self, call: &str) {
+        if let Some(gate) = self.state().gates.remove(call) {
+            gate.write(1).unwrap();
+        }
+    }
+
+    /// The container's init ends by itself.
+    pub fn end(&self, name: &str) {
+        let mut state = self.state();
+        let name = Name::new(name).unwrap();
+        state.world.processes.remove(&name).unwrap();
+        state.inits.get_mut(&name).unwrap().1 = None;
+    }
+
+    /// The container reboots: its init ends, and LXC starts it again.
+    pub fn reboot(&self, name: &str) {
+        self.end(name);
+        self.state().rebooting.insert(Name::new(name).unwrap());
+    }
+
+    /// The addresses of every container that is started or found from now on.
+    pub fn give_addresses(&self, addresses: &[IpAddr]) {
+        self.state().addresses = addresses.to_vec();
+    }
+
+    /// The kernel tells that the container has one address more.
+    pub fn add_address(&self, name: &str, address: IpAddr) {
+        let state = self.state();
+        let pid = state.world.processes[&Name::new(name).unwrap()];
+        state.watchers[&pid].send(&address_added(address)).unwrap();
+    }
+
+    /// Every call passes here first: it is recorded, held, cancelled and told whether to fail.
+    fn enter(&self, call: &str, target: &str, ctx: Option<&Ctx>) -> Result<Option<Error>> {
+        let whole = if target.is_empty() { call.to_string() } else { format!("{call} {target}") };
+        let (gate, fault) = {
+            let mut state = self.state();
+            let number = state.calls.len();
+            state.calls.push(whole.clone());
+            if let Some((_, cancel)) = state.cancel.take_if(|(at, _)| *at == number) {
+                cancel.cancel();
+            }
+            let is = |name: &String| *name == whole || name == call;
+            let found = state.faults.iter().position(|(on, ..)| match on {
+                On::Number(at) => *at == number,
+                On::Named(name) | On::Every(name) => is(name),
+            });
+            let fault = found.map(|at| match &state.faults[at] {
+                (On::Every(_), when, error) => (*when, error.clone()),
+                _ => {
+                    let (_, when, error) = state.faults.remove(at);
+                    (when, error)
+                }
+            });
+            (state.gates.get(&whole).or(state.gates.get(call)).cloned(), fault)
+        };
+        if let Some(gate) = gate {
+            let woken = wait::readable(gate.as_fd(), ctx.map(|ctx| &ctx.cancel), Instant::now() + PATIENCE)?;
+            assert_eq!(woken, wait::Woken::Ready, "{whole} was held for ever");
+        }
+        match fault {
+            None => Ok(None),
+            Some((When::Before, error)) => Err(named(error, &whole)),
+            Some((When::After, error)) => Ok(Some(named(error, &whole))),
+        }
+    }
+
+    fn act<T>(
+        &self,
+        call: &str,
+        target: &str,
+        ctx: Option<&Ctx>,
+        act: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
+        let late = self.enter(call, target, ctx)?;
+        let result = act(&mut self.state())?;
+        late.map_or(Ok(result), Err)
+    }
+
+    fn edit(&self, call: &str, name: &Name, change: impl FnOnce(&mut Document) -> EditResult) -> Result<()> {
+        self.act(call, name.as_str(), None, |state| {
+            let mut document = Document::parse(state.world.config.as_bytes())
+                .map_err(|e| Error::new(Code::Config, e.to_string()))?;
+            change(&mut document).map_err(|e| Error::new(Code::Config, e.to_string()))?;
+            state.world.config = String::from_utf8(document.to_bytes()).unwrap();
+            Ok(())
+        })
+    }
+}
+
+type EditResult = std::result::Result<(), EditError>;
+
+fn named(error: Error, call: &str) -> Error {
+    Error::new(error.code, format!("{} of {call}", error.message))
+}
+
+fn impossible(what: &str, name: &Name) -> Error {
+    Error::new(Code::Failed, format!("impossible: {what} of {name}"))
+}
+
+impl State {
+    /// A new init for `name`.
+    fn begin(&mut self, name: &Name) -> Running {
+        self.last_pid += 1;
+        // Above the kernel's largest pid: nobody's.
+        let pid = (1 << 22) + self.last_pid;
+        let (init, end) = nix::unistd::pipe().unwrap();
+        let pidfd = init.try_clone().unwrap();
+        self.inits.insert(name.clone(), (init, Some(end)));
+        self.world.processes.insert(name.clone(), pid);
+        Running { init: pid, pidfd, monitor: Some(pid) }
+    }
+
+    fn kill(&mut self, name: &Name) {
+        if self.world.processes.remove(name).is_some() {
+            self.inits.remove(name);
+        }
+    }
+}
+
+impl ConfigStore for FakeBox {
+    fn load(&self) -> Result<Package> {
+        self.act("config.load", "", None, |state| {
+            Package::parse(state.world.config.as_bytes())
+                .map_err(|e| Error::new(Code::Config, format!("/etc/config/cloudbox: {e}")))
+        })
+    }
+
+    fn add_container(&self, name: &Name, asked: &Asked) -> Result<()> {
+        let section = name.uci_section();
+        let mut taken = false;
+        self.edit("config.add_container", name, |document| {
+            taken = document.package().section(&section).is_some();
+            if taken {
+                return Ok(());
+            }
+            document.add_section("container", &section)?;
+            for (option, value) in asked.options() {
+                document.set(&section, option, value)?;
+            }
+            if !asked.authorized_keys.is_empty() {
+                document.set_list(&section, "authorized_keys", &asked.authorized_keys)?;
+            }
+            Ok(())
+        })?;
+        if taken {
+            return Err(Error::new(Code::Exists, format!("there is a section '{section}' already")));
+        }
+        Ok(())
+    }
+
+    fn mark_deleting(&self, name: &Name) -> Result<()> {
+        let section = name.uci_section();
+        self.edit("config.mark_deleting", name, |document| match document.package().section(&section) {
+            Some(_) => document.set(&section, "deleting", "1"),
+            None => Ok(()),
+        })
+    }
+
+    fn remove_container(&self, name: &Name) -> Result<()> {
+        let section = name.uci_section();
+        self.edit("config.remove_container", name, |document| match document.package().section(&section) {
+            Some(_) => document.remove_section(&section),
+            None => Ok(()),
+        })
+    }
+}
+
+impl Storage for FakeBox {
+    fn box_id(&self) -> Result<String> {
+        Ok("7d2a".to_string())
+    }
+
+    fn scan(&self) -> Result<Vec<Found>> {
+        self.act("storage.scan", "", None, |state| {
+            let whole = state.world.alive.values().filter_map(|files| files.record.clone());
+            let damaged = state.world.damaged.iter().map(|name| {
+                Found::Unreadable(
+                    name.clone(),
+                    Error::new(Code::Failed, format!("{name}/record.json is damaged")),
+                )
+            });
+            Ok(whole.map(|record| Found::Container(Box::new(record))).chain(damaged).collect())
+        })
+    }
+
+    fn build(&self, ctx: &Ctx, record: &Record) -> Result<()> {
+        let name = &record.name;
+        ctx.step("create.directory")?;
+        self.act("storage.build", name.as_str(), Some(ctx), |state| {
+            let files = Files { record: None, disk: false, guest: None };
+            state.world.unborn.insert(name.clone(), files);
+            Ok(())
+        })?;
+        let file = |state: &mut State, set: &dyn Fn(&mut Files)| {
+            set(state.world.unborn.get_mut(name).ok_or_else(|| impossible("building", name))?);
+            Ok(())
+        };
+        if record.spec.disk.is_some() {
+            ctx.step("create.disk")?;
+            self.act("storage.disk", name.as_str(), Some(ctx), |state| file(state, &|f| f.disk = true))?;
+        }
+        ctx.step("create.record")?;
+        self.act("storage.record", name.as_str(), Some(ctx), |state| {
+            file(state, &|f| f.record = Some(record.clone()))
+        })
+    }
+
+    fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()> {
+        let name = &record.name;
+        let mounted = self.images.mounted()?;
+        self.act("storage.mount", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            let (kind, there) = match stage {
+                Stage::Unborn => (UNBORN, world.unborn.contains_key(name)),
+                Stage::Alive => (ALIVE, world.alive.contains_key(name)),
+            };
+            let over_image = mounted.iter().any(|sha256| image.ends_with(sha256));
+            if !there || !over_image || !world.roots.insert((kind, name.clone())) {
+                return Err(impossible("the mount", name));
+            }
+            Ok(())
+        })
+    }
+
+    fn unmount(&self, name: &Name) -> Result<()> {
+        self.act("storage.unmount", name.as_str(), None, |state| {
+            state.world.roots.retain(|(kind, of)| of != name || *kind == DEAD);
+            Ok(())
+        })
+    }
+
+    fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
+        let name = &record.name;
+        self.act("storage.write_guest_files", name.as_str(), None, |state| {
+            if !state.world.roots.contains(&(UNBORN, name.clone())) {
+                return Err(impossible("files of the guest", name));
+            }
+            let files = state.world.unborn.get_mut(name).ok_or_else(|| impossible("files", name))?;
+            files.guest = Some(*network);
+            Ok(())
+        })
+    }
+
+    fn give_name(&self, name: &Name) -> Result<()> {
+        self.act("storage.give_name", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            if world.alive.contains_key(name) || world.damaged.contains(name) {
+                return Err(impossible("the naming", name));
+            }
+            let files = world.unborn.remove(name).ok_or_else(|| impossible("the naming", name))?;
+            world.alive.insert(name.clone(), files);
+            if world.roots.remove(&(UNBORN, name.clone())) {
+                world.roots.insert((ALIVE, name.clone()));
+            }
+            Ok(())
+        })
+    }
+
+    fn discard(&self, name: &Name) -> Result<()> {
+        self.act("storage.discard", name.as_str(), None, |state| {
+            state.world.roots.retain(|(kind, of)| of != name || *kind == DEAD);
+            state.world.unborn.remove(name);
+            Ok(())
+        })
+    }
+
+    fn take_name(&self, name: &Name) -> Result<()> {
+        self.act("storage.take_name", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            world.roots.remove(&(DEAD, name.clone()));
+            world.dead.remove(name);
+            let nothing = Files { record: None, disk: false, guest: None };
+            let damaged = world.damaged.remove(name).then_some(nothing);
+            if let Some(files) = world.alive.remove(name).or(damaged) {
+                world.dead.insert(name.clone(), files);
+                if world.roots.remove(&(ALIVE, name.clone())) {
+                    world.roots.insert((DEAD, name.clone()));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn erase(&self, name: &Name) -> Result<()> {
+        self.act("storage.erase", name.as_str(), None, |state| {
+            if state.world.processes.contains_key(name) {
+                return Err(impossible("erasing what runs", name));
+            }
+            state.world.roots.remove(&(DEAD, name.clone()));
+            state.world.dead.remove(name);
+            Ok(())
+        })
+    }
+
+    fn save_record(&self, record: &Record) -> Result<()> {
+        self.act("storage.save_record", record.name.as_str(), None, |state| {
+            let files = state.world.alive.get_mut(&record.name);
+            files.ok_or_else(|| impossible("the record", &record.name))?.record = Some(record.clone());
+            Ok(())
+        })
+    }
+
+    fn sweep(&self) -> Result<Vec<String>> {
+        self.act("storage.sweep", "", None, |state| {
+            let world = &mut state.world;
+            let unborn = world.unborn.keys().map(|name| format!(".new-{name}"));
+            let swept = unborn.chain(world.dead.keys().map(|name| format!(".gone-{name}"))).collect();
+            world.unborn.clear();
+            world.dead.clear();
+            world.roots.retain(|(kind, _)| *kind == ALIVE);
+            Ok(swept)
+        })
+    }
+
+    fn used(&self, name: &Name) -> Option<u64> {
+        let state = self.state();
+        state.world.alive.get(name).filter(|files| files.disk).map(|_| 1 << 20)
+    }
+}
+
+impl Runtime for FakeBox {
+    fn start(&self, ctx: &Ctx, record: &Record, _gateway: Option<Ipv4Addr>) -> Result<Running> {
+        let name = &record.name;
+        ctx.step("start.lxc")?;
+        self.act("runtime.start", name.as_str(), Some(ctx), |state| {
+            if state.world.processes.contains_key(name) {
+                return Err(Error::new(Code::Running, format!("container {name} still lives")));
+            }
+            if !state.world.roots.contains(&(ALIVE, name.clone())) {
+                return Err(impossible("a start without a root", name));
+            }
+            Ok(state.begin(name))
+        })
+    }
+
+    fn find(&self, name: &Name) -> Result<Option<Running>> {
+        self.act("runtime.find", name.as_str(), None, |state| {
+            let Some(pid) = state.world.processes.get(name) else { return Ok(None) };
+            let pidfd = state.inits[name].0.try_clone().unwrap();
+            Ok(Some(Running { init: *pid, pidfd, monitor: Some(*pid) }))
+        })
+    }
+
+    /// As the real one, it begins its steps only while the job is not cancelled.
+    fn stop(&self, ctx: &Ctx, name: &Name, _init: Init, how: Stop) -> Result<()> {
+        if self.state().world.processes.contains_key(name) {
+            ctx.step(if how == Stop::Kill { "stop.kill" } else { "stop.ask" })?;
+        }
+        self.act("runtime.stop", name.as_str(), Some(ctx), |state| {
+            state.kill(name);
+            Ok(())
+        })
+    }
+
+    fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd> {
+        self.act("runtime.after_end", name.as_str(), Some(ctx), |state| {
+            state.inits.remove(name);
+            if state.rebooting.remove(name) {
+                return Ok(AfterEnd::Rebooted(state.begin(name)));
+            }
+            Ok(AfterEnd::Stopped)
+        })
+    }
+
+    /// Every command is an `echo` that ends in a NUL.
+    fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], _timeout: Duration) -> Result<Output> {
+        self.act("runtime.exec", name.as_str(), Some(ctx), |_| {
+            let stdout = format!("{}\0", command.join(" ")).into_bytes();
+            Ok(Output { code: 3, stdout, stderr: b"\xff".to_vec(), truncated: false })
+        })
+    }
+
+    fn tidy(&self) {
+        let idle = self.state().world.processes.is_empty();
+        assert!(idle, "tidied while a container runs");
+    }
+
+    fn usage(&self, name: &Name) -> Usage {
+        match self.state().world.processes.contains_key(name) {
+            true => Usage { memory: Some(23_456_789), pids: Some(17), cpu_time: Some(1_234_567) },
+            false => Usage::default(),
+        }
+    }
+
+    fn limits(&self, name: &Name) -> Limits {
+        let state = self.state();
+        let record = state.world.alive.get(name).and_then(|files| files.record.as_ref());
+        record.map_or(Limits::default(), |record| Limits {
+            memory: Some(record.spec.memory.get()),
+            pids: Some(record.spec.pids.into()),
+            cpus: Some(record.spec.cpus.milli().into()),
+        })
+    }
+}
+
+impl Network for FakeBox {
+    fn check_bridge(&self, bridge: &str) -> Result<()> {
+        self.enter("network.check_bridge", "", None)?;
+        if bridge == "br-lan" {
+            return Ok(());
+        }
+        Err(Error::new(Code::NotFound, format!("the bridge {bridge} does not exist; make it")))
+    }
+
+    fn bridge_addresses(&self, bridge: &str) -> Vec<Ipv4Net> {
+        if bridge == "br-lan" {
+            return vec![Ipv4Net { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 24 }];
+        }
+        Vec::new()
+    }
+
+    fn own_addresses(&self) -> Vec<Ipv4Addr> {
+        vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 1, 1)]
+    }
+
+    fn watch(&self, pid: i32) -> Result<AddressWatch> {
+        self.act("network.watch", "", None, |state| {
+            let (ours, kernels) = UnixDatagram::pair().unwrap();
+            for address in &state.addresses {
+                kernels.send(&address_added(*address)).unwrap();
+            }
+            state.watchers.insert(pid, kernels);
+            Ok(AddressWatch::reading(ours.into()))
+        })
+    }
+}
+
+/// What the kernel sends when an address was added: a header, an ifaddrmsg, and the attribute IFA_ADDRESS.
+fn address_added(address: IpAddr) -> Vec<u8> {
+    let (family, octets) = match address {
+        IpAddr::V4(v4) => (libc::AF_INET, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (libc::AF_INET6, v6.octets().to_vec()),
+    };
+    let attribute = 4 + octets.len() as u16;
+    let mut message = (24 + u32::from(attribute)).to_ne_bytes().to_vec();
+    message.extend(libc::RTM_NEWADDR.to_ne_bytes());
+    message.extend([0; 10]);
+    message.extend([family as u8, 24, 0, 0, 2, 0, 0, 0]);
+    message.extend(attribute.to_ne_bytes());
+    message.extend(libc::IFA_ADDRESS.to_ne_bytes());
+    message.extend(octets);
+    message
+}
+
+impl Images for FakeBox {
+    fn list(&self) -> Result<Vec<Image>> {
+        self.enter("images.list", "", None)?;
+        self.images.list()
+    }
+
+    fn import(&self, ctx: &Ctx, path: &Path, name: &ImageName, sha256: Option<&str>) -> Result<Image> {
+        self.enter("images.import", name.as_str(), Some(ctx))?;
+        self.images.import(ctx, path, name, sha256)
+    }
+
+    fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
+        self.enter("images.delete", "", Some(ctx))?;
+        self.images.delete(ctx, image)
+    }
+
+    fn mount(&self, sha256: &str) -> Result<PathBuf> {
+        self.enter("images.mount", "", None)?;
+        self.images.mount(sha256)
+    }
+
+    fn unmount(&self, sha256: &str) -> Result<()> {
+        let late = self.enter("images.unmount", "", None)?;
+        self.images.unmount(sha256)?;
+        late.map_or(Ok(()), Err)
+    }
+
+    fn mounted(&self) -> Result<Vec<String>> {
+        self.images.mounted()
+    }
+
+    fn clean(&self) -> Result<()> {
+        self.enter("images.clean", "", None).map(drop)
+    }
+}
+
+/// A directory that is gone when the test ends.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// An empty one.
+    pub fn make() -> TempDir {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("cloudbox-test-{}-{number}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        TempDir(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
