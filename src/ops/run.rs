@@ -44,7 +44,9 @@ pub fn start_mounted(
 ) -> Result<Live> {
     let running = machine.runtime.start(ctx, record, gateway)?;
     if let Err(error) = ctx.step("start.watch") {
-        let left = machine.runtime.stop(ctx, &record.name, record.init, Stop::Kill).err();
+        // A cancelled job's context would not let the kill begin.
+        let stop = |ctx: Ctx| machine.runtime.stop(&ctx, &record.name, record.init, Stop::Kill);
+        let left = Ctx::silent().and_then(stop).err();
         return Err(error.with_leftovers(left.as_slice()));
     }
     Ok(live(machine, running))
