@@ -55,7 +55,7 @@ impl Machine {
         Ok(mounted)
     }
 
-    /// Ends container `name`'s hold; the last one unmounts the image.
+    /// Ends container `name`'s hold; the last one unmounts the image, and lasts until that is done.
     ///
     /// # Errors
     /// The unmount's.
@@ -65,7 +65,11 @@ impl Machine {
         if holds.values().any(|other| *other == sha256) {
             return Ok(());
         }
-        self.images.unmount(&sha256)
+        let unmounted = self.images.unmount(&sha256);
+        if unmounted.is_err() {
+            holds.insert(name.clone(), sha256);
+        }
+        unmounted
     }
 
     /// Unmounts what an earlier daemon mounted and no container holds.
