@@ -259,8 +259,12 @@ impl Storage for Disk {
     }
 
     fn give_name(&self, name: &Name) -> Result<()> {
-        rename(&self.layout.unborn(name), &self.layout.container(name))?;
-        sync_dir(&self.layout.containers())
+        let (unborn, alive) = (self.layout.unborn(name), self.layout.container(name));
+        rename(&unborn, &alive)?;
+        sync_dir(&self.layout.containers()).inspect_err(|_| {
+            // What was not named for good is not named: the caller discards the unborn.
+            let _ = rename(&alive, &unborn);
+        })
     }
 
     fn discard(&self, name: &Name) -> Result<()> {
