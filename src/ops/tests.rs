@@ -1,1 +1,528 @@
+//! Operations on a box in memory: every call fails once, every step is cancelled once, and the world must show it.
 
+use super::{create, delete, ended, start, stop, Create, Ended, Made};
+use crate::error::{Code, Error, Result};
+use crate::machine::Machine;
+use crate::model::idrange::IdRange;
+use crate::model::image::{Image, Init};
+use crate::model::name::{ImageName, Name};
+use crate::model::size::{Bytes, Cpus};
+use crate::model::spec::{Asked, Defaults};
+use crate::steps::ctx::{Cancel, Ctx, Update};
+use crate::steps::fake::{FakeBox, When, World};
+use crate::steps::image::fake::image;
+use crate::steps::lxc::Stop;
+use crate::steps::storage::Record;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const CONFIG: &str = "# mine\nconfig cloudbox 'main'\n\toption enabled '1'\n";
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn distro() -> Image {
+    image(&"ab".repeat(32), &["distro"])
+}
+
+fn asked() -> Asked {
+    Asked {
+        memory: Some("64M".into()),
+        address: Some("10.0.0.7/24".into()),
+        authorized_keys: vec!["ssh-ed25519 AAAA me".into()],
+        ..Asked::default()
+    }
+}
+
+fn record(of: &str) -> Record {
+    let defaults = Defaults {
+        image: ImageName::new("distro").unwrap(),
+        bridge: "br-lan".into(),
+        memory: Bytes(512 << 20),
+        cpus: Cpus(1000),
+        disk: Some(Bytes(1 << 30)),
+        pids: 512,
+    };
+    Record {
+        name: name(of),
+        spec: asked().resolve(&defaults).unwrap(),
+        image_sha256: distro().manifest.sha256,
+        init: Init::Systemd,
+        ids: IdRange { base: 0x7000_0000 },
+        mac: "02:00:00:00:00:01".into(),
+        veth: "cb0000000001".into(),
+        created: 1_700_000_000,
+    }
+}
+
+/// A box with the machine that works on it.
+struct Bench {
+    fake: FakeBox,
+    machine: Machine,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let fake = FakeBox::new(vec![distro()]);
+        fake.change(|world| world.config = CONFIG.into());
+        let machine = fake.machine();
+        Bench { fake, machine }
+    }
+
+    fn with_container(self, of: &str, running: bool) -> Bench {
+        let what = Create { record: record(of), image: distro(), asked: Some(asked()), start: running };
+        create(&self.machine, &Ctx::silent().unwrap(), &what).unwrap();
+        self
+    }
+}
+
+/// An operation, with what there must be before it.
+struct Case {
+    title: &'static str,
+    before: fn() -> Bench,
+    run: fn(&Machine, &Ctx) -> Result<()>,
+    /// What it has changed when it failed; nothing, for most.
+    failed: Failed,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Failed {
+    /// All is as it was.
+    Whole,
+    /// It is half done, and doing it again does the rest.
+    Resumable,
+    /// All is as it was but for the container's record, which may be the new one.
+    NewRecord,
+}
+
+fn done<T>(result: Result<T>) -> Result<()> {
+    result.map(drop)
+}
+
+const CASES: [Case; 13] = [
+    Case {
+        title: "create and start",
+        before: Bench::new,
+        run: |machine, ctx| done(create(machine, ctx, &to_create(true, true))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "create",
+        before: Bench::new,
+        run: |machine, ctx| done(create(machine, ctx, &to_create(true, false))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "create and start from a section",
+        before: with_section,
+        run: |machine, ctx| done(create(machine, ctx, &to_create(false, true))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "create without a quota, beside one that shares the image",
+        before: || Bench::new().with_container("other", true),
+        run: |machine, ctx| {
+            let mut what = to_create(true, true);
+            what.record.spec.disk = None;
+            done(create(machine, ctx, &what))
+        },
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "start",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| done(start(machine, ctx, &record("web"), false)),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "start with a changed record",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| done(start(machine, ctx, &changed_record(), true)),
+        failed: Failed::NewRecord,
+    },
+    Case {
+        title: "stop",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| {
+            stop(machine, ctx, &name("web"), Init::Systemd, Stop::Ask(Duration::from_secs(30)))
+        },
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "kill, beside one that shares the image",
+        before: || Bench::new().with_container("web", true).with_container("other", true),
+        run: |machine, ctx| stop(machine, ctx, &name("web"), Init::Systemd, Stop::Kill),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "stop what is stopped",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| stop(machine, ctx, &name("web"), Init::Systemd, Stop::Kill),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "delete",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| delete(machine, ctx, &name("web"), Init::Systemd),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "delete what runs",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| delete(machine, ctx, &name("web"), Init::Systemd),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "delete what was never made",
+        before: with_section,
+        run: |machine, ctx| delete(machine, ctx, &name("web"), Init::Other),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "an end",
+        before: || {
+            let bench = Bench::new().with_container("web", true);
+            bench.fake.end("web");
+            bench
+        },
+        run: |machine, ctx| done(ended(machine, ctx, &name("web"))),
+        failed: Failed::Resumable,
+    },
+];
+
+fn to_create(with_asked: bool, start: bool) -> Create {
+    Create { record: record("web"), image: distro(), asked: with_asked.then(asked), start }
+}
+
+fn with_section() -> Bench {
+    let bench = Bench::new();
+    bench.fake.change(|world| world.config.push_str("\nconfig container 'web'\n\toption memory '64M'\n"));
+    bench
+}
+
+fn changed_record() -> Record {
+    let mut record = record("web");
+    record.spec.memory = Bytes(128 << 20);
+    record
+}
+
+/// Calls that are done whole or not at all by what their traits promise, so that none of them fails late.
+fn is_whole_or_nothing(call: &str) -> bool {
+    let call = call.split(' ').next().unwrap();
+    ["config.add_container", "images.mount", "storage.mount", "storage.give_name", "runtime.start"]
+        .contains(&call)
+        || call.starts_with("network.")
+}
+
+/// The names of the calls a case makes, and the world it ends with.
+fn rehearse(case: &Case) -> (usize, Vec<String>, World) {
+    let bench = (case.before)();
+    let first = bench.fake.calls().len();
+    (case.run)(&bench.machine, &Ctx::silent().unwrap()).unwrap_or_else(|e| panic!("{}: {e}", case.title));
+    (first, bench.fake.calls().split_off(first), bench.fake.world())
+}
+
+/// A world but for the records.
+fn without_records(mut world: World) -> World {
+    for files in world.alive.values_mut() {
+        files.record = None;
+    }
+    world
+}
+
+#[test]
+fn what_fails_at_any_call_says_so_and_leaves_nothing_half() {
+    let mut tried = 0;
+    for case in &CASES {
+        let (first, calls, goal) = rehearse(case);
+        for when in [When::Before, When::After] {
+            for (k, call) in calls.iter().enumerate() {
+                if when == When::After && is_whole_or_nothing(call) {
+                    continue;
+                }
+                tried += 1;
+                let at = format!("{}: {call} fails, {when:?} its work", case.title);
+                let bench = (case.before)();
+                let before = bench.fake.world();
+                bench.fake.fail_at(first + k, when);
+                let result = (case.run)(&bench.machine, &Ctx::silent().unwrap());
+                if call == "network.watch" {
+                    // A container whose addresses cannot be watched runs all the same.
+                    assert_eq!(result, Ok(()), "{at}");
+                    continue;
+                }
+                let error = result.expect_err(&at);
+                assert_eq!(error.message, format!("injected failure of {call}"), "{at}");
+                let after = bench.fake.world();
+                match case.failed {
+                    Failed::Whole => assert_eq!(after, before, "{at}"),
+                    Failed::NewRecord => assert_eq!(without_records(after), without_records(before), "{at}"),
+                    Failed::Resumable => {}
+                }
+                (case.run)(&bench.machine, &Ctx::silent().unwrap())
+                    .unwrap_or_else(|e| panic!("{at}; done again: {e}"));
+                assert_eq!(but_pids(bench.fake.world()), but_pids(goal.clone()), "{at}; done again");
+            }
+        }
+    }
+    println!("{tried} failures");
+}
+
+/// A world whose processes are numbered anew: a second start has other pids than a first.
+fn but_pids(mut world: World) -> World {
+    for (pid, init) in world.processes.values_mut().enumerate() {
+        *init = pid as i32;
+    }
+    world
+}
+
+/// The steps that a case reports.
+fn steps(case: &Case) -> usize {
+    let bench = (case.before)();
+    let count = std::sync::Arc::new(AtomicUsize::new(0));
+    let counter = count.clone();
+    let ctx = Ctx::new(Cancel::new().unwrap(), move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    (case.run)(&bench.machine, &ctx).unwrap();
+    count.load(Ordering::Relaxed)
+}
+
+/// What a case that was cancelled has come to: all or nothing, as far as a cancelled one promises that.
+fn check_cancelled(case: &Case, at: &str, before: &World, goal: &World, bench: &Bench, result: Result<()>) {
+    let after = bench.fake.world();
+    match (result, case.failed) {
+        (Ok(()), _) => assert_eq!(but_pids(after), but_pids(goal.clone()), "{at}"),
+        (Err(error), failed) => {
+            assert_eq!(error.code, Code::Cancelled, "{at}: {error}");
+            assert!(!error.message.contains("cleaning up"), "{at}: {error}");
+            match failed {
+                Failed::Whole => assert_eq!(&after, before, "{at}"),
+                Failed::NewRecord => {
+                    assert_eq!(without_records(after), without_records(before.clone()), "{at}");
+                }
+                Failed::Resumable => {
+                    (case.run)(&bench.machine, &Ctx::silent().unwrap()).unwrap();
+                    assert_eq!(but_pids(bench.fake.world()), but_pids(goal.clone()), "{at}; done again");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cancel_at_any_step_is_heard_whole_or_not_at_all() {
+    for case in &CASES {
+        let (_, _, goal) = rehearse(case);
+        for step in 0..=steps(case) {
+            let at = format!("{}: cancelled at step {step}", case.title);
+            let bench = (case.before)();
+            let before = bench.fake.world();
+            let cancel = Cancel::new().unwrap();
+            if step == 0 {
+                cancel.cancel();
+            }
+            let (left, token) = (AtomicUsize::new(step), cancel.clone());
+            let ctx = Ctx::new(cancel, move |update| {
+                assert!(matches!(update, Update::Step(_)));
+                if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    token.cancel();
+                }
+            });
+            let result = (case.run)(&bench.machine, &ctx);
+            check_cancelled(case, &at, &before, &goal, &bench, result);
+        }
+    }
+}
+
+#[test]
+fn a_cancel_during_any_call_is_heard_whole_or_not_at_all() {
+    for case in &CASES {
+        let (first, calls, goal) = rehearse(case);
+        for (k, call) in calls.iter().enumerate() {
+            let at = format!("{}: cancelled during {call}", case.title);
+            let bench = (case.before)();
+            let before = bench.fake.world();
+            let ctx = Ctx::silent().unwrap();
+            bench.fake.cancel_at(first + k, &ctx.cancel);
+            let result = (case.run)(&bench.machine, &ctx);
+            check_cancelled(case, &at, &before, &goal, &bench, result);
+        }
+    }
+}
+
+#[test]
+fn what_could_not_be_undone_is_told_with_the_error() {
+    for (failures, told) in [
+        (
+            &["runtime.start", "storage.take_name", "images.unmount"][..],
+            "injected failure of runtime.start web; \
+             cleaning up: injected failure of storage.take_name web; \
+             cleaning up: injected failure of images.unmount",
+        ),
+        (
+            &["storage.write_guest_files", "storage.discard", "config.remove_container"],
+            "injected failure of storage.write_guest_files web; \
+             cleaning up: injected failure of storage.discard web; \
+             cleaning up: injected failure of config.remove_container web",
+        ),
+    ] {
+        let bench = Bench::new();
+        for call in failures {
+            bench.fake.fail(call);
+        }
+        let error = create(&bench.machine, &Ctx::silent().unwrap(), &to_create(true, true)).unwrap_err();
+        assert_eq!(error, Error::new(Code::Failed, told));
+    }
+}
+
+#[test]
+fn an_undo_goes_on_behind_what_fails_of_it() {
+    let bench = Bench::new();
+    let before = bench.fake.world();
+    bench.fake.fail("runtime.start");
+    bench.fake.fail("storage.take_name");
+    create(&bench.machine, &Ctx::silent().unwrap(), &to_create(true, true)).unwrap_err();
+    let mut after = bench.fake.world();
+    assert!(after.alive.remove(&name("web")).is_some(), "the only thing that is left");
+    assert_eq!(after, before);
+}
+
+#[test]
+fn a_failed_start_tells_what_it_could_not_clean_up() {
+    let bench = Bench::new().with_container("web", false);
+    bench.fake.fail("runtime.start");
+    bench.fake.fail("images.unmount");
+    let error = start(&bench.machine, &Ctx::silent().unwrap(), &record("web"), false).unwrap_err();
+    assert_eq!(
+        error.message,
+        "injected failure of runtime.start web; cleaning up: injected failure of images.unmount"
+    );
+}
+
+#[test]
+fn create_makes_a_section_a_container_and_a_process() {
+    let bench = Bench::new();
+    let ctx = Ctx::silent().unwrap();
+    let Made { record: made, live } = create(&bench.machine, &ctx, &to_create(true, true)).unwrap();
+    assert_eq!(made, record("web"));
+    let world = bench.fake.world();
+    assert_eq!(live.unwrap().running.init, world.processes[&name("web")]);
+    let added = world.config.strip_prefix(CONFIG).unwrap();
+    assert_eq!(
+        added.trim_start(),
+        "config container 'web'\n\toption memory '64M'\n\toption address '10.0.0.7/24'\n\
+         \tlist authorized_keys 'ssh-ed25519 AAAA me'\n"
+    );
+    let files = &world.alive[&name("web")];
+    assert_eq!((files.record.as_ref(), files.disk), (Some(&record("web")), true));
+    let gateway = Some(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    assert_eq!(files.guest.map(|g| (g.gateway, g.dns)), Some((gateway, gateway)));
+    assert!(world.unborn.is_empty() && world.dead.is_empty());
+    assert_eq!((world.roots.len(), world.images.len()), (1, 1));
+}
+
+#[test]
+fn create_without_start_leaves_nothing_mounted() {
+    let world = rehearse(&CASES[1]).2;
+    assert_eq!(world.alive.len(), 1);
+    assert!(world.roots.is_empty() && world.images.is_empty() && world.processes.is_empty());
+}
+
+#[test]
+fn create_from_a_section_leaves_the_file_alone() {
+    let before = with_section().fake.world().config;
+    assert_eq!(rehearse(&CASES[2]).2.config, before);
+}
+
+#[test]
+fn a_name_taken_in_the_file_is_refused_and_its_section_stays() {
+    let bench = with_section();
+    let before = bench.fake.world();
+    let error = create(&bench.machine, &Ctx::silent().unwrap(), &to_create(true, true)).unwrap_err();
+    assert_eq!((error.code, bench.fake.world()), (Code::Exists, before));
+}
+
+#[test]
+fn a_start_beside_the_bridges_own_address_is_refused() {
+    let bench = Bench::new();
+    let before = bench.fake.world();
+    let mut what = to_create(true, true);
+    what.record.spec.address = crate::model::address::Address::parse("10.0.0.1/24").unwrap();
+    let error = create(&bench.machine, &Ctx::silent().unwrap(), &what).unwrap_err();
+    assert_eq!((error.code, bench.fake.world()), (Code::Exists, before));
+}
+
+#[test]
+fn a_changed_record_is_saved_and_an_unchanged_one_is_not() {
+    for (changed, memory) in [(false, 64 << 20), (true, 128 << 20)] {
+        let bench = Bench::new().with_container("web", false);
+        start(&bench.machine, &Ctx::silent().unwrap(), &changed_record(), changed).unwrap();
+        let saved = bench.fake.world().alive[&name("web")].record.clone().unwrap();
+        assert_eq!(saved.spec.memory, Bytes(memory));
+    }
+}
+
+#[test]
+fn an_image_is_mounted_once_and_until_its_last_container_is_down() {
+    let bench = Bench::new().with_container("a", true).with_container("b", true);
+    let ctx = Ctx::silent().unwrap();
+    assert_eq!(bench.fake.world().images.len(), 1);
+    assert!(bench.machine.is_held(&distro().manifest.sha256));
+    stop(&bench.machine, &ctx, &name("a"), Init::Systemd, Stop::Kill).unwrap();
+    assert_eq!(bench.fake.world().images.len(), 1);
+    stop(&bench.machine, &ctx, &name("b"), Init::Systemd, Stop::Kill).unwrap();
+    assert!(bench.fake.world().images.is_empty());
+    assert!(!bench.machine.is_held(&distro().manifest.sha256));
+}
+
+#[test]
+fn what_an_earlier_daemon_mounted_goes_unless_it_is_held() {
+    let (held, left) = (distro(), image(&"cd".repeat(32), &["old"]));
+    let fake = FakeBox::new(vec![held.clone(), left.clone()]);
+    let earlier = fake.machine();
+    for image in [&held, &left] {
+        earlier.images.mount(&image.manifest.sha256).unwrap();
+    }
+    let machine = fake.machine();
+    machine.hold_image(&name("web"), &held.manifest.sha256).unwrap();
+    machine.release_unheld_images().unwrap();
+    assert_eq!(fake.world().images.into_iter().collect::<Vec<_>>(), [held.manifest.sha256]);
+}
+
+#[test]
+fn delete_leaves_nothing() {
+    for case in &CASES[9..11] {
+        let goal = rehearse(case).2;
+        let clean = Bench::new().fake.world();
+        assert_eq!(goal, World { config: goal.config.clone(), ..clean }, "{}", case.title);
+        assert_eq!(goal.config.trim_end(), CONFIG.trim_end());
+    }
+}
+
+#[test]
+fn a_delete_records_its_intent_before_anything_is_gone() {
+    let (_, calls, _) = rehearse(&CASES[10]);
+    assert_eq!(calls[0], "config.mark_deleting web");
+    let at = |call: &str| calls.iter().position(|c| c.starts_with(call)).unwrap();
+    assert!(
+        at("storage.take_name") < at("config.remove_container"),
+        "a section never goes before its container"
+    );
+    assert!(at("config.remove_container") < at("storage.erase"));
+}
+
+#[test]
+fn a_reboot_gives_a_new_init_and_takes_no_mount_down() {
+    let bench = Bench::new().with_container("web", true);
+    let before = bench.fake.world();
+    bench.fake.reboot("web");
+    let Ok(Ended::Rebooted(live)) = ended(&bench.machine, &Ctx::silent().unwrap(), &name("web")) else {
+        panic!("it was taken for stopped");
+    };
+    let after = bench.fake.world();
+    assert_eq!(after.processes[&name("web")], live.running.init);
+    assert_ne!(before.processes, after.processes);
+    assert_eq!(World { processes: before.processes.clone(), ..after }, before);
+}
