@@ -78,9 +78,9 @@ else
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
-		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static" \
+		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no" \
 		cargo zigbuild --release --package cloudbox --bin cloudbox --target "$target" \
-		-Zbuild-std=std,panic_abort -Zbuild-std-features=
+		-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
 fi
 cp "$CARGO_TARGET_DIR/$target/release/cloudbox" "$out/cloudbox"
 file "$out/cloudbox" | sed "s|^$PWD/||"

@@ -82,7 +82,8 @@ fn tool(name: &'static str, tools: &[&str], missing: &'static str) -> Check {
     let errors: Vec<String> =
         tools.iter().filter_map(|tool| Tool::find(tool).err()).map(|e| e.message).collect();
     if errors.is_empty() {
-        return check(name, OK, &format!("{} are installed", tools.join(", ")), "");
+        let are = if tools.len() == 1 { "is" } else { "are" };
+        return check(name, OK, &format!("{} {are} installed", tools.join(", ")), "");
     }
     let (what, remedy) = split_remedy(&errors.join("; "));
     check(name, missing, &what, &remedy)

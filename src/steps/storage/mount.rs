@@ -33,12 +33,14 @@ pub fn mount_root(dir: &ContainerDir, lower: &Path, image: &Path, record: &Recor
     let mounted = mount_overlay(dir, lower);
     // The overlay holds the image by itself from now on.
     let unmounted = unmount(lower);
+    let _ = fs::remove_dir(lower);
     mounted.and(unmounted)
 }
 
 /// Takes down whatever of it is mounted.
 pub fn unmount_root(dir: &ContainerDir, lower: &Path) -> Result<()> {
     unmount(lower)?;
+    let _ = fs::remove_dir(lower);
     unmount(&dir.rootfs())?;
     unmount(&dir.layer())
 }
