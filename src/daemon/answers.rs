@@ -103,6 +103,13 @@ impl Core {
             warnings.push(format!("{}; what it said before holds until it is mended", error.message));
         }
         warnings.extend(self.config.warnings.iter().map(ToString::to_string));
+        if !self.storage_given && self.config.settings.storage != self.layout.storage {
+            warnings.push(format!(
+                "storage is {} until the daemon is restarted; move what is in it to {} first",
+                self.layout.storage.display(),
+                self.config.settings.storage.display()
+            ));
+        }
         let failures = self.containers.iter().filter_map(|(name, c)| Some((name, c.failure.as_ref()?)));
         for (name, error) in failures.chain(&self.not_made) {
             warnings.push(format!("container {name}: {}", error.message));

@@ -73,6 +73,8 @@ pub struct Core {
     pub(super) machine: Arc<Machine>,
     pub(super) layout: Layout,
     pub(super) config_path: PathBuf,
+    /// The storage directory was named by the command line or the environment, not by UCI.
+    pub(super) storage_given: bool,
     pub(super) cgroups: Option<Cgroups>,
     pub(super) box_id: String,
     pub(super) config: Config,
@@ -122,6 +124,7 @@ impl Core {
             machine: Arc::new(machine),
             layout,
             config_path,
+            storage_given: false,
             cgroups,
             box_id,
             config: Config::default(),
@@ -162,6 +165,9 @@ impl Core {
     /// What the loop shall watch of the containers. Those a job works on are the job's.
     pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watched)> {
         let mut watched = Vec::new();
+        if self.ending {
+            return watched;
+        }
         for (name, container) in &self.containers {
             let Some(live) = &container.live else { continue };
             if self.jobs.active_on(name.as_str()).is_some() {

@@ -203,6 +203,10 @@ impl Core {
     pub(super) fn start(&mut self, name: &Name) -> Result<JobId> {
         self.known(name)?;
         self.idle(name)?;
+        if self.config.containers.get(name).is_some_and(|d| d.deleting) {
+            let why = format!("container {name} is being deleted; `cloudbox delete {name}` goes on with it");
+            return Err(Error::new(Code::Busy, why));
+        }
         let Some(container) = self.containers.get(name) else {
             // Declared, but it could not be made: starting it means trying again.
             let spec = match self.config.containers.get(name) {

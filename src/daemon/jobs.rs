@@ -175,7 +175,19 @@ impl Core {
             // Made because the configuration says so: it says so still.
             self.not_made.insert(name.clone(), error.clone());
         }
+        if kind == Kind::Delete {
+            self.read_deleting(name);
+        }
         self.notify_container("container.failed", name);
+    }
+
+    /// Whether a delete that failed has got so far that it must be finished, only the file knows.
+    fn read_deleting(&mut self, name: &Name) {
+        let Ok(package) = self.machine.config.load() else { return };
+        let file = crate::model::config::read(&package, &self.config.settings);
+        if let Some(declared) = self.config.containers.get_mut(name) {
+            declared.deleting = file.containers.get(name).is_some_and(|d| d.deleting);
+        }
     }
 
     /// Records the end of a job and tells everybody who waits for it.

@@ -62,6 +62,7 @@ fn serve(options: Options) -> Result<()> {
     let signals = event_loop::Signals::catch()?;
     let uci = UciFile::new(options.config_dir.clone());
     let loaded = start_up::load(&uci);
+    let storage_given = options.storage.is_some();
     let storage = options.storage.unwrap_or_else(|| loaded.config.settings.storage.clone());
     let layout = Layout { storage, run: options.run_dir };
     let lxc = Lxc::new(layout.clone())?;
@@ -76,6 +77,7 @@ fn serve(options: Options) -> Result<()> {
     );
     let config_path = options.config_dir.join("cloudbox");
     let mut core = Core::new(machine, layout, config_path, Some(cgroups), wake.sender())?;
+    core.storage_given = storage_given;
     core.start_up(loaded)?;
     event_loop::run(&mut core, &options.socket, wake, signals)
 }

@@ -27,6 +27,11 @@ impl Ipv4Net {
         u32::MAX.checked_shl(32 - u32::from(self.prefix)).unwrap_or(0)
     }
 
+    /// The prefix as a mask, `255.255.255.224`.
+    pub fn netmask(self) -> Ipv4Addr {
+        self.mask().into()
+    }
+
     /// Whether `addr` lies in the network.
     pub fn contains(self, addr: Ipv4Addr) -> bool {
         u32::from(self.addr) & self.mask() == u32::from(addr) & self.mask()

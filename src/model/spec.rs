@@ -145,13 +145,22 @@ impl Asked {
 impl Spec {
     /// Names of the options in which `made` differs and that a container keeps from its making to its end.
     pub fn fixed_since_made(&self, made: &Spec) -> Vec<&'static str> {
-        let differs = [("image", self.image != made.image), ("disk", self.disk != made.disk)];
+        let differs = [
+            ("image", self.image != made.image),
+            ("disk", self.disk != made.disk),
+            ("authorized_keys", self.authorized_keys != made.authorized_keys),
+        ];
         differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
     }
 
     /// The spec a start applies to a container made by `made`: this one, but for what stays as it was made.
     pub fn for_start(&self, made: &Spec) -> Spec {
-        Spec { image: made.image.clone(), disk: made.disk, ..self.clone() }
+        Spec {
+            image: made.image.clone(),
+            disk: made.disk,
+            authorized_keys: made.authorized_keys.clone(),
+            ..self.clone()
+        }
     }
 
     /// Names of the options in which `running` differs and that only a start applies.

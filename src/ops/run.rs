@@ -28,6 +28,7 @@ pub fn start(machine: &Machine, ctx: &Ctx, record: &Record, changed: bool) -> Re
         .storage
         .unmount(name)
         .and_then(|()| machine.storage.mount(record, Stage::Alive, &image))
+        .and_then(|()| if changed { machine.storage.write_guest_network(record, &network) } else { Ok(()) })
         .and_then(|()| start_mounted(machine, ctx, record, network.gateway));
     match started {
         Ok(live) => Ok(Made { record: record.clone(), live: Some(live) }),

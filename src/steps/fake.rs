@@ -427,6 +427,10 @@ impl Storage for FakeBox {
         })
     }
 
+    fn write_guest_network(&self, record: &Record, _: &GuestNetwork) -> Result<()> {
+        self.act("storage.write_guest_network", record.name.as_str(), None, |_| Ok(()))
+    }
+
     fn give_name(&self, name: &Name) -> Result<()> {
         self.act("storage.give_name", name.as_str(), None, |state| {
             let world = &mut state.world;

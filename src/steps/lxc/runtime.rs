@@ -2,6 +2,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::layout::Layout;
+use super::super::network;
 use super::super::storage::Record;
 use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
@@ -25,9 +26,11 @@ const START_TIME: Duration = Duration::from_secs(60);
 const MONITOR_TIME: Duration = Duration::from_secs(15);
 /// A killed init is gone at once unless a process hangs in the kernel.
 const KILL_TIME: Duration = Duration::from_secs(20);
-/// How often a monitor that outlives its container's init is looked at, and an init that cannot hear the halt signal
-/// yet. Only while a job waits for it.
+/// How often a monitor that outlives its container's init is looked at, and the first time between two requests to
+/// halt. Only while a job waits for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// The longest time between two requests to halt.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// LXC appends to its log at each start; a larger one is begun anew.
 const LOG_MAX: u64 = 256 << 10;
 
@@ -130,19 +133,21 @@ impl Lxc {
     fn ask(&self, ctx: &Ctx, running: &Running, init: Init, timeout: Duration) -> Result<bool> {
         let deadline = Instant::now() + timeout;
         let signal = config::halt_signal(init);
-        // An init that has not set up its handlers yet would never hear of it.
-        while !hears(running.init, signal) {
-            let next = (Instant::now() + LOOK_AGAIN).min(deadline);
+        // An init that has not set up its handlers yet never hears of a signal, and /proc does not show one that waits
+        // in sigtimedwait(2), as busybox's does: ask again and again, less and less often. Every init takes a second
+        // request for the same as the first.
+        let mut pause = LOOK_AGAIN;
+        loop {
+            if sys::pidfd_send_signal(running.pidfd.as_fd(), signal).is_err() {
+                return Ok(true);
+            }
+            let next = (Instant::now() + pause).min(deadline);
             match wait::readable(running.pidfd.as_fd(), Some(&ctx.cancel), next)? {
                 Woken::Ready => return Ok(true),
                 Woken::Deadline if Instant::now() >= deadline => return Ok(false),
-                Woken::Deadline => {}
+                Woken::Deadline => pause = (pause * 2).min(ASK_AGAIN),
             }
         }
-        if sys::pidfd_send_signal(running.pidfd.as_fd(), signal).is_err() {
-            return Ok(true);
-        }
-        Ok(wait::readable(running.pidfd.as_fd(), Some(&ctx.cancel), deadline)? == Woken::Ready)
     }
 
     fn kill(&self, name: &Name, running: &Running) -> Result<()> {
@@ -160,14 +165,42 @@ impl Lxc {
         }
     }
 
-    /// Kills what is left without an init of its own: processes that joined late, or an init's that LXC never began.
+    /// Kills what is left without an init of its own: processes that joined late.
     fn kill_rest(&self, name: &Name) {
         for pid in self.cgroups.processes(name) {
-            if let Ok(pidfd) = sys::pidfd_open(pid) {
-                let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-                let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + KILL_TIME);
-            }
+            kill_and_wait(pid);
         }
+    }
+
+    /// Kills what a start that failed or was cut short has left: `lxc-start` has put itself into a session of its own
+    /// by then, and would go on.
+    fn kill_half_started(&self, name: &Name) {
+        for pid in self.starters(name) {
+            kill_and_wait(pid);
+        }
+        self.kill_rest(name);
+        self.cgroups.remove(name);
+    }
+
+    /// The pids of `lxc-start` and of LXC's monitor for container `name`.
+    fn starters(&self, name: &Name) -> Vec<i32> {
+        let path = self.layout.containers().display().to_string();
+        let monitor = format!("[lxc monitor] {path} {name}");
+        let starts = |title: &str| {
+            let words: Vec<&str> = title.split('\0').collect();
+            let has = |pair: [&str; 2]| words.windows(2).any(|w| *w == pair);
+            words.first().is_some_and(|w| w.ends_with("lxc-start"))
+                && has(["-n", name.as_str()])
+                && has(["-P", &path])
+        };
+        let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        let ours = |pid: &i32| {
+            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let title = String::from_utf8_lossy(&title);
+            title.trim_end_matches('\0') == monitor || starts(&title)
+        };
+        pids.filter(ours).collect()
     }
 }
 
@@ -176,6 +209,7 @@ impl Runtime for Lxc {
         let name = &record.name;
         let mut command = Tool::command("lxc-start")?;
         self.make_way(name)?;
+        network::remove_interface(&record.veth);
         self.write_config(record, gateway)?;
         let dir = self.layout.container(name);
         let pid_file = self.layout.pid_file(name);
@@ -196,8 +230,8 @@ impl Runtime for Lxc {
             .arg(&pid_file);
         if let Err(error) = tool::run(&mut command, ctx, START_TIME) {
             let error = self.start_failed(name, error);
-            self.kill_rest(name);
-            self.cgroups.remove(name);
+            self.kill_half_started(name);
+            network::remove_interface(&record.veth);
             return Err(error);
         }
         self.find(name)?.ok_or_else(|| {
@@ -358,13 +392,10 @@ fn only_child(pid: i32) -> Option<i32> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// Whether process `pid` would notice `signal`: it catches it, or blocks it to read it from a descriptor. An init that
-/// does neither never hears of a signal without a handler.
-fn hears(pid: i32, signal: i32) -> bool {
-    let bit = 1u64 << (signal - 1);
-    ["SigCgt", "SigBlk"].iter().any(|key| {
-        status_field(pid, key)
-            .and_then(|hex| u64::from_str_radix(&hex, 16).ok())
-            .is_some_and(|mask| mask & bit != 0)
-    })
+/// Kills process `pid` and waits until it is gone.
+fn kill_and_wait(pid: i32) {
+    if let Ok(pidfd) = sys::pidfd_open(pid) {
+        let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+        let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + KILL_TIME);
+    }
 }

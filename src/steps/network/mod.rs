@@ -2,7 +2,7 @@
 
 mod netlink;
 
-pub use netlink::{AddressWatch, Change};
+pub use netlink::{remove_interface, AddressWatch, Change};
 
 use crate::error::{Code, Error, Result};
 use crate::model::address::Ipv4Net;

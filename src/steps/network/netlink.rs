@@ -17,6 +17,7 @@ const RTMGRP_IPV4_IFADDR: u32 = 0x10;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
 const HEADER: usize = 16;
 const IFADDRMSG: usize = 8;
+const IFINFOMSG: usize = 16;
 /// A whole dump of a container's few addresses; the kernel never sends more than this at once.
 const BUFFER: usize = 32 << 10;
 
@@ -92,6 +93,40 @@ impl AddressWatch {
         }
         self.addresses != before
     }
+}
+
+/// Removes interface `name` of the box: the host's end of a veth pair whose start was cut short. None is the usual case.
+pub fn remove_interface(name: &str) {
+    if !std::path::Path::new("/sys/class/net").join(name).exists() {
+        return;
+    }
+    let removed = (|| -> nix::Result<()> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+        send(fd.as_raw_fd(), &delete_request(name), MsgFlags::empty())?;
+        // The acknowledgement comes when it is gone.
+        recv(fd.as_raw_fd(), &mut [0; 256], MsgFlags::empty()).map(drop)
+    })();
+    match removed {
+        Ok(()) => log::info!("removed the interface {name} that a start had left"),
+        Err(e) => log::warn!("cannot remove the interface {name}: {e}"),
+    }
+}
+
+/// RTM_DELLINK for the interface called `name`.
+fn delete_request(name: &str) -> Vec<u8> {
+    let attribute = 4 + name.len() + 1;
+    let length = HEADER + IFINFOMSG + align(attribute);
+    let mut request = Vec::with_capacity(length);
+    request.extend_from_slice(&(length as u32).to_ne_bytes());
+    request.extend_from_slice(&libc::RTM_DELLINK.to_ne_bytes());
+    request.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
+    request.extend_from_slice(&[0; 8 + IFINFOMSG]);
+    request.extend_from_slice(&(attribute as u16).to_ne_bytes());
+    request.extend_from_slice(&libc::IFLA_IFNAME.to_ne_bytes());
+    request.extend_from_slice(name.as_bytes());
+    request.resize(length, 0);
+    request
 }
 
 fn open_socket() -> nix::Result<OwnedFd> {

@@ -57,14 +57,37 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
             &format!("{}\n", record.spec.authorized_keys.join("\n")),
         )?;
     }
-    if let Address::Static(address) = record.spec.address {
-        write_network(&root, address, network)?;
+    match record.spec.address {
+        // Images ask by DHCP by themselves.
+        Address::Dhcp => Ok(()),
+        Address::Static(address) => set_static(&root, address, network),
+    }
+}
+
+/// Writes the network anew into the root mounted at `rootfs`, after the container's address was changed.
+pub fn write_network(rootfs: &Path, record: &Record, network: &GuestNetwork) -> Result<()> {
+    let root = GuestRoot::open(rootfs, record.ids.base)?;
+    match record.spec.address {
+        Address::Dhcp => set_dhcp(&root),
+        Address::Static(address) => set_static(&root, address, network),
+    }
+}
+
+/// systemd-networkd's file for a static address; it goes before the image's own.
+const NETWORKD_FILE: &str = "etc/systemd/network/10-cloudbox.network";
+const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\n";
+
+/// Takes back what [`set_static`] wrote.
+fn set_dhcp(root: &GuestRoot) -> Result<()> {
+    root.remove(NETWORKD_FILE)?;
+    if !root.has("etc/systemd/network") && root.has("etc/network") {
+        root.put("etc/network/interfaces", 0o644, &format!("{INTERFACES}iface eth0 inet dhcp\n"))?;
     }
     Ok(())
 }
 
 /// LXC has set the address when the guest starts; the guest's own tools must not ask for another one.
-fn write_network(root: &GuestRoot, address: Ipv4Net, network: &GuestNetwork) -> Result<()> {
+fn set_static(root: &GuestRoot, address: Ipv4Net, network: &GuestNetwork) -> Result<()> {
     if root.has("etc/systemd/network") {
         let mut text = format!("[Match]\nName=eth0\n\n[Network]\nAddress={address}\n");
         if let Some(gateway) = network.gateway {
@@ -73,12 +96,13 @@ fn write_network(root: &GuestRoot, address: Ipv4Net, network: &GuestNetwork) -> 
         if let Some(dns) = network.dns {
             let _ = writeln!(text, "DNS={dns}");
         }
-        return root.put("etc/systemd/network/10-cloudbox.network", 0o644, &text);
+        return root.put(NETWORKD_FILE, 0o644, &text);
     }
     if root.has("etc/network") {
-        let mut text = format!(
-            "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n\taddress {address}\n"
-        );
+        // busybox's ifup does not know the prefix behind the address.
+        let mask = address.netmask();
+        let address = address.addr;
+        let mut text = format!("{INTERFACES}iface eth0 inet static\n\taddress {address}\n\tnetmask {mask}\n");
         if let Some(gateway) = network.gateway {
             let _ = writeln!(text, "\tgateway {gateway}");
         }
@@ -128,6 +152,20 @@ impl GuestRoot {
 
     fn make_dir(&self, dir: &str, mode: u32) -> Result<()> {
         self.reach_dir(Path::new(dir), mode).map(drop).map_err(|e| self.failed(dir, &e))
+    }
+
+    /// Removes a file; none is fine.
+    fn remove(&self, path: &str) -> Result<()> {
+        let remove = || -> io::Result<()> {
+            let path = Path::new(path);
+            let dir = self.open_dir(path.parent().unwrap_or(Path::new("")))?;
+            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
+            Ok(unlinkat(dir.as_fd(), name, UnlinkatFlags::NoRemoveDir)?)
+        };
+        match remove() {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed(path, &e)),
+            _ => Ok(()),
+        }
     }
 
     /// Puts a new file in place of whatever is there, which may be a link.

@@ -99,6 +99,12 @@ pub trait Storage: Send + Sync {
     /// Any file's.
     fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
 
+    /// Writes a changed network into the root of a container that is mounted under its name.
+    ///
+    /// # Errors
+    /// Any file's.
+    fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
+
     /// Gives the unborn container its name, durably.
     ///
     /// # Errors
@@ -256,6 +262,10 @@ impl Storage for Disk {
         let rootfs = self.layout.unborn(&record.name).rootfs();
         let machine_id = guest::machine_id(&self.box_id()?, record);
         guest::write(&rootfs, record, &machine_id, network)
+    }
+
+    fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
+        guest::write_network(&self.layout.container(&record.name).rootfs(), record, network)
     }
 
     fn give_name(&self, name: &Name) -> Result<()> {
