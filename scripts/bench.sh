@@ -1,0 +1,73 @@
+#!/bin/sh
+# Measures cloudbox side by side with what it is compared with (DESIGN.md section 9), and prints one table.
+#
+#   scripts/bench.sh [--quick] [ROW...]        scripts/bench.sh --help lists the rows
+#
+# Needs root. A missed bar is printed, and is no failure. Everything runs on directories, a bridge and a bus of the
+# bench's own; nothing of them is left behind. CLOUDBOX_BENCH_DIR names another place for the storage, which must be
+# a real disk (not tmpfs, not overlay).
+set -eu
+cd "$(dirname "$0")/.."
+top=$PWD
+
+die() {
+	echo "bench: $*" >&2
+	exit 1
+}
+
+case " $* " in
+*" -h "* | *" --help "*) exec cargo bench --quiet --package cloudbox --bench cloudbox -- --help ;;
+esac
+[ "$(id -u)" = 0 ] || die "needs root: containers, mounts and a bridge are made"
+
+# --- What is needed ---------------------------------------------------------------------------------------
+scripts/install-deps.sh test
+scripts/image.sh distro mini
+
+if scripts/static.sh; then
+	CLOUDBOX_BENCH_BINARY=$top/target/static/$(uname -m)-unknown-linux-musl/cloudbox
+	CLOUDBOX_BENCH_STATIC=1
+	echo "bench: measuring the static binary"
+else
+	cargo build --release --package cloudbox
+	CLOUDBOX_BENCH_BINARY=${CARGO_TARGET_DIR:-$top/target}/release/cloudbox
+	CLOUDBOX_BENCH_STATIC=0
+	echo "bench: there is NO static binary; measuring the release binary of this machine's C library"
+fi
+
+bus=${UBUSD:-$(command -v ubusd || true)}
+if [ -z "$bus" ]; then
+	cargo build --release --package openwrt-ubus --features broker --bin ubus-broker
+	bus=${CARGO_TARGET_DIR:-$top/target}/release/ubus-broker
+fi
+CLOUDBOX_BENCH_BUS=$bus
+
+# An overlay cannot be the upper layer of another one, and a container's root must be able to reach its files
+# through every directory above them.
+usable() {
+	case $(stat -f -c %T "$1") in
+	tmpfs | ramfs | overlayfs) return 1 ;;
+	esac
+	d=$(cd "$1" && pwd -P)
+	while [ "$d" != / ]; do
+		[ -n "$(find "$d" -maxdepth 0 -perm -o=x)" ] || return 1
+		d=$(dirname "$d")
+	done
+}
+mkdir -p target
+place=
+for p in ${CLOUDBOX_BENCH_DIR:-target /var/tmp /srv}; do
+	if [ -d "$p" ] && usable "$p"; then
+		place=$(cd "$p" && pwd -P)
+		break
+	fi
+done
+[ -n "$place" ] || die "no place for the storage: ${CLOUDBOX_BENCH_DIR:-target, /var/tmp and /srv} is tmpfs, an overlay, or closed to others. Set CLOUDBOX_BENCH_DIR"
+CLOUDBOX_BENCH_DIR=$place
+
+# --- The measurement --------------------------------------------------------------------------------------
+export CLOUDBOX_BENCH_BINARY CLOUDBOX_BENCH_STATIC CLOUDBOX_BENCH_BUS CLOUDBOX_BENCH_DIR
+# Built first, so that the compiler is not at work any more when the first row is measured.
+cargo bench --quiet --package cloudbox --bench cloudbox --no-run
+sync
+exec cargo bench --quiet --package cloudbox --bench cloudbox -- "$@"
