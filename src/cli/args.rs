@@ -5,6 +5,7 @@ use super::help::Topic;
 use super::Failure;
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 /// What the words ask for.
@@ -172,7 +173,8 @@ fn find_option(args: Option<&Args>, arg: &Arg<'_>) -> Result<&'static Opt, Failu
             Arg::Value(_) => (String::new(), ""),
         };
         let command = args.map(|args| args.command.name);
-        let near = nearest(long, own.iter().chain(GLOBAL).map(|option| (option.long, option.long)));
+        let known: Vec<_> = own.iter().chain(GLOBAL).map(|option| (option.long, option.long)).collect();
+        let near = nearest(long, &known);
         let of = command.map_or_else(String::new, |name| format!("`{name}` has "));
         let help = command.unwrap_or_default();
         Failure::usage(match near {
@@ -214,18 +216,23 @@ pub fn unknown_command(name: &str) -> Failure {
     let shown = name.escape_debug();
     // In a group it is the second word that is wrong.
     let members = name.split_once(' ').map(|(group, _)| commands::group(group)).unwrap_or_default();
-    let of_group = members.iter().map(|command| (command.name, command.name));
-    let of_all = COMMANDS.iter().map(|command| (command.name, command.name));
-    let groups = ["image", "job"].map(|group| (group, group));
-    let also = COMMANDS.iter().flat_map(|command| command.also.iter().map(move |word| (*word, command.name)));
-    let exact = also.clone().find(|(word, _)| *word == name).map(|(_, right)| right);
-    let near = exact.or_else(|| {
-        if members.is_empty() {
-            nearest(name, of_all.chain(groups).chain(also))
-        } else {
-            nearest(name, of_group)
+    let mut known: Vec<(&str, &str)> = Vec::new();
+    for command in COMMANDS {
+        if command.also.contains(&name) {
+            return no_command(&shown, Some(command.name));
         }
-    });
+        if members.is_empty() || members.iter().any(|member| member.name == command.name) {
+            known.push((command.name, command.name));
+            known.extend(command.also.iter().map(|word| (*word, command.name)));
+        }
+    }
+    if members.is_empty() {
+        known.extend([("image", "image"), ("job", "job")]);
+    }
+    no_command(&shown, nearest(name, &known))
+}
+
+fn no_command(shown: &dyn fmt::Display, near: Option<&str>) -> Failure {
     Failure::usage(match near {
         Some(near) => format!("there is no command `{shown}`; did you mean `cloudbox {near}`?"),
         None => format!("there is no command `{shown}`; `cloudbox help` lists them all"),
@@ -239,18 +246,19 @@ fn incomplete(group: &str) -> Failure {
 }
 
 /// The second of the pair whose first is nearest to `word`, if one is near enough to be a slip of the fingers.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
+fn nearest<'a>(word: &str, known: &[(&'a str, &'a str)]) -> Option<&'a str> {
     if word.is_empty() || word.len() > 64 {
         return None;
     }
-    let (far, found) = known
-        .map(|(name, meant)| {
-            // The beginning of a longer word is meant to be that word.
-            let far = if word.len() > 1 && name.starts_with(word) { 1 } else { distance(word, name) };
-            (far, meant)
-        })
-        .min_by_key(|(far, _)| *far)?;
-    (far <= 1 + word.len() / 4 && far < word.len()).then_some(found)
+    let (mut best, mut found) = (usize::MAX, None);
+    for (name, meant) in known {
+        // The beginning of a longer word is meant to be that word.
+        let far = if word.len() > 1 && name.starts_with(word) { 1 } else { distance(word, name) };
+        if far < best {
+            (best, found) = (far, Some(*meant));
+        }
+    }
+    found.filter(|_| best <= 1 + word.len() / 4 && best < word.len())
 }
 
 /// How many letters to add, take away, change or swap with their neighbour.

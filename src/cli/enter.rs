@@ -6,9 +6,10 @@ use super::page::{self, Page};
 use super::request;
 use super::view::View;
 use super::{complain, Failure, REFUSED};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use nix::errno::Errno;
+use nix::unistd::execvp;
+use std::ffi::CString;
+use std::io::{self, Write};
 
 /// `cloudbox exec`: prints what the program wrote, and returns its exit code.
 pub fn exec(context: &mut Context, args: &Args) -> Result<u8, Failure> {
@@ -44,9 +45,20 @@ pub fn console(context: &mut Context, args: &Args) -> Result<u8, Failure> {
         return Err(refused(format!("{name} is not running ({state}); `cloudbox start {name}` starts it")));
     }
     complain(&format!("the console of {name}; Ctrl-a, then q leaves it"));
-    let error = Command::new("lxc-console").args(["-n", &name, "-P", &path, "-t", "0"]).exec();
-    Err(refused(match error.kind() {
-        ErrorKind::NotFound => "lxc-console is missing; install the package lxc-console".to_string(),
-        _ => format!("cannot run lxc-console: {error}"),
+    Err(refused(match become_program(&["lxc-console", "-n", &name, "-P", &path, "-t", "0"]) {
+        Errno::ENOENT => "lxc-console is missing; install the package lxc-console".to_string(),
+        errno => format!("cannot run lxc-console: {}", errno.desc()),
     }))
+}
+
+/// Becomes the program `words[0]`, or returns why not. SIGPIPE stays ignored, which a program at a terminal never
+/// notices.
+fn become_program(words: &[&str]) -> Errno {
+    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(*word)).collect();
+    let Ok(words) = words else { return Errno::EINVAL };
+    let Some(program) = words.first() else { return Errno::EINVAL };
+    match execvp(program, &words) {
+        Ok(never) => match never {},
+        Err(errno) => errno,
+    }
 }

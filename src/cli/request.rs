@@ -101,7 +101,7 @@ pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
 
 /// `cloudbox delete`
 pub fn container_delete(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "delete", |fields| {
+    for_each_name(args, Face::Container, "delete", &|fields| {
         if args.flag("force") {
             fields.bool("force", true);
         }
@@ -110,13 +110,13 @@ pub fn container_delete(args: &Args) -> Result<Vec<Request>, Failure> {
 
 /// `cloudbox start`
 pub fn container_start(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "start", |_| {})
+    for_each_name(args, Face::Container, "start", &|_| {})
 }
 
 /// `cloudbox stop`
 pub fn container_stop(args: &Args) -> Result<Vec<Request>, Failure> {
     let timeout = args.seconds("timeout")?;
-    for_each_name(args, Face::Container, "stop", |fields| {
+    for_each_name(args, Face::Container, "stop", &|fields| {
         if let Some(timeout) = timeout {
             fields.int("timeout", timeout.into());
         }
@@ -174,7 +174,7 @@ pub fn image_import(args: &Args) -> Result<Vec<Request>, Failure> {
 
 /// `cloudbox image delete`
 pub fn image_delete(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Image, "delete", |_| {})
+    for_each_name(args, Face::Image, "delete", &|_| {})
 }
 
 /// `cloudbox job list`
@@ -206,18 +206,19 @@ fn for_each_name(
     args: &Args,
     face: Face,
     method: &str,
-    fill: impl Fn(&mut Builder),
+    fill: &dyn Fn(&mut Builder),
 ) -> Result<Vec<Request>, Failure> {
-    let names = args.operands.iter().enumerate();
-    let first = names.filter(|(at, name)| !args.operands.iter().take(*at).any(|earlier| earlier == *name));
-    first
-        .map(|(_, name)| {
-            let mut fields = Builder::new();
-            fields.str("name", name);
-            fill(&mut fields);
-            Request::new(face, method, fields)
-        })
-        .collect()
+    let mut requests = Vec::new();
+    for (at, name) in args.operands.iter().enumerate() {
+        if args.operands.iter().take(at).any(|earlier| earlier == name) {
+            continue;
+        }
+        let mut fields = Builder::new();
+        fields.str("name", name);
+        fill(&mut fields);
+        requests.push(Request::new(face, method, fields)?);
+    }
+    Ok(requests)
 }
 
 /// The keys that `--key` gives: each a key, or a file with one in each line.
