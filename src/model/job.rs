@@ -217,8 +217,12 @@ impl Jobs {
                 Err(_) => State::Failed,
             };
         }
-        let finished: Vec<JobId> = self.jobs.values().filter(|j| j.state.is_final()).map(|j| j.id).collect();
-        for old in finished.iter().take(finished.len().saturating_sub(KEPT)) {
+        // The one that ended first goes first. A long job is older than those that ended while it worked: it must not
+        // be forgotten at the moment somebody wants to know what came of it.
+        let finished = self.jobs.values().filter(|job| job.state.is_final());
+        let mut finished: Vec<_> = finished.map(|job| (job.id == id, job.finished, job.id)).collect();
+        finished.sort_unstable();
+        for (.., old) in finished.iter().take(finished.len().saturating_sub(KEPT)) {
             self.jobs.remove(old);
         }
     }
