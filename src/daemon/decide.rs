@@ -132,7 +132,13 @@ impl Core {
         let running = self.containers.iter().filter(|(name, container)| {
             container.live.is_some() || self.jobs.active_on(name.as_str()).is_some()
         });
-        let promised = running.map(|(_, c)| c.record.spec.memory.get());
+        let promised = running.map(|(name, container)| {
+            let made = container.record.spec.memory;
+            // One that is being started gets what its section says now; its record says so only when it runs.
+            let declared = self.config.containers.get(name).and_then(|d| d.spec.as_ref().ok());
+            let starting = declared.filter(|_| container.live.is_none()).map(|spec| spec.memory);
+            starting.map_or(made, |memory| memory.max(made)).get()
+        });
         let making = self.making.values().map(|record| record.spec.memory.get());
         admission::Memory {
             total: answers::memory_total(),
@@ -321,6 +327,7 @@ impl Core {
             Ok(package) => {
                 self.config = crate::model::config::read(&package, &self.config.settings);
                 self.config_error = None;
+                self.not_made.retain(|name, _| self.config.containers.contains_key(name));
             }
             Err(error) => self.config_error = Some(error),
         }

@@ -101,6 +101,7 @@ impl Core {
                 self.containers.remove(&name);
                 self.config.containers.remove(&name);
                 self.not_made.remove(&name);
+                self.unreadable.remove(&name);
                 self.notify_container("container.deleted", &name);
             }
             (Ok(Outcome::Ended(Ended::Stopped)), Ok(name)) => self.absorb_stopped(&name),
