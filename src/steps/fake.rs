@@ -20,6 +20,7 @@ use crate::model::address::Ipv4Net;
 use crate::model::image::{Image, Init};
 use crate::model::name::{ImageName, Name};
 use crate::model::spec::Asked;
+use crate::ops::{Live, Made};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use openwrt_uci::{Document, EditError, Package};
 use std::collections::{BTreeMap, BTreeSet};
@@ -187,6 +188,39 @@ impl FakeBox {
         if let Some(gate) = self.state().gates.remove(call) {
             gate.write(1).unwrap();
         }
+    }
+
+    /// Another box in the same state, on which nothing fails or waits, and which the first one's machines do not reach.
+    pub fn twin(&self) -> FakeBox {
+        let images = self.images.list().unwrap_or_default();
+        let twin = FakeBox::new(images);
+        for sha256 in self.images.mounted().unwrap_or_default() {
+            twin.images.mount(&sha256).unwrap();
+        }
+        let state = self.state();
+        {
+            let mut other = twin.state();
+            other.world = state.world.clone();
+            other.last_pid = state.last_pid;
+            for (name, pid) in &state.world.processes {
+                other.begin(name);
+                other.world.processes.insert(name.clone(), *pid);
+            }
+        }
+        drop(state);
+        twin
+    }
+
+    /// The container is there and runs, without anybody having made it.
+    pub fn run(&self, record: Record) -> Made {
+        let mut state = self.state();
+        let files = Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), guest: None };
+        state.world.alive.insert(record.name.clone(), files);
+        state.world.roots.insert((ALIVE, record.name.clone()));
+        let running = state.begin(&record.name);
+        drop(state);
+        let addresses = self.watch(running.init).ok();
+        Made { record, live: Some(Live { running, addresses }) }
     }
 
     /// The container's init ends by itself.

@@ -1,0 +1,145 @@
+//! What the bus is told without asking, and what becomes of it all when ubusd restarts.
+
+use super::*;
+use std::net::IpAddr;
+
+#[test]
+fn a_containers_life_is_told_in_its_order_to_subscribers_and_listeners() {
+    let mut bench = Bench::new(CONFIG);
+    bench.listen();
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
+    bench.fake.reboot("web");
+    bench.poll_containers();
+    bench.work();
+    bench.fake.end("web");
+    bench.poll_containers();
+    bench.work();
+    bench.ok("cloudbox.container delete", json!({"name": "web", "wait": 15}));
+    let told = ["created", "started", "stopped", "started", "changed", "stopped", "deleted"];
+    let expected: Vec<String> = told
+        .iter()
+        .flat_map(|what| {
+            let line = format!("container.{what} {{\"name\":\"web\"}}");
+            [line.clone(), format!("event {line}")]
+        })
+        .collect();
+    let mut heard = bench.heard();
+    // A notification and an event take different ways through the bus.
+    for pair in heard.chunks_mut(2) {
+        pair.sort();
+    }
+    assert_eq!(heard, expected);
+}
+
+#[test]
+fn the_end_of_every_job_is_told_after_what_it_did() {
+    let mut bench = Bench::new(CONFIG);
+    bench.listen();
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    let names: Vec<String> = std::mem::take(&mut bench.heard)
+        .iter()
+        .filter(|line| !line.starts_with("event ") && !line.starts_with("job.progress"))
+        .map(|line| line.split(' ').next().unwrap().to_string())
+        .collect();
+    assert_eq!(names, ["container.created", "container.started", "job.finished"]);
+}
+
+#[test]
+fn images_come_and_go_by_name() {
+    let mut bench = Bench::new(CONFIG);
+    bench.listen();
+    let sha256 = "cd".repeat(32);
+    bench.ok("cloudbox.image import", json!({"path": "/x", "name": "other", "sha256": sha256, "wait": 15}));
+    bench.ok("cloudbox.image delete", json!({"name": "other"}));
+    assert_eq!(
+        bench.notified(),
+        [
+            format!("image.added {{\"name\":\"other\",\"sha256\":\"{sha256}\"}}"),
+            "image.removed {\"name\":\"other\"}".into()
+        ]
+    );
+}
+
+#[test]
+fn what_fails_is_told() {
+    let mut bench = Bench::with(&["web-"]);
+    bench.listen();
+    bench.fake.fail("runtime.start");
+    bench.fails("failed", "cloudbox.container start", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.notified(), ["container.failed {\"name\":\"web\"}"]);
+}
+
+#[test]
+fn a_new_address_is_told_and_listed() {
+    let mut bench = Bench::new(CONFIG);
+    bench.fake.give_addresses(&["10.0.0.77".parse::<IpAddr>().unwrap()]);
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    bench.listen();
+    assert_eq!(bench.entry("web")["addresses"], json!(["10.0.0.77"]));
+    bench.fake.add_address("web", "fd00::77".parse().unwrap());
+    assert_eq!(bench.poll_containers(), 1);
+    assert_eq!(bench.poll_containers(), 0);
+    assert_eq!(bench.notified(), ["container.changed {\"name\":\"web\"}"]);
+    assert_eq!(bench.entry("web")["addresses"], json!(["10.0.0.77", "fd00::77"]));
+    // The same again, or one nobody can use, is no news.
+    bench.fake.add_address("web", "fd00::77".parse().unwrap());
+    bench.fake.add_address("web", "fe80::1".parse().unwrap());
+    bench.poll_containers();
+    assert_eq!(bench.notified(), Vec::<String>::new());
+}
+
+/// ubusd restarts: all sockets end, and there is a new bus of new ids.
+fn restart_bus(bench: &mut Bench) {
+    bench.broker = Broker::new(2);
+    for connection in [bench.core.connection(), &mut bench.client] {
+        connection.disconnected();
+    }
+    bench.daemon_at = bench.broker.connect(Credentials::root());
+    bench.client_at = bench.broker.connect(Credentials::root());
+    bench.pump();
+}
+
+#[test]
+fn after_a_restart_of_ubusd_all_is_published_again_and_no_job_is_lost() {
+    let mut bench = Bench::new(CONFIG);
+    bench.listen();
+    bench.fake.hold("runtime.start");
+    let waiting = bench.begin("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    bench.work_until_held("runtime.start web");
+    restart_bus(&mut bench);
+    assert_eq!(bench.wait_for(waiting).status, 10, "the call's connection is gone");
+    assert_eq!(bench.states(), ["web creating"]);
+    bench.heard.clear();
+    bench.fake.release("runtime.start");
+    assert_eq!(bench.ok("cloudbox.job wait", json!({"id": 1}))["state"], "done");
+    assert_eq!(bench.states(), ["web running"]);
+    assert_eq!(
+        bench.notified(),
+        ["container.created {\"name\":\"web\"}", "container.started {\"name\":\"web\"}"]
+    );
+    for method in ["cloudbox status", "cloudbox.container list", "cloudbox.image list", "cloudbox.job list"] {
+        bench.ok(method, json!({}));
+    }
+}
+
+#[test]
+fn without_a_bus_jobs_and_containers_are_seen_to() {
+    let mut bench = Bench::new(&format!("{CONFIG}{}", sections(&["web"])));
+    bench.core.connection().disconnected();
+    while !bench.core.is_quiet() {
+        let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+        bench.core.handle_report(report);
+    }
+    bench.fake.end("web");
+    let watched: Vec<_> = bench.core.watched().into_iter().map(|(_, what)| what).collect();
+    bench.core.handle_container(&watched[0]);
+    assert_eq!(bench.core.jobs.iter().count(), 2);
+    while !bench.core.is_quiet() {
+        let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+        bench.core.handle_report(report);
+    }
+    restart_bus(&mut bench);
+    assert_eq!(bench.states(), ["web stopped"]);
+}

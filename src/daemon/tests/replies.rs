@@ -1,0 +1,301 @@
+//! What every method answers when all goes well, and what it takes.
+
+use super::*;
+use openwrt_ubus::blobmsg::Type;
+use std::net::IpAddr;
+
+/// `ubus -v list`, as the program of OpenWrt prints it, without the objects' random ids.
+#[test]
+fn the_published_signature_is_the_contract() {
+    let mut bench = Bench::new(CONFIG);
+    bench.client.lookup("cloudbox*", Instant::now() + PATIENCE);
+    let mut events = Vec::new();
+    for _ in 0..4 {
+        let bytes = bench.client.transmit().to_vec();
+        bench.client.consumed(bytes.len());
+        bench.broker.handle_input(bench.client_at, &bytes).unwrap();
+        let bytes = bench.broker.transmit(bench.client_at).to_vec();
+        bench.broker.consumed(bench.client_at, bytes.len());
+        bench.client.handle_input(&bytes).unwrap();
+        events.extend(std::iter::from_fn(|| bench.client.poll_event()));
+    }
+    let objects = events.into_iter().find_map(|event| match event {
+        Event::LookupEnded { objects, .. } => Some(objects),
+        _ => None,
+    });
+    let mut text = String::new();
+    for object in objects.unwrap() {
+        text += &format!("'{}'\n", object.path);
+        for (method, arguments) in object.methods() {
+            let kind = |ty| match ty {
+                Type::Array => "Array",
+                Type::Table => "Table",
+                Type::String => "String",
+                Type::Int32 => "Integer",
+                Type::Bool => "Boolean",
+                _ => "(unknown)",
+            };
+            let shown: Vec<String> =
+                arguments.iter().map(|a| format!("\"{}\":\"{}\"", a.name, kind(a.ty))).collect();
+            text += &format!("\t\"{method}\":{{{}}}\n", shown.join(","));
+        }
+    }
+    golden("ubus-list.txt", &text);
+}
+
+/// A reply with what differs from run to run and from machine to machine left out.
+fn lasting(bench: &Bench, text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    let dir = bench.dir.path().display().to_string();
+    for line in text.lines() {
+        let line = line.replace(&dir, "/srv/cloudbox");
+        let key = line.trim_start().split("\": ").next().unwrap_or("").trim_start_matches('"').to_string();
+        let before = lines.last().map(|l| l.trim_start().to_string()).unwrap_or_default();
+        let varies = match key.as_str() {
+            "started" | "finished" | "created" | "uptime" | "arch" | "free" => true,
+            "total" => before == "\"memory\": {" || before == "\"disk\": {",
+            "pid" => line.contains(&std::process::id().to_string()),
+            _ => false,
+        };
+        match line.split_once("\": ").filter(|_| varies) {
+            Some((start, value)) => {
+                lines.push(format!("{start}\": ...{}", if value.ends_with(',') { "," } else { "" }));
+            }
+            None => lines.push(line),
+        }
+    }
+    lines.join("\n")
+}
+
+/// Makes every call in turn and writes down what is answered.
+fn transcript(bench: &mut Bench, calls: &[(&str, Json)]) -> String {
+    let mut text = String::new();
+    for (method, arguments) in calls {
+        let shown = arguments.as_object().filter(|a| !a.is_empty()).map(|_| format!(" '{arguments}'"));
+        text += &format!("$ ubus call {method}{}\n", shown.unwrap_or_default());
+        let answer = bench.call(method, arguments.clone());
+        if answer.text != "{}" {
+            text += &format!("{}\n", lasting(bench, &answer.text));
+        }
+        if answer.status != 0 {
+            text += &format!("status {}\n", answer.status);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn every_method_answers_as_written_down() {
+    let mut bench = Bench::new(CONFIG);
+    bench.fake.give_addresses(&["10.0.0.77", "fd00::77"].map(|a| a.parse::<IpAddr>().unwrap()));
+    let sha256 = "cd".repeat(32);
+    let text = transcript(
+        &mut bench,
+        &[
+            ("cloudbox status", json!({})),
+            ("cloudbox.container list", json!({})),
+            ("cloudbox.container create", json!({"name": "web", "wait": 15})),
+            ("cloudbox.container list", json!({})),
+            ("cloudbox.container info", json!({"name": "web"})),
+            ("cloudbox.container exec", json!({"name": "web", "command": ["echo", "hello"]})),
+            (
+                "cloudbox.container create",
+                json!({
+                    "name": "my-wiki", "image": "distro", "memory": "32M", "cpus": 0.5, "disk": "64M",
+                    "pids": 100, "network": "br-lan", "address": "10.0.0.9/24", "gateway": "10.0.0.2",
+                    "autostart": false, "start": false, "description": "Neighbourhood wiki",
+                    "authorized_keys": ["ssh-ed25519 AAAA me"], "slice": "guifi", "wait": 15,
+                }),
+            ),
+            ("cloudbox.container info", json!({"name": "my-wiki"})),
+            ("cloudbox.container start", json!({"name": "my-wiki", "wait": 15})),
+            ("cloudbox.container start", json!({"name": "my-wiki"})),
+            ("cloudbox.container stop", json!({"name": "my-wiki", "timeout": 5, "wait": 15})),
+            ("cloudbox.container stop", json!({"name": "my-wiki", "wait": 15})),
+            ("cloudbox.container delete", json!({"name": "my-wiki", "wait": 15})),
+            ("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15})),
+            ("cloudbox.container list", json!({})),
+            ("cloudbox.image list", json!({})),
+            (
+                "cloudbox.image import",
+                json!({"path": "/tmp/x.squashfs", "name": "other", "sha256": sha256, "wait": 15}),
+            ),
+            ("cloudbox.image info", json!({"name": "other"})),
+            ("cloudbox.image delete", json!({"name": "other"})),
+            ("cloudbox.job status", json!({"id": "1"})),
+            ("cloudbox.job wait", json!({"id": 2})),
+            ("cloudbox.job cancel", json!({"id": "1"})),
+            ("cloudbox.job list", json!({})),
+            ("cloudbox reload", json!({})),
+            ("cloudbox status", json!({})),
+        ],
+    );
+    golden("replies.txt", &text);
+}
+
+#[test]
+fn every_published_method_is_in_the_transcript() {
+    let transcript =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replies.txt"))
+            .unwrap();
+    let list =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ubus-list.txt"));
+    let mut object = String::new();
+    for line in list.unwrap().lines() {
+        match line.strip_prefix("\t\"").and_then(|rest| rest.split_once('"')) {
+            None => object = line.trim_matches('\'').to_string(),
+            Some(("doctor", _)) => {}
+            Some((method, _)) => {
+                assert!(transcript.contains(&format!("$ ubus call {object} {method}")), "{object} {method}");
+            }
+        }
+    }
+}
+
+/// What doctor finds differs from machine to machine; its shape does not.
+#[test]
+fn doctor_names_every_check_with_state_and_remedy() {
+    let mut bench = Bench::new(&format!("{CONFIG}{}", sections(&["Web"])));
+    let reply = bench.ok("cloudbox doctor", json!({}));
+    let checks = reply["checks"].as_array().unwrap();
+    let states = ["ok", "warning", "error"];
+    let state_of = |check: &Json| states.iter().position(|s| check["state"] == *s).expect("a known state");
+    let worst = checks.iter().map(state_of).max().unwrap();
+    assert_eq!(reply["state"], states[worst]);
+    for check in checks {
+        assert!(!check["message"].as_str().unwrap().is_empty(), "{check}");
+        assert_eq!(check.get("remedy").is_some(), check["state"] != "ok", "{check}");
+    }
+    let find = |name: &str| checks.iter().find(|c| c["name"] == name).unwrap_or_else(|| panic!("{name}"));
+    assert_eq!(find("bridge")["state"], "ok");
+    assert_eq!(find("images")["message"], "1 in the store");
+    assert_eq!(find("configuration")["state"], "warning");
+    assert!(find("configuration")["message"].as_str().unwrap().contains("\"Web\""));
+    for name in
+        ["lxc", "namespaces", "overlay", "squashfs", "loop devices", "cgroups", "storage", "image tools"]
+    {
+        find(name);
+    }
+}
+
+#[test]
+fn doctor_says_what_cures_a_missing_bridge() {
+    let mut bench = Bench::new(&format!("{CONFIG}\toption bridge 'br-none'\n"));
+    let reply = bench.ok("cloudbox doctor", json!({}));
+    let bridge = reply["checks"].as_array().unwrap().iter().find(|c| c["name"] == "bridge").unwrap().clone();
+    assert_eq!((bridge["state"].as_str(), bridge["remedy"].as_str()), (Some("error"), Some("make it")));
+}
+
+#[test]
+fn nothing_null_and_absent_are_the_same() {
+    for nothing in [json!(""), Json::Null] {
+        let mut bench = Bench::new(CONFIG);
+        let mut arguments = json!({"name": "web", "start": false, "wait": 15});
+        for key in [
+            "image",
+            "memory",
+            "cpus",
+            "disk",
+            "pids",
+            "network",
+            "address",
+            "gateway",
+            "autostart",
+            "description",
+            "authorized_keys",
+            "slice",
+        ] {
+            arguments[key] = nothing.clone();
+        }
+        bench.ok("cloudbox.container create", arguments);
+        let with_nothing = bench.fake.world();
+
+        let mut bench = Bench::new(CONFIG);
+        bench.ok("cloudbox.container create", json!({"name": "web", "start": false, "wait": 15}));
+        assert_eq!(with_nothing.config, bench.fake.world().config);
+        let spec = |world: &crate::steps::fake::World| {
+            world.alive[&name("web")].record.as_ref().map(|record| record.spec.clone())
+        };
+        assert_eq!(spec(&with_nothing), spec(&bench.fake.world()));
+
+        for (method, arguments) in [
+            ("cloudbox.container delete", json!({"name": "web", "force": nothing, "wait": 15})),
+            ("cloudbox.job wait", json!({"id": "1", "timeout": nothing})),
+            ("cloudbox.image import", json!({"path": "/x", "name": "x", "sha256": nothing, "wait": nothing})),
+        ] {
+            bench.ok(method, arguments);
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_are_ignored() {
+    let mut bench = Bench::with(&["web"]);
+    let session = "c1ed6c7b025d0caca723a816fa61b668";
+    for (method, mut arguments) in [
+        ("cloudbox status", json!({})),
+        ("cloudbox doctor", json!({})),
+        ("cloudbox reload", json!({})),
+        ("cloudbox.container list", json!({})),
+        ("cloudbox.container info", json!({"name": "web"})),
+        ("cloudbox.container exec", json!({"name": "web", "command": ["true"]})),
+        ("cloudbox.container stop", json!({"name": "web", "wait": 15})),
+        ("cloudbox.container start", json!({"name": "web", "wait": 15})),
+        ("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15})),
+        ("cloudbox.container create", json!({"name": "web", "wait": 15})),
+        ("cloudbox.image list", json!({})),
+        ("cloudbox.image info", json!({"name": "distro"})),
+        ("cloudbox.job list", json!({})),
+        ("cloudbox.job status", json!({"id": "1"})),
+    ] {
+        arguments["ubus_rpc_session"] = json!(session);
+        arguments["later"] = json!({"x": [1, {"y": null}]});
+        bench.ok(method, arguments);
+    }
+}
+
+/// DESIGN.md section 4: 1,000 containers in one message. Descriptors are dear, so that they are made a hundred at once.
+#[test]
+fn a_thousand_containers_fit_into_one_message() {
+    use crate::api::replies::ContainerList;
+    let mut containers = Vec::new();
+    for hundred in 0..10 {
+        let fake = FakeBox::new(vec![image(&"ab".repeat(32), &["guifi-community-distro"])]);
+        // Off, so that the daemon makes none of them by itself.
+        let mut config = CONFIG.replace("'none'", "'64M'");
+        config += "\toption enabled '0'\n\toption image 'guifi-community-distro'\n";
+        let addresses = ["10.139.140.110", "2001:db8:1234:5678:216:3eff:fe12:3456"];
+        fake.give_addresses(&addresses.map(|a| a.parse::<IpAddr>().unwrap()));
+        let description = "Wiki of the neighbourhood, kept by the library";
+        for n in 0..100 {
+            let section = format!("c{:03}_{}", hundred * 100 + n, "x".repeat(58));
+            config += &format!(
+                "config container '{section}'\n\toption memory '256M'\n\toption description '{description}'\n"
+            );
+        }
+        fake.change(|world| world.config = config);
+        let mut bench = Bench::of(fake.clone(), TempDir::make());
+        for (name, declared) in bench.core.config.containers.clone() {
+            let spec = declared.spec.unwrap();
+            let record = crate::steps::storage::Record {
+                mac: String::new(),
+                veth: String::new(),
+                image_sha256: "ab".repeat(32),
+                init: crate::model::image::Init::Systemd,
+                ids: crate::model::idrange::IdRange { base: 0x7000_0000 },
+                created: 1_700_000_000,
+                name: name.clone(),
+                spec,
+            };
+            let made = fake.run(record);
+            bench.core.absorb_made(&name, made);
+        }
+        containers.extend(bench.core.container_list().containers);
+    }
+    assert!(containers.iter().all(|c| c.state == "running" && c.addresses.len() == 2 && c.name.len() == 63));
+    assert_eq!(containers.len(), 1000);
+    let size = to_fields(&ContainerList { containers }).unwrap().len();
+    println!("1000 containers: {size} bytes, {} each", size / 1000);
+    assert!(size + 64 < 1 << 20, "{size}");
+}
