@@ -461,8 +461,16 @@ impl Storage for FakeBox {
         })
     }
 
-    fn write_guest_network(&self, record: &Record, _: &GuestNetwork) -> Result<()> {
-        self.act("storage.write_guest_network", record.name.as_str(), None, |_| Ok(()))
+    fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
+        let name = &record.name;
+        self.act("storage.write_guest_network", name.as_str(), None, |state| {
+            if !state.world.roots.contains(&(ALIVE, name.clone())) {
+                return Err(impossible("the network of the guest", name));
+            }
+            let files = state.world.alive.get_mut(name).ok_or_else(|| impossible("files", name))?;
+            files.guest = Some(*network);
+            Ok(())
+        })
     }
 
     fn give_name(&self, name: &Name) -> Result<()> {

@@ -1,1 +1,526 @@
+//! Containers' files on a real disk, in a directory of the test's own. What needs root is skipped without it.
 
+use super::super::fake::TempDir;
+use super::*;
+use crate::model::address::Address;
+use crate::model::name::ImageName;
+use crate::model::size::{Bytes, Cpus};
+use std::collections::BTreeMap;
+use std::os::unix::fs::{symlink, MetadataExt};
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn record(of: &str) -> Record {
+    Record {
+        name: name(of),
+        spec: Spec {
+            image: ImageName::new("distro").unwrap(),
+            memory: Bytes(64 << 20),
+            cpus: Cpus(500),
+            disk: None,
+            pids: 100,
+            bridge: "br-lan".into(),
+            address: Address::parse("10.139.40.10/27").unwrap(),
+            gateway: Some("10.139.40.1".parse().unwrap()),
+            autostart: false,
+            description: "a \"quoted\" \\ wiki — é".into(),
+            authorized_keys: vec!["ssh-ed25519 AAAA me".into(), "ssh-rsa BBBB you".into()],
+            slice: "guifi".into(),
+        },
+        image_sha256: "ab".repeat(32),
+        init: Init::Systemd,
+        ids: IdRange { base: 0x7000_0000 },
+        mac: "02:00:00:00:00:01".into(),
+        veth: "cb0000000001".into(),
+        created: 1_700_000_000,
+    }
+}
+
+fn layout(dir: &TempDir) -> Layout {
+    Layout { storage: dir.path().join("srv"), run: dir.path().join("run") }
+}
+
+fn disk(dir: &TempDir) -> Disk {
+    Disk::new(layout(dir)).unwrap()
+}
+
+/// Whether the test runs as root; says so where it does not.
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("skipped: needs root");
+    }
+    root
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+/// Everything below a directory: paths with owner, mode and content.
+fn tree(dir: &Path) -> BTreeMap<String, (u32, u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_path_buf()];
+    while let Some(path) = open.pop() {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let content = if meta.is_symlink() {
+            fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
+        } else if meta.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            Vec::new()
+        } else if meta.is_file() {
+            fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        let shown = path.strip_prefix(dir).unwrap().display().to_string();
+        found.insert(shown, (meta.uid(), meta.mode(), content));
+    }
+    found
+}
+
+#[test]
+fn paths_are_where_lxc_and_people_look_for_them() {
+    let layout = Layout { storage: "/srv/cloudbox".into(), run: "/var/run/cloudbox".into() };
+    let web = name("web");
+    let dir = layout.container(&web);
+    for (path, expected) in [
+        (layout.box_id(), "/srv/cloudbox/box-id"),
+        (layout.containers(), "/srv/cloudbox/containers"),
+        (layout.blanks(), "/srv/cloudbox/blank"),
+        (layout.unborn(&web).0, "/srv/cloudbox/containers/.new-web"),
+        (layout.dead(&web).0, "/srv/cloudbox/containers/.gone-web"),
+        (dir.path().to_path_buf(), "/srv/cloudbox/containers/web"),
+        (dir.record(), "/srv/cloudbox/containers/web/record.json"),
+        (dir.lxc_config(), "/srv/cloudbox/containers/web/config"),
+        (dir.rootfs(), "/srv/cloudbox/containers/web/rootfs"),
+        (dir.upper(), "/srv/cloudbox/containers/web/layer/upper"),
+        (dir.work(), "/srv/cloudbox/containers/web/layer/work"),
+        (dir.disk(), "/srv/cloudbox/containers/web/disk.img"),
+        (layout.lower(&web), "/var/run/cloudbox/lower/web"),
+        (layout.pid_file(&web), "/var/run/cloudbox/pid/web"),
+        (layout.jobs(), "/var/run/cloudbox/jobs.json"),
+    ] {
+        assert_eq!(path, Path::new(expected));
+    }
+    assert_eq!(layout.cgroup(), "cloudbox");
+    let other = Layout { storage: "/tmp/test".into(), ..layout.clone() };
+    assert!(other.cgroup().starts_with("cloudbox-"), "another daemon's containers have another group");
+    assert_eq!(other.cgroup(), other.clone().cgroup());
+}
+
+/// A hidden directory can never be a container's, nor a container's a hidden one.
+#[test]
+fn no_name_of_a_container_is_a_hidden_directory() {
+    for hidden in [".new-web", ".gone-web", ".tmp-web"] {
+        assert!(Name::new(hidden).is_err());
+    }
+}
+
+#[test]
+fn directories_have_their_modes_whatever_was_there() {
+    let dir = TempDir::make();
+    let layout = layout(&dir);
+    fs::create_dir_all(layout.containers()).unwrap();
+    fs::set_permissions(layout.containers(), fs::Permissions::from_mode(0o777)).unwrap();
+    disk(&dir);
+    assert_eq!((mode(&layout.storage), mode(&layout.containers())), (0o711, 0o711));
+    for private in [layout.blanks(), layout.run.clone(), layout.run.join("lower"), layout.run.join("pid")] {
+        assert_eq!(mode(&private), 0o700, "{}", private.display());
+    }
+}
+
+#[test]
+fn a_box_keeps_its_identity_and_makes_another_only_where_there_is_none() {
+    let dir = TempDir::make();
+    let id = disk(&dir).box_id().unwrap();
+    assert_eq!(id.len(), 36, "{id}");
+    assert_eq!(disk(&dir).box_id().unwrap(), id);
+    assert_eq!(mode(&layout(&dir).box_id()), 0o600);
+    // A power cut on a file system without ordered data leaves an empty file.
+    fs::write(layout(&dir).box_id(), "\n").unwrap();
+    assert_ne!(disk(&dir).box_id().unwrap(), id);
+}
+
+#[test]
+fn a_file_written_durably_is_whole_private_and_alone() {
+    let dir = TempDir::make();
+    let path = dir.path().join("file");
+    for content in [&b"first, and longer"[..], b"second"] {
+        write_durably(&path, content).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), content);
+    }
+    assert_eq!(mode(&path), 0o600);
+    // What an earlier daemon left in the middle is in nobody's way.
+    fs::write(dir.path().join(".tmp-file"), "half").unwrap();
+    write_durably(&path, b"third").unwrap();
+    assert_eq!(tree(dir.path()).len(), 2, "{:?}", tree(dir.path()).keys());
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else() {
+    let dir = TempDir::make();
+    let path = dir.path().join("file");
+    fs::create_dir_all(path.join("in-the-way")).unwrap();
+    let before = tree(dir.path());
+    let error = write_durably(&path, b"new").unwrap_err();
+    assert!(error.message.starts_with(&format!("cannot write {}", path.display())), "{}", error.message);
+    assert_eq!(tree(dir.path()), before);
+    let nowhere = dir.path().join("none/file");
+    assert!(write_durably(&nowhere, b"new").is_err());
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
+fn a_full_disk_is_told_apart() {
+    // A file that takes no byte gives the same error as a full disk.
+    let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = Error::io("cannot write", Path::new("/srv/x"), &full.write_all(b"x").unwrap_err());
+    assert_eq!(error.code, Code::NoSpace);
+}
+
+#[test]
+fn a_record_is_read_back_as_it_was_written() {
+    let dir = TempDir::make();
+    let disk = disk(&dir);
+    let mut plain = record("plain");
+    plain.spec = Spec { disk: Some(Bytes(1 << 30)), address: Address::Dhcp, gateway: None, ..plain.spec };
+    let records = [record("web"), plain];
+    for record in &records {
+        fs::create_dir_all(layout(&dir).container(&record.name).path()).unwrap();
+        disk.save_record(record).unwrap();
+    }
+    let mut found: Vec<Record> = disk
+        .scan()
+        .unwrap()
+        .into_iter()
+        .map(|found| match found {
+            Found::Container(record) => *record,
+            Found::Unreadable(name, error) => panic!("{name}: {error}"),
+        })
+        .collect();
+    found.sort_by(|a, b| b.name.cmp(&a.name));
+    assert_eq!(found, records);
+}
+
+/// Records outlive the version that wrote them: the fields of the first one must be enough, and more do no harm.
+#[test]
+fn a_record_of_another_version_is_read() {
+    let text = r#"{
+        "name": "web", "image_sha256": "ab", "init": "busybox", "ids": 1879048192, "mac": "02:00:00:00:00:01",
+        "veth": "cb01", "created": 5, "later": {"x": 1},
+        "spec": {"image": "distro", "memory": 67108864, "cpus": 500, "disk": null, "pids": 100,
+            "bridge": "br-lan", "address": "dhcp", "gateway": null, "autostart": true}
+    }"#;
+    let read: Record = serde_json::from_str(text).unwrap();
+    assert_eq!(
+        (read.spec.memory, read.spec.cpus, read.spec.address),
+        (Bytes(64 << 20), Cpus(500), Address::Dhcp)
+    );
+    for missing in ["name", "image_sha256", "init", "ids", "spec"] {
+        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value.as_object_mut().unwrap().remove(missing);
+        assert!(serde_json::from_value::<Record>(value).is_err(), "{missing}");
+    }
+}
+
+#[test]
+fn a_damaged_record_is_told_with_what_to_do_and_strangers_are_passed_over() {
+    let dir = TempDir::make();
+    let disk = disk(&dir);
+    let containers = layout(&dir).containers();
+    for stranger in ["lost+found", ".new-half", ".gone-old", ".tmp-x", "UPPER"] {
+        fs::create_dir(containers.join(stranger)).unwrap();
+    }
+    fs::create_dir(containers.join("empty")).unwrap();
+    for (name, text) in [("cut", "{\"name\": \"cu"), ("wrong", "[]"), ("evil", "{\"name\": \"../x\"}")] {
+        fs::create_dir(containers.join(name)).unwrap();
+        fs::write(containers.join(name).join("record.json"), text).unwrap();
+    }
+    let mut told = BTreeMap::new();
+    for found in disk.scan().unwrap() {
+        match found {
+            Found::Container(record) => panic!("{record:?}"),
+            Found::Unreadable(name, error) => told.insert(name.to_string(), error.message),
+        };
+    }
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["cut", "empty", "evil", "wrong"]);
+    assert!(told["cut"].contains("is damaged") && told["cut"].contains("is left alone: save what you need"));
+    assert!(told["empty"].contains("cannot read"), "{}", told["empty"]);
+}
+
+#[test]
+fn a_container_is_built_hidden_named_and_removed_without_a_trace() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let (disk, layout) = (disk(&dir), layout(&dir));
+    let before = tree(dir.path());
+    let (web, ctx) = (record("web"), Ctx::silent().unwrap());
+    disk.build(&ctx, &web).unwrap();
+    assert!(disk.scan().unwrap().is_empty(), "it is not there before it has its name");
+    let unborn = layout.unborn(&web.name);
+    assert_eq!(mode(unborn.path()), 0o710);
+    assert_eq!(fs::metadata(unborn.path()).unwrap().gid(), web.ids.base);
+    assert_eq!(fs::metadata(unborn.upper()).unwrap().uid(), web.ids.base);
+    disk.give_name(&web.name).unwrap();
+    assert!(matches!(&disk.scan().unwrap()[..], [Found::Container(record)] if **record == web));
+    disk.take_name(&web.name).unwrap();
+    assert!(disk.scan().unwrap().is_empty());
+    disk.erase(&web.name).unwrap();
+    assert_eq!(tree(dir.path()), before);
+    // None of it is an error where there is nothing.
+    disk.take_name(&web.name).unwrap();
+    disk.erase(&web.name).unwrap();
+    disk.discard(&web.name).unwrap();
+    disk.unmount(&web.name).unwrap();
+}
+
+#[test]
+fn a_name_is_not_given_over_what_is_there() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let (disk, layout) = (disk(&dir), layout(&dir));
+    let web = record("web");
+    fs::create_dir(layout.container(&web.name).path()).unwrap();
+    fs::write(layout.container(&web.name).record(), "damaged").unwrap();
+    let before = tree(dir.path());
+    disk.build(&Ctx::silent().unwrap(), &web).unwrap();
+    disk.give_name(&web.name).unwrap_err();
+    disk.discard(&web.name).unwrap();
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
+fn a_build_that_is_cancelled_at_any_step_is_discarded_whole() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let disk = disk(&dir);
+    let before = tree(dir.path());
+    for step in ["create.directory", "create.record"] {
+        let cancel = super::super::ctx::Cancel::new().unwrap();
+        let token = cancel.clone();
+        let ctx = Ctx::new(cancel, move |update| {
+            if update == super::super::ctx::Update::Step(step) {
+                token.cancel();
+            }
+        });
+        let built = disk.build(&ctx, &record("web"));
+        assert_eq!(built.is_err(), step == "create.directory", "{step}");
+        disk.discard(&name("web")).unwrap();
+        assert_eq!(tree(dir.path()), before, "{step}");
+    }
+}
+
+#[test]
+fn a_sweep_removes_what_is_hidden_and_only_that() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let (disk, layout) = (disk(&dir), layout(&dir));
+    let ctx = Ctx::silent().unwrap();
+    for whole in ["web", "idle"] {
+        disk.build(&ctx, &record(whole)).unwrap();
+        disk.give_name(&name(whole)).unwrap();
+    }
+    fs::create_dir(layout.containers().join(".hidden-by-its-owner")).unwrap();
+    let before = tree(dir.path());
+    disk.build(&ctx, &record("half")).unwrap();
+    disk.build(&ctx, &record("gone")).unwrap();
+    disk.give_name(&name("gone")).unwrap();
+    disk.take_name(&name("gone")).unwrap();
+    // A name that is both alive and half built, or half erased, as after a crash between two steps.
+    fs::create_dir_all(layout.unborn(&name("web")).rootfs()).unwrap();
+    fs::create_dir_all(layout.dead(&name("idle")).layer()).unwrap();
+    let mut swept = disk.sweep().unwrap();
+    swept.sort();
+    assert_eq!(swept, [".gone-gone", ".gone-idle", ".new-half", ".new-web"]);
+    assert_eq!(tree(dir.path()), before);
+    assert!(disk.sweep().unwrap().is_empty());
+}
+
+#[test]
+fn space_is_only_counted_where_there_is_a_quota() {
+    let dir = TempDir::make();
+    let (disk, layout) = (disk(&dir), layout(&dir));
+    assert_eq!(disk.used(&name("web")), None);
+    fs::create_dir(layout.container(&name("web")).path()).unwrap();
+    let file = fs::File::create(layout.container(&name("web")).disk()).unwrap();
+    file.set_len(1 << 30).unwrap();
+    assert!(disk.used(&name("web")).unwrap() < 1 << 20, "the holes of a sparse file take no room");
+}
+
+fn network() -> GuestNetwork {
+    let gateway = "10.139.40.1".parse().ok();
+    GuestNetwork { gateway, dns: gateway }
+}
+
+#[test]
+fn a_machine_id_is_a_containers_own_for_ever() {
+    let web = record("web");
+    let id = guest::machine_id("box", &web);
+    assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{id}");
+    assert_eq!(guest::machine_id("box", &web), id);
+    assert_ne!(guest::machine_id("other", &web), id);
+    assert_ne!(guest::machine_id("box", &record("web2")), id);
+    assert_ne!(guest::machine_id("box", &Record { created: 6, ..web }), id, "a new one of the same name");
+}
+
+#[test]
+fn a_guest_is_told_its_name_keys_and_network() {
+    if !is_root() {
+        return;
+    }
+    for (has, file, text) in [
+        (
+            "etc/systemd/network",
+            "etc/systemd/network/10-cloudbox.network",
+            "[Match]\nName=eth0\n\n[Network]\nAddress=10.139.40.10/27\nGateway=10.139.40.1\nDNS=10.139.40.1\n",
+        ),
+        (
+            "etc/network",
+            "etc/network/interfaces",
+            "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n\
+             \taddress 10.139.40.10\n\tnetmask 255.255.255.224\n\tgateway 10.139.40.1\n",
+        ),
+        ("etc", "etc/resolv.conf", "nameserver 10.139.40.1\n"),
+    ] {
+        let dir = TempDir::make();
+        let root = dir.path();
+        fs::create_dir_all(root.join(has)).unwrap();
+        let web = record("web");
+        guest::write(root, &web, "0123", &network()).unwrap();
+        assert_eq!(fs::read_to_string(root.join(file)).unwrap(), text, "{has}");
+        assert_eq!(fs::read_to_string(root.join("etc/hostname")).unwrap(), "web\n");
+        assert_eq!(fs::read_to_string(root.join("etc/machine-id")).unwrap(), "0123\n");
+        assert!(fs::read_to_string(root.join("etc/hosts")).unwrap().contains("127.0.1.1\tweb\n"));
+        let keys = root.join("root/.ssh/authorized_keys");
+        assert_eq!(fs::read_to_string(&keys).unwrap(), "ssh-ed25519 AAAA me\nssh-rsa BBBB you\n");
+        assert_eq!((mode(&keys), mode(keys.parent().unwrap())), (0o600, 0o700), "sshd reads no others");
+        for made in [keys.parent().unwrap(), &keys, &root.join("etc/hostname"), &root.join(file)] {
+            assert_eq!(fs::metadata(made).unwrap().uid(), web.ids.base, "{}", made.display());
+        }
+        // Again, over what is there.
+        guest::write(root, &web, "0123", &network()).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_address_is_the_only_one_the_guest_has() {
+    if !is_root() {
+        return;
+    }
+    for (has, file) in [
+        ("etc/systemd/network", "etc/systemd/network/10-cloudbox.network"),
+        ("etc/network", "etc/network/interfaces"),
+    ] {
+        let dir = TempDir::make();
+        fs::create_dir_all(dir.path().join(has)).unwrap();
+        let mut web = record("web");
+        guest::write(dir.path(), &web, "0123", &network()).unwrap();
+        let text = || fs::read_to_string(dir.path().join(file)).unwrap_or_default();
+        web.spec.address = Address::parse("10.139.40.11/27").unwrap();
+        guest::write_network(dir.path(), &web, &network()).unwrap();
+        assert!(text().contains("10.139.40.11") && !text().contains("10.139.40.10"), "{}", text());
+        web.spec.address = Address::Dhcp;
+        guest::write_network(dir.path(), &web, &GuestNetwork::default()).unwrap();
+        assert!(!text().contains("10.139.40."), "{}", text());
+    }
+}
+
+/// Images come from anywhere. Whatever links one holds, no file of the host is made, changed or chowned.
+#[test]
+fn no_link_in_an_image_leads_outside() {
+    if !is_root() {
+        return;
+    }
+    type Hostile = (&'static str, fn(&Path, &Path));
+    let images: [Hostile; 14] = [
+        ("etc is the host's root", |root, _| symlink("/", root.join("etc")).unwrap()),
+        ("etc is the host's etc", |root, outside| symlink(outside.join("etc"), root.join("etc")).unwrap()),
+        ("etc climbs out", |root, _| symlink("../outside/etc", root.join("etc")).unwrap()),
+        ("etc climbs far", |root, _| symlink("../../../../../../etc", root.join("etc")).unwrap()),
+        ("etc leads nowhere", |root, _| symlink("/nowhere/at/all", root.join("etc")).unwrap()),
+        ("etc leads to itself", |root, _| symlink("etc", root.join("etc")).unwrap()),
+        ("etc is a file", |root, _| fs::write(root.join("etc"), "x").unwrap()),
+        ("etc/hostname is the host's passwd", |root, outside| {
+            fs::create_dir(root.join("etc")).unwrap();
+            for file in ["hostname", "hosts", "machine-id", "resolv.conf"] {
+                symlink(outside.join("etc/passwd"), root.join("etc").join(file)).unwrap();
+            }
+        }),
+        ("etc/hosts climbs out", |root, _| {
+            fs::create_dir(root.join("etc")).unwrap();
+            symlink("../../outside/etc/passwd", root.join("etc/hosts")).unwrap();
+        }),
+        ("etc/hosts is a hard link of a file of its own", |root, _| {
+            fs::create_dir(root.join("etc")).unwrap();
+            fs::write(root.join("etc/x"), "x").unwrap();
+            fs::hard_link(root.join("etc/x"), root.join("etc/hosts")).unwrap();
+        }),
+        ("root is the host's", |root, outside| symlink(outside.join("root"), root.join("root")).unwrap()),
+        (".ssh is the host's", |root, outside| {
+            fs::create_dir(root.join("root")).unwrap();
+            symlink(outside.join("root/.ssh"), root.join("root/.ssh")).unwrap();
+        }),
+        ("authorized_keys are the host's", |root, outside| {
+            fs::create_dir_all(root.join("root/.ssh")).unwrap();
+            symlink(outside.join("root/.ssh/authorized_keys"), root.join("root/.ssh/authorized_keys"))
+                .unwrap();
+        }),
+        ("the network is the host's", |root, outside| {
+            fs::create_dir_all(root.join("etc/systemd")).unwrap();
+            symlink(outside.join("etc"), root.join("etc/systemd/network")).unwrap();
+            symlink(outside.join("etc"), root.join("etc/network")).unwrap();
+        }),
+    ];
+    for (title, make) in images {
+        let dir = TempDir::make();
+        let (root, outside) = (dir.path().join("rootfs"), dir.path().join("outside"));
+        for made in [&root, &outside.join("etc"), &outside.join("root/.ssh")] {
+            fs::create_dir_all(made).unwrap();
+        }
+        for file in ["etc/passwd", "etc/hostname", "etc/10-cloudbox.network", "root/.ssh/authorized_keys"] {
+            fs::write(outside.join(file), "the host's").unwrap();
+        }
+        make(&root, &outside);
+        let before = tree(&outside);
+        let host = fs::read("/etc/hostname").ok();
+        let mut evil = record("evil-guest");
+        let written = guest::write(&root, &evil, "0123", &network());
+        for address in ["10.139.40.11/27", "dhcp"] {
+            evil.spec.address = Address::parse(address).unwrap();
+            let _ = guest::write_network(&root, &evil, &network());
+        }
+        assert_eq!(tree(&outside), before, "{title}");
+        assert_eq!(fs::read("/etc/hostname").ok(), host, "{title}");
+        if let Err(error) = written {
+            assert!(
+                error.message.starts_with(&format!("cannot write {}", root.display())),
+                "{title}: {error}"
+            );
+        }
+    }
+}
+
+/// A name inside the root that happens to be one of the host's means the guest's.
+#[test]
+fn an_absolute_link_in_an_image_means_the_guests_own_file() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let root = dir.path();
+    fs::create_dir_all(root.join("usr/etc")).unwrap();
+    symlink("/usr/etc", root.join("etc")).unwrap();
+    guest::write(root, &record("web"), "0123", &network()).unwrap();
+    assert_eq!(fs::read_to_string(root.join("usr/etc/hostname")).unwrap(), "web\n");
+}
