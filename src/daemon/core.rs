@@ -261,6 +261,7 @@ impl Core {
             Report::Done(id, result) => {
                 let result = self.absorb(id, result);
                 self.finish(id, result);
+                self.stop_if_undeclared(id);
                 self.begin_jobs();
             }
             Report::Answer(request, result) => self.send_reply(request, result),

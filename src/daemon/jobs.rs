@@ -133,9 +133,11 @@ impl Core {
 
     pub(super) fn absorb_made(&mut self, name: &Name, made: Made) {
         let created = !self.containers.contains_key(name);
-        // A section that has just been written is known without reading the file again.
-        let spec = made.record.spec.clone();
-        self.config.containers.entry(name.clone()).or_insert(Declared { spec: Ok(spec), deleting: false });
+        if created {
+            // A section that has just been written is known without reading the file again.
+            let declared = Declared { spec: Ok(made.record.spec.clone()), deleting: false };
+            self.config.containers.entry(name.clone()).or_insert(declared);
+        }
         self.not_made.remove(name);
         let running = made.live.is_some();
         let container = Container { record: made.record, live: made.live, failure: None };
@@ -147,6 +149,20 @@ impl Core {
         if running {
             log::info!("container {name} runs");
             self.notify_container("container.started", name);
+        }
+    }
+
+    /// Stops a container whose section went while job `id` worked on it: the reload left it to the job.
+    pub(super) fn stop_if_undeclared(&mut self, id: JobId) {
+        // A stop that failed or was cancelled is not begun again by itself.
+        let job = self.jobs.get(id).filter(|job| job.kind != Kind::Stop && !job.kind.is_of_image());
+        let Some(Ok(name)) = job.map(|job| Name::new(&job.target)) else { return };
+        let runs = self.containers.get(&name).is_some_and(|c| c.live.is_some());
+        let declared = self.config.containers.contains_key(&name) || self.config_error.is_some();
+        if runs && !declared && self.idle(&name).is_ok() {
+            if let Err(error) = self.stop_orphan(&name) {
+                self.note_failure(&name, error);
+            }
         }
     }
 
