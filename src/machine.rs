@@ -2,12 +2,12 @@
 
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::table::Table;
 use crate::steps::config::ConfigStore;
 use crate::steps::image::Images;
 use crate::steps::lxc::Runtime;
 use crate::steps::network::Network;
 use crate::steps::storage::Storage;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,7 +23,7 @@ pub struct Machine {
     pub images: Box<dyn Images>,
     /// The network.
     pub network: Box<dyn Network>,
-    holds: Mutex<BTreeMap<Name, String>>,
+    holds: Mutex<Table<Name, String>>,
 }
 
 impl Machine {
@@ -38,7 +38,7 @@ impl Machine {
         Machine { config, storage, runtime, images, network, holds: Mutex::default() }
     }
 
-    fn holds(&self) -> MutexGuard<'_, BTreeMap<Name, String>> {
+    fn holds(&self) -> MutexGuard<'_, Table<Name, String>> {
         // A panic aborts the daemon, so that the lock is never found poisoned.
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,6 @@ use crate::model::job::{JobError, Kind};
 use crate::model::name::Name;
 use crate::model::size::Cpus;
 use crate::model::spec::Spec;
-use std::collections::BTreeSet;
 use std::path::Path;
 
 /// A file system's room, in bytes.
@@ -146,14 +145,13 @@ impl Core {
     }
 
     /// Every container that is known: made, being made, or only declared.
-    fn names(&self) -> BTreeSet<Name> {
+    fn names(&self) -> Vec<Name> {
         let declared = self.config.containers.keys();
-        declared
-            .chain(self.containers.keys())
-            .chain(self.making.keys())
-            .chain(self.unreadable.keys())
-            .cloned()
-            .collect()
+        let made = self.containers.keys().chain(self.making.keys()).chain(self.unreadable.keys());
+        let mut names: Vec<Name> = declared.chain(made).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     fn state(&self, name: &Name) -> &'static str {

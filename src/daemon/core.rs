@@ -9,13 +9,14 @@ use crate::model::config::Config;
 use crate::model::image::Image;
 use crate::model::job::{JobId, Jobs};
 use crate::model::name::Name;
+use crate::model::table::Table;
 use crate::ops::Live;
 use crate::steps::ctx::Cancel;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::storage::Record;
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,19 +81,19 @@ pub struct Core {
     pub(super) config: Config,
     /// Why the configuration file cannot be read at all; what was read before holds.
     pub(super) config_error: Option<Error>,
-    pub(super) containers: BTreeMap<Name, Container>,
+    pub(super) containers: Table<Name, Container>,
     /// Directories of containers whose record cannot be read.
-    pub(super) unreadable: BTreeMap<Name, Error>,
+    pub(super) unreadable: Table<Name, Error>,
     /// Declared containers that could not be made.
-    pub(super) not_made: BTreeMap<Name, Error>,
+    pub(super) not_made: Table<Name, Error>,
     /// Containers being made.
-    pub(super) making: BTreeMap<Name, Record>,
+    pub(super) making: Table<Name, Record>,
     pub(super) images: Vec<Image>,
     pub(super) jobs: Jobs,
     pub(super) started: Instant,
     pub(super) connection: Connection,
     pub(super) objects: Vec<(ObjectId, Face)>,
-    pub(super) active: BTreeMap<JobId, Active>,
+    pub(super) active: Table<JobId, Active>,
     pub(super) queue: VecDeque<JobId>,
     pub(super) waiters: Vec<Waiter>,
     pub(super) sender: Sender,
@@ -129,16 +130,16 @@ impl Core {
             box_id,
             config: Config::default(),
             config_error: None,
-            containers: BTreeMap::new(),
-            unreadable: BTreeMap::new(),
-            not_made: BTreeMap::new(),
-            making: BTreeMap::new(),
+            containers: Table::new(),
+            unreadable: Table::new(),
+            not_made: Table::new(),
+            making: Table::new(),
             images: Vec::new(),
             jobs: Jobs::default(),
             started: Instant::now(),
             connection,
             objects,
-            active: BTreeMap::new(),
+            active: Table::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
             sender,

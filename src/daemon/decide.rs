@@ -15,10 +15,10 @@ use crate::model::job::JobId;
 use crate::model::name::{ImageName, Name};
 use crate::model::plan::{plan, Action, Seen};
 use crate::model::spec::{Asked, Spec};
+use crate::model::table::Table;
 use crate::ops::Create;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -90,7 +90,7 @@ impl Core {
 
     pub(super) fn free_ids(&self) -> Result<idrange::IdRange> {
         let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
-        let used: BTreeSet<_> = records.map(|record| record.ids).collect();
+        let used: Vec<_> = records.map(|record| record.ids).collect();
         idrange::allocate(&used).ok_or_else(|| {
             Error::new(
                 Code::NoSpace,
@@ -362,7 +362,7 @@ impl Core {
         jobs
     }
 
-    pub(super) fn seen(&self) -> BTreeMap<Name, Seen> {
+    pub(super) fn seen(&self) -> Table<Name, Seen> {
         let busy = |name: &Name| self.jobs.active_on(name.as_str()).is_some();
         let made = self.containers.iter().map(|(name, container)| {
             (name.clone(), Seen { exists: true, running: container.live.is_some(), busy: busy(name) })

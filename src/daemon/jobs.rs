@@ -133,10 +133,10 @@ impl Core {
 
     pub(super) fn absorb_made(&mut self, name: &Name, made: Made) {
         let created = !self.containers.contains_key(name);
-        if created {
+        if created && !self.config.containers.contains_key(name) {
             // A section that has just been written is known without reading the file again.
             let declared = Declared { spec: Ok(made.record.spec.clone()), deleting: false };
-            self.config.containers.entry(name.clone()).or_insert(declared);
+            self.config.containers.insert(name.clone(), declared);
         }
         self.not_made.remove(name);
         let running = made.live.is_some();

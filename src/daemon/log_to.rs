@@ -1,7 +1,10 @@
 //! Where the log goes.
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::fmt::Display;
 use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use syslog::{LogFormat, Logger, LoggerBackend, Severity};
 
 /// Standard error, one line per message.
 struct Stderr;
@@ -29,16 +32,60 @@ pub fn set_up(foreground: bool, verbose: bool) {
 }
 
 fn to_syslog() -> bool {
-    // OpenWrt's logd drops 16 bytes behind the priority as the time, and would take a host name for the tag.
-    let formatter = syslog::Formatter3164 {
-        facility: syslog::Facility::LOG_DAEMON,
-        hostname: None,
-        process: "cloudbox".into(),
-        pid: std::process::id(),
-    };
-    match syslog::unix(formatter) {
-        Ok(logger) => log::set_boxed_logger(Box::new(syslog::BasicLogger::new(logger))).is_ok(),
+    match syslog::unix(LogdFormat) {
+        Ok(logger) => log::set_boxed_logger(Box::new(Syslog(Mutex::new(logger)))).is_ok(),
         Err(_) => false,
+    }
+}
+
+/// A line as OpenWrt's logd and every syslogd read it. logd drops 16 bytes behind the priority as the time, stamps its
+/// own, and would take a host name for the tag: so a constant time, and no host name.
+#[derive(Clone)]
+struct LogdFormat;
+
+impl<T: Display> LogFormat<T> for LogdFormat {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, message: T) -> syslog::Result<()> {
+        let priority = syslog::Facility::LOG_DAEMON as u8 | severity as u8;
+        let line = format!("<{priority}>Jan  1 00:00:00 cloudbox[{}]: {message}", std::process::id());
+        // logd reads 1023 bytes at most, and what is not one line would be read as several.
+        let line: String =
+            line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect();
+        w.write_all(line.as_bytes()).map_err(syslog::Error::Io)
+    }
+}
+
+/// Characters of a line; some take more than a byte.
+const LINE_MAX: usize = 900;
+
+/// The system's log.
+struct Syslog(Mutex<Logger<LoggerBackend, LogdFormat>>);
+
+impl Log for Syslog {
+    fn enabled(&self, _: &Metadata) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record) {
+        let mut logger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if write(&mut logger, record).is_err() {
+            // logd was restarted: its socket is another one now. If it is gone, that is no reason to fail.
+            if let Ok(again) = syslog::unix(LogdFormat) {
+                *logger = again;
+                let _ = write(&mut logger, record);
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn write(logger: &mut Logger<LoggerBackend, LogdFormat>, record: &Record) -> syslog::Result<()> {
+    let message = record.args();
+    match record.level() {
+        Level::Error => logger.err(message),
+        Level::Warn => logger.warning(message),
+        Level::Info => logger.info(message),
+        Level::Debug | Level::Trace => logger.debug(message),
     }
 }
 

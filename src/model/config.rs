@@ -8,9 +8,9 @@ use super::size::{Bytes, Cpus};
 use super::spec::{
     invalid, parse_bool, parse_bridge, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
 };
+use super::table::Table;
 use crate::error::{Code, Error, Result};
 use openwrt_uci::{Opt, Package, Section};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -86,7 +86,7 @@ pub struct Config {
     /// Section `main`.
     pub settings: Settings,
     /// The containers that shall exist.
-    pub containers: BTreeMap<Name, Declared>,
+    pub containers: Table<Name, Declared>,
     /// What is wrong.
     pub warnings: Vec<Warning>,
 }

@@ -1,7 +1,6 @@
 //! The range of user and group ids that each container has to itself.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 
 /// Ids per container: as many as a Debian system uses, `nobody` included.
 pub const SIZE: u32 = 65536;
@@ -20,7 +19,7 @@ pub struct IdRange {
 }
 
 /// The lowest range not in `used`, or None when all are taken.
-pub fn allocate(used: &BTreeSet<IdRange>) -> Option<IdRange> {
+pub fn allocate(used: &[IdRange]) -> Option<IdRange> {
     (0..COUNT).map(|n| IdRange { base: FIRST + n * SIZE }).find(|range| !used.contains(range))
 }
 
@@ -30,15 +29,15 @@ mod tests {
 
     #[test]
     fn ranges_do_not_overlap_and_are_used_again() {
-        let mut used = BTreeSet::new();
+        let mut used = Vec::new();
         for n in 0..COUNT {
             let range = allocate(&used).unwrap();
             assert_eq!(range.base, FIRST + n * SIZE);
-            used.insert(range);
+            used.push(range);
         }
         assert_eq!(allocate(&used), None);
         let freed = IdRange { base: FIRST + 5 * SIZE };
-        used.remove(&freed);
+        used.retain(|range| *range != freed);
         assert_eq!(allocate(&used), Some(freed));
         const { assert!(FIRST + COUNT * SIZE <= 0x7FFE_0000) };
     }

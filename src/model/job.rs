@@ -2,7 +2,6 @@
 
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// Finished jobs that are remembered.
 pub const KEPT: usize = 64;
@@ -149,7 +148,8 @@ impl Job {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Jobs {
     next: JobId,
-    jobs: BTreeMap<JobId, Job>,
+    /// In the order of their numbers.
+    jobs: Vec<Job>,
 }
 
 impl Jobs {
@@ -168,18 +168,20 @@ impl Jobs {
             finished: None,
             error: None,
         };
-        self.jobs.insert(self.next, job);
+        self.jobs.push(job);
         self.next
     }
 
     /// The job numbered `id`.
     pub fn get(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id)
+        let at = self.jobs.binary_search_by_key(&id, |job| job.id).ok()?;
+        self.jobs.get(at)
     }
 
     /// The same, to change it.
     pub fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.jobs.get_mut(&id)
+        let at = self.jobs.binary_search_by_key(&id, |job| job.id).ok()?;
+        self.jobs.get_mut(at)
     }
 
     /// The job a caller means by `text`.
@@ -198,17 +200,17 @@ impl Jobs {
 
     /// All jobs, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
+        self.jobs.iter()
     }
 
     /// The unfinished job that works on container `name`.
     pub fn active_on(&self, name: &str) -> Option<&Job> {
-        self.jobs.values().find(|job| !job.state.is_final() && job.target == name && !job.kind.is_of_image())
+        self.jobs.iter().find(|job| !job.state.is_final() && job.target == name && !job.kind.is_of_image())
     }
 
     /// Records how job `id` ended, and forgets the oldest finished jobs beyond [`KEPT`].
     pub fn finish(&mut self, id: JobId, result: &Result<()>, now: u64) {
-        if let Some(job) = self.jobs.get_mut(&id) {
+        if let Some(job) = self.get_mut(id) {
             job.finished = Some(now);
             job.error = result.as_ref().err().map(JobError::from);
             job.state = match result {
@@ -219,17 +221,17 @@ impl Jobs {
         }
         // The one that ended first goes first. A long job is older than those that ended while it worked: it must not
         // be forgotten at the moment somebody wants to know what came of it.
-        let finished = self.jobs.values().filter(|job| job.state.is_final());
+        let finished = self.jobs.iter().filter(|job| job.state.is_final());
         let mut finished: Vec<_> = finished.map(|job| (job.id == id, job.finished, job.id)).collect();
         finished.sort_unstable();
         for (.., old) in finished.iter().take(finished.len().saturating_sub(KEPT)) {
-            self.jobs.remove(old);
+            self.jobs.retain(|job| job.id != *old);
         }
     }
 
     /// Marks what was unfinished when the daemon ended, after a restart.
     pub fn interrupt_unfinished(&mut self, now: u64) {
-        let open: Vec<JobId> = self.jobs.values().filter(|j| !j.state.is_final()).map(|j| j.id).collect();
+        let open: Vec<JobId> = self.jobs.iter().filter(|j| !j.state.is_final()).map(|j| j.id).collect();
         let error = Error::new(
             Code::Interrupted,
             "the daemon was stopped in the middle of it; what it had begun was finished or undone at the restart",

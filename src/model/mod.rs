@@ -10,3 +10,4 @@ pub mod name;
 pub mod plan;
 pub mod size;
 pub mod spec;
+pub mod table;

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::name::Name;
-use std::collections::BTreeMap;
+use super::table::Table;
 
 /// A container as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Action {
 
 /// What to do so that `seen` becomes what `config` says. `boot`: the box has just started, so that what shall start
 /// with it does.
-pub fn plan(config: &Config, seen: &BTreeMap<Name, Seen>, boot: bool) -> Vec<Action> {
+pub fn plan(config: &Config, seen: &Table<Name, Seen>, boot: bool) -> Vec<Action> {
     const NOTHING: Seen = Seen { exists: false, running: false, busy: false };
     let mut actions = Vec::new();
     for (name, declared) in &config.containers {
@@ -120,7 +120,7 @@ mod tests {
         for (case, declared, seen, boot, expected) in rows {
             let mut config = Config::default();
             config.containers.extend(declared.map(|d| (web(), d)));
-            let seen = BTreeMap::from([(web(), seen)]);
+            let seen = Table::from([(web(), seen)]);
             assert_eq!(plan(&config, &seen, boot), expected, "{case}");
         }
     }
@@ -132,7 +132,7 @@ mod tests {
         config.containers.insert(name("a"), good(true));
         config.containers.insert(name("b"), good(true));
         config.containers.insert(name("c"), deleting());
-        let seen = BTreeMap::from([(name("b"), STOPPED)]);
+        let seen = Table::from([(name("b"), STOPPED)]);
         assert_eq!(plan(&config, &seen, true), [Action::FinishDelete(name("c"))]);
     }
 }

@@ -179,7 +179,7 @@ impl Import<'_> {
     /// mksquashfs, waiting for a tar stream. The options keep it to half the processors, and the root directory from
     /// being writable for everybody, which is its default for tar streams.
     fn mksquashfs(&self, out: &Path, compressor: &[&str]) -> Result<Running<'_>> {
-        let processors = std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2));
+        let processors = processors().div_ceil(2);
         let mut command = Tool::command("mksquashfs")?;
         command
             .arg("-")
@@ -470,4 +470,9 @@ impl Sink for Into<'_, '_> {
     fn write(&mut self, data: &[u8]) -> Result<()> {
         self.0.write_all(data)
     }
+}
+/// The box's processors.
+fn processors() -> usize {
+    let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+    online.and_then(|n| usize::try_from(n).ok()).unwrap_or(1)
 }

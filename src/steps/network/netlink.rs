@@ -8,7 +8,6 @@ use nix::sched::{setns, CloneFlags};
 use nix::sys::socket::{
     bind, recv, send, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
 };
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -36,7 +35,7 @@ pub enum Change {
 #[derive(Debug)]
 pub struct AddressWatch {
     socket: OwnedFd,
-    addresses: BTreeSet<IpAddr>,
+    addresses: Vec<IpAddr>,
 }
 
 impl AddressWatch {
@@ -64,7 +63,7 @@ impl AddressWatch {
 
     /// A watch of what `socket` brings; the first of it is there already.
     pub(crate) fn reading(socket: OwnedFd) -> AddressWatch {
-        let mut watch = AddressWatch { socket, addresses: BTreeSet::new() };
+        let mut watch = AddressWatch { socket, addresses: Vec::new() };
         watch.update();
         watch
     }
@@ -86,11 +85,13 @@ impl AddressWatch {
         while let Ok(length @ 1..) = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
             for change in parse(&buffer[..length]) {
                 match change {
-                    Change::Added(address) => self.addresses.insert(address),
-                    Change::Removed(address) => self.addresses.remove(&address),
-                };
+                    Change::Added(address) if self.addresses.contains(&address) => {}
+                    Change::Added(address) => self.addresses.push(address),
+                    Change::Removed(address) => self.addresses.retain(|known| *known != address),
+                }
             }
         }
+        self.addresses.sort_unstable();
         self.addresses != before
     }
 }
