@@ -202,8 +202,10 @@ impl Core {
     fn read_deleting(&mut self, name: &Name) {
         let Ok(package) = self.machine.config.load() else { return };
         let file = crate::model::config::read(&package, &self.config.settings);
-        if let Some(declared) = self.config.containers.get_mut(name) {
-            declared.deleting = file.containers.get(name).is_some_and(|d| d.deleting);
+        match (self.config.containers.get_mut(name), file.containers.get(name)) {
+            (Some(declared), Some(found)) => declared.deleting = found.deleting,
+            // Its section is gone already: what is left of it is only to be deleted.
+            _ => drop(self.config.containers.remove(name)),
         }
     }
 

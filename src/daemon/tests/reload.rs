@@ -258,6 +258,17 @@ fn what_is_half_deleted_is_not_started_any_more() {
 }
 
 #[test]
+fn what_is_deleted_but_for_its_erasing_is_not_started_any_more() {
+    let mut bench = Bench::with(&["web-"]);
+    bench.fake.fail("storage.erase");
+    bench.fails("failed", "cloudbox.container delete", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.states(), ["web orphan"]);
+    bench.fails("not_found", "cloudbox.container start", json!({"name": "web"}));
+    bench.ok("cloudbox.container delete", json!({"name": "web", "wait": 15}));
+    assert_eq!((bench.states(), bench.fake.world().dead.len()), (vec![], 0));
+}
+
+#[test]
 fn a_container_that_ends_by_itself_is_cleaned_up_after() {
     let mut bench = Bench::with(&["web", "other"]);
     assert_eq!(bench.poll_containers(), 0);
