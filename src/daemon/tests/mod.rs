@@ -10,6 +10,7 @@ mod reload;
 
 mod replies;
 mod start_up;
+mod walk;
 
 use super::core::Core;
 use super::start_up::load;

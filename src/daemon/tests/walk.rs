@@ -1,0 +1,176 @@
+//! Long random lives of a box: whatever is called, fails or is killed in whatever order, what the daemon says agrees
+//! with what there is, and in the end everything can be removed without a trace. `WALKS=1000` takes more of them.
+
+use super::*;
+
+/// xorshift: small, and the same everywhere.
+struct Random(u32);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0 as usize % limit
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
+const NAMES: [&str; 3] = ["a", "b", "c-d"];
+
+/// Calls that may fail once; each is one a disk, a kernel or a lock can really refuse.
+const FRAGILE: [&str; 18] = [
+    "config.load",
+    "config.add_container",
+    "config.mark_deleting",
+    "config.remove_container",
+    "storage.build",
+    "storage.record",
+    "storage.mount",
+    "storage.unmount",
+    "storage.write_guest_files",
+    "storage.give_name",
+    "storage.take_name",
+    "storage.erase",
+    "storage.save_record",
+    "runtime.start",
+    "runtime.stop",
+    "runtime.after_end",
+    "images.mount",
+    "images.unmount",
+];
+
+/// Takes one step; what was done is told, for a test that fails.
+fn step(bench: &mut Bench, random: &mut Random) -> String {
+    let name = random.one_of(&NAMES);
+    let wait = random.one_of(&[0, 15]);
+    let mut call = |method: &str, arguments: Json| {
+        let answer = bench.call(method, arguments);
+        // Nothing is impossible: no operation may try what cannot be done.
+        assert!(!answer.message().contains("impossible"), "{method} {name}: {}", answer.message());
+        format!("{method} {name}: {} {}", answer.status, answer.message())
+    };
+    match random.below(12) {
+        0 | 1 => {
+            let start = random.below(2) == 0;
+            call("cloudbox.container create", json!({"name": name, "start": start, "wait": wait}))
+        }
+        2 | 3 => call("cloudbox.container start", json!({"name": name, "wait": wait})),
+        4 => call("cloudbox.container stop", json!({"name": name, "wait": wait})),
+        5 => call("cloudbox.container delete", json!({"name": name, "force": true, "wait": wait})),
+        6 => {
+            let jobs = bench.core.jobs.iter().count();
+            let id = bench.core.jobs.iter().nth(random.below(jobs.max(1))).map_or(0, |job| job.id);
+            format!("cancel: {}", bench.call("cloudbox.job cancel", json!({"id": id})).status)
+        }
+        7 => {
+            bench.work();
+            let section = name.replace('-', "_");
+            bench.fake.change(|world| {
+                let kept = world.config.split_inclusive('\n').scan(false, |inside, line| {
+                    if line.starts_with("config ") {
+                        *inside = line.contains(&format!("'{section}'"));
+                    }
+                    Some((!*inside).then_some(line))
+                });
+                world.config = kept.flatten().collect();
+            });
+            format!("section {section} removed: {}", bench.call("cloudbox reload", json!({})).status)
+        }
+        8 => format!("reload: {}", bench.call("cloudbox reload", json!({})).status),
+        9 => {
+            bench.work();
+            if bench.fake.world().processes.contains_key(&super::name(name)) {
+                if random.below(2) == 0 {
+                    bench.fake.end(name);
+                } else {
+                    bench.fake.reboot(name);
+                }
+                bench.poll_containers();
+            }
+            format!("{name} ended")
+        }
+        _ => {
+            // One at a time: an undo that fails too may leave something, and says so.
+            let call = random.one_of(&FRAGILE);
+            bench.fake.heal();
+            bench.fake.fail(call);
+            format!("{call} will fail")
+        }
+    }
+}
+
+/// What the daemon says, and what there is.
+fn check(bench: &mut Bench) {
+    let world = bench.fake.world();
+    let running: Vec<String> = world.processes.keys().map(ToString::to_string).collect();
+    let said: Vec<String> =
+        bench.states().iter().filter_map(|s| s.strip_suffix(" running")).map(str::to_string).collect();
+    assert_eq!(said, running);
+    for name in world.processes.keys() {
+        assert!(world.alive.contains_key(name), "{name} runs from nowhere");
+        assert!(world.roots.contains(&("alive", name.clone())), "{name} runs without its root");
+        assert_eq!(world.images.len(), 1, "{name} runs without its image");
+    }
+    let mut ids: Vec<u32> = world
+        .alive
+        .values()
+        .filter_map(|files| files.record.as_ref())
+        .map(|record| record.ids.base)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), world.alive.len(), "two containers share their ids");
+}
+
+#[test]
+fn whatever_happens_the_daemon_tells_the_truth_and_all_can_be_removed() {
+    let walks = std::env::var("WALKS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    for seed in 1..=walks {
+        let mut random = Random(seed);
+        let mut slot = Some(Bench::new(CONFIG));
+        let mut told = Vec::new();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for number in 0..60 {
+                let mut bench = slot.take().unwrap();
+                if random.below(15) == 0 {
+                    bench.work();
+                    // An image that cannot be held at the start is unmounted: it is the overlay that keeps it.
+                    bench.fake.heal();
+                    bench = bench.restarted();
+                    told.push("restart of the daemon".into());
+                }
+                let bench = slot.insert(bench);
+                told.push(step(bench, &mut random));
+                if number % 4 == 3 {
+                    bench.work();
+                    check(bench);
+                }
+            }
+            let bench = slot.as_mut().unwrap();
+            bench.fake.heal();
+            bench.work();
+            bench.ok("cloudbox reload", json!({}));
+            bench.work();
+            for state in bench.states() {
+                let name = state.split(' ').next().unwrap().to_string();
+                told.push(state);
+                bench.ok("cloudbox.container delete", json!({"name": name, "force": true, "wait": 15}));
+            }
+            let world = bench.fake.world();
+            assert_eq!(world.config.trim_end(), CONFIG.trim_end());
+            assert!(world.alive.is_empty() && world.processes.is_empty(), "{world:?}");
+        }));
+        if let Err(panic) = result {
+            println!("seed {seed}:\n{}", told.join("\n"));
+            std::panic::resume_unwind(panic);
+        }
+        // What an unmount left behind, the next start clears.
+        let clean = Bench::new(CONFIG).fake.world();
+        let left = slot.take().unwrap().restarted().fake.world();
+        assert_eq!(crate::steps::fake::World { config: clean.config.clone(), ..left }, clean, "seed {seed}");
+    }
+}
