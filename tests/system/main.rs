@@ -1,0 +1,13 @@
+//! Tests of the whole: the daemon, a bus, real LXC and real guests. Nothing is faked.
+//!
+//! They need root, LXC and two images, which `scripts/test.sh` provides: CLOUDBOX_TEST_IMAGE (the distro) and
+//! CLOUDBOX_TEST_MINI (one busybox). Without CLOUDBOX_TEST_IMAGE they say so and pass; with it, whatever is missing
+//! is a failure. Where `ubusd` is on the PATH, or named by UBUSD, it is the bus; else our own broker.
+
+mod bus;
+mod processes;
+mod test_box;
+
+mod config_file;
+mod network_and_files;
+mod story;

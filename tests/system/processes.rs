@@ -1,0 +1,158 @@
+//! Processes: starting ours, reaping those that lost their parent, and looking at those of a container.
+
+use nix::sys::wait::{waitpid, WaitPidFlag};
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::time::Duration;
+
+/// Our own children, which their starters wait for. What else becomes a child of ours is reaped.
+static OURS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn ours() -> MutexGuard<'static, BTreeSet<u32>> {
+    OURS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adopts what loses its parent, as LXC's monitors do, and reaps it: PID 1 of a build machine may not.
+pub fn adopt_orphans() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        cloudbox::sys::set_child_subreaper().unwrap();
+        std::thread::spawn(|| loop {
+            reap_strangers();
+            std::thread::sleep(Duration::from_millis(20));
+        });
+    });
+}
+
+fn reap_strangers() {
+    let ours = ours();
+    for task in fs::read_dir("/proc/self/task").unwrap().flatten() {
+        let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()) {
+            if !ours.contains(&child) {
+                let _ = waitpid(Pid::from_raw(child as i32), Some(WaitPidFlag::WNOHANG));
+            }
+        }
+    }
+}
+
+/// A child that is killed and waited for when it is dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn spawn(command: &mut Command) -> Process {
+        let mut ours = ours();
+        let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+        ours.insert(child.id());
+        Process(child)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.0.id() as i32
+    }
+
+    pub fn signal(&self, signal: i32) {
+        let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
+        let _ = nix::sys::signal::kill(Pid::from_raw(self.pid()), signal);
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        let status = self.0.wait().unwrap();
+        ours().remove(&self.0.id());
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        self.wait();
+    }
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut guard = ours();
+    let child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let pid = child.id();
+    guard.insert(pid);
+    drop(guard);
+    let output = child.wait_with_output().unwrap();
+    ours().remove(&pid);
+    output
+}
+
+/// Runs a shell script that must succeed; returns what it printed.
+pub fn sh(script: &str) -> String {
+    let output = output(Command::new("/bin/sh").args(["-ec", script]));
+    assert!(
+        output.status.success(),
+        "{script}: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// All processes that live.
+pub fn all() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|pid| lives(*pid)).collect()
+}
+
+/// Whether `pid` lives; a zombie does not.
+pub fn lives(pid: i32) -> bool {
+    !matches!(stat(pid, 3).as_deref(), None | Some("Z" | "X"))
+}
+
+/// When a process was started: with its pid, its identity.
+pub fn start_time(pid: i32) -> String {
+    stat(pid, 22).unwrap_or_else(|| panic!("there is no process {pid}"))
+}
+
+/// A field of `/proc/PID/stat`, counted from 1 as proc(5) does; not the name, which may hold spaces.
+fn stat(pid: i32, field: usize) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = text.rsplit_once(") ")?;
+    rest.split_whitespace().nth(field - 3).map(String::from)
+}
+
+pub fn parent(pid: i32) -> i32 {
+    stat(pid, 4).and_then(|p| p.parse().ok()).unwrap_or(0)
+}
+
+/// The lines of `/proc/PID/cgroup`, without what is before the path.
+pub fn cgroups(pid: i32) -> Vec<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).map(String::from).collect()
+}
+
+/// Whether `pid` is the first process of a pid namespace just below ours.
+pub fn is_init(pid: i32) -> bool {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let levels = text.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    let levels: Vec<&str> = levels.split_whitespace().collect();
+    levels.len() == 2 && levels[1] == "1"
+}
+
+/// Context switches of all threads of a process so far.
+pub fn context_switches(pid: i32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let of_task = |task: fs::DirEntry| -> u64 {
+        let text = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        text.lines()
+            .filter(|line| line.contains("ctxt_switches"))
+            .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
+            .sum()
+    };
+    tasks.map(of_task).sum()
+}
