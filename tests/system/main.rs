@@ -8,6 +8,11 @@ mod bus;
 mod processes;
 mod test_box;
 
+mod boot;
+mod bus_restart;
 mod config_file;
+mod daemon_death;
+mod ends;
+mod monitor_death;
 mod network_and_files;
 mod story;
