@@ -8,11 +8,17 @@ mod bus;
 mod processes;
 mod test_box;
 
+mod bad_input;
 mod boot;
 mod bus_restart;
 mod config_file;
 mod daemon_death;
 mod ends;
+mod exec;
+mod hundred;
+mod idle;
+mod jobs;
 mod monitor_death;
 mod network_and_files;
+mod notices;
 mod story;
