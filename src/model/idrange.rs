@@ -20,7 +20,16 @@ pub struct IdRange {
 
 /// The lowest range not in `used`, or None when all are taken.
 pub fn allocate(used: &[IdRange]) -> Option<IdRange> {
-    (0..COUNT).map(|n| IdRange { base: FIRST + n * SIZE }).find(|range| !used.contains(range))
+    let mut taken = used.to_vec();
+    taken.sort_unstable();
+    let mut free = FIRST;
+    for range in taken {
+        if range.base >= free.saturating_add(SIZE) {
+            break;
+        }
+        free = free.max(range.base.saturating_add(SIZE));
+    }
+    (free < FIRST + COUNT * SIZE).then_some(IdRange { base: free })
 }
 
 #[cfg(test)]
