@@ -59,6 +59,7 @@ impl Process {
         let _ = nix::sys::signal::kill(Pid::from_raw(self.pid()), signal);
     }
 
+    #[cfg(feature = "faults")]
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

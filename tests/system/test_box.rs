@@ -507,7 +507,11 @@ impl TestBox {
                 left.push(format!("loop device on {}", file.trim()));
             }
         }
-        left.extend(self.cgroup_dirs().iter().map(|d| format!("cgroup {}", d.display())));
+        for dir in self.cgroup_dirs() {
+            let inside = fs::read_dir(&dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir());
+            let inside: Vec<_> = inside.map(|e| e.file_name()).collect();
+            left.push(format!("cgroup {} with {inside:?}", dir.display()));
+        }
         left.extend(self.group_processes().iter().map(|p| format!("process {p}")));
         for (what, dir) in [
             ("container directory", self.layout.containers()),
