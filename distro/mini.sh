@@ -75,6 +75,8 @@ iface eth0 inet dhcp
 EOF
 file /etc/init.d/rcS <<'EOF'
 #!/bin/sh
+# /run is on the disk here: what an earlier shutdown was told is no word for the next.
+rm -f /run/reboot
 [ ! -s /etc/hostname ] || hostname -F /etc/hostname
 ip link set lo up
 grep -q '^iface eth0 inet dhcp' /etc/network/interfaces || ifup -a
