@@ -6,6 +6,7 @@ use crate::api::Face;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::config::Config;
+use crate::model::idrange::IdRange;
 use crate::model::image::Image;
 use crate::model::job::{JobId, Jobs};
 use crate::model::name::Name;
@@ -20,7 +21,10 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// An object is refused while ubusd still knows that of an earlier daemon: it goes with that one's socket.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
 
 /// A container whose files are there.
 pub struct Container {
@@ -88,9 +92,17 @@ pub struct Core {
     pub(super) not_made: Table<Name, Error>,
     /// Containers being made.
     pub(super) making: Table<Name, Record>,
+    /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
+    pub(super) spoiled: Vec<IdRange>,
     pub(super) images: Vec<Image>,
     pub(super) jobs: Jobs,
     pub(super) started: Instant,
+    /// When to try again to publish what ubusd refused.
+    pub(super) publish_again: Option<Instant>,
+    /// What shall start at boot has not been started yet, since the configuration could not be used.
+    pub(super) boot_pending: bool,
+    /// Jobs that start what starts at boot.
+    pub(super) boot_jobs: Vec<JobId>,
     pub(super) connection: Connection,
     pub(super) objects: Vec<(ObjectId, Face)>,
     pub(super) active: Table<JobId, Active>,
@@ -134,9 +146,13 @@ impl Core {
             unreadable: Table::new(),
             not_made: Table::new(),
             making: Table::new(),
+            spoiled: Vec::new(),
             images: Vec::new(),
             jobs: Jobs::default(),
             started: Instant::now(),
+            publish_again: None,
+            boot_pending: false,
+            boot_jobs: Vec::new(),
             connection,
             objects,
             active: Table::new(),
@@ -160,7 +176,7 @@ impl Core {
     /// When [`Core::handle_time`] has something to do next.
     pub fn next_time(&self) -> Option<Instant> {
         let waiter = self.waiters.iter().map(|w| w.deadline).min();
-        [waiter, self.connection.poll_timeout()].into_iter().flatten().min()
+        [waiter, self.publish_again, self.connection.poll_timeout()].into_iter().flatten().min()
     }
 
     /// What the loop shall watch of the containers. Those a job works on are the job's.
@@ -185,6 +201,14 @@ impl Core {
     /// Time has come.
     pub fn handle_time(&mut self, now: Instant) {
         self.connection.handle_timeout(now);
+        if self.publish_again.is_some_and(|at| at <= now) {
+            self.publish_again = None;
+            for (object, _) in &self.objects {
+                if !self.connection.is_published(*object) {
+                    self.connection.publish_again(*object);
+                }
+            }
+        }
         let waiters = std::mem::take(&mut self.waiters);
         let (due, rest): (Vec<Waiter>, _) = waiters.into_iter().partition(|w| w.deadline <= now);
         self.waiters = rest;
@@ -208,6 +232,7 @@ impl Core {
                     let path =
                         self.objects.iter().find(|(id, _)| *id == object).map_or("?", |(_, f)| f.path());
                     log::error!("ubusd refuses the object {path}: {status}; is another cloudbox running?");
+                    self.publish_again = Some(Instant::now() + PUBLISH_AGAIN);
                 }
                 _ => {}
             }

@@ -3,6 +3,7 @@
 
 use super::answers;
 use super::core::{now, Core};
+use super::start_up;
 use super::work::Work;
 use crate::api::{args, replies};
 use crate::error::{Code, Error, Result};
@@ -26,10 +27,22 @@ impl Core {
     /// Checks everything that can be checked without touching anything, and starts the job.
     pub(super) fn create(&mut self, args: &args::Create) -> Result<JobId> {
         let name = Name::new(&args.name)?;
+        self.check_enabled()?;
         self.check_free(&name)?;
         let asked = args.asked();
         let spec = asked.resolve(&self.config.settings.defaults)?;
         self.make(name, spec, Some(asked), args.start.unwrap_or(true))
+    }
+
+    fn check_enabled(&self) -> Result<()> {
+        if self.config.settings.enabled {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::NotSupported,
+            "cloudbox is switched off on this box; \
+             `uci set cloudbox.main.enabled=1; uci commit cloudbox; cloudbox reload` switches it on",
+        ))
     }
 
     pub(super) fn check_free(&self, name: &Name) -> Result<()> {
@@ -91,7 +104,8 @@ impl Core {
     pub(super) fn free_ids(&self) -> Result<idrange::IdRange> {
         let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
         let used: Vec<_> = records.map(|record| record.ids).collect();
-        idrange::allocate(&used).ok_or_else(|| {
+        let with_spoiled = [used.clone(), self.spoiled.clone()].concat();
+        idrange::allocate(&with_spoiled).or_else(|| idrange::allocate(&used)).ok_or_else(|| {
             Error::new(
                 Code::NoSpace,
                 format!("all {} ranges of user ids are taken; delete a container", idrange::COUNT),
@@ -182,13 +196,18 @@ impl Core {
         if known {
             return Ok(());
         }
+        if let Some(error) = self.unreadable.get(name) {
+            return Err(error.clone());
+        }
         let why = format!("there is no container {name}; `cloudbox list` shows those there are");
         Err(Error::new(Code::NotFound, why))
     }
 
     pub(super) fn delete(&mut self, args: &args::Delete) -> Result<JobId> {
         let name = Name::new(&args.name)?;
-        self.known(&name)?;
+        if !self.unreadable.contains_key(&name) {
+            self.known(&name)?;
+        }
         self.idle(&name)?;
         let container = self.containers.get(&name);
         if container.is_some_and(|c| c.live.is_some()) && !args.force.unwrap_or(false) {
@@ -207,6 +226,7 @@ impl Core {
     }
 
     pub(super) fn start(&mut self, name: &Name) -> Result<JobId> {
+        self.check_enabled()?;
         self.known(name)?;
         self.idle(name)?;
         if self.config.containers.get(name).is_some_and(|d| d.deleting) {
@@ -223,7 +243,7 @@ impl Core {
         };
         if container.live.is_some() {
             return Ok(
-                self.finished_job(Work::Start { record: Box::new(container.record.clone()), changed: false })
+                self.finished_job(Work::Start { record: Box::new(container.record.clone()), before: None })
             );
         }
         let made = &container.record;
@@ -244,8 +264,8 @@ impl Core {
         self.check_address(name, &spec)?;
         self.admit_memory(name, &spec)?;
         let record = Record { spec, ..made.clone() };
-        let changed = record != *made;
-        Ok(self.start_job(Work::Start { record: Box::new(record), changed }))
+        let before = (record != *made).then(|| Box::new(made.clone()));
+        Ok(self.start_job(Work::Start { record: Box::new(record), before }))
     }
 
     pub(super) fn stop(&mut self, args: &args::Stop) -> Result<JobId> {
@@ -331,7 +351,7 @@ impl Core {
             }
             Err(error) => self.config_error = Some(error),
         }
-        let jobs = self.carry_out(false);
+        let jobs = self.carry_out();
         replies::ReloadReply {
             jobs: jobs.into_iter().map(|id| id.to_string()).collect(),
             restart_required: self.restart_required(),
@@ -340,11 +360,12 @@ impl Core {
     }
 
     /// Starts the jobs that bring what is to what should be.
-    pub(super) fn carry_out(&mut self, boot: bool) -> Vec<JobId> {
+    pub(super) fn carry_out(&mut self) -> Vec<JobId> {
         // A file that cannot be read says nothing: least of all that a container shall go.
         if self.config_error.is_some() {
             return Vec::new();
         }
+        let boot = self.boot_pending && self.config.settings.enabled;
         let actions = plan(&self.config, &self.seen(), boot);
         let mut jobs = Vec::new();
         for action in actions {
@@ -359,7 +380,20 @@ impl Core {
                 Err(error) => self.note_failure(&name, error),
             }
         }
+        if boot {
+            self.boot_pending = false;
+            self.boot_jobs.clone_from(&jobs);
+            self.note_boot_done();
+        }
         jobs
+    }
+
+    /// Remembers that what starts with the box was started, once these jobs have ended: cut short before that, the
+    /// next daemon starts the rest.
+    pub(super) fn note_boot_done(&mut self) {
+        if self.boot_jobs.is_empty() && !self.ending {
+            start_up::write_boot_marker(&self.layout.boot_marker());
+        }
     }
 
     pub(super) fn seen(&self) -> Table<Name, Seen> {

@@ -91,7 +91,9 @@ impl Core {
         let name = Name::new(&target);
         if let Ok(name) = &name {
             if !kind.is_of_image() {
-                self.making.remove(name);
+                if let (Some(record), Err(_)) = (self.making.remove(name), &result) {
+                    self.spoiled.push(record.ids);
+                }
             }
         }
         match (result, name) {
@@ -195,7 +197,9 @@ impl Core {
         if kind == Kind::Delete {
             self.read_deleting(name);
         }
-        self.notify_container("container.failed", name);
+        if error.code != Code::Cancelled {
+            self.notify_container("container.failed", name);
+        }
     }
 
     /// Whether a delete that failed has got so far that it must be finished, only the file knows.
@@ -211,6 +215,12 @@ impl Core {
 
     /// Records the end of a job and tells everybody who waits for it.
     pub(super) fn finish(&mut self, id: JobId, result: Result<()>) {
+        let result = result.map_err(|error| match error.code {
+            Code::Cancelled if self.ending => {
+                Error::new(Code::Interrupted, "the daemon was told to end; it goes on with it or undid it")
+            }
+            _ => error,
+        });
         self.active.remove(&id);
         if result.is_err() {
             let target =
@@ -219,6 +229,10 @@ impl Core {
         }
         self.jobs.finish(id, &result, now());
         self.save_jobs();
+        if self.boot_jobs.contains(&id) {
+            self.boot_jobs.retain(|job| *job != id);
+            self.note_boot_done();
+        }
         if let Some(job) = self.jobs.get(id) {
             let reply = replies::JobReply::from(job);
             self.notify(Face::Job, "job.finished", &reply);

@@ -57,7 +57,18 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
+/// Each running container takes two descriptors; the usual soft limit of 1,024 is soon reached.
+fn raise_file_limit() {
+    use nix::sys::resource::{getrlimit, setrlimit, Resource};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        log::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
 fn serve(options: Options) -> Result<()> {
+    raise_file_limit();
     let wake = event_loop::Wake::new()?;
     let signals = event_loop::Signals::catch()?;
     let uci = UciFile::new(options.config_dir.clone());

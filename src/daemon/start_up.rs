@@ -44,9 +44,10 @@ impl Core {
         self.jobs.interrupt_unfinished(now());
         self.clear_leftovers();
         self.read_images();
+        let mut quiet = true;
         for found in self.machine.storage.scan()? {
             match found {
-                Found::Container(record) => self.take_up(*record),
+                Found::Container(record) => quiet &= self.take_up(*record),
                 Found::Unreadable(name, error) => {
                     log::error!("{error}");
                     self.unreadable.insert(name, error);
@@ -56,8 +57,11 @@ impl Core {
         if let Err(error) = self.machine.release_unheld_images() {
             log::warn!("{error}");
         }
-        let boot = first_start_since_boot(&self.layout.boot_marker());
-        self.carry_out(boot);
+        if quiet {
+            self.machine.runtime.tidy();
+        }
+        self.boot_pending = !boot_is_done(&self.layout.boot_marker());
+        self.carry_out();
         Ok(())
     }
 
@@ -72,21 +76,24 @@ impl Core {
         }
     }
 
-    /// Takes up a container: watches it if it runs, and unmounts what a stopped one has still mounted.
-    fn take_up(&mut self, record: Record) {
+    /// Takes up a container: watches it if it runs, and unmounts what a stopped one has still mounted. Returns whether
+    /// nothing of it runs, for sure.
+    fn take_up(&mut self, record: Record) -> bool {
         let name = record.name.clone();
-        let running = self.machine.runtime.find(&name).unwrap_or_else(|error| {
-            log::error!("{error}");
-            None
-        });
-        let live = match running {
-            Some(running) => {
+        let found = self.machine.runtime.recover(&name);
+        let stopped = matches!(found, Ok(None));
+        let live = match found {
+            Err(error) => {
+                log::error!("{error}");
+                None
+            }
+            Ok(Some(running)) => {
                 if let Err(error) = self.machine.hold_image(&name, &record.image_sha256) {
                     log::warn!("{error}");
                 }
                 Some(ops::live(&self.machine, running))
             }
-            None => {
+            Ok(None) => {
                 if let Err(error) = self.machine.storage.unmount(&name) {
                     log::warn!("{error}");
                 }
@@ -99,6 +106,7 @@ impl Core {
             self.config.containers.insert(name.clone(), declared);
         }
         self.containers.insert(name, Container { record, live, failure: None });
+        stopped
     }
 }
 
@@ -107,14 +115,18 @@ fn read_jobs(path: &Path) -> Jobs {
     fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
-/// Whether the box has booted since the daemon was last started; remembers that it was.
-fn first_start_since_boot(marker: &Path) -> bool {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    if fs::read_to_string(marker).is_ok_and(|last| last == boot) {
-        return false;
-    }
-    if let Err(error) = fs::write(marker, boot) {
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// Whether what starts at boot was started since the box booted.
+fn boot_is_done(marker: &Path) -> bool {
+    fs::read_to_string(marker).is_ok_and(|last| last == boot_id())
+}
+
+/// Remembers that it was.
+pub fn write_boot_marker(marker: &Path) {
+    if let Err(error) = fs::write(marker, boot_id()) {
         log::warn!("cannot write {}: {error}", marker.display());
     }
-    true
 }

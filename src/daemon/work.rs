@@ -30,8 +30,8 @@ pub enum Work {
     Start {
         /// As it shall run.
         record: Box<Record>,
-        /// It differs from the one on disk.
-        changed: bool,
+        /// The one on disk, when that differs.
+        before: Option<Box<Record>>,
     },
     /// Stops one.
     Stop {
@@ -119,8 +119,8 @@ impl Work {
     fn run(self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
         match self {
             Work::Create(create) => ops::create(machine, ctx, &create).map(|m| Outcome::Made(Box::new(m))),
-            Work::Start { record, changed } => {
-                ops::start(machine, ctx, &record, changed).map(|m| Outcome::Made(Box::new(m)))
+            Work::Start { record, before } => {
+                ops::start(machine, ctx, &record, before.as_deref()).map(|m| Outcome::Made(Box::new(m)))
             }
             Work::Stop { name, init, how } => {
                 ops::stop(machine, ctx, &name, init, how).map(|()| Outcome::Stopped)

@@ -1,7 +1,8 @@
 //! Starting and stopping a container.
 
+use super::undo::Undo;
 use super::{Live, Made};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::machine::{guest_network, Machine};
 use crate::model::image::Init;
 use crate::model::name::Name;
@@ -10,30 +11,49 @@ use crate::steps::lxc::{AfterEnd, Running, Stop};
 use crate::steps::storage::{Record, Stage};
 use std::net::Ipv4Addr;
 
-/// Starts a container as `record` describes it; `changed`: the record differs from the one on disk.
+/// Starts a container as `record` describes it; `before` is the record on disk when that differs.
 ///
 /// # Errors
-/// Any step's; its mounts are down again then.
-pub fn start(machine: &Machine, ctx: &Ctx, record: &Record, changed: bool) -> Result<Made> {
+/// Any step's; its mounts are down and its record is the old one again then.
+pub fn start(machine: &Machine, ctx: &Ctx, record: &Record, before: Option<&Record>) -> Result<Made> {
+    let mut undo = Undo::default();
+    match mount_and_start(machine, ctx, record, before, &mut undo) {
+        Ok(live) => {
+            undo.disarm();
+            Ok(Made { record: record.clone(), live: Some(live) })
+        }
+        Err(error) => Err(undo.unwind(error)),
+    }
+}
+
+fn mount_and_start<'a>(
+    machine: &'a Machine,
+    ctx: &Ctx,
+    record: &'a Record,
+    before: Option<&'a Record>,
+    undo: &mut Undo<'a>,
+) -> Result<Live> {
     let name = &record.name;
     let network = guest_network(machine, &record.spec)?;
     machine.network.check_bridge(&record.spec.bridge)?;
-    if changed {
+    ctx.step("start.mount")?;
+    undo.push(move || machine.release_image(name));
+    let image = machine.hold_image(name, &record.image_sha256)?;
+    undo.push(move || machine.storage.unmount(name));
+    machine.storage.unmount(name)?;
+    machine.storage.mount(record, Stage::Alive, &image)?;
+    if let Some(before) = before {
+        // The record comes behind what it tells of: cut short in between, the next start does both again.
+        ctx.step("start.network")?;
+        undo.push(move || {
+            machine.storage.write_guest_network(before, &guest_network(machine, &before.spec)?)
+        });
+        machine.storage.write_guest_network(record, &network)?;
         ctx.step("start.record")?;
+        undo.push(move || machine.storage.save_record(before));
         machine.storage.save_record(record)?;
     }
-    ctx.step("start.mount")?;
-    let image = machine.hold_image(name, &record.image_sha256)?;
-    let started = machine
-        .storage
-        .unmount(name)
-        .and_then(|()| machine.storage.mount(record, Stage::Alive, &image))
-        .and_then(|()| if changed { machine.storage.write_guest_network(record, &network) } else { Ok(()) })
-        .and_then(|()| start_mounted(machine, ctx, record, network.gateway));
-    match started {
-        Ok(live) => Ok(Made { record: record.clone(), live: Some(live) }),
-        Err(error) => Err(error.with_leftovers(&clean_up(machine, name))),
-    }
+    start_mounted(machine, ctx, record, network.gateway)
 }
 
 /// Starts a container whose root is mounted.
@@ -92,10 +112,4 @@ pub fn ended(machine: &Machine, ctx: &Ctx, name: &Name) -> Result<Ended> {
             Ok(Ended::Stopped)
         }
     }
-}
-
-/// Takes the mounts of a container down that did not start; returns what would not go.
-fn clean_up(machine: &Machine, name: &Name) -> Vec<Error> {
-    let steps = [machine.storage.unmount(name), machine.release_image(name)];
-    steps.into_iter().filter_map(Result::err).collect()
 }

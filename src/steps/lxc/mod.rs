@@ -60,6 +60,15 @@ pub trait Runtime: Send + Sync {
     /// When its init vanishes again and again while it is looked at.
     fn find(&self, name: &Name) -> Result<Option<Running>>;
 
+    /// The container, if it runs, for a daemon that has just started: waits for a start that an earlier daemon left at
+    /// work, and clears what a dead run left.
+    ///
+    /// # Errors
+    /// As [`Runtime::find`].
+    fn recover(&self, name: &Name) -> Result<Option<Running>> {
+        self.find(name)
+    }
+
     /// Stops the container and returns when nothing of it runs and its cgroups are gone. Not running is fine.
     ///
     /// # Errors

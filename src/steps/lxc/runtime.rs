@@ -256,6 +256,20 @@ impl Runtime for Lxc {
         Ok(self.running(init, monitor))
     }
 
+    fn recover(&self, name: &Name) -> Result<Option<Running>> {
+        let deadline = Instant::now() + START_TIME;
+        loop {
+            if let Some(running) = self.find(name)? {
+                return Ok(Some(running));
+            }
+            let starter = self.starters(name).first().and_then(|pid| sys::pidfd_open(*pid).ok());
+            let Some(starter) = starter.filter(|_| Instant::now() < deadline) else { break };
+            wait::readable(starter.as_fd(), None, Instant::now() + LOOK_AGAIN)?;
+        }
+        self.kill_half_started(name);
+        Ok(None)
+    }
+
     fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<()> {
         if let Some(running) = self.find(name)? {
             let ended = match how {
