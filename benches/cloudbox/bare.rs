@@ -6,7 +6,6 @@ use crate::world::World;
 use crate::Result;
 use cloudbox::steps::ctx::Ctx;
 use cloudbox::steps::layout::{ContainerDir, Layout};
-use cloudbox::steps::lxc::cgroup::Cgroups;
 use cloudbox::steps::storage::{Disk, GuestNetwork, Record, Stage, Storage};
 use nix::mount::{umount2, MntFlags};
 use std::fs;
@@ -19,7 +18,6 @@ pub struct Bare {
     config: String,
     image: PathBuf,
     disk: Disk,
-    cgroups: Cgroups,
 }
 
 impl Bare {
@@ -41,8 +39,7 @@ impl Bare {
         let file = theirs.storage.join("images").join(&record.image_sha256).join("rootfs.squashfs");
         process::run(process::command("mount")?.args(["-o", "loop,ro"]).arg(&file).arg(&image))?;
         let disk = Disk::new(layout.clone())?;
-        let cgroups = Cgroups::detect(&layout.cgroup())?;
-        Ok(Bare { layout, record, config, image, disk, cgroups })
+        Ok(Bare { layout, record, config, image, disk })
     }
 
     fn dir(&self) -> ContainerDir {
@@ -89,8 +86,7 @@ impl Bare {
     /// What LXC leaves: the container's cgroups.
     pub fn tidy(&self) {
         process::kill_monitors(&self.layout.storage);
-        self.cgroups.remove(&self.record.name);
-        self.cgroups.remove_empty_parent();
+        process::remove_cgroups(&self.layout.cgroup());
     }
 }
 

@@ -180,6 +180,25 @@ pub fn kill_monitors(dir: &Path) {
     reap();
 }
 
+/// Removes the control group `name`, and those below, from every hierarchy; returns what would not go.
+pub fn remove_cgroups(name: &str) -> Vec<String> {
+    fn remove(group: &Path) {
+        for child in fs::read_dir(group).into_iter().flatten().flatten() {
+            if child.file_type().is_ok_and(|kind| kind.is_dir()) {
+                remove(&child.path());
+            }
+        }
+        let _ = fs::remove_dir(group);
+    }
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let hierarchies = mounts.lines().filter_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+        [_, point, "cgroup" | "cgroup2", ..] => Some(Path::new(point).join(name)),
+        _ => None,
+    });
+    let groups = hierarchies.filter(|group| group.exists());
+    groups.inspect(|group| remove(group)).filter(|g| g.exists()).map(|g| g.display().to_string()).collect()
+}
+
 fn pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

@@ -4,7 +4,6 @@ use crate::options::Options;
 use crate::process::{self, Server};
 use crate::Result;
 use cloudbox::steps::layout::Layout;
-use cloudbox::steps::lxc::cgroup::Cgroups;
 use nix::mount::{umount2, MntFlags};
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::{from_fields, to_fields, Event};
@@ -268,9 +267,7 @@ impl World {
                 left.push(format!("{}: {error}", self.dir.display()));
             }
         }
-        if let Ok(cgroups) = Cgroups::detect(&self.layout().cgroup()) {
-            cgroups.remove_empty_parent();
-        }
+        left.extend(process::remove_cgroups(&self.layout().cgroup()));
         process::reap();
         left
     }
