@@ -580,8 +580,9 @@ impl Drop for TestBox {
         }
         self.dhcp = None;
         self.bus = None;
-        output(Command::new("ip").args(["link", "delete", &self.bridge]));
         let _ = fs::remove_dir_all(&self.dir);
+        // Last: whoever gets the bridge's name next gets the directory with it.
+        output(Command::new("ip").args(["link", "delete", &self.bridge]));
     }
 }
 
