@@ -8,7 +8,7 @@ use crate::api::{args, replies, Face};
 use crate::error::{Code, Error, Result};
 use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
-use openwrt_ubus::{from_fields, to_fields, Request, Status};
+use openwrt_ubus::{from_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -209,6 +209,9 @@ impl Core {
 }
 
 fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
+    // Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.
+    let damaged = |e| Error::new(Code::InvalidArgument, format!("the arguments cannot be read: {e}"));
+    Fields::new(arguments).check().map_err(damaged)?;
     from_fields(arguments).map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
 }
 

@@ -19,6 +19,9 @@ const ERROR: &str = "error";
 /// statfs(2)'s f_type of file systems in memory: what is stored there is gone after a reboot.
 const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
+/// Fewer inotify instances than these are soon used up: the kernel's default of 128 by some 60 guests.
+const INOTIFY_INSTANCES: u32 = 1024;
+
 /// What the model knows that the examination needs; taken in the loop, examined in a thread.
 pub struct Examination {
     layout: Layout,
@@ -57,6 +60,7 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
         cgroups(what.cgroups.as_ref()),
         bridge(machine, &what.bridge),
         storage(&what.layout, what.disk_reserve),
+        inotify(),
         tool("image tools", &["mksquashfs", "gzip", "xz", "zstd"], WARNING),
         images(what.images),
     ];
@@ -191,6 +195,20 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
         return check("storage", WARNING, &message, remedy);
     }
     check("storage", OK, &message, "")
+}
+
+/// Every systemd guest takes a few of the inotify instances that all containers share.
+fn inotify() -> Check {
+    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
+    match limit.trim().parse::<u32>() {
+        Ok(limit) if limit < INOTIFY_INSTANCES => check(
+            "inotify",
+            WARNING,
+            &format!("fs.inotify.max_user_instances is {limit}: about {} systemd guests can run", limit / 2),
+            "`sysctl -w fs.inotify.max_user_instances=8192`, and the same line in /etc/sysctl.d/60-cloudbox.conf",
+        ),
+        _ => check("inotify", OK, "there are enough inotify instances for many guests", ""),
+    }
 }
 
 fn images(count: usize) -> Check {

@@ -296,13 +296,11 @@ impl ConfigFile {
         temporary.kept = true;
         let directory = File::open(directory_of(&real)).and_then(|directory| directory.sync_all());
         // A failure costs nothing but what this prevents.
-        if rewrite_replaced(&old, bytes).is_ok() && somebody_waits_for(&old) {
-            self.let_waiter_finish(old, &temporary.file);
-            if matches!(self.is_in_place(&temporary.file), Ok(false)) {
-                let _ = fs::read(&real).and_then(|current| rewrite_replaced(&temporary.file, &current));
+        if rewrite_replaced(&old, bytes).is_ok() {
+            if let Ok(in_place) = temporary.file.try_clone() {
+                Settling { config: self.clone(), old, new, in_place, real: real.clone() }.run_aside();
             }
         }
-        drop(new);
         directory.map_err(|error| FileError::SyncDirectory(real, error))
     }
 
@@ -331,6 +329,36 @@ impl ConfigFile {
         while Instant::now() < deadline && self.temporary_files().is_ok_and(|files| !files.is_empty()) {
             std::thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+/// What remains to be done after the rename, for the sake of others: the edit itself is done and durable.
+struct Settling {
+    config: ConfigFile,
+    old: Locked,
+    /// Keeps the new file locked until this is over.
+    new: Option<Locked>,
+    in_place: File,
+    real: PathBuf,
+}
+
+impl Settling {
+    /// Runs in a short-lived thread: the kernel takes 8 to 15 ms to tell of all its locks, which no edit shall wait
+    /// for but the next one. Ends with the program, whose locks go then too.
+    fn run_aside(self) {
+        // Where no thread can be had, what this prevents is the smaller evil.
+        let _ = std::thread::Builder::new().stack_size(128 << 10).spawn(move || self.run());
+    }
+
+    fn run(self) {
+        let Settling { config, old, new, in_place, real } = self;
+        if somebody_waits_for(&old) {
+            config.let_waiter_finish(old, &in_place);
+            if matches!(config.is_in_place(&in_place), Ok(false)) {
+                let _ = fs::read(&real).and_then(|current| rewrite_replaced(&in_place, &current));
+            }
+        }
+        drop(new);
     }
 }
 

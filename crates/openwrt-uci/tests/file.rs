@@ -197,7 +197,7 @@ fn who_waits_on_the_replaced_file_reads_the_new_content() {
                 document.set("b", "v", value)
             })
             .unwrap();
-        let mut locked = Flock::lock(waiter, FlockArg::LockExclusiveNonblock).unwrap();
+        let mut locked = Flock::lock(waiter, FlockArg::LockExclusive).unwrap();
         let mut read = String::new();
         locked.read_to_string(&mut read).unwrap();
         assert_eq!(read, content(&path));

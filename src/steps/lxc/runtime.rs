@@ -26,6 +26,8 @@ const START_TIME: Duration = Duration::from_secs(60);
 const MONITOR_TIME: Duration = Duration::from_secs(15);
 /// A killed init is gone at once unless a process hangs in the kernel.
 const KILL_TIME: Duration = Duration::from_secs(20);
+/// A process whose pid namespace has lost its init is being killed by the kernel: milliseconds.
+const END_TIME: Duration = Duration::from_secs(1);
 /// How often a monitor that outlives its container's init is looked at, and the first time between two requests to
 /// halt. Only while a job waits for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -72,6 +74,11 @@ impl Lxc {
     /// Refuses when something of the container still runs, and clears what dead runs left: LXC refuses a cgroup that
     /// exists already.
     fn make_way(&self, name: &Name) -> Result<()> {
+        // Without its init the kernel is just killing the rest of a pid namespace.
+        let first_look = self.cgroups.processes(name);
+        if !first_look.iter().any(|pid| is_init_of_namespace(*pid)) {
+            first_look.iter().for_each(|pid| wait_for_end(*pid));
+        }
         let alive = self.cgroups.processes(name);
         if let Some(pid) = alive.first() {
             return Err(Error::new(
@@ -411,5 +418,12 @@ fn kill_and_wait(pid: i32) {
     if let Ok(pidfd) = sys::pidfd_open(pid) {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + KILL_TIME);
+    }
+}
+
+/// Waits until process `pid` is gone, a moment at most.
+fn wait_for_end(pid: i32) {
+    if let Ok(pidfd) = sys::pidfd_open(pid) {
+        let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + END_TIME);
     }
 }

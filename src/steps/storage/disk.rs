@@ -93,6 +93,5 @@ fn give_uuid(path: &Path) -> io::Result<()> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     let uuid = u128::from_str_radix(&digits, 16).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
     let file = File::options().write(true).open(path)?;
-    file.write_all_at(&uuid.to_be_bytes(), UUID_AT)?;
-    file.sync_data()
+    file.write_all_at(&uuid.to_be_bytes(), UUID_AT)
 }
