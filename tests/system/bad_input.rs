@@ -248,6 +248,10 @@ fn wrong_types_and_monstrous_messages() {
         let refusal =
             bus::call_raw(&the_box.socket(), "cloudbox.container", "create", &fields).expect_err(what);
         assert!(refusal.status <= 10, "{what}: {refusal:?}");
+        if what == "200 levels" {
+            assert_eq!(refusal.code, "invalid_argument");
+            assert!(refusal.message.contains("nested too deeply"), "{refusal:?}");
+        }
         assert_eq!(picture(&the_box), before, "{what}");
     }
     // What is harmless is accepted: uhttpd's extra field, empty text for nothing said, numbers of either width.
