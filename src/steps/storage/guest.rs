@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::{mkdirat, Mode};
 use nix::unistd::{fchown, unlinkat, Gid, Uid, UnlinkatFlags};
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
@@ -57,20 +58,21 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
             &format!("{}\n", record.spec.authorized_keys.join("\n")),
         )?;
     }
-    match record.spec.address {
-        // Images ask by DHCP by themselves.
-        Address::Dhcp => Ok(()),
-        Address::Static(address) => set_static(&root, address, network),
+    // Images ask by DHCP by themselves.
+    if let Address::Static(address) = record.spec.address {
+        set_static(&root, address, network)?;
     }
+    root.sync()
 }
 
 /// Writes the network anew into the root mounted at `rootfs`, after the container's address was changed.
 pub fn write_network(rootfs: &Path, record: &Record, network: &GuestNetwork) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
     match record.spec.address {
-        Address::Dhcp => set_dhcp(&root),
-        Address::Static(address) => set_static(&root, address, network),
+        Address::Dhcp => set_dhcp(&root)?,
+        Address::Static(address) => set_static(&root, address, network)?,
     }
+    root.sync()
 }
 
 /// systemd-networkd's file for a static address; it goes before the image's own.
@@ -119,12 +121,22 @@ struct GuestRoot {
     path: PathBuf,
     dir: OwnedFd,
     owner: u32,
+    /// Files written and not yet on disk: flushed one behind the other, all but the first find their names there
+    /// already.
+    unsynced: RefCell<Vec<File>>,
 }
 
 impl GuestRoot {
     fn open(path: &Path, owner: u32) -> Result<GuestRoot> {
         let dir = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
-        Ok(GuestRoot { path: path.to_path_buf(), dir: dir.into(), owner })
+        Ok(GuestRoot { path: path.to_path_buf(), dir: dir.into(), owner, unsynced: RefCell::default() })
+    }
+
+    /// Makes all that was written durable.
+    fn sync(&self) -> Result<()> {
+        let unsynced = self.unsynced.take();
+        let synced = unsynced.iter().try_for_each(File::sync_all);
+        synced.map_err(|e| Error::io("cannot flush what was written below", &self.path, &e))
     }
 
     fn has(&self, dir: &str) -> bool {
@@ -184,7 +196,8 @@ impl GuestRoot {
             let mut file = File::from(file);
             file.write_all(content.as_bytes())?;
             self.own(&file, mode)?;
-            file.sync_all()
+            self.unsynced.borrow_mut().push(file);
+            Ok(())
         };
         put().map_err(|e| self.failed(path, &e))
     }

@@ -237,7 +237,13 @@ impl Storage for Disk {
             None => mount::make_layer(&dir, record.ids)?,
         }
         ctx.step("create.record")?;
-        write_record(&dir, record)
+        // Durable before the container gets its name; until then a torn one is swept with all the rest.
+        let path = dir.record();
+        let written = fs::File::create(&path).and_then(|mut file| {
+            file.write_all(&encode_record(record)?)?;
+            file.sync_all()
+        });
+        written.map_err(|e| Error::io("cannot write", &path, &e))
     }
 
     fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()> {
@@ -327,10 +333,14 @@ impl Storage for Disk {
     }
 }
 
+fn encode_record(record: &Record) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec_pretty(record)?)
+}
+
 fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
-    let text = serde_json::to_vec_pretty(record)
-        .map_err(|e| Error::new(Code::Failed, format!("cannot write the record of {}: {e}", record.name)))?;
-    write_durably(&dir.record(), &text)
+    let path = dir.record();
+    let text = encode_record(record).map_err(|e| Error::io("cannot write", &path, &e))?;
+    write_durably(&path, &text)
 }
 
 /// Makes `path` and its parents, with `mode` whatever the umask says.
