@@ -63,6 +63,12 @@ fetch_zig() {
 	}
 }
 
+# A box has little flash: no tables for unwinding, which a program that aborts never reads; equal runs of instructions
+# called instead of repeated; a panic that aborts without a message, which takes the text and the formatting of every
+# possible panic along. `make build` keeps the message: look there for the reason of a panic.
+small="-Cforce-unwind-tables=no -Cllvm-args=-enable-machine-outliner=always"
+small="$small -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
+
 mkdir -p "$tools" "$out"
 export CARGO_TARGET_DIR="$PWD/target/static-build"
 sysroot=$(rustc --print sysroot)
@@ -78,7 +84,7 @@ else
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
-		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Cforce-unwind-tables=no" \
+		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static $small" \
 		cargo zigbuild --release --package cloudbox --bin cloudbox --target "$target" \
 		-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
 fi
