@@ -120,6 +120,18 @@ impl Cgroups {
         pids
     }
 
+    /// The pids of LXC's monitors that are about to end: `name`'s own, and those that have moved to where monitors go
+    /// while they remove the rest.
+    pub fn ending_monitors(&self, name: &Name) -> Vec<i32> {
+        let mut pids = Vec::new();
+        if let Some(root) = self.roots.first() {
+            let ours = root.join(&self.group);
+            collect_processes(&ours.join(format!("{name}.monitor")), &mut pids);
+            collect_processes(&ours.join("pivot"), &mut pids);
+        }
+        pids
+    }
+
     /// Removes `name`'s groups and its monitor's, in every hierarchy, and ours when it was the last. Groups in which a
     /// process lives stay.
     pub fn remove(&self, name: &Name) {

@@ -172,6 +172,13 @@ impl Lxc {
         }
     }
 
+    /// Removes the cgroups of a container of which nothing runs. A monitor that is ending no longer shows that it is
+    /// one, but its cgroup stays as long as it does.
+    fn clear(&self, name: &Name) {
+        self.cgroups.ending_monitors(name).into_iter().for_each(wait_for_end);
+        self.cgroups.remove(name);
+    }
+
     /// Kills what is left without an init of its own: processes that joined late.
     fn kill_rest(&self, name: &Name) {
         for pid in self.cgroups.processes(name) {
@@ -293,7 +300,7 @@ impl Runtime for Lxc {
             self.wait_for_monitor(name, running.monitor)?;
         }
         self.kill_rest(name);
-        self.cgroups.remove(name);
+        self.clear(name);
         Ok(())
     }
 
@@ -302,7 +309,7 @@ impl Runtime for Lxc {
         let monitor = read_pid(&self.layout.pid_file(name)).filter(|pid| is_monitor(*pid));
         let Some((monitor, pidfd)) = monitor.and_then(|pid| Some((pid, sys::pidfd_open(pid).ok()?))) else {
             self.kill_rest(name);
-            self.cgroups.remove(name);
+            self.clear(name);
             return Ok(AfterEnd::Stopped);
         };
         loop {
