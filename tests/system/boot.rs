@@ -57,6 +57,9 @@ fn a_box_that_is_switched_off_in_uci_starts_nothing() {
         text.replace("\toption enabled '0'\n", "").replace("\nconfig container 'new'\n", "")
     });
     the_box.reload();
+    // Switched on again, it does what it would have done at boot.
+    the_box.quiet();
+    assert_eq!(the_box.state("web"), "running");
     the_box.delete("web");
     the_box.assert_nothing_left();
 }
