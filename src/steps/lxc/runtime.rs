@@ -248,12 +248,15 @@ impl Runtime for Lxc {
             network::remove_interface(&record.veth);
             return Err(error);
         }
-        self.find(name)?.ok_or_else(|| {
-            Error::new(
-                Code::Failed,
-                format!("container {name} started and ended at once; see its console log"),
-            )
-        })
+        if let Some(running) = self.find(name)? {
+            return Ok(running);
+        }
+        self.wait_for_monitor(name, read_pid(&pid_file))?;
+        self.kill_rest(name);
+        self.clear(name);
+        let log = dir.console_log();
+        let why = format!("container {name} started and ended at once; {} may say why", log.display());
+        Err(Error::new(Code::Failed, why))
     }
 
     fn find(&self, name: &Name) -> Result<Option<Running>> {
