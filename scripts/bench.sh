@@ -15,8 +15,14 @@ die() {
 	exit 1
 }
 
+# Builds the bench program and tells where it is.
+program() {
+	cargo bench --package cloudbox --bench cloudbox --no-run --message-format=json-render-diagnostics |
+		sed -n '/"kind":\["bench"\]/s/.*"executable":"\([^"]*\)".*/\1/p'
+}
+
 case " $* " in
-*" -h "* | *" --help "*) exec cargo bench --quiet --package cloudbox --bench cloudbox -- --help ;;
+*" -h "* | *" --help "*) exec "$(program)" --help ;;
 esac
 [ "$(id -u)" = 0 ] || die "needs root: containers, mounts and a bridge are made"
 
@@ -67,7 +73,8 @@ CLOUDBOX_BENCH_DIR=$place
 
 # --- The measurement --------------------------------------------------------------------------------------
 export CLOUDBOX_BENCH_BINARY CLOUDBOX_BENCH_STATIC CLOUDBOX_BENCH_BUS CLOUDBOX_BENCH_DIR
-# Built first, so that the compiler is not at work any more when the first row is measured.
-cargo bench --quiet --package cloudbox --bench cloudbox --no-run
+# Not by `cargo bench`: Ctrl-C ends cargo at once, while the program still takes down what it made.
+program=$(program)
+[ -x "$program" ] || die "the bench program does not build"
 sync
-exec cargo bench --quiet --package cloudbox --bench cloudbox -- "$@"
+exec "$program" "$@"
