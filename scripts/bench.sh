@@ -48,27 +48,9 @@ if [ -z "$bus" ]; then
 fi
 CLOUDBOX_BENCH_BUS=$bus
 
-# An overlay cannot be the upper layer of another one, and a container's root must be able to reach its files
-# through every directory above them.
-usable() {
-	case $(stat -f -c %T "$1") in
-	tmpfs | ramfs | overlayfs) return 1 ;;
-	esac
-	d=$(cd "$1" && pwd -P)
-	while [ "$d" != / ]; do
-		[ -n "$(find "$d" -maxdepth 0 -perm -o=x)" ] || return 1
-		d=$(dirname "$d")
-	done
-}
 mkdir -p target
-place=
-for p in ${CLOUDBOX_BENCH_DIR:-target /var/tmp /srv}; do
-	if [ -d "$p" ] && usable "$p"; then
-		place=$(cd "$p" && pwd -P)
-		break
-	fi
-done
-[ -n "$place" ] || die "no place for the storage: ${CLOUDBOX_BENCH_DIR:-target, /var/tmp and /srv} is tmpfs, an overlay, or closed to others. Set CLOUDBOX_BENCH_DIR"
+# shellcheck disable=SC2086
+place=$(scripts/storage-place.sh ${CLOUDBOX_BENCH_DIR:-target /var/tmp /srv}) || die "set CLOUDBOX_BENCH_DIR to a better one"
 CLOUDBOX_BENCH_DIR=$place
 
 # --- The measurement --------------------------------------------------------------------------------------

@@ -41,27 +41,9 @@ fi
 PATH=$bin:$PATH
 export PATH
 
-# An overlay cannot be the upper layer of another one, and a container's root must be able to reach its files
-# through every directory above them.
-usable() {
-	case $(stat -f -c %T "$1") in
-	tmpfs | ramfs | overlayfs) return 1 ;;
-	esac
-	d=$(cd "$1" && pwd -P)
-	while [ "$d" != / ]; do
-		[ -n "$(find "$d" -maxdepth 0 -perm -o=x)" ] || return 1
-		d=$(dirname "$d")
-	done
-}
 mkdir -p target
-place=
-for p in ${DEMO_DIR:-target /var/tmp /srv}; do
-	if [ -d "$p" ] && usable "$p"; then
-		place=$(cd "$p" && pwd -P)
-		break
-	fi
-done
-[ -n "$place" ] || fail "no place for the storage: ${DEMO_DIR:-target, /var/tmp and /srv} is tmpfs, an overlay, or closed to others. Set DEMO_DIR"
+# shellcheck disable=SC2086
+place=$(scripts/storage-place.sh ${DEMO_DIR:-target /var/tmp /srv}) || fail "set DEMO_DIR to a better one"
 
 # --- What is undone at the end, whatever happens ----------------------------------------------------------
 dir='' bridge='' bus_pid='' daemon_pid='' dhcp_pid=''

@@ -20,6 +20,10 @@ scripts/image.sh distro mini
 export CLOUDBOX_TEST_IMAGE="$PWD/target/image/distro.squashfs"
 export CLOUDBOX_TEST_MINI="$PWD/target/image/mini.squashfs"
 
+mkdir -p target/tmp
+place=$(scripts/storage-place.sh target/tmp /var/tmp /srv)
+export CLOUDBOX_TEST_DIR="$place"
+
 # Both are run, whatever the first one says.
 failed=0
 cargo test --workspace --exclude cloudbox --all-features --no-fail-fast || failed=1

@@ -181,6 +181,14 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
             "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`",
         );
     }
+    if let Some(closed) = path.ancestors().find(|dir| is_closed(dir)) {
+        return check(
+            "storage",
+            ERROR,
+            &format!("{} is closed to others: no container reaches its files below it", closed.display()),
+            &format!("`chmod o+x {}`, or name another storage directory", closed.display()),
+        );
+    }
     let Some(space) = free_space(path) else {
         return check("storage", ERROR, &format!("{shown} cannot be examined"), "mount a disk there");
     };
@@ -195,6 +203,12 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
         return check("storage", WARNING, &message, remedy);
     }
     check("storage", OK, &message, "")
+}
+
+/// Whether others, such as a container's root, cannot pass through directory `dir`.
+fn is_closed(dir: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & 0o001 == 0)
 }
 
 /// Every systemd guest takes a few of the inotify instances that all containers share.

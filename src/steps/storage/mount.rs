@@ -78,9 +78,9 @@ fn mount_image(image: &Path, lower: &Path, ids: IdRange) -> Result<()> {
         let mut error = Error::io("cannot mount with shifted ids", image, &e);
         if e.raw_os_error() == Some(libc::EINVAL) {
             error.code = Code::NotSupported;
-            error
-                .message
-                .push_str("; this kernel has no idmapped mounts for squashfs, Linux 5.19 brings them");
+            error.message.push_str(
+                "; this kernel has no idmapped mounts for squashfs: use a newer one, OpenWrt 24.10 has it",
+            );
         }
         error
     })
