@@ -262,6 +262,19 @@ impl Drop for UsernsHolder {
     }
 }
 
+/// Whether somebody else may have `file` open: a lease for writing is given only to a file's sole opener. Yes, when the
+/// file system has no leases.
+pub fn is_open_elsewhere(file: &File) -> bool {
+    // SAFETY: F_SETLEASE takes an integer. The lease is given back at once.
+    unsafe {
+        let leased = libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) == 0;
+        if leased {
+            libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK);
+        }
+        !leased
+    }
+}
+
 /// Makes the processes that lose their parent below this one its children, so that it can reap them (used by test
 /// harnesses where PID 1 does not).
 ///
@@ -300,6 +313,19 @@ mod tests {
         io::Read::read_to_string(&mut File::from(file), &mut text).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(text, "in");
+    }
+
+    #[test]
+    fn a_second_opener_is_noticed() {
+        let path = std::env::temp_dir().join(format!("cloudbox-lease-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let alone = is_open_elsewhere(&file);
+        let other = File::open(&path).unwrap();
+        let shared = is_open_elsewhere(&file);
+        drop(other);
+        let alone_again = is_open_elsewhere(&file);
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((alone, shared, alone_again), (false, true, false));
     }
 
     #[test]

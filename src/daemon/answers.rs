@@ -246,7 +246,7 @@ impl Core {
                 pids: limits.pids,
                 disk: record.spec.disk.map(|d| d.get()),
             }),
-            cpu_time: live.then(|| self.machine.runtime.usage(name).cpu_time).flatten(),
+            cpu_time: live.then(|| self.machine.runtime.cpu_time(name)).flatten(),
             slice: spec.slice.clone(),
             authorized_keys: spec.authorized_keys.clone(),
             fixed: spec.fixed_since_made(&record.spec),

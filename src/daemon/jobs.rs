@@ -44,6 +44,9 @@ impl Core {
 
     /// Begins queued jobs while there are places.
     pub(super) fn begin_jobs(&mut self) {
+        if self.queue.is_empty() {
+            return;
+        }
         let mut working = self.active.values().filter(|a| a.work.is_none() && !a.waits).count();
         for id in std::mem::take(&mut self.queue) {
             let Some(active) = self.active.get_mut(&id) else { continue };

@@ -3,6 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use crate::model::spec::Asked;
+use crate::sys;
 use openwrt_uci::{ConfigFile, Document, EditError, Package};
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ pub struct UciFile(ConfigFile);
 impl UciFile {
     /// The file `cloudbox` in directory `dir`, which is `/etc/config` on a box.
     pub fn new(dir: PathBuf) -> UciFile {
-        UciFile(ConfigFile::new(dir.join("cloudbox")))
+        UciFile(ConfigFile::new(dir.join("cloudbox")).open_elsewhere(sys::is_open_elsewhere))
     }
 
     fn edit(&self, change: impl FnOnce(&mut Document) -> std::result::Result<(), EditError>) -> Result<()> {

@@ -609,9 +609,13 @@ impl Runtime for FakeBox {
 
     fn usage(&self, name: &Name) -> Usage {
         match self.state().world.processes.contains_key(name) {
-            true => Usage { memory: Some(23_456_789), pids: Some(17), cpu_time: Some(1_234_567) },
+            true => Usage { memory: Some(23_456_789), pids: Some(17) },
             false => Usage::default(),
         }
+    }
+
+    fn cpu_time(&self, name: &Name) -> Option<u64> {
+        self.state().world.processes.contains_key(name).then_some(1_234_567)
     }
 
     fn limits(&self, name: &Name) -> Limits {

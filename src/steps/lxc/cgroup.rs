@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::model::name::Name;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Which family the limits are in.
@@ -34,8 +34,6 @@ pub struct Usage {
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
-    /// Processor time in microseconds.
-    pub cpu_time: Option<u64>,
 }
 
 /// Limits in force; None is no limit.
@@ -152,27 +150,33 @@ impl Cgroups {
         }
     }
 
-    /// What `name` uses.
+    /// What `name` uses. `list` asks for it of every container: two small files are all it reads.
     pub fn usage(&self, name: &Name) -> Usage {
-        let number = |controller: &str, file: &str| {
-            let text = fs::read_to_string(self.dir(controller, name)?.join(file)).ok()?;
-            text.trim().parse().ok()
+        let memory = match self.family {
+            Family::V1 => "memory.usage_in_bytes",
+            Family::V2 => "memory.current",
         };
+        Usage { memory: self.number("memory", name, memory), pids: self.number("pids", name, "pids.current") }
+    }
+
+    /// The processor time `name` has used, in microseconds.
+    pub fn cpu_time(&self, name: &Name) -> Option<u64> {
         match self.family {
-            Family::V1 => Usage {
-                memory: number("memory", "memory.usage_in_bytes"),
-                pids: number("pids", "pids.current"),
-                cpu_time: number("cpuacct", "cpuacct.usage").map(|nanoseconds: u64| nanoseconds / 1000),
-            },
-            Family::V2 => Usage {
-                memory: number("memory", "memory.current"),
-                pids: number("pids", "pids.current"),
-                cpu_time: self.dir("cpu", name).and_then(|dir| {
-                    let text = fs::read_to_string(dir.join("cpu.stat")).ok()?;
-                    text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok())
-                }),
-            },
+            Family::V1 => self.number("cpuacct", name, "cpuacct.usage").map(|nanoseconds| nanoseconds / 1000),
+            Family::V2 => {
+                let text = fs::read_to_string(self.dir("cpu", name)?.join("cpu.stat")).ok()?;
+                text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok())
+            }
         }
+    }
+
+    /// The number in a file of `name`'s group.
+    fn number(&self, controller: &str, name: &Name, file: &str) -> Option<u64> {
+        let mut path = self.dir(controller, name)?;
+        path.push(file);
+        let mut text = [0; 24];
+        let length = fs::File::open(path).ok()?.read(&mut text).ok()?;
+        std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
     }
 
     /// The limits in force on `name`.

@@ -90,8 +90,11 @@ pub trait Runtime: Send + Sync {
     /// Removes what is common to all containers. Call it when none runs and none is being started.
     fn tidy(&self);
 
-    /// What the container uses, read from the kernel.
+    /// The memory and processes the container uses, read from the kernel.
     fn usage(&self, name: &Name) -> Usage;
+
+    /// The processor time the container has used, in microseconds.
+    fn cpu_time(&self, name: &Name) -> Option<u64>;
 
     /// The limits in force, read from the kernel.
     fn limits(&self, name: &Name) -> Limits;

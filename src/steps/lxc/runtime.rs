@@ -365,6 +365,10 @@ impl Runtime for Lxc {
         self.cgroups.usage(name)
     }
 
+    fn cpu_time(&self, name: &Name) -> Option<u64> {
+        self.cgroups.cpu_time(name)
+    }
+
     fn limits(&self, name: &Name) -> Limits {
         self.cgroups.limits(name)
     }
