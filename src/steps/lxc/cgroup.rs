@@ -3,7 +3,8 @@
 use crate::error::{Error, Result};
 use crate::model::name::Name;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Which family the limits are in.
@@ -150,13 +151,14 @@ impl Cgroups {
         }
     }
 
-    /// What `name` uses. `list` asks for it of every container: two small files are all it reads.
-    pub fn usage(&self, name: &Name) -> Usage {
+    /// Opens the files that tell what `name` uses.
+    pub fn meter(&self, name: &Name) -> Meter {
         let memory = match self.family {
             Family::V1 => "memory.usage_in_bytes",
             Family::V2 => "memory.current",
         };
-        Usage { memory: self.number("memory", name, memory), pids: self.number("pids", name, "pids.current") }
+        let open = |controller: &str, file: &str| fs::File::open(self.dir(controller, name)?.join(file)).ok();
+        Meter { memory: open("memory", memory), pids: open("pids", "pids.current") }
     }
 
     /// The processor time `name` has used, in microseconds.
@@ -172,11 +174,7 @@ impl Cgroups {
 
     /// The number in a file of `name`'s group.
     fn number(&self, controller: &str, name: &Name, file: &str) -> Option<u64> {
-        let mut path = self.dir(controller, name)?;
-        path.push(file);
-        let mut text = [0; 24];
-        let length = fs::File::open(path).ok()?.read(&mut text).ok()?;
-        std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
+        read_number(&fs::File::open(self.dir(controller, name)?.join(file)).ok()?)
     }
 
     /// The limits in force on `name`.
@@ -204,6 +202,29 @@ impl Cgroups {
             },
         }
     }
+}
+
+/// The files that tell what a container uses, open: `list` asks all of them each time, and opening a file of a cgroup
+/// takes several times as long as reading it.
+#[derive(Debug)]
+pub struct Meter {
+    memory: Option<fs::File>,
+    pids: Option<fs::File>,
+}
+
+impl Meter {
+    /// What the container uses now; None of all when its groups are gone.
+    pub fn read(&self) -> Usage {
+        let read = |file: &Option<fs::File>| read_number(file.as_ref()?);
+        Usage { memory: read(&self.memory), pids: read(&self.pids) }
+    }
+}
+
+/// The number at the beginning of a file.
+fn read_number(file: &fs::File) -> Option<u64> {
+    let mut text = [0; 24];
+    let length = file.read_at(&mut text, 0).ok()?;
+    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
 }
 
 /// v1 writes "no limit" as the largest multiple of the page size.

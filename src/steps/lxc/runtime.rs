@@ -6,18 +6,20 @@ use super::super::network;
 use super::super::storage::Record;
 use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
-use super::cgroup::{Cgroups, Limits, Usage};
+use super::cgroup::{Cgroups, Limits, Meter, Usage};
 use super::config::{self, Host};
 use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Init;
 use crate::model::name::Name;
+use crate::model::table::Table;
 use crate::sys;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// `lxc-start` returns when init runs: tens of milliseconds, seconds on a slow, busy box.
@@ -28,6 +30,8 @@ const MONITOR_TIME: Duration = Duration::from_secs(15);
 const KILL_TIME: Duration = Duration::from_secs(20);
 /// A process whose pid namespace has lost its init is being killed by the kernel: milliseconds.
 const END_TIME: Duration = Duration::from_secs(1);
+/// Containers whose meters are kept open, two descriptors each; the others' are opened each time.
+const METERS_MAX: usize = 256;
 /// How often a monitor that outlives its container's init is looked at, and the first time between two requests to
 /// halt. Only while a job waits for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -54,6 +58,7 @@ pub struct Lxc {
     layout: Layout,
     cgroups: Cgroups,
     host: Host,
+    meters: Mutex<Table<Name, Meter>>,
 }
 
 impl Lxc {
@@ -63,7 +68,7 @@ impl Lxc {
     /// When the cgroup file systems cannot be found out.
     pub fn new(layout: Layout) -> Result<Lxc> {
         let cgroups = Cgroups::detect(&layout.cgroup())?;
-        Ok(Lxc { layout, cgroups, host: Host::detect() })
+        Ok(Lxc { layout, cgroups, host: Host::detect(), meters: Mutex::default() })
     }
 
     /// The box's control groups.
@@ -89,7 +94,7 @@ impl Lxc {
                 ),
             ));
         }
-        self.cgroups.remove(name);
+        self.remove_groups(name);
         Ok(())
     }
 
@@ -132,7 +137,7 @@ impl Lxc {
                 );
             }
         }
-        self.cgroups.remove(name);
+        self.remove_groups(name);
         Ok(())
     }
 
@@ -172,11 +177,16 @@ impl Lxc {
         }
     }
 
+    fn remove_groups(&self, name: &Name) {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.cgroups.remove(name);
+    }
+
     /// Removes the cgroups of a container of which nothing runs. A monitor that is ending no longer shows that it is
     /// one, but its cgroup stays as long as it does.
     fn clear(&self, name: &Name) {
         self.cgroups.ending_monitors(name).into_iter().for_each(wait_for_end);
-        self.cgroups.remove(name);
+        self.remove_groups(name);
     }
 
     /// Kills what is left without an init of its own: processes that joined late.
@@ -193,7 +203,7 @@ impl Lxc {
             kill_and_wait(pid);
         }
         self.kill_rest(name);
-        self.cgroups.remove(name);
+        self.remove_groups(name);
     }
 
     /// The pids of `lxc-start` and of LXC's monitor for container `name`.
@@ -318,7 +328,7 @@ impl Runtime for Lxc {
         loop {
             let next = (Instant::now() + LOOK_AGAIN).min(deadline);
             if wait::readable(pidfd.as_fd(), Some(&ctx.cancel), next)? == Woken::Ready {
-                self.cgroups.remove(name);
+                self.remove_groups(name);
                 return Ok(AfterEnd::Stopped);
             }
             let alive = |running: &Running| {
@@ -362,7 +372,18 @@ impl Runtime for Lxc {
     }
 
     fn usage(&self, name: &Name) -> Usage {
-        self.cgroups.usage(name)
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = meters.get(name).map(Meter::read).filter(|usage| usage.pids.is_some()) {
+            return usage;
+        }
+        // None yet, or one of an earlier run, whose groups are gone.
+        let meter = self.cgroups.meter(name);
+        let usage = meter.read();
+        meters.remove(name);
+        if usage.pids.is_some() && meters.len() < METERS_MAX {
+            meters.insert(name.clone(), meter);
+        }
+        usage
     }
 
     fn cpu_time(&self, name: &Name) -> Option<u64> {
