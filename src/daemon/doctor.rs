@@ -54,8 +54,8 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
     let mut checks = vec![
         tool("lxc", &["lxc-start", "lxc-attach"], ERROR),
         namespaces(),
-        filesystem("overlay", "kmod-fs-overlay", "overlay"),
-        filesystem("squashfs", "kmod-fs-squashfs", "squashfs"),
+        filesystem("overlay", "kmod-fs-overlay"),
+        filesystem("squashfs", "kmod-fs-squashfs"),
         loop_devices(),
         cgroups(what.cgroups.as_ref()),
         bridge(machine, &what.bridge),
@@ -66,7 +66,7 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
     ];
     if what.quota {
         checks.push(tool("disk quota", &["mkfs.ext4"], ERROR));
-        checks.push(filesystem("ext4", "kmod-fs-ext4", "ext4"));
+        checks.push(filesystem("ext4", "kmod-fs-ext4"));
     }
     if what.warnings.is_empty() {
         checks.push(check("configuration", OK, "it is read whole and carried out", ""));
@@ -116,13 +116,27 @@ fn namespaces() -> Check {
     )
 }
 
-/// Whether the kernel knows a file system, or has the module.
-fn filesystem(name: &'static str, openwrt: &str, module: &str) -> Check {
+/// Whether the kernel knows a file system, or has a module that the first mount loads.
+fn filesystem(name: &'static str, openwrt: &str) -> Check {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let release =
+        nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
+    let modules = Path::new("/lib/modules").join(release);
+    let listed = fs::read_to_string(modules.join("modules.dep")).unwrap_or_default();
+    // OpenWrt has no such list, but the modules themselves side by side.
+    let module = listed.contains(&format!("/{name}.ko")) || modules.join(format!("{name}.ko")).exists();
+    judge_filesystem(name, openwrt, &known, module)
+}
+
+/// `known` is the text of `/proc/filesystems`.
+fn judge_filesystem(name: &'static str, openwrt: &str, known: &str, module: bool) -> Check {
     if known.lines().any(|line| line.split_whitespace().last() == Some(name)) {
         return check(name, OK, &format!("the kernel has {name}"), "");
     }
-    let remedy = format!("install {openwrt} (OpenWrt), or `modprobe {module}`");
+    if module {
+        return check(name, OK, &format!("the kernel has {name} as a module, loaded when it is needed"), "");
+    }
+    let remedy = format!("install {openwrt} (OpenWrt), or a kernel with {name} (Debian: linux-image-amd64)");
     check(name, ERROR, &format!("the kernel has no {name}"), &remedy)
 }
 
@@ -231,4 +245,28 @@ fn images(count: usize) -> Check {
         return check("images", WARNING, "there is no image to make a container from", remedy);
     }
     check("images", OK, &format!("{count} in the store"), "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_overlay_is_told_from_one_with_a_module() {
+        let known = "nodev\tproc\n\text4\nnodev\toverlay\n";
+        assert_eq!(judge_filesystem("overlay", "kmod-fs-overlay", known, false).state, OK);
+        assert_eq!(judge_filesystem("squashfs", "kmod-fs-squashfs", known, true).state, OK);
+        let missing = judge_filesystem("squashfs", "kmod-fs-squashfs", known, false);
+        assert_eq!(missing.state, ERROR);
+        assert!(missing.remedy.contains("kmod-fs-squashfs"), "{}", missing.remedy);
+    }
+
+    #[test]
+    fn what_is_wrong_and_what_cures_it_are_told_apart() {
+        let (what, remedy) = split_remedy("xz is not installed; install the package xz; or another");
+        assert_eq!(
+            (what.as_str(), remedy.as_str()),
+            ("xz is not installed", "install the package xz; or another")
+        );
+    }
 }
