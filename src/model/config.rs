@@ -359,6 +359,13 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_file_says_what_holds_without_it() {
+        let shipped = config(include_str!("../../files/etc/config/cloudbox"));
+        assert_eq!(warnings(&shipped), Vec::<String>::new());
+        assert_eq!(shipped.settings, Settings::default());
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_line_section_option_and_the_rest_holds() {
         let config = config(
             "config cloudbox 'main'\n\toption memory '10X'\n\toption cpus '2'\n\toption colour 'red'\n\
