@@ -16,7 +16,7 @@ mod tests;
 
 pub use self::core::Core;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::steps::config::UciFile;
 use crate::steps::image::Store;
@@ -24,8 +24,16 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::Lxc;
 use crate::steps::network::Host;
 use crate::steps::storage::Disk;
-use std::path::PathBuf;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// How long a daemon waits for an earlier one to end, and how often it looks.
+const LOCK_TIME: Duration = Duration::from_secs(5);
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// How the daemon is started.
 #[derive(Debug, Clone)]
@@ -57,6 +65,25 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
+/// Two daemons on one storage would clear away what the other is building. An earlier one that is just ending is
+/// waited for.
+fn lock(path: &Path) -> Result<Flock<File>> {
+    let deadline = Instant::now() + LOCK_TIME;
+    loop {
+        let file = File::create(path).map_err(|e| Error::io("cannot open", path, &e))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => return Ok(locked),
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => std::thread::sleep(LOCK_AGAIN),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                let what = "another cloudbox daemon holds";
+                let why = format!("{what} {}; stop it first, or name another storage", path.display());
+                return Err(Error::new(Code::Busy, why));
+            }
+            Err((_, errno)) => return Err(Error::io("cannot lock", path, &errno.into())),
+        }
+    }
+}
+
 /// Each running container takes two descriptors; the usual soft limit of 1,024 is soon reached.
 fn raise_file_limit() {
     use nix::sys::resource::{getrlimit, setrlimit, Resource};
@@ -79,9 +106,11 @@ fn serve(options: Options) -> Result<()> {
     let lxc = Lxc::new(layout.clone())?;
     let cgroups = lxc.cgroups().clone();
     let disk_reserve = crate::model::size::Bytes(loaded.config.settings.disk_reserve);
+    let disk = Disk::new(layout.clone())?;
+    let _lock = lock(&layout.lock())?;
     let machine = Machine::new(
         Box::new(uci),
-        Box::new(Disk::new(layout.clone())?),
+        Box::new(disk),
         Box::new(lxc),
         Box::new(Store::new(&layout.storage, &layout.run, disk_reserve)),
         Box::new(Host),

@@ -23,6 +23,11 @@ impl Layout {
         self.storage.join("containers")
     }
 
+    /// Locked by the daemon that works on this storage.
+    pub fn lock(&self) -> PathBuf {
+        self.storage.join("lock")
+    }
+
     /// A container's own files.
     pub fn container(&self, name: &Name) -> ContainerDir {
         ContainerDir(self.containers().join(name.as_str()))

@@ -63,3 +63,15 @@ fn a_box_that_is_switched_off_in_uci_starts_nothing() {
     the_box.delete("web");
     the_box.assert_nothing_left();
 }
+
+#[test]
+fn a_second_daemon_leaves_the_box_to_the_first() {
+    let Some(the_box) = TestBox::new("two daemons") else { return };
+    the_box.create("web", json!({}));
+    let status = the_box.daemon_command().status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(the_box.daemon_log().contains("another cloudbox daemon holds"), "{}", the_box.daemon_log());
+    assert_eq!(the_box.state("web"), "running");
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}

@@ -228,6 +228,11 @@ impl TestBox {
     /// Starts the daemon without waiting for it.
     pub fn launch_daemon(&mut self) {
         assert!(self.daemon.is_none(), "the daemon runs already");
+        self.daemon = Some(Process::spawn(&mut self.daemon_command()));
+    }
+
+    /// What starts a daemon of this box.
+    pub fn daemon_command(&self) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("daemon.log")).unwrap();
         let daemon = env!("CARGO_BIN_EXE_cloudbox").to_string();
         let line: Vec<String> = self.wrapper.iter().cloned().chain([daemon]).collect();
@@ -243,7 +248,7 @@ impl TestBox {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        self.daemon = Some(Process::spawn(&mut command));
+        command
     }
 
     /// Starts the daemon and waits until it answers.
