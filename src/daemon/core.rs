@@ -96,6 +96,8 @@ pub struct Core {
     pub(super) spoiled: Vec<IdRange>,
     pub(super) images: Vec<Image>,
     pub(super) jobs: Jobs,
+    /// The table of jobs differs from what is kept on disk.
+    pub(super) jobs_changed: bool,
     pub(super) started: Instant,
     /// When to try again to publish what ubusd refused.
     pub(super) publish_again: Option<Instant>,
@@ -149,6 +151,7 @@ impl Core {
             spoiled: Vec::new(),
             images: Vec::new(),
             jobs: Jobs::default(),
+            jobs_changed: false,
             started: Instant::now(),
             publish_again: None,
             boot_pending: false,

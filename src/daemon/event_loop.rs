@@ -113,6 +113,7 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
                 continue;
             }
         }
+        core.save_jobs();
         if end.is_some_and(|end| core.is_quiet() || now >= end) {
             return Ok(());
         }

@@ -38,7 +38,7 @@ impl Core {
     pub(super) fn finished_job(&mut self, work: Work) -> JobId {
         let id = self.jobs.add(work.kind(), &work.target(), now());
         self.jobs.finish(id, &Ok(()), now());
-        self.save_jobs();
+        self.jobs_changed = true;
         id
     }
 
@@ -65,7 +65,7 @@ impl Core {
                 self.finish(id, Err(error));
             }
         }
-        self.save_jobs();
+        self.jobs_changed = true;
     }
 
     pub(super) fn job_update(&mut self, id: JobId, update: Update) {
@@ -231,7 +231,7 @@ impl Core {
             self.making.retain(|name, _| Some(name.as_str()) != target.as_deref());
         }
         self.jobs.finish(id, &result, now());
-        self.save_jobs();
+        self.jobs_changed = true;
         if self.boot_jobs.contains(&id) {
             self.boot_jobs.retain(|job| *job != id);
             self.note_boot_done();
@@ -255,8 +255,12 @@ impl Core {
         }
     }
 
-    /// Keeps the table of jobs over a restart of the daemon. It lies in memory: no reason to wait for a disk.
-    pub(super) fn save_jobs(&self) {
+    /// Keeps the table of jobs over a restart of the daemon, if it changed. It lies in memory: no reason to wait for a
+    /// disk. The loop calls it when replies are on their way.
+    pub fn save_jobs(&mut self) {
+        if !std::mem::replace(&mut self.jobs_changed, false) {
+            return;
+        }
         let path = self.layout.jobs();
         let temporary = path.with_extension("new");
         let written = serde_json::to_vec(&self.jobs)

@@ -172,6 +172,7 @@ impl Bench {
                 self.hear(event);
             }
             if !moved {
+                self.core.save_jobs();
                 return;
             }
         }

@@ -237,12 +237,9 @@ impl Storage for Disk {
             None => mount::make_layer(&dir, record.ids)?,
         }
         ctx.step("create.record")?;
-        // Durable before the container gets its name; until then a torn one is swept with all the rest.
+        // Flushed when the container gets its name; until then a torn one is swept with all the rest.
         let path = dir.record();
-        let written = fs::File::create(&path).and_then(|mut file| {
-            file.write_all(&encode_record(record)?)?;
-            file.sync_all()
-        });
+        let written = encode_record(record).and_then(|text| fs::write(&path, text));
         written.map_err(|e| Error::io("cannot write", &path, &e))
     }
 
@@ -276,6 +273,9 @@ impl Storage for Disk {
 
     fn give_name(&self, name: &Name) -> Result<()> {
         let (unborn, alive) = (self.layout.unborn(name), self.layout.container(name));
+        let record = unborn.record();
+        let flushed = fs::File::open(&record).and_then(|file| file.sync_all());
+        flushed.map_err(|e| Error::io("cannot flush", &record, &e))?;
         rename(&unborn, &alive)?;
         sync_dir(&self.layout.containers()).inspect_err(|_| {
             // What was not named for good is not named: the caller discards the unborn.
