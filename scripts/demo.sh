@@ -78,7 +78,7 @@ cleanup() {
 	trap '' HUP INT TERM
 	set +e
 	if [ -n "$daemon_pid" ]; then
-		for c in $(cloudbox list 2>/dev/null | awk 'NR > 1 { print $1 }'); do
+		for c in $(cloudbox list --names 2>/dev/null); do
 			cloudbox delete "$c" --force >/dev/null 2>&1
 		done
 	fi

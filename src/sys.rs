@@ -286,7 +286,7 @@ pub fn set_child_subreaper() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives memory that was freed back to the kernel where the C library keeps it (glibc; musl returns it by itself).
+/// Gives memory that was freed back to the kernel where the C library keeps it (glibc does; musl's own malloc returns it by itself).
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) may be called at any time.
