@@ -125,6 +125,8 @@ impl TestBox {
         let _ = fs::remove_dir_all(&dir);
         // Guests' roots pass through on their way to their own files.
         fs::create_dir_all(dir.join("etc")).unwrap();
+        fs::create_dir_all(dir.join("avahi/services")).unwrap();
+        fs::create_dir_all(dir.join("avahi-run")).unwrap();
         let dir = dir.canonicalize().unwrap();
         let layout = Layout { storage: dir.join("storage"), run: dir.join("run") };
         let mut the_box = TestBox {
@@ -153,6 +155,16 @@ impl TestBox {
 
     pub fn socket(&self) -> PathBuf {
         self.dir.join("bus")
+    }
+
+    /// What `/etc/avahi` is on a real box.
+    pub fn avahi(&self) -> PathBuf {
+        self.dir.join("avahi")
+    }
+
+    /// Where this box's avahi-daemon keeps `pid` and `socket`.
+    pub fn avahi_run(&self) -> PathBuf {
+        self.dir.join("avahi-run")
     }
 
     pub fn container(&self, name: &str) -> ContainerDir {
@@ -244,6 +256,8 @@ impl TestBox {
             .env("CLOUDBOX_CONFIG_DIR", self.dir.join("etc"))
             .env("CLOUDBOX_STORAGE", &self.layout.storage)
             .env("CLOUDBOX_RUN_DIR", &self.layout.run)
+            .env("CLOUDBOX_AVAHI", self.avahi())
+            .env("CLOUDBOX_AVAHI_RUN", self.avahi_run())
             .envs(&self.environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
