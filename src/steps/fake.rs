@@ -63,6 +63,8 @@ pub struct World {
     pub images: BTreeSet<String>,
     /// Running containers with the pids of their init.
     pub processes: BTreeMap<Name, i32>,
+    /// Frozen containers.
+    pub frozen: BTreeSet<Name>,
     /// Directories with damaged records.
     pub damaged: BTreeSet<Name>,
 }
@@ -336,6 +338,7 @@ impl State {
     fn kill(&mut self, name: &Name) {
         if self.world.processes.remove(name).is_some() {
             self.inits.remove(name);
+            self.world.frozen.remove(name);
         }
     }
 }
@@ -595,6 +598,26 @@ impl Runtime for FakeBox {
             }
             Ok(AfterEnd::Stopped)
         })
+    }
+
+    fn freeze(&self, ctx: &Ctx, name: &Name) -> Result<bool> {
+        self.act("runtime.freeze", name.as_str(), Some(ctx), |state| {
+            if !state.world.processes.contains_key(name) {
+                return Err(impossible("freezing what does not run", name));
+            }
+            Ok(state.world.frozen.insert(name.clone()))
+        })
+    }
+
+    fn thaw(&self, name: &Name) -> Result<()> {
+        self.act("runtime.thaw", name.as_str(), None, |state| {
+            state.world.frozen.remove(name);
+            Ok(())
+        })
+    }
+
+    fn is_frozen(&self, name: &Name) -> bool {
+        self.state().world.frozen.contains(name)
     }
 
     /// Every command is an `echo` that ends in a NUL.

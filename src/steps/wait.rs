@@ -38,6 +38,18 @@ pub fn readable(fd: BorrowedFd<'_>, cancel: Option<&Cancel>, deadline: Instant) 
     }
 }
 
+/// Sleeps for `time`, between two looks at something that tells nobody when it changes.
+///
+/// # Errors
+/// [`Code::Timeout`] when `deadline` has passed.
+pub fn pause(time: Duration, deadline: Instant) -> Result<()> {
+    if Instant::now() >= deadline {
+        return Err(Error::new(Code::Timeout, "it takes too long"));
+    }
+    std::thread::sleep(time);
+    Ok(())
+}
+
 /// The time from `now` to `deadline` for poll(2), rounded up to whole milliseconds: rounded down, the last one would
 /// be spent in a busy loop.
 pub fn timeout(deadline: Instant, now: Instant) -> PollTimeout {

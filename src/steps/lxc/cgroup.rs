@@ -1,11 +1,19 @@
 //! Control groups of both families, read and tidied directly: `list` starts no process.
 
-use crate::error::{Error, Result};
+use super::super::ctx::Cancel;
+use super::super::wait;
+use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long processes may take to freeze: one that waits for a slow disk freezes only then.
+const FREEZE_TIME: Duration = Duration::from_secs(10);
+/// How often a group that freezes is looked at: v1 tells nobody when it is done.
+const FREEZE_LOOK: Duration = Duration::from_millis(1);
 
 /// Which family the limits are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +157,64 @@ impl Cgroups {
             remove_groups(&ours.join("pivot"));
             let _ = fs::remove_dir(ours);
         }
+    }
+
+    /// The file that freezes `name`'s group, what to write into it to freeze and to thaw, and the file and the word in
+    /// it that tell of a frozen group.
+    fn freezer(&self, name: &Name) -> Option<(PathBuf, [&'static str; 2], PathBuf, &'static str)> {
+        if let Some(state) = self.dir("freezer", name).map(|dir| dir.join("freezer.state")) {
+            return Some((state.clone(), ["THAWED", "FROZEN"], state, "FROZEN"));
+        }
+        let mut groups = self.roots.iter().map(|root| root.join(&self.group).join(name.as_str()));
+        let group = groups.find(|group| group.join("cgroup.freeze").exists())?;
+        Some((group.join("cgroup.freeze"), ["0", "1"], group.join("cgroup.events"), "frozen 1"))
+    }
+
+    /// Whether all of `name`'s processes are frozen.
+    pub fn is_frozen(&self, name: &Name) -> bool {
+        let Some((.., path, word)) = self.freezer(name) else { return false };
+        fs::read_to_string(path).is_ok_and(|text| text.lines().any(|line| line == word))
+    }
+
+    /// Freezes all of `name`'s processes, and returns when none of them moves any more.
+    ///
+    /// # Errors
+    /// [`Code::NotSupported`] without a freezer, [`Code::Timeout`] when a process hangs in the kernel,
+    /// [`Code::Cancelled`]; it is thawed then.
+    pub fn freeze(&self, name: &Name, cancel: &Cancel) -> Result<()> {
+        self.write_freezer(name, true)?;
+        let deadline = Instant::now() + FREEZE_TIME;
+        while !self.is_frozen(name) {
+            let waited = cancel.check().and_then(|()| wait::pause(FREEZE_LOOK, deadline));
+            if let Err(mut error) = waited {
+                if error.code == Code::Timeout {
+                    error.message = format!("container {name} does not freeze: one of its processes hangs");
+                }
+                return Err(error.with_leftovers(self.thaw(name).err().as_slice()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets them go on. A group that is gone is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn thaw(&self, name: &Name) -> Result<()> {
+        match self.freezer(name) {
+            Some((path, ..)) if path.exists() => self.write_freezer(name, false),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_freezer(&self, name: &Name, frozen: bool) -> Result<()> {
+        let (path, words, ..) = self.freezer(name).ok_or_else(|| {
+            Error::new(
+                Code::NotSupported,
+                "this kernel has no freezer: it needs CONFIG_CGROUP_FREEZER or cgroup v2",
+            )
+        })?;
+        fs::write(&path, words[usize::from(frozen)]).map_err(|e| Error::io("cannot write", &path, &e))
     }
 
     /// Opens the files that tell what `name` uses.
@@ -297,6 +363,63 @@ mod tests {
         assert_eq!(cgroups.family(), Family::V2);
         assert!(cgroups.has("memory") && cgroups.has("pids") && !cgroups.has("io"));
         assert!(!Cgroups::from_mountinfo("", |_| String::new(), "x").has("memory"));
+    }
+
+    /// A process in a group of its own, in every hierarchy where one can be made; gone when the test ends.
+    struct InGroup(Cgroups, Name, std::process::Child);
+
+    impl InGroup {
+        fn new(group: &str) -> Option<InGroup> {
+            let cgroups = Cgroups::detect(&format!("{group}-{}", std::process::id())).unwrap();
+            let name = Name::new("web").unwrap();
+            let child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            for root in &cgroups.roots {
+                let dir = root.join(&cgroups.group).join("web");
+                let _ = fs::create_dir_all(&dir);
+                let _ = fs::write(dir.join("cgroup.procs"), child.id().to_string());
+            }
+            let of = InGroup(cgroups, name, child);
+            (of.0.freezer(&of.1).is_some_and(|(path, ..)| path.exists())).then_some(of)
+        }
+    }
+
+    impl Drop for InGroup {
+        fn drop(&mut self) {
+            let _ = self.0.thaw(&self.1);
+            let _ = self.2.kill();
+            let _ = self.2.wait();
+            self.0.remove(&self.1);
+            self.0.remove_empty_parent();
+        }
+    }
+
+    #[test]
+    fn a_frozen_group_stands_still_until_it_is_thawed() {
+        let Some(mut of) = InGroup::new("cloudbox-freeze") else {
+            println!("skipped: no cgroup can be made here");
+            return;
+        };
+        let v1 = of.0.has("freezer") && of.0.family() == Family::V1;
+        // On a hybrid both families' freezers are there: each is tried.
+        for controllers in [of.0.controllers.clone(), Vec::new()] {
+            of.0.controllers = controllers;
+            let cancel = Cancel::new().unwrap();
+            assert!(!of.0.is_frozen(&of.1));
+            of.0.freeze(&of.1, &cancel).unwrap();
+            assert!(of.0.is_frozen(&of.1));
+            of.0.thaw(&of.1).unwrap();
+            assert!(!of.0.is_frozen(&of.1));
+            cancel.cancel();
+            match of.0.freeze(&of.1, &cancel) {
+                Ok(()) => of.0.thaw(&of.1).unwrap(),
+                Err(error) => assert_eq!(error.code, Code::Cancelled),
+            }
+            assert!(!of.0.is_frozen(&of.1));
+        }
+        println!("v1 freezer: {v1}");
+        let nobody = Name::new("nobody").unwrap();
+        of.0.thaw(&nobody).unwrap();
+        assert!(!of.0.is_frozen(&nobody) && of.0.freeze(&nobody, &Cancel::new().unwrap()).is_err());
     }
 
     #[test]

@@ -81,6 +81,23 @@ pub trait Runtime: Send + Sync {
     /// [`crate::error::Code::Timeout`] when its monitor neither ends nor starts it again.
     fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd>;
 
+    /// Freezes all of the container's processes and returns when none of them moves any more. False: somebody else has
+    /// frozen it before.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::NotSupported`] without a freezer, [`crate::error::Code::Timeout`] when a process hangs in
+    /// the kernel, [`crate::error::Code::Cancelled`]; it is thawed then.
+    fn freeze(&self, ctx: &Ctx, name: &Name) -> Result<bool>;
+
+    /// Lets them go on. One that is not frozen, or does not run, is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn thaw(&self, name: &Name) -> Result<()>;
+
+    /// Whether the container is frozen.
+    fn is_frozen(&self, name: &Name) -> bool;
+
     /// Runs a command inside the container. `timeout` ends it.
     ///
     /// # Errors

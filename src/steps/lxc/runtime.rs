@@ -348,6 +348,21 @@ impl Runtime for Lxc {
         }
     }
 
+    fn freeze(&self, ctx: &Ctx, name: &Name) -> Result<bool> {
+        if self.cgroups.is_frozen(name) {
+            return Ok(false);
+        }
+        self.cgroups.freeze(name, &ctx.cancel).map(|()| true)
+    }
+
+    fn thaw(&self, name: &Name) -> Result<()> {
+        self.cgroups.thaw(name)
+    }
+
+    fn is_frozen(&self, name: &Name) -> bool {
+        self.cgroups.is_frozen(name)
+    }
+
     fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], timeout: Duration) -> Result<Output> {
         let mut attach = Tool::command("lxc-attach")?;
         attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
