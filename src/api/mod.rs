@@ -49,6 +49,8 @@ impl Face {
                 .method::<args::Delete>("delete")
                 .method::<args::Start>("start")
                 .method::<args::Stop>("stop")
+                .method::<args::Named>("freeze")
+                .method::<args::Named>("unfreeze")
                 .method::<args::Exec>("exec"),
             Face::Image => object
                 .method::<()>("list")

@@ -22,7 +22,7 @@ pub struct Started {
 pub struct JobReply {
     /// Its number.
     pub id: String,
-    /// `create`, `delete`, `start`, `stop`, `ended`, `image_import`, `image_delete`
+    /// `create`, `delete`, `start`, `stop`, `freeze`, `unfreeze`, `ended`, `image_import`, `image_delete`
     pub kind: &'static str,
     /// The container or image it works on.
     pub target: String,
@@ -74,8 +74,8 @@ pub struct JobList {
 pub struct ContainerEntry {
     /// Its name.
     pub name: String,
-    /// `running`, `stopped`, `creating`, `starting`, `stopping`, `deleting`, `failed` (it could not be made or
-    /// started), `orphan` (its section is gone, its data is kept)
+    /// `running`, `frozen`, `stopped`, `creating`, `starting`, `stopping`, `deleting`, `failed` (it could not be made
+    /// or started), `orphan` (its section is gone, its data is kept)
     pub state: &'static str,
     /// The image it is made from.
     pub image: String,
@@ -249,7 +249,7 @@ pub struct Resource {
 pub struct Counts {
     /// All.
     pub total: u32,
-    /// Running.
+    /// Running, frozen ones too.
     pub running: u32,
     /// Could not be made or started.
     pub failed: u32,

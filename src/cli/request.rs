@@ -126,6 +126,16 @@ pub fn container_stop(args: &Args) -> Result<Vec<Request>, Failure> {
     })
 }
 
+/// `cloudbox freeze`
+pub fn container_freeze(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Container, "freeze", &|_| {})
+}
+
+/// `cloudbox unfreeze`
+pub fn container_unfreeze(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Container, "unfreeze", &|_| {})
+}
+
 /// `cloudbox exec`
 pub fn container_exec(args: &Args) -> Result<Request, Failure> {
     let timeout = args.seconds("timeout")?;
@@ -293,6 +303,8 @@ mod tests {
             (&["doctor"], &["cloudbox doctor {}"]),
             (&["reload"], &["cloudbox reload {}"]),
             (&["list", "--names"], &["cloudbox.container list {}"]),
+            (&["freeze", "web"], &[r#"cloudbox.container freeze {"name":"web"}"#]),
+            (&["unfreeze", "web"], &[r#"cloudbox.container unfreeze {"name":"web"}"#]),
             (&["info", "web"], &[r#"cloudbox.container info {"name":"web"}"#]),
             (&["create", "web"], &[r#"cloudbox.container create {"name":"web"}"#]),
             (

@@ -134,7 +134,7 @@ pub fn tone(state: &str) -> &'static str {
     match state {
         "running" | "done" | "ok" => "\x1b[32m",
         "failed" | "error" | "FAIL" | "orphan" => "\x1b[31m",
-        "warning" | "warn" | "cancelled" => "\x1b[33m",
+        "warning" | "warn" | "cancelled" | "frozen" => "\x1b[33m",
         _ => "",
     }
 }

@@ -73,7 +73,7 @@ impl Core {
             config: self.config_path.display().to_string(),
             containers: Counts {
                 total: entries.len() as u32,
-                running: count("running"),
+                running: count("running") + count("frozen"),
                 failed: count("failed"),
                 orphans: count("orphan"),
             },
@@ -156,15 +156,23 @@ impl Core {
 
     fn state(&self, name: &Name) -> &'static str {
         if let Some(job) = self.jobs.active_on(name.as_str()) {
-            return match job.kind {
-                Kind::Create => "creating",
-                Kind::Start => "starting",
-                Kind::Delete => "deleting",
-                _ => "stopping",
-            };
+            match job.kind {
+                Kind::Create => return "creating",
+                Kind::Start => return "starting",
+                Kind::Delete => return "deleting",
+                Kind::Stop | Kind::Ended => return "stopping",
+                // What else is done to it leaves it as it is.
+                _ => {}
+            }
         }
         match self.containers.get(name) {
-            Some(container) if container.live.is_some() => "running",
+            Some(Container { live: Some(live), .. }) => {
+                if live.frozen {
+                    "frozen"
+                } else {
+                    "running"
+                }
+            }
             Some(_) if !self.config.containers.contains_key(name) => "orphan",
             Some(container) if container.failure.is_none() => "stopped",
             _ => "failed",

@@ -43,6 +43,11 @@ impl Core {
                 let started = asked.and_then(|args| Ok((self.stop(&args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
+            (Face::Container, "freeze" | "unfreeze") => {
+                let started = decode::<args::Named>(arguments)
+                    .and_then(|args| self.freeze(&Name::new(&args.name)?, method == "freeze"));
+                return self.reply_with_job(request, started.map(|job| (job, Some(args::WAIT_MAX))));
+            }
             (Face::Container, "exec") => {
                 return match decode::<args::Exec>(arguments).and_then(|args| self.check_exec(args)) {
                     Ok((name, command, timeout)) => self.exec(request, name, command, timeout),
@@ -183,8 +188,8 @@ impl Core {
             let why = format!("timeout {timeout}: give 1 to {} seconds", args::EXEC_TIMEOUT_MAX);
             return Err(Error::new(Code::InvalidArgument, why));
         }
-        if self.containers.get(&name).is_none_or(|c| c.live.is_none()) {
-            let why = format!("container {name} is not running; start it first");
+        if self.running(&name)?.frozen {
+            let why = format!("container {name} is frozen; unfreeze it first");
             return Err(Error::new(Code::NotRunning, why));
         }
         Ok((name, args.command, Duration::from_secs(timeout.into())))

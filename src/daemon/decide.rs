@@ -17,7 +17,7 @@ use crate::model::name::{ImageName, Name};
 use crate::model::plan::{plan, Action, Seen};
 use crate::model::spec::{Asked, Spec};
 use crate::model::table::Table;
-use crate::ops::Create;
+use crate::ops::{Create, Live};
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
 use std::path::PathBuf;
@@ -290,6 +290,24 @@ impl Core {
         };
         let work = Work::Stop { name, init: container.record.init, how };
         if container.live.is_none() {
+            return Ok(self.finished_job(work));
+        }
+        Ok(self.start_job(work))
+    }
+
+    /// What runs of a container.
+    pub(super) fn running(&self, name: &Name) -> Result<&Live> {
+        self.known(name)?;
+        self.containers.get(name).and_then(|c| c.live.as_ref()).ok_or_else(|| {
+            Error::new(Code::NotRunning, format!("container {name} is not running; start it first"))
+        })
+    }
+
+    pub(super) fn freeze(&mut self, name: &Name, freeze: bool) -> Result<JobId> {
+        self.known(name)?;
+        self.idle(name)?;
+        let work = Work::Freeze { name: name.clone(), freeze };
+        if self.running(name)?.frozen == freeze {
             return Ok(self.finished_job(work));
         }
         Ok(self.start_job(work))

@@ -116,6 +116,13 @@ impl Core {
                 }
                 self.notify_container("container.changed", &name);
             }
+            (Ok(Outcome::Frozen(frozen)), Ok(name)) => {
+                if let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) {
+                    live.frozen = frozen;
+                }
+                log::info!("container {name} {}", if frozen { "is frozen" } else { "goes on" });
+                self.notify_container("container.changed", &name);
+            }
             (Ok(Outcome::Imported(image)), _) => {
                 self.read_images();
                 let subject = ImageSubject { name: &target, sha256: &image.manifest.sha256 };
@@ -188,7 +195,7 @@ impl Core {
             match (live, &container.live) {
                 (None, _) => container.live = None,
                 (Some(found), Some(known)) if found.init == known.running.init => {}
-                (Some(found), _) => container.live = Some(crate::ops::live(&self.machine, found)),
+                (Some(found), _) => container.live = Some(crate::ops::live(&self.machine, name, found)),
             }
             if kind == Kind::Start {
                 container.failure = Some(error.clone());

@@ -91,7 +91,7 @@ impl Core {
                 if let Err(error) = self.machine.hold_image(&name, &record.image_sha256) {
                     log::warn!("{error}");
                 }
-                Some(ops::live(&self.machine, running))
+                Some(ops::live(&self.machine, &name, running))
             }
             Ok(None) => {
                 if let Err(error) = self.machine.storage.unmount(&name) {

@@ -49,6 +49,13 @@ pub enum Work {
         /// Its init system.
         init: Init,
     },
+    /// Freezes one, or lets it go on.
+    Freeze {
+        /// Which.
+        name: Name,
+        /// Freeze it.
+        freeze: bool,
+    },
     /// Sees to one that ended by itself.
     Ended(Name),
     /// Imports an image.
@@ -78,6 +85,8 @@ pub enum Outcome {
     Stopped,
     /// It is gone.
     Deleted,
+    /// It is frozen, or goes on.
+    Frozen(bool),
     /// It ended, or rebooted.
     Ended(Ended),
     /// The image is in the store.
@@ -94,6 +103,8 @@ impl Work {
             Work::Start { .. } => Kind::Start,
             Work::Stop { .. } => Kind::Stop,
             Work::Delete { .. } => Kind::Delete,
+            Work::Freeze { freeze: true, .. } => Kind::Freeze,
+            Work::Freeze { freeze: false, .. } => Kind::Unfreeze,
             Work::Ended(_) => Kind::Ended,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
@@ -105,7 +116,10 @@ impl Work {
         match self {
             Work::Create(create) => create.record.name.to_string(),
             Work::Start { record, .. } => record.name.to_string(),
-            Work::Stop { name, .. } | Work::Delete { name, .. } | Work::Ended(name) => name.to_string(),
+            Work::Stop { name, .. }
+            | Work::Delete { name, .. }
+            | Work::Freeze { name, .. }
+            | Work::Ended(name) => name.to_string(),
             Work::Import { name, .. } => name.to_string(),
             Work::DeleteImage { called, .. } => called.clone(),
         }
@@ -113,7 +127,7 @@ impl Work {
 
     /// Whether it mostly waits for a guest, so that it must not keep a place from others.
     pub fn waits(&self) -> bool {
-        matches!(self, Work::Stop { .. } | Work::Ended(_))
+        matches!(self, Work::Stop { .. } | Work::Freeze { .. } | Work::Ended(_))
     }
 
     fn run(self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
@@ -126,6 +140,11 @@ impl Work {
                 ops::stop(machine, ctx, &name, init, how).map(|()| Outcome::Stopped)
             }
             Work::Delete { name, init } => ops::delete(machine, ctx, &name, init).map(|()| Outcome::Deleted),
+            Work::Freeze { name, freeze: true } => {
+                ctx.step("freeze.ask")?;
+                machine.runtime.freeze(ctx, &name).map(|_| Outcome::Frozen(true))
+            }
+            Work::Freeze { name, .. } => machine.runtime.thaw(&name).map(|()| Outcome::Frozen(false)),
             Work::Ended(name) => ops::ended(machine, ctx, &name).map(Outcome::Ended),
             Work::Import { path, name, sha256 } => machine
                 .images

@@ -21,6 +21,10 @@ pub enum Kind {
     Start,
     /// Stops a container.
     Stop,
+    /// Freezes a container.
+    Freeze,
+    /// Lets a frozen container go on.
+    Unfreeze,
     /// Cleans up after a container that ended by itself.
     Ended,
     /// Brings an image into the store.
@@ -37,6 +41,8 @@ impl Kind {
             Kind::Delete => "delete",
             Kind::Start => "start",
             Kind::Stop => "stop",
+            Kind::Freeze => "freeze",
+            Kind::Unfreeze => "unfreeze",
             Kind::Ended => "ended",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
@@ -50,7 +56,7 @@ impl Kind {
 
     /// Whether it can be undone in the middle.
     pub fn can_be_cancelled(self) -> bool {
-        matches!(self, Kind::Create | Kind::Start | Kind::Stop | Kind::ImageImport)
+        matches!(self, Kind::Create | Kind::Start | Kind::Stop | Kind::Freeze | Kind::ImageImport)
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Live {
     pub running: Running,
     /// Its addresses; None when they cannot be watched.
     pub addresses: Option<AddressWatch>,
+    /// It is frozen: none of its processes runs.
+    pub frozen: bool,
 }
 
 /// A container that was made or started.

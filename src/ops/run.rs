@@ -70,13 +70,13 @@ pub fn start_mounted(
         let left = Ctx::silent().and_then(stop).err();
         return Err(error.with_leftovers(left.as_slice()));
     }
-    Ok(live(machine, running))
+    Ok(live(machine, &record.name, running))
 }
 
-/// `running` with its addresses watched.
-pub fn live(machine: &Machine, running: Running) -> Live {
+/// Container `name`, which is `running`, with its addresses watched.
+pub fn live(machine: &Machine, name: &Name, running: Running) -> Live {
     let addresses = machine.network.watch(running.init).inspect_err(|e| log::warn!("{e}")).ok();
-    Live { running, addresses }
+    Live { running, addresses, frozen: machine.runtime.is_frozen(name) }
 }
 
 /// Stops a container. Not running is fine: what is still mounted is unmounted.
@@ -105,7 +105,7 @@ pub enum Ended {
 /// Any step's.
 pub fn ended(machine: &Machine, ctx: &Ctx, name: &Name) -> Result<Ended> {
     match machine.runtime.after_end(ctx, name)? {
-        AfterEnd::Rebooted(running) => Ok(Ended::Rebooted(live(machine, running))),
+        AfterEnd::Rebooted(running) => Ok(Ended::Rebooted(live(machine, name, running))),
         AfterEnd::Stopped => {
             machine.storage.unmount(name)?;
             machine.release_image(name)?;

@@ -222,7 +222,7 @@ impl FakeBox {
         let running = state.begin(&record.name);
         drop(state);
         let addresses = self.watch(running.init).ok();
-        Made { record, live: Some(Live { running, addresses }) }
+        Made { record, live: Some(Live { running, addresses, frozen: false }) }
     }
 
     /// The container's init ends by itself.

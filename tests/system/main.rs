@@ -18,6 +18,7 @@ mod exec;
 mod hundred;
 mod idle;
 mod jobs;
+mod life;
 mod monitor_death;
 mod network_and_files;
 mod notices;

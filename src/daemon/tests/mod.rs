@@ -6,6 +6,7 @@
 mod bus;
 mod errors;
 mod jobs;
+mod life;
 mod reload;
 
 mod replies;

@@ -69,7 +69,8 @@ pub trait Runtime: Send + Sync {
         self.find(name)
     }
 
-    /// Stops the container and returns when nothing of it runs and its cgroups are gone. Not running is fine.
+    /// Stops the container and returns when nothing of it runs and its cgroups are gone. Not running is fine; a frozen
+    /// one is thawed.
     ///
     /// # Errors
     /// [`crate::error::Code::Timeout`] when it cannot even be killed, [`crate::error::Code::Cancelled`].

@@ -165,6 +165,8 @@ impl Lxc {
     fn kill(&self, name: &Name, running: &Running) -> Result<()> {
         // ESRCH: it has ended in the meantime.
         let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
+        // Only now, so that a frozen one gets no more time to run.
+        self.thaw(name)?;
         match wait::readable(running.pidfd.as_fd(), None, Instant::now() + KILL_TIME)? {
             Woken::Ready => Ok(()),
             Woken::Deadline => Err(Error::new(
@@ -302,6 +304,7 @@ impl Runtime for Lxc {
             let ended = match how {
                 Stop::Ask(timeout) => {
                     ctx.step("stop.ask")?;
+                    self.thaw(name)?;
                     self.ask(ctx, &running, init, timeout)?
                 }
                 Stop::Kill => false,
