@@ -1,7 +1,7 @@
 //! Arguments of the methods. Unknown fields are ignored: uhttpd adds `ubus_rpc_session` to every call.
 
 use crate::model::spec::Asked;
-use serde::de::{Deserializer, Error, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
 use std::fmt;
 
@@ -15,6 +15,8 @@ pub const STOP_TIMEOUT_MAX: u32 = 3600;
 pub const EXEC_TIMEOUT: u32 = 10;
 /// The longest it may be given.
 pub const EXEC_TIMEOUT_MAX: u32 = 3600;
+/// The longest argument or variable a program can be given: the kernel's MAX_ARG_STRLEN, less its NUL.
+pub const EXEC_WORD_MAX: usize = (128 << 10) - 1;
 
 /// A value that people write as text or as a number: `"memory":"256M"`, `"cpus":2`, `"autostart":true`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,38 @@ impl<'de> Deserialize<'de> for Text {
             }
         }
         deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+/// Variables of a program: `{"LANG":"C"}`, or `["LANG=C"]`.
+#[derive(Debug)]
+pub struct Variables(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Variables, D::Error> {
+        struct VariablesVisitor;
+        impl<'de> Visitor<'de> for VariablesVisitor {
+            type Value = Variables;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table, or a list of NAME=value")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Variables, A::Error> {
+                let mut variables = Vec::new();
+                while let Some(variable) = list.next_element::<String>()? {
+                    variables.push(variable);
+                }
+                Ok(Variables(variables))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<Variables, A::Error> {
+                let mut variables = Vec::new();
+                while let Some((name, Text(value))) = table.next_entry::<String, Text>()? {
+                    variables.push([name.as_str(), "=", &value].concat());
+                }
+                Ok(Variables(variables))
+            }
+        }
+        // Published as a table; a list is read as well.
+        deserializer.deserialize_map(VariablesVisitor)
     }
 }
 
@@ -151,6 +185,12 @@ pub struct Exec {
     pub name: String,
     /// The program and its arguments; no shell reads them.
     pub command: Vec<String>,
+    /// Variables: a table, or a list of `NAME=value`.
+    pub environment: Option<Variables>,
+    /// Who runs it, by name or number in the container; root unless said otherwise.
+    pub user: Option<Text>,
+    /// Where it runs, an absolute path in the container; `/` unless said otherwise.
+    pub directory: Option<String>,
     /// Seconds it may run; 10 unless said otherwise.
     pub timeout: Option<u32>,
 }

@@ -280,9 +280,15 @@ pub const COMMANDS: &[Command] = &[
             ("exec web -- ls -l /srv", "one program"),
             ("exec web -- sh -c 'df -h | tail -1'", "a line of shell"),
             ("exec web --timeout 600 -- apt-get update", "with more time"),
+            ("exec web --user www-data --directory /srv -- git pull", "as another user, elsewhere"),
         ],
         operands: &[NAME, operand("PROGRAM [ARGUMENT]", Times::Rest, Values::Any)],
-        options: &[option("timeout", "SECONDS", "how long it may run")],
+        options: &[
+            option("timeout", "SECONDS", "how long it may run"),
+            option("user", "USER", "who runs it, by name or number; root unless said otherwise"),
+            option("directory", "PATH", "where it runs, in the container"),
+            option("env", "NAME=VALUE", "a variable; may be repeated"),
+        ],
         action: Action::Own(enter::exec),
     },
     Command {

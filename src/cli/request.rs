@@ -146,6 +146,19 @@ pub fn container_exec(args: &Args) -> Result<Request, Failure> {
             list.str("", word);
         }
     });
+    let variables: Vec<&str> = args.values("env").collect();
+    if !variables.is_empty() {
+        fields.array("environment", |list| {
+            for variable in variables {
+                list.str("", variable);
+            }
+        });
+    }
+    for option in ["user", "directory"] {
+        if let Some(value) = args.value(option) {
+            fields.str(option, value);
+        }
+    }
     if let Some(timeout) = timeout {
         fields.int("timeout", timeout.into());
     }
@@ -356,6 +369,12 @@ mod tests {
                 &["exec", "web", "--timeout", "60", "--", "ls", "-l", ""],
                 &[r#"cloudbox.container exec {"name":"web","command":["ls","-l",""],"timeout":60}"#],
             ),
+            (
+                &["exec", "web", "--env", "A=b", "--env", "C=", "--user", "33", "--directory", "/srv", "id"],
+                &[
+                    r#"cloudbox.container exec {"name":"web","command":["id"],"environment":["A=b","C="],"user":"33","directory":"/srv"}"#,
+                ],
+            ),
             (&["image", "list"], &["cloudbox.image list {}"]),
             (&["image", "info", "d"], &[r#"cloudbox.image info {"name":"d"}"#]),
             (
@@ -415,6 +434,8 @@ mod tests {
     fn what_cannot_be_sent_is_wrong_usage() {
         assert_eq!(calls(&["stop", "web", "--timeout", "-1"]).unwrap_err().exit, 2);
         assert_eq!(calls(&["info", "a\0b"]).unwrap_err().exit, 2);
+        let failure = calls(&["exec", "web", "--", "echo", &"x".repeat(1 << 20)]).unwrap_err();
+        assert!(failure.exit == 2 && failure.message.contains("1 MiB"), "{failure}");
         assert_eq!(calls(&["image", "import", "/tmp/.tar"]).unwrap_err().exit, 2);
     }
 }

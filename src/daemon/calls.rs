@@ -8,6 +8,7 @@ use crate::api::{args, replies, Face};
 use crate::error::{Code, Error, Result};
 use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
+use crate::steps::lxc::Exec;
 use openwrt_ubus::{from_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
@@ -50,7 +51,7 @@ impl Core {
             }
             (Face::Container, "exec") => {
                 return match decode::<args::Exec>(arguments).and_then(|args| self.check_exec(args)) {
-                    Ok((name, command, timeout)) => self.exec(request, name, command, timeout),
+                    Ok((name, exec)) => self.exec(request, name, exec),
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
@@ -174,16 +175,18 @@ impl Core {
         }
     }
 
-    pub(super) fn check_exec(&self, args: args::Exec) -> Result<(Name, Vec<String>, Duration)> {
+    pub(super) fn check_exec(&self, args: args::Exec) -> Result<(Name, Exec)> {
         let name = Name::new(&args.name)?;
         self.known(&name)?;
-        if args.command.first().is_none_or(String::is_empty) {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                "command: it is empty; give the program and its arguments as a list, such as [\"ip\",\"address\"]",
-            ));
-        }
         let timeout = args.timeout.unwrap_or(args::EXEC_TIMEOUT);
+        let exec = Exec {
+            command: args.command,
+            environment: args.environment.map_or_else(Vec::new, |variables| variables.0),
+            user: args.user.map(|user| user.0).filter(|user| !user.is_empty()),
+            directory: args.directory.filter(|directory| !directory.is_empty()),
+            timeout: Duration::from_secs(timeout.into()),
+        };
+        check_words(&exec)?;
         if !(1..=args::EXEC_TIMEOUT_MAX).contains(&timeout) {
             let why = format!("timeout {timeout}: give 1 to {} seconds", args::EXEC_TIMEOUT_MAX);
             return Err(Error::new(Code::InvalidArgument, why));
@@ -192,14 +195,14 @@ impl Core {
             let why = format!("container {name} is frozen; unfreeze it first");
             return Err(Error::new(Code::NotRunning, why));
         }
-        Ok((name, args.command, Duration::from_secs(timeout.into())))
+        Ok((name, exec))
     }
 
-    pub(super) fn exec(&mut self, request: Request, name: Name, command: Vec<String>, timeout: Duration) {
+    pub(super) fn exec(&mut self, request: Request, name: Name, exec: Exec) {
         let machine = self.machine.clone();
         let work = move || {
             let ctx = crate::steps::ctx::Ctx::silent()?;
-            let output = machine.runtime.exec(&ctx, &name, &command, timeout)?;
+            let output = machine.runtime.exec(&ctx, &name, &exec)?;
             encode(&replies::ExecReply {
                 code: output.code,
                 stdout: answers::printable(&output.stdout),
@@ -210,6 +213,36 @@ impl Core {
         if let Err(error) = work::spawn_answer(&self.sender, request, work) {
             log::error!("{error}");
         }
+    }
+}
+
+/// What a program can be started with at all.
+fn check_words(exec: &Exec) -> Result<()> {
+    let wrong = |why: String| Err(Error::new(Code::InvalidArgument, why));
+    if exec.command.first().is_none_or(String::is_empty) {
+        return wrong(
+            "command: it is empty; give the program and its arguments as a list, such as [\"ip\",\"address\"]".into(),
+        );
+    }
+    for word in exec.command.iter().chain(&exec.environment) {
+        if word.len() > args::EXEC_WORD_MAX {
+            let start: String = word.chars().take(20).collect();
+            return wrong(format!(
+                "command: {start:?}... has {} bytes, and Linux passes no argument or variable of more than {}; \
+                 push a file into the container instead",
+                word.len(),
+                args::EXEC_WORD_MAX
+            ));
+        }
+    }
+    if let Some(variable) = exec.environment.iter().find(|v| v.find('=').is_none_or(|at| at == 0)) {
+        return wrong(format!("environment: {variable:?} is no variable; write NAME=value"));
+    }
+    match &exec.directory {
+        Some(path) if !path.starts_with('/') => {
+            wrong(format!("directory {path:?}: give an absolute path in the container"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::ctx::{Cancel, Ctx};
 use super::image::fake::Fake as ImageStore;
 use super::image::Images;
 use super::lxc::cgroup::{Limits, Usage};
-use super::lxc::{AfterEnd, Output, Running, Runtime, Stop};
+use super::lxc::{AfterEnd, Exec, Output, Running, Runtime, Stop};
 use super::network::{AddressWatch, Network};
 use super::storage::{Found, GuestNetwork, Record, Stage, Storage};
 use super::wait;
@@ -621,9 +621,9 @@ impl Runtime for FakeBox {
     }
 
     /// Every command is an `echo` that ends in a NUL.
-    fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], _timeout: Duration) -> Result<Output> {
+    fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output> {
         self.act("runtime.exec", name.as_str(), Some(ctx), |_| {
-            let stdout = format!("{}\0", command.join(" ")).into_bytes();
+            let stdout = format!("{}\0", exec.command.join(" ")).into_bytes();
             Ok(Output { code: 3, stdout, stderr: b"\xff".to_vec(), truncated: false })
         })
     }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod ctx;
 #[cfg(test)]
 pub mod fake;
+pub mod guest_root;
 pub mod image;
 pub mod layout;
 pub mod lxc;

@@ -2,10 +2,12 @@
 
 pub mod cgroup;
 mod config;
+pub mod exec;
 mod runtime;
 
 pub use config::render;
-pub use runtime::{Lxc, Output};
+pub use exec::{Exec, Output};
+pub use runtime::Lxc;
 
 use super::ctx::Ctx;
 use super::storage::Record;
@@ -99,11 +101,11 @@ pub trait Runtime: Send + Sync {
     /// Whether the container is frozen.
     fn is_frozen(&self, name: &Name) -> bool;
 
-    /// Runs a command inside the container. `timeout` ends it.
+    /// Runs a command inside the container. At the end of its time its whole process group is killed.
     ///
     /// # Errors
-    /// [`crate::error::Code::Timeout`], or that it cannot be run.
-    fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], timeout: Duration) -> Result<Output>;
+    /// [`crate::error::Code::Timeout`], or why it cannot be run: no such program, user or directory in there.
+    fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output>;
 
     /// Removes what is common to all containers. Call it when none runs and none is being started.
     fn tidy(&self);

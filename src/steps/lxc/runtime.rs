@@ -8,6 +8,7 @@ use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
 use super::cgroup::{Cgroups, Limits, Meter, Usage};
 use super::config::{self, Host};
+use super::exec::{self, Exec, Output};
 use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Init;
@@ -17,7 +18,6 @@ use crate::sys;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,19 +39,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// LXC appends to its log at each start; a larger one is begun anew.
 const LOG_MAX: u64 = 256 << 10;
-
-/// The outcome of a command run inside a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// Its exit code; 128 + the signal when one ended it.
-    pub code: i32,
-    /// What it wrote to standard output.
-    pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
-    pub stderr: Vec<u8>,
-    /// One of them was longer than is kept.
-    pub truncated: bool,
-}
 
 /// The real thing.
 pub struct Lxc {
@@ -366,23 +353,14 @@ impl Runtime for Lxc {
         self.cgroups.is_frozen(name)
     }
 
-    fn exec(&self, ctx: &Ctx, name: &Name, command: &[String], timeout: Duration) -> Result<Output> {
+    fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output> {
+        let Some(running) = self.find(name)? else {
+            let why = format!("container {name} is not running; start it first");
+            return Err(Error::new(Code::NotRunning, why));
+        };
         let mut attach = Tool::command("lxc-attach")?;
         attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
-        attach.args([
-            "--clear-env",
-            "--set-var",
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        ]);
-        attach.args(["--set-var", "HOME=/root", "--"]).args(command);
-        let output = tool::output(&mut attach, ctx, timeout)?;
-        let by_signal = || output.status.signal().map_or(-1, |signal| 128 + signal);
-        Ok(Output {
-            code: output.status.code().unwrap_or_else(by_signal),
-            stdout: output.stdout,
-            stderr: output.stderr,
-            truncated: output.omitted > 0,
-        })
+        exec::run(ctx, name, &running, attach, exec)
     }
 
     fn tidy(&self) {

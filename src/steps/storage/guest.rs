@@ -1,24 +1,15 @@
 //! Files written into a guest before its first start: who it is, who may enter, how it reaches the network.
 //!
-//! The guest's own files are not to be trusted: every path is walked with the guest's root as root, so that no link
-//! in an image leads the daemon to a file of the host.
+//! All of them by [`GuestRoot`], so that no link in an image leads the daemon to a file of the host.
 
+use super::super::guest_root::GuestRoot;
 use super::Record;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::address::{Address, Ipv4Net};
-use crate::sys;
-use nix::fcntl::OFlag;
-use nix::sys::stat::{mkdirat, Mode};
-use nix::unistd::{fchown, unlinkat, Gid, Uid, UnlinkatFlags};
 use sha2::{Digest, Sha256};
-use std::cell::RefCell;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Write};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What a guest with a static address must know of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,102 +105,4 @@ fn set_static(root: &GuestRoot, address: Ipv4Net, network: &GuestNetwork) -> Res
         root.put("etc/resolv.conf", 0o644, &format!("nameserver {dns}\n"))?;
     }
     Ok(())
-}
-
-/// A guest's root directory.
-struct GuestRoot {
-    path: PathBuf,
-    dir: OwnedFd,
-    owner: u32,
-    /// Files written and not yet on disk: flushed one behind the other, all but the first find their names there
-    /// already.
-    unsynced: RefCell<Vec<File>>,
-}
-
-impl GuestRoot {
-    fn open(path: &Path, owner: u32) -> Result<GuestRoot> {
-        let dir = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
-        Ok(GuestRoot { path: path.to_path_buf(), dir: dir.into(), owner, unsynced: RefCell::default() })
-    }
-
-    /// Makes all that was written durable.
-    fn sync(&self) -> Result<()> {
-        let unsynced = self.unsynced.take();
-        let synced = unsynced.iter().try_for_each(File::sync_all);
-        synced.map_err(|e| Error::io("cannot flush what was written below", &self.path, &e))
-    }
-
-    fn has(&self, dir: &str) -> bool {
-        self.open_dir(Path::new(dir)).is_ok()
-    }
-
-    fn open_dir(&self, dir: &Path) -> io::Result<OwnedFd> {
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        sys::openat2_in_root(self.dir.as_fd(), dir, libc::O_DIRECTORY | libc::O_RDONLY, 0)
-    }
-
-    /// Opens directory `dir`, making what is missing of it.
-    fn reach_dir(&self, dir: &Path, mode: u32) -> io::Result<OwnedFd> {
-        match self.open_dir(dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
-        }
-        let parent = self.reach_dir(dir.parent().unwrap_or(Path::new("")), 0o755)?;
-        let name = dir.file_name().ok_or(io::ErrorKind::NotFound)?;
-        mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(mode))?;
-        let made = self.open_dir(dir)?;
-        self.own(&made, mode)?;
-        Ok(made)
-    }
-
-    fn make_dir(&self, dir: &str, mode: u32) -> Result<()> {
-        self.reach_dir(Path::new(dir), mode).map(drop).map_err(|e| self.failed(dir, &e))
-    }
-
-    /// Removes a file; none is fine.
-    fn remove(&self, path: &str) -> Result<()> {
-        let remove = || -> io::Result<()> {
-            let path = Path::new(path);
-            let dir = self.open_dir(path.parent().unwrap_or(Path::new("")))?;
-            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-            Ok(unlinkat(dir.as_fd(), name, UnlinkatFlags::NoRemoveDir)?)
-        };
-        match remove() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed(path, &e)),
-            _ => Ok(()),
-        }
-    }
-
-    /// Puts a new file in place of whatever is there, which may be a link.
-    fn put(&self, path: &str, mode: u32, content: &str) -> Result<()> {
-        let put = || -> io::Result<()> {
-            let path = Path::new(path);
-            let dir = self.reach_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
-            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-            match unlinkat(dir.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
-                Err(e) => return Err(e.into()),
-            }
-            let flags =
-                OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let file = nix::fcntl::openat(dir.as_fd(), name, flags, Mode::from_bits_truncate(0o600))?;
-            let mut file = File::from(file);
-            file.write_all(content.as_bytes())?;
-            self.own(&file, mode)?;
-            self.unsynced.borrow_mut().push(file);
-            Ok(())
-        };
-        put().map_err(|e| self.failed(path, &e))
-    }
-
-    /// Gives a file to the guest's root. Capabilities and modes are set after the owner, which resets them.
-    fn own(&self, file: &impl AsFd, mode: u32) -> io::Result<()> {
-        fchown(file.as_fd(), Some(Uid::from_raw(self.owner)), Some(Gid::from_raw(self.owner)))?;
-        let file = File::from(file.as_fd().try_clone_to_owned()?);
-        file.set_permissions(std::fs::Permissions::from_mode(mode))
-    }
-
-    fn failed(&self, path: &str, error: &io::Error) -> Error {
-        Error::io("cannot write", &self.path.join(path), error)
-    }
 }
