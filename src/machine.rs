@@ -1,8 +1,10 @@
 //! All steps together: what a job works with.
 
 use crate::error::{Code, Error, Result};
+use crate::model::advert;
 use crate::model::name::Name;
 use crate::model::table::Table;
+use crate::steps::avahi::Avahi;
 use crate::steps::config::ConfigStore;
 use crate::steps::image::Images;
 use crate::steps::lxc::Runtime;
@@ -23,6 +25,8 @@ pub struct Machine {
     pub images: Box<dyn Images>,
     /// The network.
     pub network: Box<dyn Network>,
+    /// avahi-daemon.
+    pub avahi: Box<dyn Avahi>,
     holds: Mutex<Table<Name, String>>,
 }
 
@@ -34,8 +38,14 @@ impl Machine {
         runtime: Box<dyn Runtime>,
         images: Box<dyn Images>,
         network: Box<dyn Network>,
+        avahi: Box<dyn Avahi>,
     ) -> Machine {
-        Machine { config, storage, runtime, images, network, holds: Mutex::default() }
+        Machine { config, storage, runtime, images, network, avahi, holds: Mutex::default() }
+    }
+
+    /// The box's name on the network.
+    pub fn box_name(&self) -> String {
+        advert::box_name(&self.avahi.hostname(), &self.storage.box_id().unwrap_or_default())
     }
 
     fn holds(&self) -> MutexGuard<'_, Table<Name, String>> {

@@ -1,5 +1,6 @@
 //! Arguments of the methods. Unknown fields are ignored: uhttpd adds `ubus_rpc_session` to every call.
 
+use crate::model::service;
 use crate::model::spec::Asked;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
@@ -17,6 +18,11 @@ pub const EXEC_TIMEOUT: u32 = 10;
 pub const EXEC_TIMEOUT_MAX: u32 = 3600;
 /// The longest argument or variable a program can be given: the kernel's MAX_ARG_STRLEN, less its NUL.
 pub const EXEC_WORD_MAX: usize = (128 << 10) - 1;
+
+/// How long `browse` listens to the network, in seconds.
+pub const BROWSE_TIMEOUT: u32 = 2;
+/// The longest it may be given.
+pub const BROWSE_TIMEOUT_MAX: u32 = 15;
 
 /// A value that people write as text or as a number: `"memory":"256M"`, `"cpus":2`, `"autostart":true`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,6 +147,7 @@ impl Create {
             description: self.description.clone(),
             authorized_keys: self.authorized_keys.clone().unwrap_or_default(),
             slice: self.slice.clone(),
+            advertise: None,
         }
     }
 }
@@ -206,6 +213,59 @@ pub struct ImageImport {
     pub sha256: Option<String>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
+}
+
+/// `cloudbox.service publish`
+#[derive(Debug, Deserialize)]
+pub struct Publish {
+    /// The container it runs in.
+    pub container: String,
+    /// The name people see; made from the container's and the box's unless said.
+    pub name: Option<String>,
+    /// DNS-SD type, such as `_http._tcp`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its port.
+    pub port: Text,
+    /// TXT records, such as `path=/wiki`.
+    pub txt: Option<Vec<String>>,
+    /// `any`, `ipv4`, `ipv6`
+    pub protocol: Option<String>,
+    /// `tcp`: announced only while the port answers; `none`
+    pub check: Option<String>,
+}
+
+impl Publish {
+    /// What its section will say.
+    pub fn asked(&self) -> service::Asked {
+        service::Asked {
+            container: Some(self.container.clone()),
+            name: self.name.clone(),
+            kind: Some(self.kind.clone()),
+            port: Some(self.port.0.clone()),
+            txt: self.txt.clone().unwrap_or_default(),
+            protocol: self.protocol.clone(),
+            check: self.check.clone(),
+            enabled: None,
+        }
+    }
+}
+
+/// `cloudbox.service withdraw`
+#[derive(Debug, Deserialize)]
+pub struct Withdraw {
+    /// The service's id, as `list` shows it.
+    pub id: String,
+}
+
+/// `cloudbox.service browse`
+#[derive(Debug, Deserialize)]
+pub struct Browse {
+    /// Only services of this type.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Seconds to listen; 2 unless said otherwise.
+    pub timeout: Option<u32>,
 }
 
 /// `cloudbox.job status` and `cancel`

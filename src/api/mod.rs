@@ -19,13 +19,15 @@ pub enum Face {
     Container,
     /// `cloudbox.image`
     Image,
+    /// `cloudbox.service`
+    Service,
     /// `cloudbox.job`
     Job,
 }
 
 impl Face {
     /// All of them, in the order they are published.
-    pub const ALL: [Face; 4] = [Face::Box, Face::Container, Face::Image, Face::Job];
+    pub const ALL: [Face; 5] = [Face::Box, Face::Container, Face::Image, Face::Service, Face::Job];
 
     /// Its path on the bus.
     pub fn path(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Face {
             Face::Box => "cloudbox",
             Face::Container => "cloudbox.container",
             Face::Image => "cloudbox.image",
+            Face::Service => "cloudbox.service",
             Face::Job => "cloudbox.job",
         }
     }
@@ -57,6 +60,11 @@ impl Face {
                 .method::<args::Named>("info")
                 .method::<args::ImageImport>("import")
                 .method::<args::Named>("delete"),
+            Face::Service => object
+                .method::<()>("list")
+                .method::<args::Publish>("publish")
+                .method::<args::Withdraw>("withdraw")
+                .method::<args::Browse>("browse"),
             Face::Job => object
                 .method::<()>("list")
                 .method::<args::JobId>("status")

@@ -224,6 +224,96 @@ pub struct ImageList {
     pub images: Vec<ImageEntry>,
 }
 
+/// A service in `cloudbox.service list`.
+#[derive(Debug, Serialize)]
+pub struct ServiceEntry {
+    /// The section it has, or would have.
+    pub id: String,
+    /// Its container; none for the box's own.
+    pub container: Option<String>,
+    /// The name people see.
+    pub name: String,
+    /// DNS-SD type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its port.
+    pub port: u16,
+    /// TXT records.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub txt: Vec<String>,
+    /// `any`, `ipv4`, `ipv6`
+    pub protocol: &'static str,
+    /// `tcp`, `none`
+    pub check: &'static str,
+    /// `config`, `image`, `box`: who declared it
+    pub source: &'static str,
+    /// `published`, `withheld`
+    pub state: &'static str,
+    /// Why it is withheld.
+    pub reason: Option<String>,
+    /// The host name it points at.
+    pub host: String,
+    /// The addresses of that host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+}
+
+/// `cloudbox.service list`
+#[derive(Debug, Serialize)]
+pub struct ServiceList {
+    /// The box's own first, then by container.
+    pub services: Vec<ServiceEntry>,
+}
+
+/// `cloudbox.service publish` and `withdraw`
+#[derive(Debug, Serialize)]
+pub struct ServiceId {
+    /// The service's id.
+    pub id: String,
+}
+
+/// A service on the network, in `cloudbox.service browse`.
+#[derive(Debug, Serialize)]
+pub struct FoundService {
+    /// DNS-SD type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The host name it points at.
+    pub host: String,
+    /// The addresses of that host.
+    pub addresses: Vec<String>,
+    /// Its port.
+    pub port: u16,
+    /// TXT records; bytes that are not UTF-8 are replaced.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub txt: Vec<String>,
+    /// The box it belongs to, when it is one's or a container's of one.
+    #[serde(rename = "box", skip_serializing_if = "String::is_empty")]
+    pub box_name: String,
+    /// Whether that is this box.
+    pub ours: bool,
+}
+
+/// `cloudbox.service browse`
+#[derive(Debug, Serialize)]
+pub struct FoundServices {
+    /// By type, then by name.
+    pub services: Vec<FoundService>,
+}
+
+/// avahi-daemon, in `status`.
+#[derive(Debug, Serialize)]
+pub struct AvahiReply {
+    /// `running`, `stopped`, `absent`
+    pub state: &'static str,
+    /// What it means, or what is wrong.
+    pub message: String,
+    /// Services it is told to announce.
+    pub published: u32,
+}
+
 /// Reply of a method that has nothing else to say.
 #[derive(Debug, Serialize)]
 pub struct Done {
@@ -286,6 +376,8 @@ pub struct StatusReply {
     pub memory: Resource,
     /// The storage's file system.
     pub disk: Resource,
+    /// avahi-daemon.
+    pub avahi: AvahiReply,
     /// What is wrong in the configuration and with containers.
     pub warnings: Vec<String>,
 }

@@ -94,6 +94,8 @@ pub enum Values {
     Container,
     /// An image's name.
     Image,
+    /// A service's id.
+    Service,
     /// A job's number.
     Job,
     /// A file.
@@ -140,7 +142,7 @@ pub const GLOBAL: &[Opt] = &[
 ];
 
 /// The sections of the overview, in order.
-pub const SECTIONS: &[&str] = &["Containers", "Images", "The box", "Jobs and the bus"];
+pub const SECTIONS: &[&str] = &["Containers", "Images", "Services", "The box", "Jobs and the bus"];
 
 /// All commands, in the order in which the overview shows them.
 pub const COMMANDS: &[Command] = &[
@@ -354,6 +356,65 @@ pub const COMMANDS: &[Command] = &[
         action: Action::Work { requests: request::image_delete },
     },
     Command {
+        name: "service list",
+        also: &["services"],
+        section: "Services",
+        summary: "show what this box announces, and why not the rest",
+        details: "A service is announced while its container runs and its port answers. Those that an image offers \
+                  are there without further ado.",
+        examples: &[("service list", "a table")],
+        operands: &[],
+        options: &[flag("names", None, "print ids only")],
+        action: Action::Show { request: request::service_list, show: show::services },
+    },
+    Command {
+        name: "service publish",
+        also: &["announce", "advertise"],
+        section: "Services",
+        summary: "announce a container's service on the network",
+        details: "It gets a section of its own in /etc/config/cloudbox. TYPE is a DNS-SD type such as _http._tcp.",
+        examples: &[
+            ("service publish web _http._tcp 80", "under the container's name"),
+            ("service publish web _http._tcp 80 --name 'Our wiki' --txt path=/wiki", "with a name and a path"),
+            ("service publish dns _dns._udp 53", "over UDP, which is not checked"),
+        ],
+        operands: &[
+            operand("CONTAINER", Times::One, Values::Container),
+            operand("TYPE", Times::One, Values::OneOf(&["_http._tcp", "_ssh._tcp", "_https._tcp"])),
+            operand("PORT", Times::One, Values::Any),
+        ],
+        options: &[
+            option("name", "TEXT", "the name people see"),
+            option("txt", "KEY=VALUE", "a TXT record; may be repeated"),
+            option_of("protocol", "FAMILY", Values::OneOf(&["any", "ipv4", "ipv6"]), "announce it over one family"),
+            option_of("check", "HOW", Values::OneOf(&["tcp", "none"]), "none: also while its port is silent"),
+        ],
+        action: Action::Show { request: request::service_publish, show: show::service_id },
+    },
+    Command {
+        name: "service withdraw",
+        also: &["unpublish"],
+        section: "Services",
+        summary: "stop announcing a service",
+        details: "One that the image offers is switched off by a section with `option enabled '0'`.",
+        examples: &[("service withdraw web_http_80", "by its id")],
+        operands: &[operand("ID", Times::One, Values::Service)],
+        options: &[],
+        action: Action::Show { request: request::service_withdraw, show: show::service_id },
+    },
+    Command {
+        name: "browse",
+        also: &["discover", "neighbours", "find"],
+        section: "Services",
+        summary: "show the services that are on the network",
+        details: "Asks by mDNS and listens for --timeout seconds (2 unless said otherwise). BOX is the box a service \
+                  belongs to; * marks our own.",
+        examples: &[("browse", "everything"), ("browse _http._tcp", "only web pages")],
+        operands: &[operand("TYPE", Times::Optional, Values::OneOf(&["_http._tcp", "_ssh._tcp", "_cloudbox._tcp"]))],
+        options: &[option("timeout", "SECONDS", "how long to listen")],
+        action: Action::Show { request: request::service_browse, show: show::found },
+    },
+    Command {
         name: "status",
         also: &["stat", "version"],
         section: "The box",
@@ -393,7 +454,7 @@ pub const COMMANDS: &[Command] = &[
         section: "The box",
         summary: "run the service; /etc/init.d/cloudbox does it",
         details: "The environment says the same as the options: UBUS_SOCKET, CLOUDBOX_CONFIG_DIR, CLOUDBOX_STORAGE, \
-                  CLOUDBOX_RUN_DIR. An option goes first.",
+                  CLOUDBOX_RUN_DIR, CLOUDBOX_AVAHI, CLOUDBOX_AVAHI_RUN. An option goes first.",
         examples: &[("daemon -f -v", "in a terminal, with everything it has to say")],
         operands: &[],
         options: &[
@@ -402,6 +463,8 @@ pub const COMMANDS: &[Command] = &[
             option_of("config-dir", "DIRECTORY", Values::File, "UCI's files, instead of /etc/config"),
             option_of("storage", "DIRECTORY", Values::File, "images and containers, instead of what UCI says"),
             option_of("run-dir", "DIRECTORY", Values::File, "what lasts until a reboot, instead of /var/run/cloudbox"),
+            option_of("avahi", "DIRECTORY", Values::File, "avahi-daemon's files, instead of /etc/avahi"),
+            option_of("avahi-run", "DIRECTORY", Values::File, "its pid file's, instead of /var/run/avahi-daemon"),
         ],
         action: Action::Daemon,
     },
@@ -475,7 +538,7 @@ pub const COMMANDS: &[Command] = &[
             operand(
                 "OBJECT",
                 Times::One,
-                Values::OneOf(&["cloudbox", "cloudbox.container", "cloudbox.image", "cloudbox.job"]),
+                Values::OneOf(&["cloudbox", "cloudbox.container", "cloudbox.image", "cloudbox.service", "cloudbox.job"]),
             ),
             operand("METHOD", Times::One, Values::Any),
             operand("JSON", Times::Optional, Values::Any),

@@ -30,6 +30,7 @@ fn source(values: Values) -> &'static str {
     match values {
         Values::Container => "cloudbox list --names 2>/dev/null",
         Values::Image => "cloudbox image list --names 2>/dev/null",
+        Values::Service => "cloudbox service list --names 2>/dev/null",
         Values::Job => "cloudbox job list --names 2>/dev/null",
         _ => "",
     }

@@ -22,6 +22,8 @@ fn options(args: &Args, environment: impl Fn(&str) -> Option<std::ffi::OsString>
         config_dir: or(directory("config-dir", "CLOUDBOX_CONFIG_DIR"), "/etc/config"),
         storage: directory("storage", "CLOUDBOX_STORAGE"),
         run_dir: or(directory("run-dir", "CLOUDBOX_RUN_DIR"), "/var/run/cloudbox"),
+        avahi: or(directory("avahi", "CLOUDBOX_AVAHI"), "/etc/avahi"),
+        avahi_run: or(directory("avahi-run", "CLOUDBOX_AVAHI_RUN"), "/var/run/avahi-daemon"),
         foreground: args.flag("foreground"),
         verbose: args.flag("verbose"),
     }

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::Failure;
-use cloudbox::api::args::{EXEC_TIMEOUT, WAIT_MAX};
+use cloudbox::api::args::{BROWSE_TIMEOUT, EXEC_TIMEOUT, WAIT_MAX};
 use cloudbox::api::Face;
 use openwrt_ubus::blobmsg::Builder;
 use std::path::Path;
@@ -200,6 +200,50 @@ pub fn image_delete(args: &Args) -> Result<Vec<Request>, Failure> {
     for_each_name(args, Face::Image, "delete", &|_| {})
 }
 
+/// `cloudbox service list`
+pub fn service_list(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Service, "list")
+}
+
+/// `cloudbox service publish`
+pub fn service_publish(args: &Args) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    for (at, name) in ["container", "type", "port"].into_iter().enumerate() {
+        fields.str(name, args.operand(at));
+    }
+    for option in ["name", "protocol", "check"] {
+        if let Some(value) = args.value(option) {
+            fields.str(option, value);
+        }
+    }
+    fields.array("txt", |list| {
+        for record in args.values("txt") {
+            list.str("", record);
+        }
+    });
+    Request::new(Face::Service, "publish", fields)
+}
+
+/// `cloudbox service withdraw`
+pub fn service_withdraw(args: &Args) -> Result<Request, Failure> {
+    Request::of(Face::Service, "withdraw", "id", args.operand(0))
+}
+
+/// `cloudbox browse`
+pub fn service_browse(args: &Args) -> Result<Request, Failure> {
+    let timeout = args.seconds("timeout")?;
+    let mut fields = Builder::new();
+    if !args.operand(0).is_empty() {
+        fields.str("type", args.operand(0));
+    }
+    if let Some(timeout) = timeout {
+        fields.int("timeout", timeout.into());
+    }
+    let request = Request::new(Face::Service, "browse", fields)?;
+    let listens = Duration::from_secs(timeout.unwrap_or(BROWSE_TIMEOUT).into());
+    Ok(Request { patience: listens + MARGIN, ..request })
+}
+
 /// `cloudbox job list`
 pub fn job_list(_: &Args) -> Result<Request, Failure> {
     Request::plain(Face::Job, "list")
@@ -388,6 +432,23 @@ mod tests {
                 &[r#"cloudbox.image import {"path":"/tmp/x.squashfs","name":"distro"}"#],
             ),
             (&["image", "delete", "d"], &[r#"cloudbox.image delete {"name":"d"}"#]),
+            (&["service", "list"], &["cloudbox.service list {}"]),
+            (
+                &["service", "publish", "web", "_http._tcp", "80"],
+                &[r#"cloudbox.service publish {"container":"web","type":"_http._tcp","port":"80","txt":[]}"#],
+            ),
+            (
+                &["service", "publish", "web", "_a._tcp", "1", "--name", "x", "--txt", "a=1", "--txt", "b=2"],
+                &[
+                    r#"cloudbox.service publish {"container":"web","type":"_a._tcp","port":"1","name":"x","txt":["a=1","b=2"]}"#,
+                ],
+            ),
+            (&["service", "withdraw", "x"], &[r#"cloudbox.service withdraw {"id":"x"}"#]),
+            (&["browse"], &["cloudbox.service browse {}"]),
+            (
+                &["browse", "_http._tcp", "--timeout", "5"],
+                &[r#"cloudbox.service browse {"type":"_http._tcp","timeout":5}"#],
+            ),
             (&["job", "list"], &["cloudbox.job list {}"]),
             (&["job", "status", "17"], &[r#"cloudbox.job status {"id":"17"}"#]),
             (&["job", "cancel", "17"], &[r#"cloudbox.job cancel {"id":"17"}"#]),

@@ -170,6 +170,58 @@ fn system(image: &View<'_>) -> String {
     format!("{} {}", image.text("os"), image.text("release")).trim().to_string()
 }
 
+/// `cloudbox service list`
+pub fn services(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    let services = view.tables("services");
+    if args.flag("names") {
+        services.iter().for_each(|service| page.line(&service.text("id")));
+        return OK;
+    }
+    let mut table = Table::titled(&["ID", "STATE", "NAME", "TYPE", "PORT", "HOST", "BY"], &[4], Some(1));
+    for service in &services {
+        let fields = ["id", "state", "name", "type", "port", "host", "source"];
+        table.row(fields.iter().map(|field| service.text(field)).collect());
+    }
+    table.write(&mut page.text, "", page.color);
+    for service in &services {
+        let reason = service.text("reason");
+        if !reason.is_empty() {
+            page.line(&format!("{}: {reason}", service.text("id")));
+        }
+    }
+    OK
+}
+
+/// `cloudbox service publish` and `withdraw`
+pub fn service_id(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
+    page.line(&view.text("id"));
+    OK
+}
+
+/// `cloudbox browse`
+pub fn found(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
+    let services = view.tables("services");
+    if services.is_empty() {
+        page.line("nobody announces such a service here; `cloudbox doctor` looks for reasons on this box");
+        return OK;
+    }
+    let mut table = Table::titled(&["TYPE", "NAME", "HOST", "ADDRESS", "PORT", "BOX", "TXT"], &[4], None);
+    for service in &services {
+        let ours = if service.flag("ours") { "*" } else { "" };
+        table.row(vec![
+            service.text("type"),
+            service.text("name"),
+            service.text("host"),
+            or_dash(first_addresses(service)),
+            service.text("port"),
+            or_dash(service.text("box") + ours),
+            service.texts("txt").join(" "),
+        ]);
+    }
+    table.write(&mut page.text, "", page.color);
+    OK
+}
+
 /// `cloudbox job list`
 pub fn jobs(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
     let jobs = view.tables("jobs");
@@ -265,6 +317,10 @@ pub fn status(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
                 ),
             );
         }
+    }
+    if let Some(avahi) = view.table("avahi") {
+        let published = count(avahi.number("published").unwrap_or(0), "service");
+        table.pair("avahi", format!("{}, {published} announced", avahi.text("state")));
     }
     for name in ["storage", "config", "arch"] {
         table.pair(name, view.text(name));

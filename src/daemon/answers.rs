@@ -52,12 +52,12 @@ pub fn printable(bytes: &[u8]) -> String {
 }
 
 /// The box's architecture as `uname -m` prints it.
-fn arch() -> String {
+pub fn arch() -> String {
     nix::sys::utsname::uname().map(|u| u.machine().to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 impl Core {
-    pub(super) fn status(&self) -> StatusReply {
+    pub(super) fn status(&mut self) -> StatusReply {
         let (memory, disk) = (self.memory(), self.disk());
         let space = free_space(&self.layout.storage);
         let entries: Vec<&'static str> = self.names().iter().map(|name| self.state(name)).collect();
@@ -91,6 +91,7 @@ impl Core {
                 reserve: disk.reserve,
                 promised: disk.promised,
             },
+            avahi: self.avahi(),
             warnings: self.warnings(),
         }
     }

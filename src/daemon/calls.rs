@@ -69,6 +69,22 @@ impl Core {
                     .and_then(|args| Ok((self.delete_image(&args.name)?, Some(args::WAIT_MAX))));
                 return self.reply_with_job(request, started);
             }
+            (Face::Service, "list") => encode(&self.service_list()),
+            (Face::Service, "publish") => {
+                let checked = decode::<args::Publish>(arguments).and_then(|args| self.check_publish(&args));
+                return match checked {
+                    Ok((id, asked)) => self.edit_service(request, id, Some(asked)),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
+            (Face::Service, "withdraw") => {
+                let checked = decode::<args::Withdraw>(arguments)
+                    .and_then(|args| Ok((self.check_withdraw(&args.id)?, args.id)));
+                return match checked {
+                    Ok((asked, id)) => self.edit_service(request, id, asked),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
             (Face::Job, "list") => {
                 encode(&replies::JobList { jobs: self.jobs.iter().map(replies::JobReply::from).collect() })
             }
@@ -253,7 +269,7 @@ fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
     from_fields(arguments).map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
 }
 
-fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
+pub(super) fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
     to_fields(reply).map_err(|e| Error::new(Code::Failed, format!("cannot encode the reply: {e}")))
 }
 

@@ -1,6 +1,8 @@
 //! The one place that decides. It owns the model: configuration, containers, images, jobs. It does no I/O that can
 //! block: what does is a job.
 
+use super::adverts::Announcer;
+use super::probes::Port;
 use super::work::{Report, Sender, Work};
 use crate::api::Face;
 use crate::error::{Code, Error, Result};
@@ -62,6 +64,8 @@ pub enum Watched {
     Init(Name),
     /// A change of its addresses.
     Addresses(Name),
+    /// The end of a try to connect to one of its ports.
+    Port(Port),
 }
 
 /// What a signal says.
@@ -112,6 +116,7 @@ pub struct Core {
     pub(super) waiters: Vec<Waiter>,
     pub(super) sender: Sender,
     pub(super) ending: bool,
+    pub(super) announcer: Announcer,
 }
 
 /// Seconds since 1970.
@@ -163,6 +168,7 @@ impl Core {
             waiters: Vec::new(),
             sender,
             ending: false,
+            announcer: Announcer::new(Instant::now()),
         })
     }
 
@@ -179,7 +185,8 @@ impl Core {
     /// When [`Core::handle_time`] has something to do next.
     pub fn next_time(&self) -> Option<Instant> {
         let waiter = self.waiters.iter().map(|w| w.deadline).min();
-        [waiter, self.publish_again, self.connection.poll_timeout()].into_iter().flatten().min()
+        let adverts = if self.ending { None } else { self.announcer.next_time() };
+        [waiter, self.publish_again, self.connection.poll_timeout(), adverts].into_iter().flatten().min()
     }
 
     /// What the loop shall watch of the containers. Those a job works on are the job's.
@@ -198,6 +205,8 @@ impl Core {
                 watched.push((addresses.fd(), Watched::Addresses(name.clone())));
             }
         }
+        let trying = self.announcer.probes.trying();
+        watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
         watched
     }
 
@@ -217,6 +226,9 @@ impl Core {
         self.waiters = rest;
         for waiter in due {
             self.answer_waiter(waiter);
+        }
+        if !self.ending {
+            self.try_ports(now);
         }
         self.handle_bus();
     }
@@ -278,8 +290,10 @@ impl Core {
                 let changed = live.and_then(|l| l.addresses.as_mut()).is_some_and(|watch| watch.update());
                 if changed {
                     self.notify_container("container.changed", name);
+                    self.adverts_changed();
                 }
             }
+            Watched::Port(port) => self.handle_port(port),
         }
     }
 
@@ -292,6 +306,12 @@ impl Core {
                 self.finish(id, result);
                 self.stop_if_undeclared(id);
                 self.begin_jobs();
+                self.adverts_changed();
+            }
+            Report::Announced(troubles) => self.handle_announced(troubles),
+            Report::Configured(request, result) => {
+                self.reload();
+                self.send_reply(request, result);
             }
             Report::Answer(request, result) => self.send_reply(request, result),
         }

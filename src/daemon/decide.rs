@@ -370,6 +370,7 @@ impl Core {
             Err(error) => self.config_error = Some(error),
         }
         let jobs = self.carry_out();
+        self.adverts_changed();
         replies::ReloadReply {
             jobs: jobs.into_iter().map(|id| id.to_string()).collect(),
             restart_required: self.restart_required(),

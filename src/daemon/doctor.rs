@@ -5,6 +5,7 @@ use super::core::Core;
 use crate::api::replies::{Check, DoctorReply};
 use crate::machine::Machine;
 use crate::model::size::Bytes;
+use crate::steps::avahi::State;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
 use crate::steps::tool::Tool;
@@ -60,6 +61,7 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
         cgroups(what.cgroups.as_ref()),
         bridge(machine, &what.bridge),
         storage(&what.layout, what.disk_reserve),
+        avahi(machine),
         inotify(),
         tool("image tools", &["mksquashfs", "gzip", "xz", "zstd"], WARNING),
         images(what.images),
@@ -179,6 +181,30 @@ fn bridge(machine: &Machine, name: &str) -> Check {
             check("bridge", ERROR, &what, &remedy)
         }
     }
+}
+
+/// avahi-daemon, and who else answers for the box on port 5353.
+fn avahi(machine: &Machine) -> Check {
+    let state = machine.avahi.state();
+    if runs("umdns") {
+        let message = "umdns and avahi-daemon both want port 5353: what is announced may not be seen";
+        let remedy =
+            "keep avahi-daemon: `/etc/init.d/umdns stop; /etc/init.d/umdns disable`, or `opkg remove umdns`";
+        return check("avahi", WARNING, message, remedy);
+    }
+    if let Some(trouble) = machine.avahi.hosts_trouble() {
+        let (what, remedy) = split_remedy(&trouble);
+        return check("avahi", WARNING, &what, &remedy);
+    }
+    let (what, remedy) = split_remedy(state.message());
+    check("avahi", if state == State::Running { OK } else { WARNING }, &what, &remedy)
+}
+
+/// Whether a program called `name` runs.
+fn runs(name: &str) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return false };
+    let called = |dir: fs::DirEntry| fs::read_to_string(dir.path().join("comm")).unwrap_or_default();
+    processes.flatten().any(|process| called(process).trim_end() == name)
 }
 
 fn storage(layout: &Layout, reserve: u64) -> Check {

@@ -106,6 +106,7 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
             }
         }
         core.handle_time(now);
+        core.announce(now);
         if let Some(driver) = &mut bus {
             if !matches!(driver.flush(core.connection()), Ok(Progress::Open)) {
                 bus = None;
@@ -170,7 +171,10 @@ fn sleep(
         fds.push(PollFd::new(driver.as_fd(), PollFlags::POLLIN | write));
     }
     let containers_from = fds.len();
-    fds.extend(watched.iter().map(|(fd, _): &(BorrowedFd, Watched)| of_interest(*fd)));
+    fds.extend(watched.iter().map(|(fd, what): &(BorrowedFd, Watched)| match what {
+        Watched::Port(_) => PollFd::new(*fd, PollFlags::POLLOUT),
+        _ => of_interest(*fd),
+    }));
 
     let timeout = deadline.map_or(PollTimeout::NONE, |at| wait::timeout(at, Instant::now()));
     match poll(&mut fds, timeout) {

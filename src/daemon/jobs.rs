@@ -20,6 +20,8 @@ impl Core {
     /// Adds a job and begins it as soon as there is a place.
     pub(super) fn start_job(&mut self, work: Work) -> JobId {
         let id = self.jobs.add(work.kind(), &work.target(), now());
+        // One that stops is not announced any more.
+        self.adverts_changed();
         match Cancel::new() {
             Ok(cancel) if !self.ending => {
                 let waits = work.waits();

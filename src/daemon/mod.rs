@@ -1,5 +1,6 @@
 //! The daemon: one thread that decides, jobs that do, and the loop between them and the bus.
 
+mod adverts;
 mod answers;
 mod calls;
 mod core;
@@ -8,6 +9,7 @@ mod doctor;
 mod event_loop;
 mod jobs;
 mod log_to;
+mod probes;
 mod start_up;
 mod work;
 
@@ -18,6 +20,7 @@ pub use self::core::Core;
 
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
+use crate::steps::avahi::Files;
 use crate::steps::config::UciFile;
 use crate::steps::image::Store;
 use crate::steps::layout::Layout;
@@ -46,6 +49,10 @@ pub struct Options {
     pub storage: Option<PathBuf>,
     /// The runtime directory, `/var/run/cloudbox` on a box.
     pub run_dir: PathBuf,
+    /// avahi-daemon's configuration, `/etc/avahi` on a box.
+    pub avahi: PathBuf,
+    /// Where its pid file is, `/var/run/avahi-daemon` on a box.
+    pub avahi_run: PathBuf,
     /// Log to standard error instead of syslog.
     pub foreground: bool,
     /// Log more.
@@ -114,6 +121,7 @@ fn serve(options: Options) -> Result<()> {
         Box::new(lxc),
         Box::new(Store::new(&layout.storage, &layout.run, disk_reserve)),
         Box::new(Host),
+        Box::new(Files::new(options.avahi, options.avahi_run)),
     );
     let config_path = options.config_dir.join("cloudbox");
     let mut core = Core::new(machine, layout, config_path, Some(cgroups), wake.sender())?;

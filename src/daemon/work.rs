@@ -6,6 +6,7 @@ use crate::model::image::{Image, Init};
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
 use crate::ops::{self, Create, Ended, Made};
+use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
@@ -164,6 +165,10 @@ pub enum Report {
     Update(JobId, Update),
     /// A job has ended.
     Done(JobId, Result<Outcome>),
+    /// What avahi-daemon shall announce is written, but for this.
+    Announced(Troubles),
+    /// The configuration was changed for a call; with the reply's fields.
+    Configured(Request, Result<Vec<u8>>),
     /// A call that needed a thread is answered: its request, and the reply's fields.
     Answer(Request, Result<Vec<u8>>),
 }
@@ -201,6 +206,15 @@ pub fn spawn_answer(
 ) -> Result<()> {
     let sender = sender.clone();
     spawn(move || sender(Report::Answer(request, work())))
+}
+
+/// Reports what `work` finds, from a thread.
+///
+/// # Errors
+/// No thread can be had.
+pub fn spawn_report(sender: &Sender, work: impl FnOnce() -> Report + Send + 'static) -> Result<()> {
+    let sender = sender.clone();
+    spawn(move || sender(work()))
 }
 
 fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {

@@ -4,6 +4,7 @@
 //! what it had before.
 
 use super::name::{ImageName, Name};
+use super::service;
 use super::size::{Bytes, Cpus};
 use super::spec::{
     invalid, parse_bool, parse_bridge, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
@@ -50,6 +51,8 @@ pub struct Settings {
     pub memory_reserve: u64,
     /// Disk kept for the box.
     pub disk_reserve: u64,
+    /// Off: this box and its containers' services are not announced.
+    pub advertise: bool,
 }
 
 impl Default for Settings {
@@ -67,6 +70,7 @@ impl Default for Settings {
             },
             memory_reserve: 512 << 20,
             disk_reserve: 2 << 30,
+            advertise: true,
         }
     }
 }
@@ -87,6 +91,8 @@ pub struct Config {
     pub settings: Settings,
     /// The containers that shall exist.
     pub containers: Table<Name, Declared>,
+    /// Their services.
+    pub services: Vec<service::Declared>,
     /// What is wrong.
     pub warnings: Vec<Warning>,
 }
@@ -105,7 +111,7 @@ pub fn read(package: &Package, before: &Settings) -> Config {
     for section in package.sections() {
         match section.kind() {
             "cloudbox" if section.name() == "main" => reader.main(section),
-            "container" => {}
+            "container" | "service" => {}
             kind => reader.warn(
                 section.line(),
                 label(section),
@@ -119,6 +125,9 @@ pub fn read(package: &Package, before: &Settings) -> Config {
     for section in package.sections_of("container") {
         let repeated = package.repeats().iter().any(|r| r.section == section.name());
         reader.container(section, repeated);
+    }
+    for section in package.sections_of("service") {
+        reader.service(section);
     }
     reader.config
 }
@@ -181,10 +190,7 @@ impl Reader<'_> {
         for option in section.options() {
             match ask(&mut asked, &mut deleting, option) {
                 Ok(true) => {}
-                Ok(false) => {
-                    let message = "this version of cloudbox does not know the option; it does nothing";
-                    self.warn(option.line(), label(section), option.name(), message);
-                }
+                Ok(false) => self.unknown(section, option),
                 Err(error) => {
                     wrong.get_or_insert((option.line(), option.name().into(), error));
                 }
@@ -195,11 +201,10 @@ impl Reader<'_> {
                 self.warn(line, label(section), &option, &error.message);
                 Err(error)
             }
-            None => asked.resolve(&self.config.settings.defaults).inspect_err(|error| {
-                let culprit = section.options().iter().find(|o| error.message.starts_with(o.name()));
-                let (line, option) = culprit.map_or((section.line(), ""), |o| (o.line(), o.name()));
-                self.warn(line, label(section), option, &error.message);
-            }),
+            None => {
+                let resolved = asked.resolve(&self.config.settings.defaults);
+                resolved.inspect_err(|error| self.blame(section, error))
+            }
         };
         if repeated {
             spec = Err(Error::new(
@@ -211,6 +216,50 @@ impl Reader<'_> {
             ));
         }
         self.config.containers.insert(name, Declared { spec, deleting });
+    }
+
+    /// A service's section needs no name of its own: nobody types it.
+    fn service(&mut self, section: &Section) {
+        let mut asked = service::Asked::default();
+        for option in section.options() {
+            match ask_service(&mut asked, option) {
+                Ok(true) => {}
+                Ok(false) => self.unknown(section, option),
+                Err(error) => {
+                    return self.warn(option.line(), label(section), option.name(), &error.message);
+                }
+            }
+        }
+        let declared = match asked.resolve(section.name()) {
+            Ok(declared) => declared,
+            Err(error) => return self.blame(section, &error),
+        };
+        if !self.config.containers.contains_key(&declared.container) {
+            let line = section.option("container").map_or(section.line(), Opt::line);
+            let why = format!("there is no container {}; the service does nothing", declared.container);
+            self.warn(line, label(section), "container", &why);
+        }
+        let same = |d: &&service::Declared| super::advert::is_same(d, &declared.container, &declared.service);
+        if let Some(first) = self.config.services.iter().find(same) {
+            let why = format!(
+                "container {} has {} on port {} in section '{}' already; this one does nothing",
+                declared.container, declared.service.kind, declared.service.port, first.id
+            );
+            return self.warn(section.line(), label(section), "", &why);
+        }
+        self.config.services.push(declared);
+    }
+
+    fn unknown(&mut self, section: &Section, option: &Opt) {
+        let message = "this version of cloudbox does not know the option; it does nothing";
+        self.warn(option.line(), label(section), option.name(), message);
+    }
+
+    /// Warns of the option that `error` is about.
+    fn blame(&mut self, section: &Section, error: &Error) {
+        let culprit = section.options().iter().find(|o| error.message.starts_with(o.name()));
+        let (line, option) = culprit.map_or((section.line(), ""), |o| (o.line(), o.name()));
+        self.warn(line, label(section), option, &error.message);
     }
 
     fn text<'o>(&mut self, section: &Section, option: &'o Opt) -> Option<&'o str> {
@@ -246,6 +295,7 @@ fn ask(asked: &mut Asked, deleting: &mut bool, option: &Opt) -> Result<bool> {
         "address" => &mut asked.address,
         "gateway" => &mut asked.gateway,
         "autostart" => &mut asked.autostart,
+        "advertise" => &mut asked.advertise,
         "description" => &mut asked.description,
         "slice" => &mut asked.slice,
         "deleting" => {
@@ -256,6 +306,29 @@ fn ask(asked: &mut Asked, deleting: &mut bool, option: &Opt) -> Result<bool> {
             for value in option.values() {
                 let text = value.as_str().ok_or_else(|| invalid("authorized_keys", "", "it is not UTF-8"))?;
                 asked.authorized_keys.push(text.to_string());
+            }
+            return Ok(true);
+        }
+        _ => return Ok(false),
+    };
+    *field = Some(single(option)?.to_string());
+    Ok(true)
+}
+
+/// Puts one option of a service where it belongs; false when there is no such option.
+fn ask_service(asked: &mut service::Asked, option: &Opt) -> Result<bool> {
+    let field = match option.name() {
+        "container" => &mut asked.container,
+        "name" => &mut asked.name,
+        "type" => &mut asked.kind,
+        "port" => &mut asked.port,
+        "protocol" => &mut asked.protocol,
+        "check" => &mut asked.check,
+        "enabled" => &mut asked.enabled,
+        "txt" => {
+            for value in option.values() {
+                let text = value.as_str().ok_or_else(|| invalid("txt", "", "it is not UTF-8"))?;
+                asked.txt.push(text.to_string());
             }
             return Ok(true);
         }
@@ -279,6 +352,7 @@ fn set(settings: &mut Settings, option: &str, text: &str) -> Result<()> {
         "pids" => defaults.pids = parse_pids(text)?,
         "memory_reserve" => settings.memory_reserve = parse_reserve(option, text)?,
         "disk_reserve" => settings.disk_reserve = parse_reserve(option, text)?,
+        "advertise" => settings.advertise = parse_bool(option, text)?,
         _ => return Err(invalid("option", option, "this version of cloudbox does not know it")),
     }
     Ok(())
@@ -297,6 +371,7 @@ fn copy(from: &Settings, to: &mut Settings, option: &str) -> Option<()> {
         "pids" => to.defaults.pids = from.defaults.pids,
         "memory_reserve" => to.memory_reserve = from.memory_reserve,
         "disk_reserve" => to.disk_reserve = from.disk_reserve,
+        "advertise" => to.advertise = from.advertise,
         _ => return None,
     }
     Some(())

@@ -2,12 +2,14 @@
 
 pub mod address;
 pub mod admission;
+pub mod advert;
 pub mod config;
 pub mod idrange;
 pub mod image;
 pub mod job;
 pub mod name;
 pub mod plan;
+pub mod service;
 pub mod size;
 pub mod spec;
 pub mod table;

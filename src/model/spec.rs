@@ -48,6 +48,14 @@ pub struct Spec {
     /// The slice it belongs to, or empty.
     #[serde(default)]
     pub slice: String,
+    /// Its services are announced.
+    #[serde(default = "yes")]
+    pub advertise: bool,
+}
+
+/// What a record says that was written before there was the field.
+fn yes() -> bool {
+    true
 }
 
 /// What is said of a container before defaults: None where nothing was said. One value per UCI option; `create` fills
@@ -78,6 +86,8 @@ pub struct Asked {
     pub authorized_keys: Vec<String>,
     /// `option slice`
     pub slice: Option<String>,
+    /// `option advertise`
+    pub advertise: Option<String>,
 }
 
 /// Values for what was not said, from section `main`.
@@ -112,6 +122,7 @@ impl Asked {
             ("autostart", &self.autostart),
             ("description", &self.description),
             ("slice", &self.slice),
+            ("advertise", &self.advertise),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
     }
@@ -138,6 +149,7 @@ impl Asked {
             description: self.description.as_deref().map_or(Ok(String::new()), parse_description)?,
             authorized_keys: self.authorized_keys.iter().map(|k| parse_key(k)).collect::<Result<_>>()?,
             slice: self.slice.as_deref().map_or(Ok(String::new()), parse_slice)?,
+            advertise: self.advertise.as_deref().map_or(Ok(true), |t| parse_bool("advertise", t))?,
         })
     }
 }

@@ -85,6 +85,11 @@ impl<K: Ord, V> Table<K, V> {
         self.0.iter().map(|(k, v)| (k, v))
     }
 
+    /// The same, with values to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.0.iter_mut().map(|(k, v)| (&*k, v))
+    }
+
     /// Keys in order.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.0.iter().map(|(k, _)| k)

@@ -51,7 +51,7 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     if let Some(asked) = &what.asked {
         ctx.step("create.config")?;
         machine.config.add_container(name, asked)?;
-        undo.push(move || machine.config.remove_container(name));
+        undo.push(move || machine.config.remove_container(name, false));
     }
     undo.push(move || machine.storage.discard(name));
     machine.storage.build(ctx, record)?;

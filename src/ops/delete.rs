@@ -25,7 +25,7 @@ pub fn delete(machine: &Machine, ctx: &Ctx, name: &Name, init: Init) -> Result<(
     ctx.step("delete.name")?;
     machine.storage.take_name(name)?;
     ctx.step("delete.config")?;
-    machine.config.remove_container(name)?;
+    machine.config.remove_container(name, true)?;
     ctx.step("delete.erase")?;
     machine.storage.erase(name)
 }

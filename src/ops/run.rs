@@ -4,6 +4,7 @@ use super::undo::Undo;
 use super::{Live, Made};
 use crate::error::Result;
 use crate::machine::{guest_network, Machine};
+use crate::model::advert::host_label;
 use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
@@ -63,6 +64,10 @@ pub fn start_mounted(
     record: &Record,
     gateway: Option<Ipv4Addr>,
 ) -> Result<Live> {
+    let label = host_label(&record.name, &machine.box_name());
+    if let Err(error) = machine.storage.write_guest_label(record, &label) {
+        log::warn!("{error}");
+    }
     let running = machine.runtime.start(ctx, record, gateway)?;
     if let Err(error) = ctx.step("start.watch") {
         // A cancelled job's context would not let the kill begin.

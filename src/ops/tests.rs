@@ -237,8 +237,8 @@ fn what_fails_at_any_call_says_so_and_leaves_nothing_half() {
                 let before = bench.fake.world();
                 bench.fake.fail_at(first + k, when);
                 let result = (case.run)(&bench.machine, &Ctx::silent().unwrap());
-                if call == "network.watch" {
-                    // A container whose addresses cannot be watched runs all the same.
+                if call == "network.watch" || call.starts_with("storage.write_guest_label") {
+                    // A container whose addresses cannot be watched, or whose avahi is not named, runs all the same.
                     assert_eq!(result, Ok(()), "{at}");
                     continue;
                 }

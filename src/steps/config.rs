@@ -2,9 +2,10 @@
 
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::service;
 use crate::model::spec::Asked;
 use crate::sys;
-use openwrt_uci::{ConfigFile, Document, EditError, Package};
+use openwrt_uci::{ConfigFile, Document, EditError, Package, Section};
 use std::path::PathBuf;
 
 /// The record of intent.
@@ -27,11 +28,54 @@ pub trait ConfigStore: Send + Sync {
     /// [`Code::Config`] when the file cannot be written.
     fn mark_deleting(&self, name: &Name) -> Result<()>;
 
-    /// Removes container `name`'s section. None is fine.
+    /// Removes container `name`'s section, and with `services` those of its services. None is fine.
     ///
     /// # Errors
     /// [`Code::Config`] when the file cannot be written.
-    fn remove_container(&self, name: &Name) -> Result<()>;
+    fn remove_container(&self, name: &Name, services: bool) -> Result<()>;
+
+    /// Writes section `id` for a service, in the place of what it said before.
+    ///
+    /// # Errors
+    /// [`Code::Exists`] when it is a section of another type, [`Code::Config`] when the file cannot be written.
+    fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()>;
+
+    /// Removes section `id` of a service. None is fine.
+    ///
+    /// # Errors
+    /// [`Code::Config`] when the file cannot be written.
+    fn remove_service(&self, id: &str) -> Result<()>;
+}
+
+/// Puts a service's section into `document`; false when the section is one of another type.
+pub fn edit_service(
+    document: &mut Document,
+    id: &str,
+    asked: &service::Asked,
+) -> std::result::Result<bool, EditError> {
+    match document.package().section(id).map(|found| found.kind() == "service") {
+        Some(false) => return Ok(false),
+        Some(true) => document.remove_section(id)?,
+        None => {}
+    }
+    document.add_section("service", id)?;
+    for (option, value) in asked.options() {
+        document.set(id, option, value)?;
+    }
+    if !asked.txt.is_empty() {
+        document.set_list(id, "txt", &asked.txt)?;
+    }
+    Ok(true)
+}
+
+/// Removes container `name`'s section from `document`, and with `services` those of its services.
+pub fn edit_out(document: &mut Document, name: &Name, services: bool) -> std::result::Result<(), EditError> {
+    let package = document.package();
+    let its_own = package.section(&name.uci_section()).filter(|section| section.kind() == "container");
+    let its = |section: &&Section| services && section.get_str("container") == Some(name.as_str());
+    let services = package.sections_of("service").filter(its);
+    let sections: Vec<String> = its_own.into_iter().chain(services).map(|s| s.name().to_string()).collect();
+    sections.iter().try_for_each(|section| document.remove_section(section))
 }
 
 /// The file itself.
@@ -93,10 +137,26 @@ impl ConfigStore for UciFile {
         })
     }
 
-    fn remove_container(&self, name: &Name) -> Result<()> {
-        let section = name.uci_section();
-        self.edit(|document| match document.package().section(&section) {
-            Some(found) if found.kind() == "container" => document.remove_section(&section),
+    fn remove_container(&self, name: &Name, services: bool) -> Result<()> {
+        self.edit(|document| edit_out(document, name, services))
+    }
+
+    fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()> {
+        let mut put = false;
+        self.edit(|document| {
+            put = edit_service(document, id, asked)?;
+            Ok(())
+        })?;
+        if put {
+            return Ok(());
+        }
+        let why = format!("/etc/config/cloudbox has a section '{id}' of another type; rename that one");
+        Err(Error::new(Code::Exists, why))
+    }
+
+    fn remove_service(&self, id: &str) -> Result<()> {
+        self.edit(|document| match document.package().section(id) {
+            Some(found) if found.kind() == "service" => document.remove_section(id),
             _ => Ok(()),
         })
     }

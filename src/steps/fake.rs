@@ -5,6 +5,7 @@
 //! it lasts. Each step looks whether it could really be done: a root is mounted over a mounted image only, a container
 //! starts from a mounted root only.
 
+use super::avahi::{self, Avahi, Troubles, Wanted};
 use super::config::ConfigStore;
 use super::ctx::{Cancel, Ctx};
 use super::image::fake::Fake as ImageStore;
@@ -19,6 +20,7 @@ use crate::machine::Machine;
 use crate::model::address::Ipv4Net;
 use crate::model::image::{Image, Init};
 use crate::model::name::{ImageName, Name};
+use crate::model::service;
 use crate::model::spec::Asked;
 use crate::ops::{Live, Made};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -102,6 +104,7 @@ struct State {
     /// Both ends of the pipe that stands for a container's init: dropping the second one makes the first readable.
     inits: BTreeMap<Name, (OwnedFd, Option<OwnedFd>)>,
     rebooting: BTreeSet<Name>,
+    announced: Wanted,
     addresses: Vec<IpAddr>,
     watchers: BTreeMap<i32, UnixDatagram>,
 }
@@ -126,7 +129,12 @@ impl FakeBox {
     /// A machine of this box's steps.
     pub fn machine(&self) -> Machine {
         let part = || Box::new(self.clone());
-        Machine::new(part(), part(), part(), part(), part())
+        Machine::new(part(), part(), part(), part(), part(), part())
+    }
+
+    /// What avahi-daemon is told to announce.
+    pub fn announced(&self) -> Wanted {
+        self.state().announced.clone()
     }
 
     /// What there is.
@@ -301,8 +309,8 @@ impl FakeBox {
         late.map_or(Ok(result), Err)
     }
 
-    fn edit(&self, call: &str, name: &Name, change: impl FnOnce(&mut Document) -> EditResult) -> Result<()> {
-        self.act(call, name.as_str(), None, |state| {
+    fn edit(&self, call: &str, name: &str, change: impl FnOnce(&mut Document) -> EditResult) -> Result<()> {
+        self.act(call, name, None, |state| {
             let mut document = Document::parse(state.world.config.as_bytes())
                 .map_err(|e| Error::new(Code::Config, e.to_string()))?;
             change(&mut document).map_err(|e| Error::new(Code::Config, e.to_string()))?;
@@ -354,7 +362,7 @@ impl ConfigStore for FakeBox {
     fn add_container(&self, name: &Name, asked: &Asked) -> Result<()> {
         let section = name.uci_section();
         let mut taken = false;
-        self.edit("config.add_container", name, |document| {
+        self.edit("config.add_container", name.as_str(), |document| {
             taken = document.package().section(&section).is_some();
             if taken {
                 return Ok(());
@@ -376,18 +384,53 @@ impl ConfigStore for FakeBox {
 
     fn mark_deleting(&self, name: &Name) -> Result<()> {
         let section = name.uci_section();
-        self.edit("config.mark_deleting", name, |document| match document.package().section(&section) {
-            Some(_) => document.set(&section, "deleting", "1"),
-            None => Ok(()),
+        self.edit("config.mark_deleting", name.as_str(), |document| {
+            match document.package().section(&section) {
+                Some(_) => document.set(&section, "deleting", "1"),
+                None => Ok(()),
+            }
         })
     }
 
-    fn remove_container(&self, name: &Name) -> Result<()> {
-        let section = name.uci_section();
-        self.edit("config.remove_container", name, |document| match document.package().section(&section) {
-            Some(_) => document.remove_section(&section),
+    fn remove_container(&self, name: &Name, services: bool) -> Result<()> {
+        self.edit("config.remove_container", name.as_str(), |document| {
+            super::config::edit_out(document, name, services)
+        })
+    }
+
+    fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()> {
+        self.edit("config.put_service", id, |document| {
+            super::config::edit_service(document, id, asked).map(drop)
+        })
+    }
+
+    fn remove_service(&self, id: &str) -> Result<()> {
+        self.edit("config.remove_service", id, |document| match document.package().section(id) {
+            Some(_) => document.remove_section(id),
             None => Ok(()),
         })
+    }
+}
+
+impl Avahi for FakeBox {
+    fn announce(&self, wanted: &Wanted) -> Troubles {
+        let announced = self.act("avahi.announce", "", None, |state| {
+            state.announced.clone_from(wanted);
+            Ok(())
+        });
+        announced.err().map(|error| (String::new(), error)).into_iter().collect()
+    }
+
+    fn state(&self) -> avahi::State {
+        avahi::State::Running
+    }
+
+    fn hosts_trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn hostname(&self) -> String {
+        "alpha".to_string()
     }
 }
 
@@ -477,6 +520,10 @@ impl Storage for FakeBox {
             files.guest = Some(*network);
             Ok(())
         })
+    }
+
+    fn write_guest_label(&self, record: &Record, _label: &str) -> Result<()> {
+        self.act("storage.write_guest_label", record.name.as_str(), None, |_| Ok(()))
     }
 
     fn give_name(&self, name: &Name) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The steps that touch the system: each behind a small trait with a fake. They block, so only jobs call them.
 
+pub mod avahi;
 pub mod config;
 pub mod ctx;
 #[cfg(test)]

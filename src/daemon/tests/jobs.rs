@@ -35,6 +35,7 @@ fn with_wait_the_answer_comes_when_the_job_ends() {
     assert_eq!(bench.answer(call), None, "the time is not up yet");
     bench.fake.release("runtime.start");
     assert_eq!(bench.wait_for(call).body, json!({"job": "1", "state": "done"}));
+    bench.settle();
     assert_eq!(bench.core.next_time(), None, "an idle daemon waits for no time");
 }
 

@@ -3,6 +3,7 @@
 //! Jobs run in real threads; [`Bench`] hands their reports to the core one by one. What the calls answer is compared
 //! with `tests/golden`, the API's contract; `UPDATE_GOLDEN=1 cargo test --lib` writes these files anew.
 
+mod adverts;
 mod bus;
 mod errors;
 mod jobs;
@@ -267,6 +268,44 @@ impl Bench {
         self.pump();
     }
 
+    /// Lets everything be announced that is to be, once its ports were tried.
+    fn settle(&mut self) {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            self.try_ports();
+            self.core.announce(Instant::now() + Duration::from_millis(100));
+            if let Ok(report) = self.reports.try_recv() {
+                self.core.handle_report(report);
+                self.pump();
+            } else if !self.core.is_announcing() {
+                return;
+            }
+            std::thread::yield_now();
+        }
+        panic!("there is no end of announcing");
+    }
+
+    /// Lets the tries under way end.
+    fn try_ports(&mut self) {
+        let trying: Vec<_> = self.core.watched().into_iter().map(|(_, watched)| watched).collect();
+        for watched in trying {
+            if matches!(watched, super::core::Watched::Port(_)) {
+                self.core.handle_container(&watched);
+            }
+        }
+    }
+
+    /// Time passes until every port is tried again.
+    fn pass_until_tried(&mut self) {
+        while let Some(next) = self.core.next_time().filter(|next| *next > Instant::now()) {
+            self.core.handle_time(next);
+            self.try_ports();
+            if self.core.is_announcing() {
+                break;
+            }
+        }
+    }
+
     /// Time passes.
     fn pass(&mut self, time: Duration) {
         self.core.handle_time(Instant::now() + time);
@@ -275,7 +314,7 @@ impl Bench {
 
     /// The client hears of everything from now on.
     fn listen(&mut self) {
-        for path in ["cloudbox.container", "cloudbox.image", "cloudbox.job"] {
+        for path in ["cloudbox.container", "cloudbox.image", "cloudbox.job", "cloudbox.service"] {
             self.client.subscribe(path);
         }
         self.client.register_event("*");

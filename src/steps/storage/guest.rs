@@ -66,6 +66,50 @@ pub fn write_network(rootfs: &Path, record: &Record, network: &GuestNetwork) -> 
     root.sync()
 }
 
+/// The configuration of a guest's own avahi-daemon, and the most that is read of it.
+const AVAHI_FILE: &str = "etc/avahi/avahi-daemon.conf";
+const AVAHI_MAX: u64 = 64 << 10;
+
+/// Gives the guest's own avahi-daemon the name by which the box announces it.
+pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
+    let root = GuestRoot::open(rootfs, record.ids.base)?;
+    let Ok(text) = root.read(AVAHI_FILE, AVAHI_MAX) else { return Ok(()) };
+    let Ok(text) = String::from_utf8(text) else { return Ok(()) };
+    let named = with_host_name(&text, label);
+    if named == text {
+        return Ok(());
+    }
+    root.put(AVAHI_FILE, 0o644, &named)
+}
+
+/// An avahi-daemon.conf with `host-name=label` in its section `[server]`.
+fn with_host_name(text: &str, label: &str) -> String {
+    let mut named = String::with_capacity(text.len() + label.len() + 12);
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("host-name=") {
+            continue;
+        }
+        named.push_str(line);
+        if line.trim() == "[server]" {
+            named.push_str("host-name=");
+            named.push_str(label);
+            named.push('\n');
+        }
+    }
+    named
+}
+
+#[cfg(test)]
+#[test]
+fn only_the_name_of_a_guests_avahi_is_changed() {
+    let before = "[server]\n#host-name=foo\nuse-ipv4=yes\n[wide-area]\n";
+    let named = with_host_name(before, "web-alpha");
+    assert_eq!(named, "[server]\nhost-name=web-alpha\n#host-name=foo\nuse-ipv4=yes\n[wide-area]\n");
+    assert_eq!(with_host_name(&named, "web-alpha"), named);
+    assert_eq!(with_host_name(&named, "db-alpha"), named.replace("web-", "db-"));
+    assert_eq!(with_host_name("", "x"), "");
+}
+
 /// systemd-networkd's file for a static address; it goes before the image's own.
 const NETWORKD_FILE: &str = "etc/systemd/network/10-cloudbox.network";
 const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\n";

@@ -105,6 +105,13 @@ pub trait Storage: Send + Sync {
     /// Any file's.
     fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
 
+    /// Tells the avahi-daemon of a mounted guest, if it has one, to call the guest `label`. Two names for one address
+    /// cannot live on one link: the box announces it as `label`, too.
+    ///
+    /// # Errors
+    /// The file's.
+    fn write_guest_label(&self, record: &Record, label: &str) -> Result<()>;
+
     /// Gives the unborn container its name, durably.
     ///
     /// # Errors
@@ -269,6 +276,10 @@ impl Storage for Disk {
 
     fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
         guest::write_network(&self.layout.container(&record.name).rootfs(), record, network)
+    }
+
+    fn write_guest_label(&self, record: &Record, label: &str) -> Result<()> {
+        guest::write_label(&self.layout.container(&record.name).rootfs(), record, label)
     }
 
     fn give_name(&self, name: &Name) -> Result<()> {

@@ -28,6 +28,7 @@ fn record(of: &str) -> Record {
             description: "a \"quoted\" \\ wiki — é".into(),
             authorized_keys: vec!["ssh-ed25519 AAAA me".into(), "ssh-rsa BBBB you".into()],
             slice: "guifi".into(),
+            advertise: true,
         },
         image_sha256: "ab".repeat(32),
         init: Init::Systemd,

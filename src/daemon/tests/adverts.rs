@@ -1,0 +1,236 @@
+//! What is announced, when, and what the calls say of it.
+
+use super::*;
+use std::net::{IpAddr, TcpListener};
+
+/// What is announced when nothing is.
+const NOTHING: [&str; 0] = [];
+
+/// An address of this machine, which stands for a container's; without one, nobody's.
+fn address() -> IpAddr {
+    let own = crate::steps::network::Network::own_addresses(&crate::steps::network::Host);
+    own.into_iter()
+        .find(|a| !a.is_loopback() && !a.is_link_local())
+        .map_or([192, 0, 2, 1].into(), IpAddr::from)
+}
+
+/// A listener that stands for a port of a container. None where this machine has no address.
+fn port() -> Option<(TcpListener, u16)> {
+    let listener = TcpListener::bind((address(), 0)).ok();
+    if listener.is_none() {
+        println!("skipped: this machine has no address but the loopback's");
+    }
+    let listener = listener?;
+    let port = listener.local_addr().unwrap().port();
+    Some((listener, port))
+}
+
+/// Containers that run and have an address of this machine.
+fn bench(containers: &[&str]) -> Bench {
+    let fake = FakeBox::new(vec![distro()]);
+    fake.give_addresses(&[address()]);
+    fake.change(|world| world.config = CONFIG.to_string());
+    let mut bench = Bench::of(fake, TempDir::make());
+    for name in containers {
+        bench.ok("cloudbox.container create", json!({"name": name, "wait": 15}));
+    }
+    bench.settle();
+    bench
+}
+
+impl Bench {
+    /// Names of what is announced, without the box.
+    fn announced(&mut self) -> Vec<String> {
+        self.settle();
+        let announced = self.fake.announced();
+        announced.adverts.iter().skip(1).map(|a| format!("{} {}", a.name(), a.service.port)).collect()
+    }
+
+    /// A service's state and reason.
+    fn service(&mut self, id: &str) -> String {
+        let list = self.ok("cloudbox.service list", json!({}));
+        let services = list["services"].as_array().unwrap().clone();
+        let service = services.iter().find(|s| s["id"] == id).unwrap_or_else(|| panic!("{id} in {list}"));
+        let text = |key: &str| service[key].as_str().unwrap_or("").to_string();
+        format!("{} {}", text("state"), text("reason")).trim().to_string()
+    }
+}
+
+#[test]
+fn the_box_and_its_containers_have_names_on_the_network() {
+    let mut bench = bench(&["web"]);
+    let announced = bench.fake.announced();
+    assert_eq!(announced.adverts[0].name(), "alpha");
+    assert_eq!(announced.hosts, [("web-alpha".to_string(), address())]);
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    bench.settle();
+    assert_eq!(bench.fake.announced().hosts, []);
+}
+
+#[test]
+fn a_service_is_announced_while_its_port_answers() {
+    let Some((listener, port)) = port() else { return };
+    let mut bench = bench(&["web"]);
+    bench.listen();
+    let id = bench.ok(
+        "cloudbox.service publish",
+        json!({"container": "web", "type": "_http._tcp", "port": port, "name": "Wiki", "txt": ["path=/"]}),
+    );
+    let id = id["id"].as_str().unwrap().to_string();
+    assert_eq!(id, format!("web_http_{port}"));
+    assert!(bench.fake.world().config.contains(&format!("config service '{id}'")));
+    assert_eq!(bench.announced(), [format!("Wiki {port}")]);
+    assert_eq!(bench.service(&id), "published");
+    drop(listener);
+    bench.pass_until_tried();
+    assert_eq!(bench.announced(), NOTHING);
+    assert_eq!(bench.service(&id), format!("withheld port {port} of container web does not answer"));
+    let told = format!(
+        "{{\"id\":\"{id}\",\"container\":\"web\",\"name\":\"Wiki\",\"type\":\"_http._tcp\",\"port\":{port}}}"
+    );
+    for what in ["published", "withdrawn"] {
+        let event = format!("service.{what} {told}");
+        assert!(bench.heard.contains(&event), "{event} in {:#?}", bench.heard);
+    }
+}
+
+#[test]
+fn what_is_not_checked_is_announced_while_its_container_runs() {
+    let mut bench = bench(&["web"]);
+    bench.ok(
+        "cloudbox.service publish",
+        json!({"container": "web", "type": "_ssh._tcp", "port": 22, "check": "none"}),
+    );
+    assert_eq!(bench.announced(), ["web-alpha 22"]);
+    assert_eq!(bench.core.next_time(), None, "nothing is tried for it");
+    bench.ok("cloudbox.container freeze", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.announced(), NOTHING);
+    assert_eq!(bench.service("web_ssh_22"), "withheld container web is frozen");
+    bench.ok("cloudbox.container unfreeze", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.announced(), ["web-alpha 22"]);
+    bench.fake.hold("runtime.stop");
+    bench.ok("cloudbox.container stop", json!({"name": "web"}));
+    assert_eq!(bench.announced(), NOTHING, "withdrawn before it stops");
+    assert_eq!(bench.service("web_ssh_22"), "withheld container web is stopping");
+    bench.fake.release("runtime.stop");
+    bench.work();
+    bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.announced(), ["web-alpha 22"]);
+    bench.fake.end("web");
+    let watched = super::super::core::Watched::Init(name("web"));
+    bench.core.handle_container(&watched);
+    assert_eq!(bench.announced(), NOTHING);
+}
+
+#[test]
+fn nothing_is_written_when_nothing_changed() {
+    let mut bench = bench(&["web"]);
+    let written =
+        |bench: &Bench| bench.fake.calls().iter().filter(|c| c.starts_with("avahi.announce")).count();
+    let before = written(&bench);
+    bench.ok("cloudbox reload", json!({}));
+    bench.ok("cloudbox.service list", json!({}));
+    bench.settle();
+    assert_eq!(written(&bench), before);
+}
+
+#[test]
+fn a_delete_takes_the_services_along_and_a_failed_create_does_not() {
+    let mut bench = bench(&["web", "db"]);
+    for container in ["web", "db"] {
+        let service = json!({"container": container, "type": "_a._udp", "port": 1});
+        bench.ok("cloudbox.service publish", service);
+    }
+    bench.ok("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15}));
+    let config = bench.fake.world().config;
+    assert!(!config.contains("web") && config.contains("config service 'db_a_udp_1'"), "{config}");
+    bench.fake.change(|world| world.config += "config service 'x'\n\toption container 'new'\n");
+    bench.fake.fail("runtime.start");
+    bench.fails("failed", "cloudbox.container create", json!({"name": "new", "wait": 15}));
+    assert!(bench.fake.world().config.contains("config service 'x'"));
+}
+
+#[test]
+fn what_an_image_offers_can_be_switched_off_and_on() {
+    let mut offering = distro();
+    offering.manifest.services = vec![crate::model::image::OfferedService {
+        name: "graphs".into(),
+        kind: "_snpservice._udp".into(),
+        port: 80,
+    }];
+    let fake = FakeBox::new(vec![offering]);
+    fake.give_addresses(&[address()]);
+    fake.change(|world| world.config = CONFIG.to_string());
+    let mut bench = Bench::of(fake, TempDir::make());
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.announced(), ["graphs (web-alpha) 80"]);
+    let id = "web_snpservice_udp_80";
+    bench.ok("cloudbox.service withdraw", json!({"id": id}));
+    assert_eq!(bench.announced(), NOTHING);
+    assert!(bench.fake.world().config.contains("option enabled '0'"));
+    let publish = json!({"container": "web", "type": "_snpservice._udp", "port": 80, "name": "Graphs"});
+    assert_eq!(bench.ok("cloudbox.service publish", publish), json!({"id": id}));
+    assert_eq!(bench.announced(), ["Graphs 80"]);
+}
+
+#[test]
+fn bad_services_are_refused_and_harm_nobody() {
+    let mut bench = bench(&["web"]);
+    let good = json!({"container": "web", "type": "_a._udp", "port": 1});
+    bench.ok("cloudbox.service publish", good.clone());
+    for (code, key, value) in [
+        ("exists", "type", json!("_a._udp")),
+        ("invalid_argument", "type", json!("http")),
+        ("invalid_argument", "type", json!("_toolongservicename._tcp")),
+        ("invalid_argument", "type", json!("_a._sctp")),
+        ("invalid_argument", "port", json!(0)),
+        ("invalid_argument", "port", json!(65536)),
+        ("invalid_argument", "port", json!("abc")),
+        ("invalid_argument", "name", json!("x".repeat(64))),
+        ("invalid_argument", "name", json!("a\nb")),
+        ("invalid_argument", "txt", json!(["x".repeat(256)])),
+        ("invalid_argument", "txt", json!(vec!["x".repeat(216); 6])),
+        ("not_found", "container", json!("nobody")),
+        ("invalid_name", "container", json!("Web")),
+    ] {
+        let mut bad = good.clone();
+        bad[key] = value;
+        let said = bench.fails(code, "cloudbox.service publish", bad);
+        assert!(said.len() > 20, "{said}");
+    }
+    bench.fails("not_found", "cloudbox.service withdraw", json!({"id": "nobody"}));
+    bench.fails("not_supported", "cloudbox.service withdraw", json!({"id": "box"}));
+    assert_eq!(bench.announced(), ["web-alpha 1"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_said_and_tried_again() {
+    let mut bench = bench(&["web"]);
+    bench.fake.fail_always("avahi.announce");
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_a._udp", "port": 1}));
+    bench.settle();
+    assert_eq!(bench.service("web_a_udp_1"), "withheld injected failure of avahi.announce");
+    assert!(bench.ok("cloudbox status", json!({}))["avahi"]["message"]
+        .as_str()
+        .unwrap()
+        .contains("injected"));
+    bench.settle();
+    bench.fake.heal();
+    bench.ok("cloudbox status", json!({}));
+    assert_eq!(bench.announced(), ["web-alpha 1"]);
+    assert_eq!(bench.service("web_a_udp_1"), "published");
+}
+
+#[test]
+fn after_a_restart_nothing_is_withdrawn_before_its_port_was_tried() {
+    let Some((_listener, port)) = port() else { return };
+    let mut bench = bench(&["web"]);
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_a._tcp", "port": port}));
+    assert_eq!(bench.announced().len(), 1);
+    let before = bench.fake.calls().len();
+    let mut bench = bench.restarted();
+    assert_eq!(bench.announced().len(), 1);
+    let calls = bench.fake.calls();
+    let written = calls.iter().skip(before).filter(|call| call.starts_with("avahi.announce")).count();
+    assert_eq!(written, 1);
+}

@@ -1,0 +1,378 @@
+//! avahi-daemon: what it is to announce, in its own files, and whether it is there to do so.
+//!
+//! Its static files work with and without D-Bus, and whenever it is started: nothing is lost when it restarts.
+
+mod hosts;
+mod service_file;
+
+use crate::error::{Code, Error, Result};
+use crate::model::advert::Advert;
+use crate::model::table::Table;
+use nix::sys::stat::{utimensat, UtimensatFlags};
+use nix::sys::time::TimeSpec;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What our files begin with; the box's own is called just that.
+const STEM: &str = "cloudbox";
+/// What avahi reads.
+const SUFFIX: &str = ".service";
+/// What a file is called while it is written: hidden, so that avahi does not read it.
+const TEMPORARY: &str = ".cloudbox-new";
+
+/// Everything this box announces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// What is announced; those of a container make one file.
+    pub adverts: Vec<Advert>,
+    /// Host names, without the domain, and their addresses.
+    pub hosts: Vec<(String, IpAddr)>,
+}
+
+/// What avahi-daemon is up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It runs.
+    Running,
+    /// It is installed and does not run.
+    Stopped,
+    /// Its directory of services is not there.
+    Absent,
+}
+
+impl State {
+    /// As it stands in replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Stopped => "stopped",
+            State::Absent => "absent",
+        }
+    }
+
+    /// What it means, and what to do.
+    pub fn message(self) -> &'static str {
+        match self {
+            State::Running => "avahi-daemon announces what the containers offer",
+            State::Stopped => {
+                "avahi-daemon does not run, nothing is announced; start it: `/etc/init.d/avahi-daemon start`, \
+                 or `service avahi-daemon start` on Debian"
+            }
+            State::Absent => {
+                "avahi-daemon is not installed, nothing is announced; install avahi-dbus-daemon or \
+                 avahi-nodbus-daemon (OpenWrt), or avahi-daemon (Debian)"
+            }
+        }
+    }
+}
+
+/// What was not written, by the file it belongs to.
+pub type Troubles = Vec<(String, Error)>;
+
+/// avahi-daemon, by its files.
+pub trait Avahi: Send + Sync {
+    /// Makes its files say what is wanted, and nothing else of ours. A file that says it already is left alone. Returns
+    /// what could not be done; the rest was.
+    fn announce(&self, wanted: &Wanted) -> Troubles;
+
+    /// Whether it runs.
+    fn state(&self) -> State;
+
+    /// What is wrong with its file of host names.
+    fn hosts_trouble(&self) -> Option<String>;
+
+    /// The box's host name.
+    fn hostname(&self) -> String;
+}
+
+/// The name of the file in which `advert` stands. A file has one name for all its services: a container's services that
+/// are called as its host share one, those with a name of their own have a file each.
+pub fn file_of(advert: &Advert) -> String {
+    let Some(container) = &advert.container else { return [STEM, SUFFIX].concat() };
+    let (dot, id) = if advert.name() == advert.host { ("", "") } else { (".", advert.id.as_str()) };
+    [STEM, "-", container.as_str(), dot, id, SUFFIX].concat()
+}
+
+/// Files, and what stands in each.
+fn files_of(adverts: &[Advert]) -> Vec<(String, Vec<&Advert>)> {
+    let mut files: Vec<(String, Vec<&Advert>)> = Vec::new();
+    for advert in adverts {
+        let file = file_of(advert);
+        match files.iter_mut().find(|(name, _)| *name == file) {
+            Some((_, shared)) => shared.push(advert),
+            None => files.push((file, vec![advert])),
+        }
+    }
+    files
+}
+
+/// The real one.
+pub struct Files {
+    /// `/etc/avahi`
+    etc: PathBuf,
+    /// `/var/run/avahi-daemon`
+    run: PathBuf,
+    /// The last modification time of each file that was ours, in seconds: also of those that are gone.
+    times: Mutex<Table<String, i64>>,
+}
+
+impl Files {
+    /// Those of the avahi-daemon whose configuration is in `etc` and whose pid file is in `run`.
+    pub fn new(etc: PathBuf, run: PathBuf) -> Files {
+        Files { etc, run, times: Mutex::default() }
+    }
+
+    fn services(&self) -> PathBuf {
+        self.etc.join("services")
+    }
+
+    fn announce_services(&self, wanted: &Wanted) -> Result<Troubles> {
+        let dir = self.services();
+        let ours = our_files(&dir)?;
+        let mut troubles = Vec::new();
+        let mut named: Vec<String> = Vec::new();
+        for (file, adverts) in files_of(&wanted.adverts) {
+            if let Err(error) = self.write_service(&dir.join(&file), &file, &service_file::render(&adverts)) {
+                troubles.push((file.clone(), error));
+            }
+            named.push(file);
+        }
+        for file in ours.into_iter().filter(|file| !named.contains(file)) {
+            if let Err(error) = self.remove_service(&dir.join(&file), &file) {
+                troubles.push((file, error));
+            }
+        }
+        Ok(troubles)
+    }
+
+    /// avahi compares times in whole seconds, and does not see a second change within one. So each version is newer
+    /// than the one before by a second at least.
+    fn write_service(&self, path: &Path, file: &str, text: &str) -> Result<()> {
+        let before = fs::metadata(path).ok();
+        if before.is_some() && fs::read(path).is_ok_and(|is| is == text.as_bytes()) {
+            return Ok(());
+        }
+        let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = times.get(file).copied().max(before.map(|meta| meta.mtime()));
+        let now = now();
+        let time = last.map_or(now, |last| now.max(last.saturating_add(1)));
+        replace(path, text.as_bytes(), 0o644, Some(time))?;
+        times.insert(file.to_string(), time);
+        Ok(())
+    }
+
+    fn remove_service(&self, path: &Path, file: &str) -> Result<()> {
+        let time = fs::metadata(path).map_or(0, |meta| meta.mtime());
+        fs::remove_file(path).map_err(|e| Error::io("cannot remove", path, &e))?;
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_string(), time);
+        Ok(())
+    }
+
+    fn announce_hosts(&self, wanted: &Wanted) -> Result<()> {
+        let path = self.etc.join("hosts");
+        let (before, mode) = match fs::read(&path) {
+            Ok(text) => (text, fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), 0o644),
+            Err(e) => return Err(Error::io("cannot read", &path, &e)),
+        };
+        let after = hosts::with_block(&before, &wanted.hosts);
+        if after == before {
+            return Ok(());
+        }
+        // The file may be a link to where a read-only /etc allows writing.
+        let path = path.canonicalize().unwrap_or(path);
+        replace(&path, &after, mode & 0o7777, None)
+    }
+}
+
+impl Avahi for Files {
+    fn announce(&self, wanted: &Wanted) -> Troubles {
+        if self.state() == State::Absent {
+            let error = Error::new(
+                Code::NotFound,
+                format!("{} is not there: {}", self.services().display(), State::Absent.message()),
+            );
+            return vec![(String::new(), error)];
+        }
+        // A name is there before what points at it, and goes after it.
+        let hosts = self.announce_hosts(wanted);
+        let mut troubles = match self.announce_services(wanted) {
+            Ok(troubles) => troubles,
+            Err(error) => vec![(String::new(), error)],
+        };
+        troubles.extend(hosts.err().map(|error| ("hosts".to_string(), error)));
+        troubles
+    }
+
+    fn state(&self) -> State {
+        if !self.services().is_dir() {
+            return State::Absent;
+        }
+        let pid = fs::read_to_string(self.run.join("pid")).unwrap_or_default();
+        let runs = pid.trim().parse::<u32>().is_ok_and(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("avahi-daemon"))
+        });
+        if runs {
+            State::Running
+        } else {
+            State::Stopped
+        }
+    }
+
+    fn hosts_trouble(&self) -> Option<String> {
+        let path = self.etc.join("hosts");
+        let line = hosts::bad_line(&fs::read(&path).ok()?)?;
+        Some(format!(
+            "{} line {line}: avahi-daemon stops reading here; write an address and one name, or '#' before it",
+            path.display()
+        ))
+    }
+
+    fn hostname(&self) -> String {
+        nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.ok().and_then(|time| i64::try_from(time.as_secs()).ok()).unwrap_or(0)
+}
+
+/// Names of the files in `dir` that we wrote. A file that is only called as ours are is somebody else's.
+fn our_files(dir: &Path) -> Result<Vec<String>> {
+    let failed = |e: &io::Error| Error::io("cannot read", dir, e);
+    let mut ours = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| failed(&e))? {
+        let entry = entry.map_err(|e| failed(&e))?;
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        if file == TEMPORARY {
+            let _ = fs::remove_file(entry.path());
+        }
+        let called = file.strip_prefix(STEM).and_then(|rest| rest.strip_suffix(SUFFIX));
+        let as_ours = called.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        // One cut short by a loss of power says nothing, and was ours.
+        let text = if as_ours { fs::read_to_string(entry.path()).ok() } else { None };
+        if text.is_some_and(|text| text.is_empty() || text.contains(service_file::MARK)) {
+            ours.push(file);
+        }
+    }
+    Ok(ours)
+}
+
+/// Puts a whole new file in the place of `path`. It is not flushed: what it says is worked out anew at each start.
+fn replace(path: &Path, text: &[u8], mode: u32, mtime: Option<i64>) -> Result<()> {
+    let temporary = path.with_file_name(TEMPORARY);
+    let write = || -> io::Result<()> {
+        fs::write(&temporary, text)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))?;
+        if let Some(seconds) = mtime {
+            let time = TimeSpec::new(seconds as _, 0);
+            utimensat(nix::fcntl::AT_FDCWD, &temporary, &time, &time, UtimensatFlags::FollowSymlink)?;
+        }
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|e| {
+        let _ = fs::remove_file(&temporary);
+        Error::io("cannot write", path, &e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::advert::{box_advert, OfBox};
+    use crate::steps::fake::TempDir;
+
+    fn advert(containers: usize) -> Wanted {
+        let of = OfBox { api: 1, version: "0", arch: "mips", memory: 0, containers };
+        Wanted {
+            adverts: vec![box_advert("alpha", &of)],
+            hosts: vec![("web-alpha".into(), [10, 0, 0, 7].into())],
+        }
+    }
+
+    fn files(dir: &TempDir) -> Files {
+        fs::create_dir_all(dir.path().join("services")).unwrap();
+        Files::new(dir.path().to_path_buf(), dir.path().join("run"))
+    }
+
+    fn mtime(dir: &TempDir) -> i64 {
+        fs::metadata(dir.path().join("services/cloudbox.service")).unwrap().mtime()
+    }
+
+    #[test]
+    fn each_version_is_newer_by_a_second_also_over_a_removal() {
+        let dir = TempDir::make();
+        let files = files(&dir);
+        let mut last = 0;
+        for round in 0..5 {
+            assert_eq!(files.announce(&advert(round)), []);
+            assert!(mtime(&dir) > last);
+            last = mtime(&dir);
+        }
+        assert_eq!(files.announce(&Wanted::default()), []);
+        assert_eq!(fs::read_dir(dir.path().join("services")).unwrap().count(), 0);
+        files.announce(&advert(9));
+        assert!(mtime(&dir) > last);
+    }
+
+    #[test]
+    fn what_says_so_already_is_left_alone() {
+        let dir = TempDir::make();
+        let files = files(&dir);
+        files.announce(&advert(1));
+        let inode = |file: &str| fs::metadata(dir.path().join(file)).unwrap().ino();
+        let before = (inode("services/cloudbox.service"), inode("hosts"));
+        files.announce(&advert(1));
+        assert_eq!((inode("services/cloudbox.service"), inode("hosts")), before);
+    }
+
+    #[test]
+    fn only_what_we_wrote_is_removed() {
+        let dir = TempDir::make();
+        let files = files(&dir);
+        let services = dir.path().join("services");
+        fs::write(services.join("cloudbox-mine.service"), "<service-group/>").unwrap();
+        fs::write(services.join("cloudboxes.service"), service_file::MARK).unwrap();
+        fs::write(services.join("ssh.service"), service_file::MARK).unwrap();
+        fs::write(services.join("cloudbox-stale.service"), service_file::MARK).unwrap();
+        fs::write(services.join("cloudbox-cut.service"), "").unwrap();
+        fs::write(services.join(TEMPORARY), "half").unwrap();
+        assert_eq!(files.announce(&Wanted::default()), []);
+        let mut left: Vec<String> =
+            fs::read_dir(&services).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["cloudbox-mine.service", "cloudboxes.service", "ssh.service"]);
+        assert!(!dir.path().join("hosts").exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_does_not_harm_the_rest() {
+        let dir = TempDir::make();
+        let files = files(&dir);
+        fs::create_dir(dir.path().join("hosts")).unwrap();
+        let troubles = files.announce(&advert(1));
+        assert_eq!(troubles.len(), 1);
+        assert_eq!(troubles[0].0, "hosts");
+        assert!(dir.path().join("services/cloudbox.service").exists());
+    }
+
+    #[test]
+    fn avahi_that_is_not_there_is_said_to_be() {
+        let dir = TempDir::make();
+        let files = Files::new(dir.path().to_path_buf(), dir.path().join("run"));
+        assert_eq!(files.state(), State::Absent);
+        assert!(files.announce(&advert(1))[0].1.message.contains("avahi-nodbus-daemon"));
+        fs::create_dir(dir.path().join("services")).unwrap();
+        assert_eq!(files.state(), State::Stopped);
+        fs::create_dir(dir.path().join("run")).unwrap();
+        fs::write(dir.path().join("run/pid"), format!("{}\n", std::process::id())).unwrap();
+        assert_eq!(files.state(), State::Stopped, "a pid file may outlive its process");
+    }
+}
