@@ -16,6 +16,8 @@ pub const STOP_TIMEOUT_MAX: u32 = 3600;
 pub const EXEC_TIMEOUT: u32 = 10;
 /// The longest it may be given.
 pub const EXEC_TIMEOUT_MAX: u32 = 3600;
+/// How many lines `log` shows.
+pub const LOG_LINES: u32 = 100;
 /// The longest argument or variable a program can be given: the kernel's MAX_ARG_STRLEN, less its NUL.
 pub const EXEC_WORD_MAX: usize = (128 << 10) - 1;
 
@@ -200,6 +202,15 @@ pub struct Exec {
     pub directory: Option<String>,
     /// Seconds it may run; 10 unless said otherwise.
     pub timeout: Option<u32>,
+}
+
+/// `cloudbox.container log`
+#[derive(Debug, Deserialize)]
+pub struct Log {
+    /// The container's name.
+    pub name: String,
+    /// The last so many lines; 100 unless said otherwise.
+    pub lines: Option<u32>,
 }
 
 /// `cloudbox.image import`

@@ -54,7 +54,8 @@ impl Face {
                 .method::<args::Stop>("stop")
                 .method::<args::Named>("freeze")
                 .method::<args::Named>("unfreeze")
-                .method::<args::Exec>("exec"),
+                .method::<args::Exec>("exec")
+                .method::<args::Log>("log"),
             Face::Image => object
                 .method::<()>("list")
                 .method::<args::Named>("info")

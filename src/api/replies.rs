@@ -187,6 +187,15 @@ pub struct ExecReply {
     pub truncated: bool,
 }
 
+/// `cloudbox.container log`
+#[derive(Debug, Serialize)]
+pub struct LogReply {
+    /// What the guest wrote to its console; bytes that are not UTF-8 are replaced.
+    pub log: String,
+    /// There are earlier lines.
+    pub truncated: bool,
+}
+
 /// An image in `cloudbox.image list`, and the reply of `info`.
 #[derive(Debug, Serialize)]
 pub struct ImageEntry {

@@ -59,10 +59,18 @@ impl Args {
     /// # Errors
     /// It is none.
     pub fn seconds(&self, long: &str) -> Result<Option<u32>, Failure> {
+        self.number(long, "seconds")
+    }
+
+    /// The value of option `--long` as a number of `what`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn number(&self, long: &str, what: &str) -> Result<Option<u32>, Failure> {
         let Some(value) = self.value(long) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| {
             Failure::usage(format!(
-                "--{long} {value:?} is no number of seconds; write a whole one, such as 60"
+                "--{long} {value:?} is no number of {what}; write a whole one, such as 60"
             ))
         })
     }

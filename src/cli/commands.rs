@@ -4,7 +4,7 @@ use super::args::Args;
 use super::bus::Context;
 use super::page::Show;
 use super::request::{self, Request};
-use super::{bus, completion, enter, events, follow, help, show, Failure};
+use super::{bus, completion, enter, events, follow, help, log, show, Failure};
 
 /// One command.
 pub struct Command {
@@ -292,6 +292,21 @@ pub const COMMANDS: &[Command] = &[
             option("env", "NAME=VALUE", "a variable; may be repeated"),
         ],
         action: Action::Own(enter::exec),
+    },
+    Command {
+        name: "log",
+        also: &["logs", "journal", "dmesg"],
+        section: "Containers",
+        summary: "show what a container wrote to its console",
+        details: "The last lines of 128 KiB at least; what was written before a stop is kept. A guest with systemd has \
+                  more to say in its own log: `cloudbox exec NAME -- journalctl`.",
+        examples: &[("log web", "the last 100 lines"), ("log web --lines 20 --follow", "and what comes, until Ctrl-C")],
+        operands: &[NAME],
+        options: &[
+            option("lines", "NUMBER", "how many lines; 100 unless said otherwise"),
+            flag("follow", Some('f'), "go on with what comes"),
+        ],
+        action: Action::Own(log::run),
     },
     Command {
         name: "console",

@@ -14,6 +14,7 @@ mod events;
 mod follow;
 mod help;
 mod interrupt;
+mod log;
 mod page;
 mod request;
 mod show;

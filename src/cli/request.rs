@@ -167,6 +167,16 @@ pub fn container_exec(args: &Args) -> Result<Request, Failure> {
     Ok(Request { patience: runs + MARGIN, ..request })
 }
 
+/// `cloudbox log`
+pub fn container_log(args: &Args) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0));
+    if let Some(lines) = args.number("lines", "lines")? {
+        fields.int("lines", lines.into());
+    }
+    Request::new(Face::Container, "log", fields)
+}
+
 /// `cloudbox image list`
 pub fn image_list(_: &Args) -> Result<Request, Failure> {
     Request::plain(Face::Image, "list")

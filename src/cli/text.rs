@@ -22,6 +22,42 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Lines as a program wrote them, without what a terminal would obey but for colors and tabs.
+pub fn harmless(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let mut length = c.len_utf8();
+        match c {
+            '\n' | '\t' => shown.push(c),
+            // Before a newline it is usual, and elsewhere it would write over what stands there.
+            '\r' => {}
+            '\x1b' if color(rest) > 0 => {
+                length = color(rest);
+                shown.push_str(&rest[..length]);
+            }
+            c if is_dangerous(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+        rest = &rest[length..];
+    }
+    if shown.contains('\x1b') {
+        shown.push_str("\x1b[0m");
+    }
+    shown
+}
+
+/// Bytes of the color, `ESC[0;32m`, that `text` begins with.
+fn color(text: &str) -> usize {
+    let Some(inner) = text.strip_prefix("\x1b[") else { return 0 };
+    let end = inner.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(0);
+    if inner[end..].starts_with('m') {
+        end + 3
+    } else {
+        0
+    }
+}
+
 /// Whether a terminal would do something else than show it.
 pub fn is_dangerous(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -146,6 +182,20 @@ fn spaces(out: &mut String, number: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_keeps_its_colors_and_nothing_else() {
+        for (text, shown) in [
+            ("plain\r\n\ttab", "plain\n\ttab"),
+            ("\x1b[0;32mOK\x1b[m", "\x1b[0;32mOK\x1b[m\x1b[0m"),
+            ("\x1b[2J\x1b]0;title\x07", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("\x1b[1", "\\u{1b}[1"),
+            ("\x1b", "\\u{1b}"),
+            ("\u{9b}31m\u{202e}\u{1f980}", "\\u{9b}31m\\u{202e}\u{1f980}"),
+        ] {
+            assert_eq!(harmless(text), shown);
+        }
+    }
 
     #[test]
     fn a_terminal_is_not_to_be_commanded() {

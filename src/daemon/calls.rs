@@ -8,6 +8,8 @@ use crate::api::{args, replies, Face};
 use crate::error::{Code, Error, Result};
 use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
+use crate::steps::console;
+use crate::steps::layout::ContainerDir;
 use crate::steps::lxc::Exec;
 use openwrt_ubus::{from_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
@@ -52,6 +54,15 @@ impl Core {
             (Face::Container, "exec") => {
                 return match decode::<args::Exec>(arguments).and_then(|args| self.check_exec(args)) {
                     Ok((name, exec)) => self.exec(request, name, exec),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
+            (Face::Container, "log") => {
+                return match decode::<args::Log>(arguments).and_then(|args| self.check_log(&args)) {
+                    Ok((dir, lines)) => self.answer(request, move || {
+                        let (log, truncated) = console::tail(&dir, lines)?;
+                        encode(&replies::LogReply { log: answers::printable(&log), truncated })
+                    }),
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
@@ -185,10 +196,21 @@ impl Core {
     pub(super) fn doctor(&mut self, request: Request) {
         let examination = doctor::Examination::of(self);
         let machine = self.machine.clone();
-        let work = move || encode(&doctor::examine(&machine, &examination));
+        self.answer(request, move || encode(&doctor::examine(&machine, &examination)));
+    }
+
+    /// Answers from a thread what may take longer than the loop should.
+    fn answer(&self, request: Request, work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) {
         if let Err(error) = work::spawn_answer(&self.sender, request, work) {
             log::error!("{error}");
         }
+    }
+
+    fn check_log(&self, args: &args::Log) -> Result<(ContainerDir, usize)> {
+        let name = Name::new(&args.name)?;
+        self.known(&name)?;
+        let lines = args.lines.unwrap_or(args::LOG_LINES);
+        Ok((self.layout.container(&name), usize::try_from(lines).unwrap_or(usize::MAX)))
     }
 
     pub(super) fn check_exec(&self, args: args::Exec) -> Result<(Name, Exec)> {
@@ -216,7 +238,7 @@ impl Core {
 
     pub(super) fn exec(&mut self, request: Request, name: Name, exec: Exec) {
         let machine = self.machine.clone();
-        let work = move || {
+        self.answer(request, move || {
             let ctx = crate::steps::ctx::Ctx::silent()?;
             let output = machine.runtime.exec(&ctx, &name, &exec)?;
             encode(&replies::ExecReply {
@@ -225,10 +247,7 @@ impl Core {
                 stderr: answers::printable(&output.stderr),
                 truncated: output.truncated,
             })
-        };
-        if let Err(error) = work::spawn_answer(&self.sender, request, work) {
-            log::error!("{error}");
-        }
+        });
     }
 }
 

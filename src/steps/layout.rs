@@ -112,6 +112,11 @@ impl ContainerDir {
         self.0.join("console.log")
     }
 
+    /// What it wrote there before, as LXC names it.
+    pub fn earlier_console_log(&self) -> PathBuf {
+        self.0.join("console.log.1")
+    }
+
     /// The sparse file with the writable layer's file system, when there is a quota.
     pub fn disk(&self) -> PathBuf {
         self.0.join("disk.img")

@@ -2,6 +2,7 @@
 
 pub mod avahi;
 pub mod config;
+pub mod console;
 pub mod ctx;
 #[cfg(test)]
 pub mod fake;

@@ -19,6 +19,7 @@ mod hundred;
 mod idle;
 mod jobs;
 mod life;
+mod log;
 mod monitor_death;
 mod network_and_files;
 mod notices;

@@ -103,6 +103,7 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.container list", json!({})),
             ("cloudbox.container info", json!({"name": "web"})),
             ("cloudbox.container exec", json!({"name": "web", "command": ["echo", "hello"]})),
+            ("cloudbox.container log", json!({"name": "web", "lines": 5})),
             ("cloudbox.container freeze", json!({"name": "web"})),
             ("cloudbox.container unfreeze", json!({"name": "web"})),
             (

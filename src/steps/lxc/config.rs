@@ -19,8 +19,9 @@ use std::path::Path;
 pub const CPU_PERIOD: u64 = 100_000;
 /// What LXC's own configuration denies: kexec, module loading and the like.
 const SECCOMP: &str = "/usr/share/lxc/config/common.seccomp";
-/// Bytes of console output kept by LXC; its file is cut when it grows beyond.
-const CONSOLE_LOG_SIZE: u32 = 262_144;
+/// Bytes of a console log. A full one becomes the earlier one, whose place it takes: so much is kept at least, and twice
+/// as much at most.
+pub const CONSOLE_LOG_SIZE: u64 = 128 << 10;
 
 /// What the host is like, as far as the configuration depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,7 @@ pub fn render(
     line("lxc.tty.max", &4);
     line("lxc.console.logfile", &dir.console_log().display());
     line("lxc.console.size", &CONSOLE_LOG_SIZE);
+    line("lxc.console.rotate", &1);
     line("lxc.signal.halt", &halt_signal(record.init));
     if host.seccomp {
         line("lxc.seccomp.profile", &SECCOMP);

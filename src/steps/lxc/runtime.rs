@@ -1,7 +1,7 @@
 //! LXC's tools and the processes they leave behind.
 
 use super::super::ctx::Ctx;
-use super::super::layout::Layout;
+use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
 use super::super::storage::Record;
 use super::super::tool::{self, Tool};
@@ -37,8 +37,6 @@ const METERS_MAX: usize = 256;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The longest time between two requests to halt.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// LXC appends to its log at each start; a larger one is begun anew.
-const LOG_MAX: u64 = 256 << 10;
 
 /// The real thing.
 pub struct Lxc {
@@ -228,7 +226,7 @@ impl Runtime for Lxc {
         let pid_file = self.layout.pid_file(name);
         let _ = fs::remove_file(&pid_file);
         let _ = fs::remove_file(dir.lxc_log());
-        cut_log(&dir.console_log());
+        set_long_log_aside(&dir);
         ctx.step("start.lxc")?;
         // Without PATH LXC finds no newuidmap, and writes the id map itself instead of asking /etc/subuid.
         command
@@ -398,9 +396,11 @@ fn without_source_place(text: &str) -> String {
     text.trim().chars().take(300).collect()
 }
 
-fn cut_log(path: &Path) {
-    if fs::metadata(path).is_ok_and(|m| m.len() > LOG_MAX) {
-        let _ = fs::remove_file(path);
+/// LXC changes to a new console log when one is full, and writes no more at all to one that is longer.
+fn set_long_log_aside(dir: &ContainerDir) {
+    let log = dir.console_log();
+    if fs::metadata(&log).is_ok_and(|m| m.len() > config::CONSOLE_LOG_SIZE) {
+        let _ = fs::rename(log, dir.earlier_console_log());
     }
 }
 
