@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two tries of a port that does not answer: a sixty-fourth of the time it has been silent.
-const SILENT: (Duration, u32, Duration) = (Duration::from_millis(200), 64, Duration::from_secs(30));
+const SILENT: (Duration, u32, Duration) = (Duration::from_millis(100), 64, Duration::from_secs(30));
 /// Between two looks at one that answers: a quarter of the time it has answered.
 const ANSWERING: (Duration, u32, Duration) = (Duration::from_secs(2), 4, Duration::from_secs(30));
 
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn tries_become_seldom() {
         let seconds = Duration::from_secs;
-        assert_eq!(pause(seconds(0), false), Duration::from_millis(200));
+        assert_eq!(pause(seconds(0), false), Duration::from_millis(100));
         assert_eq!(pause(seconds(64), false), seconds(1));
         assert_eq!(pause(seconds(86400), false), seconds(30));
         assert_eq!(pause(seconds(40), true), seconds(10));

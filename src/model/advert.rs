@@ -142,6 +142,20 @@ pub fn adverts(
     adverts
 }
 
+impl Advert {
+    /// The family over which it is announced: that of the host's addresses, when they are of one. Told of a service over
+    /// IPv6 whose host has no such address, others look for that in vain for 5 seconds.
+    pub fn family(&self) -> Family {
+        let (four, six) =
+            (self.addresses.iter().any(IpAddr::is_ipv4), self.addresses.iter().any(IpAddr::is_ipv6));
+        match (four, six) {
+            (true, false) => Family::Ipv4,
+            (false, true) => Family::Ipv6,
+            _ => self.service.family,
+        }
+    }
+}
+
 /// Whether `declared` is about this type and port of this container.
 pub fn is_same(declared: &Declared, container: &Name, service: &Service) -> bool {
     declared.container == *container
@@ -355,6 +369,19 @@ mod tests {
         six.service.family = Family::Ipv6;
         let found = adverts(&[six], &[host(&web, &[])], "alpha", &|_, _| true);
         assert_eq!(found[0].withheld.as_deref(), Some("container web has no IPv6 address yet"));
+    }
+
+    #[test]
+    fn a_service_is_announced_over_the_family_of_its_addresses() {
+        let web = name("web");
+        let tell = |addresses: &[&str]| {
+            let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            let host = Host { addresses, ..host(&web, &[]) };
+            adverts(&[declared("s", "web", "_a._udp", "1", None)], &[host], "alpha", &|_, _| true)[0].family()
+        };
+        assert_eq!(tell(&["10.0.0.7"]), Family::Ipv4);
+        assert_eq!(tell(&["fd00::7"]), Family::Ipv6);
+        assert_eq!(tell(&["10.0.0.7", "fd00::7"]), Family::Any);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn render(adverts: &[&Advert]) -> String {
     }
     for advert in adverts {
         let service = &advert.service;
-        element(&mut text, "  <service protocol=\"", service.family.as_str(), "\">\n");
+        element(&mut text, "  <service protocol=\"", advert.family().as_str(), "\">\n");
         element(&mut text, "    <type>", &service.kind, "</type>\n");
         // The box's own host name is avahi's to say: it may have had to choose another one.
         if advert.source != Source::Box {
