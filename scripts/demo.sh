@@ -46,7 +46,7 @@ mkdir -p target
 place=$(scripts/storage-place.sh ${DEMO_DIR:-target /var/tmp /srv}) || fail "set DEMO_DIR to a better one"
 
 # --- What is undone at the end, whatever happens ----------------------------------------------------------
-dir='' bridge='' bus_pid='' daemon_pid='' dhcp_pid=''
+dir='' bridge='' bus_pid='' daemon_pid='' dhcp_pid='' avahi_pids='' neighbour=''
 adverts() { find /etc/avahi -type f -exec sha256sum {} + 2>/dev/null | sort; }
 adverts_before=$(adverts)
 
@@ -89,6 +89,8 @@ cleanup() {
 	done
 	stop "$bus_pid"
 	stop "$dhcp_pid"
+	for p in $avahi_pids; do stop "$p"; done
+	[ -z "$neighbour" ] || ip netns delete "$neighbour" 2>/dev/null
 	for m in $(ours); do umount "$m" || umount -l "$m"; done
 	[ -z "$bridge" ] || ip link delete "$bridge" 2>/dev/null
 	left=$(ours)$(monitors)
@@ -108,10 +110,21 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' HUP TERM
 
+# Waits for a command to succeed: within SECONDS command ...
+within() {
+	deadline=$(($(date +%s) + $1))
+	shift
+	until "$@" >/dev/null 2>&1; do
+		[ "$(date +%s)" -lt $deadline ] || return 1
+		sleep 0.05
+	done
+}
+
 # --- A network of its own ---------------------------------------------------------------------------------
 dir=$(mktemp -d "$place/demo.XXXXXX")
 chmod 755 "$dir"
 mkdir -p "$dir/storage" "$dir/run" "$dir/etc/config"
+mkdir -p "$dir/avahi/services" "$dir/avahi-run" "$dir/neighbour" "$dir/neighbour-run"
 n=0
 while [ -e "/sys/class/net/cbdemo$n" ] || ip -4 route | grep -q "10\.213\.$((77 + n))\."; do
 	n=$((n + 1))
@@ -128,6 +141,53 @@ dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --no-hosts --no-res
 	--dhcp-authoritative --dhcp-option=option:dns-server,"$net.1" \
 	--dhcp-leasefile="$dir/leases" --pid-file= --log-facility="$dir/dnsmasq.log" &
 dhcp_pid=$!
+
+# --- Two avahi-daemons: the box's, and that of a neighbour on the same network ----------------------------
+# avahi_at ETC RUN [command ...]: an avahi-daemon that sees these directories as its own.
+avahi_at() {
+	etc=$1 state=$2
+	shift 2
+	cat >"$etc/avahi-daemon.conf" <<EOF
+[server]
+host-name=$called
+allow-interfaces=$interface
+enable-dbus=$dbus
+[wide-area]
+enable-wide-area=no
+EOF
+	# The mounts go with the process.
+	# shellcheck disable=SC2016
+	"$@" unshare --mount --propagation private sh -ec 'mount --bind "$1" /etc/avahi
+		mount -t tmpfs none /run
+		mkdir /run/avahi-daemon
+		mount --bind "$2" /run/avahi-daemon
+		exec avahi-daemon --no-rlimits' sh "$etc" "$state" >"$state.log" 2>&1 &
+	avahi_pids="$avahi_pids $!"
+}
+say "a neighbour on the same network, with an avahi-daemon of its own"
+interface=$bridge dbus=no called=demo
+avahi_at "$dir/avahi" "$dir/avahi-run"
+neighbour=$bridge-neighbour
+ip netns add "$neighbour"
+ip link add "${bridge}n" type veth peer name eth0 netns "$neighbour"
+ip link set "${bridge}n" master "$bridge" up
+ip -n "$neighbour" address add "$net.2/24" dev eth0
+ip -n "$neighbour" link set eth0 up
+ip -n "$neighbour" link set lo up
+DBUS_SYSTEM_BUS_ADDRESS=unix:path=$dir/dbus.sock
+export DBUS_SYSTEM_BUS_ADDRESS
+cat >"$dir/dbus.conf" <<EOF
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>system</type><listen>$DBUS_SYSTEM_BUS_ADDRESS</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/>
+<allow eavesdrop="true"/></policy></busconfig>
+EOF
+dbus-daemon --config-file="$dir/dbus.conf" --nofork --nosyslog >"$dir/dbus.log" 2>&1 &
+avahi_pids="$avahi_pids $!"
+interface=eth0 dbus=yes called=neighbour
+within 10 test -S "$dir/dbus.sock" || fail "no D-Bus: $(cat "$dir/dbus.log")"
+avahi_at "$dir/neighbour" "$dir/neighbour-run" ip netns exec "$neighbour"
 
 # --- The configuration, the bus and the daemon ------------------------------------------------------------
 cat >"$dir/etc/config/cloudbox" <<EOF
@@ -149,17 +209,10 @@ UBUS_SOCKET=$dir/ubus.sock
 CLOUDBOX_CONFIG_DIR=$dir/etc/config
 CLOUDBOX_STORAGE=$dir/storage
 CLOUDBOX_RUN_DIR=$dir/run
-export UBUS_SOCKET CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR
+CLOUDBOX_AVAHI=$dir/avahi
+CLOUDBOX_AVAHI_RUN=$dir/avahi-run
+export UBUS_SOCKET CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR CLOUDBOX_AVAHI CLOUDBOX_AVAHI_RUN
 
-# Waits for a command to succeed: within SECONDS command ...
-within() {
-	deadline=$(($(date +%s) + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(date +%s)" -lt $deadline ] || return 1
-		sleep 0.05
-	done
-}
 "$bus" -s "$UBUS_SOCKET" >"$dir/bus.log" 2>&1 &
 bus_pid=$!
 within 10 test -S "$UBUS_SOCKET" || fail "the bus does not answer: $(cat "$dir/bus.log")"
@@ -200,6 +253,8 @@ if [ -n "$keep" ]; then
 export PATH=$bin:\$PATH
 export UBUS_SOCKET=$UBUS_SOCKET
 export CLOUDBOX_CONFIG_DIR=$CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE=$CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR=$CLOUDBOX_RUN_DIR
+# For the neighbour's eyes: ip netns exec $neighbour avahi-browse -art
+export DBUS_SYSTEM_BUS_ADDRESS=$DBUS_SYSTEM_BUS_ADDRESS
 
 cloudbox create web
 cloudbox list
@@ -233,10 +288,31 @@ address=$(sed -n "s/.*[[:space:]]\($net\.[0-9]*\).*/\1/p" "$out" | head -n 1)
 type_in "ping -c 1 -W 2 $address"
 type_in "cloudbox info web"
 expect 'web' "web's particulars"
+
+# Any program that listens will do.
+listen='socket(S, 2, 1, 6); bind(S, pack(q(Snx12), 2, 8000)); listen(S, 9); accept(C, S) while 1'
+type_in "cloudbox exec web -- setsid -f sh -c 'exec perl -e \"$listen\" >/dev/null 2>&1'"
+type_in "cloudbox service publish web _http._tcp 8000 --name 'Our wiki' --txt path=/"
+# Called by within.
+# shellcheck disable=SC2317,SC2329
+announced() { cloudbox service list | grep -q 'published  *Our wiki'; }
+within 20 announced || fail "the service is not announced: $(cloudbox service list)"
+type_in "cloudbox service list"
+# shellcheck disable=SC2317,SC2329
+seen() { ip netns exec "$neighbour" avahi-browse -rpt _http._tcp | grep -q '^=.*Our.*wiki'; }
+within 10 seen || fail "the neighbour does not see the service"
+say "what the neighbour sees, from its own network namespace"
+type_in "ip netns exec $neighbour avahi-browse -rpt _http._tcp"
+expect "^=.*Our.*wiki.*;$address;8000;" "the service at the container's address"
+# BROWSE
+# EXPECT
 type_in "cloudbox delete web --force"
+# shellcheck disable=SC2317,SC2329
+unseen() { ! ip netns exec "$neighbour" avahi-browse -rpt _http._tcp | grep -q 'Our.*wiki'; }
+within 10 unseen || fail "the neighbour still sees the service"
 type_in "cloudbox list"
 refuse '^web' "web in the list"
 ! grep -q "^config container" "$CLOUDBOX_CONFIG_DIR/cloudbox" || fail "the configuration still has a container"
 
 say "shown: $shown commands; an image was imported, a container was made from it, got its address, ran Debian,
-   answered a ping, and was deleted with its data and its section of the configuration"
+   answered a ping, was found by a neighbour through avahi, and was deleted with its data and its section of the configuration"

@@ -13,9 +13,9 @@ die() {
 
 # What builds the images and runs the containers.
 demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2 iputils-ping e2fsprogs util-linux
-	avahi-daemon dbus zstd xz-utils ca-certificates gcc libc6-dev"
+	avahi-daemon avahi-utils dbus zstd xz-utils ca-certificates gcc libc6-dev"
 # The tests add the small image, the tools that look at the result from outside, and nft for isolation.
-test="$demo busybox-static avahi-utils nftables curl jq"
+test="$demo busybox-static nftables curl jq"
 # Continuous integration adds the linters, the static build, and what the C peers of the differential tests need.
 ci="$test shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
 
