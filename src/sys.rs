@@ -115,6 +115,18 @@ struct LoopConfig {
 
 const LOOP_CTL_GET_FREE: u64 = 0x4C82;
 const LOOP_CONFIGURE: u64 = 0x4C0A;
+const LOOP_SET_CAPACITY: u64 = 0x4C07;
+/// _IOW('f', 16, __u64) of linux/ext4.h; these processors have their own idea of the direction's bits.
+const EXT4_IOC_RESIZE_FS: u64 = if cfg!(any(
+    target_arch = "mips",
+    target_arch = "mips64",
+    target_arch = "powerpc",
+    target_arch = "powerpc64"
+)) {
+    0x8008_6610
+} else {
+    0x4008_6610
+};
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 /// Others may take the free device between the two calls; so many of them in a row would be a fault.
@@ -147,6 +159,28 @@ pub fn loop_attach(file: BorrowedFd<'_>, read_only: bool) -> io::Result<(OwnedFd
             Err(e) => return Err(e),
         }
     }
+}
+
+/// Lets a loop device have the size that its file has got in the meantime.
+///
+/// # Errors
+/// As ioctl(2).
+pub fn loop_take_new_size(device: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: LOOP_SET_CAPACITY takes no argument.
+    check(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_SET_CAPACITY as _) } as libc::c_long)?;
+    Ok(())
+}
+
+/// Grows the mounted ext4 file system that `inside` is a directory of to `blocks` blocks.
+///
+/// # Errors
+/// EPERM without CAP_SYS_RESOURCE, EOPNOTSUPP where the file system cannot.
+pub fn ext4_grow(inside: BorrowedFd<'_>, blocks: u64) -> io::Result<()> {
+    // SAFETY: the argument is a pointer to an integer of eight bytes that outlives the call.
+    let done =
+        unsafe { libc::ioctl(inside.as_raw_fd(), EXT4_IOC_RESIZE_FS as _, std::ptr::from_ref(&blocks)) };
+    check(done as libc::c_long)?;
+    Ok(())
 }
 
 /// The node of loop device `number`, made when devtmpfs has not: a box without hotplug has eight at most.

@@ -120,6 +120,10 @@ pub struct Create {
     pub gateway: Option<String>,
     /// Start it at boot; yes unless said otherwise.
     pub autostart: Option<bool>,
+    /// Its place in the order of starts at boot, 0 to 999; 50 unless said otherwise.
+    pub priority: Option<Text>,
+    /// `no`, `on-failure` or `always`: whether it is started again when it ended by itself.
+    pub restart: Option<String>,
     /// Start it now; yes unless said otherwise.
     pub start: Option<bool>,
     /// Free text.
@@ -130,6 +134,68 @@ pub struct Create {
     pub slice: Option<String>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
+}
+
+/// `cloudbox.container set`
+#[derive(Debug, Deserialize)]
+pub struct Set {
+    /// The container's name.
+    pub name: String,
+    /// Memory limit, `256M`.
+    pub memory: Option<Text>,
+    /// Processors, `0.5`.
+    pub cpus: Option<Text>,
+    /// Disk quota, `4G`; it can only grow.
+    pub disk: Option<Text>,
+    /// Most processes.
+    pub pids: Option<Text>,
+    /// The bridge it joins, at its next start.
+    pub network: Option<String>,
+    /// `dhcp`, or `10.139.40.10/27`, at its next start.
+    pub address: Option<String>,
+    /// Default route of a static address, at its next start.
+    pub gateway: Option<String>,
+    /// Start it at boot.
+    pub autostart: Option<bool>,
+    /// Its place in the order of starts at boot, 0 to 999.
+    pub priority: Option<Text>,
+    /// `no`, `on-failure` or `always`: whether it is started again when it ended by itself.
+    pub restart: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// The slice it belongs to.
+    pub slice: Option<String>,
+    /// Also a memory limit below what it uses: the kernel then kills what does not fit.
+    pub force: Option<bool>,
+    /// Seconds to hold back the reply until it is done; 15 unless said otherwise.
+    pub wait: Option<u32>,
+}
+
+impl Set {
+    /// What its section will say anew.
+    pub fn asked(&self) -> Asked {
+        let text = |value: &Option<Text>| value.as_ref().map(|t| t.0.clone());
+        Asked {
+            memory: text(&self.memory),
+            cpus: text(&self.cpus),
+            disk: text(&self.disk),
+            pids: text(&self.pids),
+            bridge: self.network.clone(),
+            address: self.address.clone(),
+            gateway: self.gateway.clone(),
+            autostart: self.autostart.map(flag),
+            priority: text(&self.priority),
+            restart: self.restart.clone(),
+            description: self.description.clone(),
+            slice: self.slice.clone(),
+            ..Asked::default()
+        }
+    }
+}
+
+/// A flag as it stands in UCI.
+fn flag(value: bool) -> String {
+    if value { "1" } else { "0" }.to_string()
 }
 
 impl Create {
@@ -145,7 +211,9 @@ impl Create {
             bridge: self.network.clone(),
             address: self.address.clone(),
             gateway: self.gateway.clone(),
-            autostart: Some(if self.autostart.unwrap_or(true) { "1" } else { "0" }.to_string()),
+            autostart: Some(flag(self.autostart.unwrap_or(true))),
+            priority: text(&self.priority),
+            restart: self.restart.clone(),
             description: self.description.clone(),
             authorized_keys: self.authorized_keys.clone().unwrap_or_default(),
             slice: self.slice.clone(),

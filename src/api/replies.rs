@@ -22,7 +22,7 @@ pub struct Started {
 pub struct JobReply {
     /// Its number.
     pub id: String,
-    /// `create`, `delete`, `start`, `stop`, `freeze`, `unfreeze`, `ended`, `image_import`, `image_delete`
+    /// `create`, `delete`, `start`, `stop`, `set`, `freeze`, `unfreeze`, `ended`, `image_import`, `image_delete`
     pub kind: &'static str,
     /// The container or image it works on.
     pub target: String,

@@ -126,6 +126,14 @@ const NAME: Operand = operand("NAME", Times::One, Values::Container);
 const NAMES: Operand = operand("NAME", Times::Many, Values::Container);
 const IMAGE: Operand = operand("NAME", Times::One, Values::Image);
 const JOB: Operand = operand("ID", Times::One, Values::Job);
+const PRIORITY: Opt =
+    option("priority", "NUMBER", "0 to 999, 50 unless said otherwise; at boot the smallest starts first");
+const RESTART: Opt = option_of(
+    "restart",
+    "WHEN",
+    Values::OneOf(&["no", "on-failure", "always"]),
+    "when to start it again after it ended by itself",
+);
 const NO_WAIT: Opt = flag("no-wait", None, "print the job's number at once instead of following the job");
 
 /// Options of every command.
@@ -198,6 +206,8 @@ pub const COMMANDS: &[Command] = &[
             option_of("address", "ADDRESS", Values::OneOf(&["dhcp"]), "dhcp, or an address such as 10.0.0.2/24"),
             option("gateway", "ADDRESS", "default route of a fixed address"),
             flag("no-autostart", None, "do not start it when the box starts"),
+            PRIORITY,
+            RESTART,
             flag("no-start", None, "do not start it now"),
             option("description", "TEXT", "what it is for"),
             option_of("key", "KEY", Values::File, "SSH key of its root, or a file of keys; may be repeated"),
@@ -205,6 +215,36 @@ pub const COMMANDS: &[Command] = &[
             NO_WAIT,
         ],
         action: Action::Work { requests: request::container_create },
+    },
+    Command {
+        name: "set",
+        also: &["config", "update", "edit", "resize"],
+        section: "Containers",
+        summary: "change a container",
+        details: "Limits are changed while it runs; so is the disk, which can only grow. The network is changed when it \
+                  is started again. /etc/config/cloudbox says the same afterwards.",
+        examples: &[
+            ("set web --memory 512M --cpus 2", "more of both"),
+            ("set web --autostart no --restart always", "not at boot, but whenever it ends"),
+        ],
+        operands: &[NAME],
+        options: &[
+            option("memory", "SIZE", "most memory, such as 256M"),
+            option("cpus", "NUMBER", "processors, such as 1 or 0.5"),
+            option("disk", "SIZE", "disk quota, larger than before"),
+            option("pids", "NUMBER", "most processes"),
+            option("network", "BRIDGE", "the bridge it joins"),
+            option_of("address", "ADDRESS", Values::OneOf(&["dhcp"]), "dhcp, or an address such as 10.0.0.2/24"),
+            option("gateway", "ADDRESS", "default route of a fixed address"),
+            option_of("autostart", "YES|NO", Values::OneOf(&["yes", "no"]), "whether to start it when the box starts"),
+            PRIORITY,
+            RESTART,
+            option("description", "TEXT", "what it is for"),
+            option("slice", "SLICE", "the slice it belongs to"),
+            flag("force", None, "also less memory than it uses: what does not fit is killed"),
+            NO_WAIT,
+        ],
+        action: Action::Work { requests: request::container_set },
     },
     Command {
         name: "delete",

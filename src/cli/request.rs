@@ -76,13 +76,8 @@ pub fn container_info(args: &Args) -> Result<Request, Failure> {
 pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
     let mut fields = Builder::new();
     fields.str("name", args.operand(0));
-    for option in
-        ["image", "memory", "cpus", "disk", "pids", "network", "address", "gateway", "description", "slice"]
-    {
-        if let Some(value) = args.value(option) {
-            fields.str(option, value);
-        }
-    }
+    pass_on(args, &mut fields, &["image"]);
+    pass_on(args, &mut fields, SETTINGS);
     for option in ["autostart", "start"] {
         if args.flag(&format!("no-{option}")) {
             fields.bool(option, false);
@@ -97,6 +92,46 @@ pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
         });
     }
     Ok(vec![Request::new(Face::Container, "create", fields)?])
+}
+
+/// `cloudbox set`
+pub fn container_set(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0));
+    pass_on(args, &mut fields, SETTINGS);
+    match args.value("autostart") {
+        None => {}
+        Some("yes") => drop(fields.bool("autostart", true)),
+        Some("no") => drop(fields.bool("autostart", false)),
+        Some(other) => return Err(Failure::usage(format!("--autostart {other:?}: write yes or no"))),
+    }
+    if args.flag("force") {
+        fields.bool("force", true);
+    }
+    Ok(vec![Request::new(Face::Container, "set", fields)?])
+}
+
+/// What `create` and `set` take as it was typed.
+const SETTINGS: &[&str] = &[
+    "memory",
+    "cpus",
+    "disk",
+    "pids",
+    "network",
+    "address",
+    "gateway",
+    "priority",
+    "restart",
+    "description",
+    "slice",
+];
+
+fn pass_on(args: &Args, fields: &mut Builder, options: &[&'static str]) {
+    for option in options {
+        if let Some(value) = args.value(option) {
+            fields.str(option, value);
+        }
+    }
 }
 
 /// `cloudbox delete`
@@ -370,6 +405,16 @@ mod tests {
             (&["doctor"], &["cloudbox doctor {}"]),
             (&["reload"], &["cloudbox reload {}"]),
             (&["list", "--names"], &["cloudbox.container list {}"]),
+            (
+                &["set", "web", "--memory", "1G", "--autostart", "no", "--priority", "7", "--force"],
+                &[
+                    r#"cloudbox.container set {"name":"web","memory":"1G","priority":"7","autostart":false,"force":true}"#,
+                ],
+            ),
+            (
+                &["set", "web", "--autostart", "yes"],
+                &[r#"cloudbox.container set {"name":"web","autostart":true}"#],
+            ),
             (&["freeze", "web"], &[r#"cloudbox.container freeze {"name":"web"}"#]),
             (&["unfreeze", "web"], &[r#"cloudbox.container unfreeze {"name":"web"}"#]),
             (&["info", "web"], &[r#"cloudbox.container info {"name":"web"}"#]),

@@ -136,12 +136,20 @@ impl Core {
 
     fn differs(&self, name: &Name, container: &Container) -> Vec<&'static str> {
         match self.declared_spec(name) {
-            Some(spec) if container.live.is_some() => spec.needs_restart(&container.record.spec),
+            Some(spec) if container.live.is_some() => {
+                let applying = self.jobs.active_on(name.as_str()).is_some_and(|job| job.kind == Kind::Set);
+                let running = &container.record.spec;
+                if applying {
+                    spec.needs_restart(running)
+                } else {
+                    spec.differs_from(running)
+                }
+            }
             _ => Vec::new(),
         }
     }
 
-    fn declared_spec(&self, name: &Name) -> Option<&Spec> {
+    pub(super) fn declared_spec(&self, name: &Name) -> Option<&Spec> {
         self.config.containers.get(name)?.spec.as_ref().ok()
     }
 

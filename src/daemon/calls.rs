@@ -46,6 +46,12 @@ impl Core {
                 let started = asked.and_then(|args| Ok((self.stop(&args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
+            (Face::Container, "set") => {
+                let asked = decode::<args::Set>(arguments);
+                let started =
+                    asked.and_then(|args| Ok((self.set(&args)?, args.wait.or(Some(args::WAIT_MAX)))));
+                return self.reply_with_job(request, started);
+            }
             (Face::Container, "freeze" | "unfreeze") => {
                 let started = decode::<args::Named>(arguments)
                     .and_then(|args| self.freeze(&Name::new(&args.name)?, method == "freeze"));

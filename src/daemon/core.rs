@@ -280,9 +280,11 @@ impl Core {
     pub fn handle_container(&mut self, watched: &Watched) {
         match watched {
             Watched::Init(name) => {
+                let Some(container) = self.containers.get(name) else { return };
                 if self.jobs.active_on(name.as_str()).is_none() {
                     log::info!("container {name} ended");
-                    self.start_job(Work::Ended(name.clone()));
+                    let record = Box::new(container.record.clone());
+                    self.start_job(Work::Ended(record));
                 }
             }
             Watched::Addresses(name) => {
@@ -304,7 +306,7 @@ impl Core {
             Report::Done(id, result) => {
                 let result = self.absorb(id, result);
                 self.finish(id, result);
-                self.stop_if_undeclared(id);
+                self.settle(id);
                 self.begin_jobs();
                 self.adverts_changed();
             }

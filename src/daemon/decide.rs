@@ -18,6 +18,7 @@ use crate::model::plan::{plan, Action, Seen};
 use crate::model::spec::{Asked, Spec};
 use crate::model::table::Table;
 use crate::ops::{Create, Live};
+use crate::steps::config::no_section;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
 use std::path::PathBuf;
@@ -134,30 +135,33 @@ impl Core {
     }
 
     pub(super) fn admit_memory(&self, name: &Name, spec: &Spec) -> Result<()> {
-        let mut memory = self.memory();
-        if let Some(own) = self.making.get(name) {
-            memory.promised -= own.spec.memory.get();
-        }
-        admission::admit_memory(memory, spec.memory)
+        admission::admit_memory(self.memory_but(Some(name)), spec.memory)
     }
 
     /// The box's memory, and what is promised to containers that run or are being started.
     pub(super) fn memory(&self) -> admission::Memory {
-        let running = self.containers.iter().filter(|(name, container)| {
-            container.live.is_some() || self.jobs.active_on(name.as_str()).is_some()
-        });
-        let promised = running.map(|(name, container)| {
-            let made = container.record.spec.memory;
-            // One that is being started gets what its section says now; its record says so only when it runs.
-            let declared = self.config.containers.get(name).and_then(|d| d.spec.as_ref().ok());
-            let starting = declared.filter(|_| container.live.is_none()).map(|spec| spec.memory);
-            starting.map_or(made, |memory| memory.max(made)).get()
-        });
-        let making = self.making.values().map(|record| record.spec.memory.get());
+        self.memory_but(None)
+    }
+
+    /// The same without what container `but` was promised.
+    fn memory_but(&self, but: Option<&Name>) -> admission::Memory {
+        let promised =
+            self.containers.iter().filter(|(name, _)| Some(*name) != but).filter_map(|(name, container)| {
+                let busy = self.jobs.active_on(name.as_str()).is_some();
+                if container.live.is_none() && !busy {
+                    return None;
+                }
+                let made = container.record.spec.memory;
+                // One that is being started or changed gets what its section says now; its record says so only then.
+                let declared = self.config.containers.get(name).and_then(|d| d.spec.as_ref().ok());
+                let coming = declared.filter(|_| busy).map_or(made, |spec| spec.memory);
+                Some(coming.max(made).get())
+            });
+        let making = self.making.iter().filter(|(name, _)| Some(*name) != but);
         admission::Memory {
             total: answers::memory_total(),
             reserve: self.config.settings.memory_reserve,
-            promised: promised.chain(making).sum(),
+            promised: promised.chain(making.map(|(_, record)| record.spec.memory.get())).sum(),
         }
     }
 
@@ -250,19 +254,11 @@ impl Core {
         let spec = match self.config.containers.get(name) {
             Some(Declared { spec: Ok(spec), .. }) => spec.for_start(&made.spec),
             Some(Declared { spec: Err(error), .. }) => return Err(error.clone()),
-            None => {
-                let section = name.uci_section();
-                return Err(Error::new(
-                    Code::NotFound,
-                    format!(
-                        "container {name} has no section in UCI any more; give it one with \
-                         `uci set cloudbox.{section}=container; uci commit cloudbox`, or delete it"
-                    ),
-                ));
-            }
+            None => return Err(no_section(name)),
         };
         self.check_address(name, &spec)?;
         self.admit_memory(name, &spec)?;
+        self.admit_growth(&spec, &made.spec)?;
         let record = Record { spec, ..made.clone() };
         let before = (record != *made).then(|| Box::new(made.clone()));
         Ok(self.start_job(Work::Start { record: Box::new(record), before }))
@@ -363,6 +359,7 @@ impl Core {
     pub(super) fn reload(&mut self) -> replies::ReloadReply {
         match self.machine.config.load() {
             Ok(package) => {
+                self.forget_refusals();
                 self.config = crate::model::config::read(&package, &self.config.settings);
                 self.config_error = None;
                 self.not_made.retain(|name, _| self.config.containers.contains_key(name));
@@ -391,6 +388,7 @@ impl Core {
             let (name, started) = match action {
                 Action::Create { name, start } => (name.clone(), self.make_declared(name, start)),
                 Action::Start(name) => (name.clone(), self.start(&name)),
+                Action::Apply(name) => (name.clone(), self.apply(&name)),
                 Action::StopOrphan(name) => (name.clone(), self.stop_orphan(&name)),
                 Action::FinishDelete(name) => (name.clone(), Ok(self.start_delete(name))),
             };
@@ -418,15 +416,25 @@ impl Core {
     pub(super) fn seen(&self) -> Table<Name, Seen> {
         let busy = |name: &Name| self.jobs.active_on(name.as_str()).is_some();
         let made = self.containers.iter().map(|(name, container)| {
-            (name.clone(), Seen { exists: true, running: container.live.is_some(), busy: busy(name) })
+            (
+                name.clone(),
+                Seen {
+                    exists: true,
+                    running: container.live.is_some(),
+                    busy: busy(name),
+                    stale: self.is_stale(name),
+                },
+            )
         });
-        let others =
-            self.making.keys().map(|name| (name.clone(), Seen { exists: false, running: false, busy: true }));
+        let others = self
+            .making
+            .keys()
+            .map(|name| (name.clone(), Seen { exists: false, running: false, busy: true, stale: false }));
         // What cannot be read is there, and is to be left alone.
         let unreadable = self
             .unreadable
             .keys()
-            .map(|name| (name.clone(), Seen { exists: true, running: false, busy: true }));
+            .map(|name| (name.clone(), Seen { exists: true, running: false, busy: true, stale: false }));
         made.chain(others).chain(unreadable).collect()
     }
 

@@ -118,6 +118,13 @@ impl Core {
                 }
                 self.notify_container("container.changed", &name);
             }
+            (Ok(Outcome::Set(record)), Ok(name)) => {
+                if let (Some(container), Some(record)) = (self.containers.get_mut(&name), record) {
+                    container.record = *record;
+                }
+                self.read_again(&name);
+                self.notify_container("container.changed", &name);
+            }
             (Ok(Outcome::Frozen(frozen)), Ok(name)) => {
                 if let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) {
                     live.frozen = frozen;
@@ -166,11 +173,20 @@ impl Core {
         }
     }
 
-    /// Stops a container whose section went while job `id` worked on it: the reload left it to the job.
-    pub(super) fn stop_if_undeclared(&mut self, id: JobId) {
-        // A stop that failed or was cancelled is not begun again by itself.
-        let job = self.jobs.get(id).filter(|job| job.kind != Kind::Stop && !job.kind.is_of_image());
-        let Some(Ok(name)) = job.map(|job| Name::new(&job.target)) else { return };
+    /// Does what a reload left to job `id`, which worked on the container: stops one whose section went, and applies
+    /// changed limits.
+    pub(super) fn settle(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(id).filter(|job| !job.kind.is_of_image()) else { return };
+        let (kind, Ok(name)) = (job.kind, Name::new(&job.target)) else { return };
+        // What failed or was cancelled is not begun again by itself.
+        if kind != Kind::Set && self.is_stale(&name) && self.idle(&name).is_ok() {
+            if let Err(error) = self.apply(&name) {
+                self.note_failure(&name, error);
+            }
+        }
+        if kind == Kind::Stop {
+            return;
+        }
         let runs = self.containers.get(&name).is_some_and(|c| c.live.is_some());
         let declared = self.config.containers.contains_key(&name) || self.config_error.is_some();
         if runs && !declared && self.idle(&name).is_ok() {
@@ -206,11 +222,24 @@ impl Core {
             // Made because the configuration says so: it says so still.
             self.not_made.insert(name.clone(), error.clone());
         }
-        if kind == Kind::Delete {
-            self.read_deleting(name);
+        match kind {
+            Kind::Delete => self.read_deleting(name),
+            Kind::Set => self.read_again(name),
+            _ => {}
         }
         if error.code != Code::Cancelled {
             self.notify_container("container.failed", name);
+        }
+    }
+
+    /// Reads again what the file says of a container: a job has written it, or not.
+    fn read_again(&mut self, name: &Name) {
+        let Ok(package) = self.machine.config.load() else { return };
+        let file = crate::model::config::read(&package, &self.config.settings);
+        if let (Some(declared), Some(found)) =
+            (self.config.containers.get_mut(name), file.containers.get(name))
+        {
+            *declared = found.clone();
         }
     }
 

@@ -8,6 +8,7 @@ mod decide;
 mod doctor;
 mod event_loop;
 mod jobs;
+mod life;
 mod log_to;
 mod probes;
 mod start_up;

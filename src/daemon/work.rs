@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::model::image::{Image, Init};
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
-use crate::ops::{self, Create, Ended, Made};
+use crate::ops::{self, Create, Ended, Made, Set};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
@@ -50,6 +50,8 @@ pub enum Work {
         /// Its init system.
         init: Init,
     },
+    /// Changes one.
+    Set(Box<Set>),
     /// Freezes one, or lets it go on.
     Freeze {
         /// Which.
@@ -58,7 +60,7 @@ pub enum Work {
         freeze: bool,
     },
     /// Sees to one that ended by itself.
-    Ended(Name),
+    Ended(Box<Record>),
     /// Imports an image.
     Import {
         /// The file.
@@ -86,6 +88,8 @@ pub enum Outcome {
     Stopped,
     /// It is gone.
     Deleted,
+    /// It is changed; the record of what is in force, if it runs.
+    Set(Option<Box<Record>>),
     /// It is frozen, or goes on.
     Frozen(bool),
     /// It ended, or rebooted.
@@ -104,6 +108,7 @@ impl Work {
             Work::Start { .. } => Kind::Start,
             Work::Stop { .. } => Kind::Stop,
             Work::Delete { .. } => Kind::Delete,
+            Work::Set(_) => Kind::Set,
             Work::Freeze { freeze: true, .. } => Kind::Freeze,
             Work::Freeze { freeze: false, .. } => Kind::Unfreeze,
             Work::Ended(_) => Kind::Ended,
@@ -116,11 +121,11 @@ impl Work {
     pub fn target(&self) -> String {
         match self {
             Work::Create(create) => create.record.name.to_string(),
-            Work::Start { record, .. } => record.name.to_string(),
-            Work::Stop { name, .. }
-            | Work::Delete { name, .. }
-            | Work::Freeze { name, .. }
-            | Work::Ended(name) => name.to_string(),
+            Work::Start { record, .. } | Work::Ended(record) => record.name.to_string(),
+            Work::Set(set) => set.name.to_string(),
+            Work::Stop { name, .. } | Work::Delete { name, .. } | Work::Freeze { name, .. } => {
+                name.to_string()
+            }
             Work::Import { name, .. } => name.to_string(),
             Work::DeleteImage { called, .. } => called.clone(),
         }
@@ -141,12 +146,13 @@ impl Work {
                 ops::stop(machine, ctx, &name, init, how).map(|()| Outcome::Stopped)
             }
             Work::Delete { name, init } => ops::delete(machine, ctx, &name, init).map(|()| Outcome::Deleted),
+            Work::Set(set) => ops::set(machine, ctx, &set).map(|r| Outcome::Set(r.map(Box::new))),
             Work::Freeze { name, freeze: true } => {
                 ctx.step("freeze.ask")?;
                 machine.runtime.freeze(ctx, &name).map(|_| Outcome::Frozen(true))
             }
             Work::Freeze { name, .. } => machine.runtime.thaw(&name).map(|()| Outcome::Frozen(false)),
-            Work::Ended(name) => ops::ended(machine, ctx, &name).map(Outcome::Ended),
+            Work::Ended(record) => ops::ended(machine, ctx, &record).map(Outcome::Ended),
             Work::Import { path, name, sha256 } => machine
                 .images
                 .import(ctx, &path, &name, sha256.as_deref())

@@ -296,6 +296,8 @@ fn ask(asked: &mut Asked, deleting: &mut bool, option: &Opt) -> Result<bool> {
         "gateway" => &mut asked.gateway,
         "autostart" => &mut asked.autostart,
         "advertise" => &mut asked.advertise,
+        "priority" => &mut asked.priority,
+        "restart" => &mut asked.restart,
         "description" => &mut asked.description,
         "slice" => &mut asked.slice,
         "deleting" => {

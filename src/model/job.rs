@@ -21,6 +21,8 @@ pub enum Kind {
     Start,
     /// Stops a container.
     Stop,
+    /// Changes a container.
+    Set,
     /// Freezes a container.
     Freeze,
     /// Lets a frozen container go on.
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Delete => "delete",
             Kind::Start => "start",
             Kind::Stop => "stop",
+            Kind::Set => "set",
             Kind::Freeze => "freeze",
             Kind::Unfreeze => "unfreeze",
             Kind::Ended => "ended",

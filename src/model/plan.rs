@@ -13,6 +13,8 @@ pub struct Seen {
     pub running: bool,
     /// A job works on it.
     pub busy: bool,
+    /// It runs with other limits than its section says.
+    pub stale: bool,
 }
 
 /// Something to do. Each becomes a job.
@@ -27,6 +29,8 @@ pub enum Action {
     },
     /// Start it.
     Start(Name),
+    /// Its limits have changed: let them be in force.
+    Apply(Name),
     /// Its section is gone: stop it, and keep its data.
     StopOrphan(Name),
     /// Its section says that a delete has begun.
@@ -36,7 +40,7 @@ pub enum Action {
 /// What to do so that `seen` becomes what `config` says. `boot`: the box has just started, so that what shall start
 /// with it does.
 pub fn plan(config: &Config, seen: &Table<Name, Seen>, boot: bool) -> Vec<Action> {
-    const NOTHING: Seen = Seen { exists: false, running: false, busy: false };
+    const NOTHING: Seen = Seen { exists: false, running: false, busy: false, stale: false };
     let mut actions = Vec::new();
     for (name, declared) in &config.containers {
         let now = seen.get(name).copied().unwrap_or(NOTHING);
@@ -49,6 +53,9 @@ pub fn plan(config: &Config, seen: &Table<Name, Seen>, boot: bool) -> Vec<Action
         }
         // A section that cannot be used neither makes nor starts anything, and takes nothing away.
         let Ok(spec) = &declared.spec else { continue };
+        if now.stale {
+            actions.push(Action::Apply(name.clone()));
+        }
         if !config.settings.enabled {
             continue;
         }
@@ -89,10 +96,11 @@ mod tests {
         Declared { deleting: true, ..broken() }
     }
 
-    const ABSENT: Seen = Seen { exists: false, running: false, busy: false };
-    const STOPPED: Seen = Seen { exists: true, running: false, busy: false };
-    const RUNNING: Seen = Seen { exists: true, running: true, busy: false };
-    const BUSY: Seen = Seen { exists: false, running: false, busy: true };
+    const ABSENT: Seen = Seen { exists: false, running: false, busy: false, stale: false };
+    const STOPPED: Seen = Seen { exists: true, ..ABSENT };
+    const RUNNING: Seen = Seen { running: true, ..STOPPED };
+    const STALE: Seen = Seen { stale: true, ..RUNNING };
+    const BUSY: Seen = Seen { busy: true, ..ABSENT };
 
     #[test]
     fn every_case() {
@@ -106,6 +114,21 @@ mod tests {
             ("declared, stopped, at boot", Some(good(true)), STOPPED, true, vec![Action::Start(web())]),
             ("declared, stopped, at boot, no autostart", Some(good(false)), STOPPED, true, vec![]),
             ("declared, running", Some(good(true)), RUNNING, true, vec![]),
+            (
+                "declared, running with other limits",
+                Some(good(false)),
+                STALE,
+                false,
+                vec![Action::Apply(web())],
+            ),
+            (
+                "declared, running with other limits, busy",
+                Some(good(true)),
+                Seen { busy: true, ..STALE },
+                true,
+                vec![],
+            ),
+            ("broken, running with other limits", Some(broken()), STALE, true, vec![]),
             ("declared, busy", Some(good(true)), BUSY, true, vec![]),
             ("broken, absent", Some(broken()), ABSENT, true, vec![]),
             ("broken, stopped", Some(broken()), STOPPED, true, vec![]),

@@ -13,10 +13,37 @@ const DESCRIPTION_MAX: usize = 256;
 const KEY_MAX: usize = 4096;
 /// Most processes a container may be allowed.
 const PIDS_MAX: u32 = 1_000_000;
+/// Where a container stands in the order of starts that says nothing, and the last place.
+const PRIORITY: u16 = 50;
+const PRIORITY_MAX: u16 = 999;
 /// The least memory a container can start in.
 const MEMORY_MIN: u64 = 4 << 20;
 /// The least disk that can be formatted and used.
 const DISK_MIN: u64 = 16 << 20;
+
+/// Whether a container that ended by itself is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When its init crashed or ran out of memory, but not when the guest shut itself down.
+    #[default]
+    OnFailure,
+    /// However it ended, unless somebody stopped it.
+    Always,
+}
+
+impl Restart {
+    /// As it stands in UCI.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Restart::No => "no",
+            Restart::OnFailure => "on-failure",
+            Restart::Always => "always",
+        }
+    }
+}
 
 /// Everything a person can say about a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +66,12 @@ pub struct Spec {
     pub gateway: Option<Ipv4Addr>,
     /// Started at boot.
     pub autostart: bool,
+    /// Its place in the order of starts at boot; the smallest goes first, and is stopped last.
+    #[serde(default = "default_priority")]
+    pub priority: u16,
+    /// Whether it is started again when it ended by itself.
+    #[serde(default)]
+    pub restart: Restart,
     /// Free text.
     #[serde(default)]
     pub description: String,
@@ -56,6 +89,10 @@ pub struct Spec {
 /// What a record says that was written before there was the field.
 fn yes() -> bool {
     true
+}
+
+fn default_priority() -> u16 {
+    PRIORITY
 }
 
 /// What is said of a container before defaults: None where nothing was said. One value per UCI option; `create` fills
@@ -80,6 +117,10 @@ pub struct Asked {
     pub gateway: Option<String>,
     /// `option autostart`
     pub autostart: Option<String>,
+    /// `option priority`
+    pub priority: Option<String>,
+    /// `option restart`
+    pub restart: Option<String>,
     /// `option description`
     pub description: Option<String>,
     /// `list authorized_keys`
@@ -120,6 +161,8 @@ impl Asked {
             ("address", &self.address),
             ("gateway", &self.gateway),
             ("autostart", &self.autostart),
+            ("priority", &self.priority),
+            ("restart", &self.restart),
             ("description", &self.description),
             ("slice", &self.slice),
             ("advertise", &self.advertise),
@@ -132,61 +175,148 @@ impl Asked {
     /// # Errors
     /// The first wrong value, by its option's name.
     pub fn resolve(&self, defaults: &Defaults) -> Result<Spec> {
-        let address = match &self.address {
-            Some(text) => Address::parse(text)?,
-            None => Address::Dhcp,
+        self.apply(defaults.spec())
+    }
+
+    /// Checks every value and puts what was said over `spec`. A gateway outside of a new address's network goes.
+    ///
+    /// # Errors
+    /// The first wrong value, by its option's name.
+    pub fn apply(&self, mut spec: Spec) -> Result<Spec> {
+        if let Some(text) = &self.image {
+            spec.image = ImageName::new(text)?;
+        }
+        if let Some(text) = &self.memory {
+            spec.memory = parse_memory(text)?;
+        }
+        if let Some(text) = &self.cpus {
+            spec.cpus = Cpus::parse("cpus", text)?;
+        }
+        if let Some(text) = &self.disk {
+            spec.disk = parse_disk(text)?;
+        }
+        if let Some(text) = &self.pids {
+            spec.pids = parse_pids(text)?;
+        }
+        if let Some(text) = &self.bridge {
+            spec.bridge = parse_bridge(text)?;
+        }
+        if let Some(text) = &self.address {
+            spec.address = Address::parse(text)?;
+        }
+        let address = spec.address;
+        spec.gateway = match &self.gateway {
+            Some(text) => Some(parse_gateway(text, address)?),
+            None => spec.gateway.filter(|gateway| parse_gateway(&gateway.to_string(), address).is_ok()),
         };
-        Ok(Spec {
-            image: self.image.as_deref().map_or_else(|| Ok(defaults.image.clone()), ImageName::new)?,
-            memory: self.memory.as_deref().map_or(Ok(defaults.memory), parse_memory)?,
-            cpus: self.cpus.as_deref().map_or(Ok(defaults.cpus), |t| Cpus::parse("cpus", t))?,
-            disk: self.disk.as_deref().map_or(Ok(defaults.disk), parse_disk)?,
-            pids: self.pids.as_deref().map_or(Ok(defaults.pids), parse_pids)?,
-            bridge: self.bridge.as_deref().map_or_else(|| Ok(defaults.bridge.clone()), parse_bridge)?,
-            address,
-            gateway: self.gateway.as_deref().map(|t| parse_gateway(t, address)).transpose()?,
-            autostart: self.autostart.as_deref().map_or(Ok(true), |t| parse_bool("autostart", t))?,
-            description: self.description.as_deref().map_or(Ok(String::new()), parse_description)?,
-            authorized_keys: self.authorized_keys.iter().map(|k| parse_key(k)).collect::<Result<_>>()?,
-            slice: self.slice.as_deref().map_or(Ok(String::new()), parse_slice)?,
-            advertise: self.advertise.as_deref().map_or(Ok(true), |t| parse_bool("advertise", t))?,
-        })
+        if let Some(text) = &self.autostart {
+            spec.autostart = parse_bool("autostart", text)?;
+        }
+        if let Some(text) = &self.priority {
+            spec.priority = parse_number("priority", text, 0, PRIORITY_MAX.into())? as u16;
+        }
+        if let Some(text) = &self.restart {
+            spec.restart = parse_restart(text)?;
+        }
+        if let Some(text) = &self.description {
+            spec.description = parse_description(text)?;
+        }
+        if !self.authorized_keys.is_empty() {
+            spec.authorized_keys =
+                self.authorized_keys.iter().map(|k| parse_key(k)).collect::<Result<_>>()?;
+        }
+        if let Some(text) = &self.slice {
+            spec.slice = parse_slice(text)?;
+        }
+        if let Some(text) = &self.advertise {
+            spec.advertise = parse_bool("advertise", text)?;
+        }
+        Ok(spec)
+    }
+}
+
+impl Defaults {
+    /// What a container is of which nothing is said.
+    fn spec(&self) -> Spec {
+        Spec {
+            image: self.image.clone(),
+            memory: self.memory,
+            cpus: self.cpus,
+            disk: self.disk,
+            pids: self.pids,
+            bridge: self.bridge.clone(),
+            address: Address::Dhcp,
+            gateway: None,
+            autostart: true,
+            priority: PRIORITY,
+            restart: Restart::default(),
+            description: String::new(),
+            authorized_keys: Vec::new(),
+            slice: String::new(),
+            advertise: true,
+        }
     }
 }
 
 impl Spec {
     /// Names of the options in which `made` differs and that a container keeps from its making to its end.
     pub fn fixed_since_made(&self, made: &Spec) -> Vec<&'static str> {
-        let differs = [
+        names_of([
             ("image", self.image != made.image),
-            ("disk", self.disk != made.disk),
+            ("disk", self.disk != made.disk && !self.grows(made)),
             ("authorized_keys", self.authorized_keys != made.authorized_keys),
-        ];
-        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+        ])
     }
 
     /// The spec a start applies to a container made by `made`: this one, but for what stays as it was made.
     pub fn for_start(&self, made: &Spec) -> Spec {
         Spec {
             image: made.image.clone(),
-            disk: made.disk,
+            disk: if self.grows(made) { self.disk } else { made.disk },
             authorized_keys: made.authorized_keys.clone(),
             ..self.clone()
         }
     }
 
-    /// Names of the options in which `running` differs and that only a start applies.
-    pub fn needs_restart(&self, running: &Spec) -> Vec<&'static str> {
-        let differs = [
+    /// Names of the options in which `running` differs from what shall be in force.
+    pub fn differs_from(&self, running: &Spec) -> Vec<&'static str> {
+        let mut names = names_of([
             ("memory", self.memory != running.memory),
             ("cpus", self.cpus != running.cpus),
             ("pids", self.pids != running.pids),
+            ("disk", self.grows(running)),
+        ]);
+        names.extend(self.needs_restart(running));
+        names
+    }
+
+    /// Those of them that only a start applies.
+    pub fn needs_restart(&self, running: &Spec) -> Vec<&'static str> {
+        names_of([
             ("bridge", self.bridge != running.bridge),
             ("address", self.address != running.address),
             ("gateway", self.gateway != running.gateway),
-        ];
-        differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+        ])
     }
+
+    /// The spec of a container that runs as `running` after everything else is applied.
+    pub fn while_running(&self, running: &Spec) -> Spec {
+        Spec {
+            bridge: running.bridge.clone(),
+            address: running.address,
+            gateway: running.gateway,
+            ..self.for_start(running)
+        }
+    }
+
+    /// Whether the quota is larger than that of `made`. It cannot be made smaller, nor be given or taken away.
+    pub fn grows(&self, made: &Spec) -> bool {
+        matches!((self.disk, made.disk), (Some(now), Some(before)) if now > before)
+    }
+}
+
+fn names_of<const N: usize>(differs: [(&'static str, bool); N]) -> Vec<&'static str> {
+    differs.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
 /// An error about the value of an argument or option.
@@ -223,15 +353,27 @@ pub fn parse_disk(text: &str) -> Result<Option<Bytes>> {
     Ok(Some(size))
 }
 
+/// Reads a whole number from `least` to `most`.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_number(what: &str, text: &str, least: u32, most: u32) -> Result<u32> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| invalid(what, text, &format!("write a whole number from {least} to {most}")))
+}
+
 /// Reads a limit of processes.
 ///
 /// # Errors
 /// [`Code::InvalidArgument`].
 pub fn parse_pids(text: &str) -> Result<u32> {
-    match text.parse() {
-        Ok(pids @ 1..=PIDS_MAX) => Ok(pids),
-        _ => Err(invalid("pids", text, "write the most processes allowed, 1 to 1000000")),
-    }
+    parse_number("pids", text, 1, PIDS_MAX)
+}
+
+fn parse_restart(text: &str) -> Result<Restart> {
+    let all = [Restart::No, Restart::OnFailure, Restart::Always];
+    let found = all.into_iter().find(|restart| restart.as_str() == text);
+    found.ok_or_else(|| invalid("restart", text, "write no, on-failure or always"))
 }
 
 /// Reads the name of a network interface: at most 15 bytes, as the kernel allows, and nothing that could end a line.
@@ -321,7 +463,7 @@ pub(crate) mod tests {
             asked.resolve(&defaults())
         };
         type Row = (&'static str, fn(&mut Asked, String), &'static [&'static str]);
-        let rows: [Row; 10] = [
+        let rows: [Row; 12] = [
             ("memory", |a, v| a.memory = Some(v), &["-1", "0", "10X", "1M", ""]),
             ("cpus", |a, v| a.cpus = Some(v), &["-1", "0", "x"]),
             ("disk", |a, v| a.disk = Some(v), &["-1", "0", "10X", "1M", "no"]),
@@ -333,6 +475,8 @@ pub(crate) mod tests {
             ),
             ("address", |a, v| a.address = Some(v), &["x", "10.0.0.1"]),
             ("autostart", |a, v| a.autostart = Some(v), &["maybe", ""]),
+            ("priority", |a, v| a.priority = Some(v), &["", "-1", "1000", "x", "99999999999"]),
+            ("restart", |a, v| a.restart = Some(v), &["", "yes", "1", "onfailure"]),
             ("description", |a, v| a.description = Some(v), &["two\nlines"]),
             (
                 "authorized_keys",
@@ -352,14 +496,67 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_start_must_apply_is_named() {
+    fn what_differs_is_told_by_what_applies_it() {
         let old = Asked::default().resolve(&defaults()).unwrap();
         let mut new = old.clone();
         new.description = "x".into();
         new.autostart = false;
-        assert!(new.needs_restart(&old).is_empty());
+        assert!(new.differs_from(&old).is_empty());
         new.memory = Bytes(1 << 30);
         new.address = Address::parse("10.0.0.2/24").unwrap();
-        assert_eq!(new.needs_restart(&old), ["memory", "address"]);
+        assert_eq!(new.differs_from(&old), ["memory", "address"]);
+        assert_eq!(new.needs_restart(&old), ["address"]);
+        let applied = new.while_running(&old);
+        assert_eq!((applied.memory, applied.address), (new.memory, old.address));
+        assert_eq!(new.differs_from(&applied), ["address"]);
+    }
+
+    #[test]
+    fn a_quota_only_grows() {
+        let made = Asked::default().resolve(&defaults()).unwrap();
+        let with = |disk| Spec { disk, ..made.clone() };
+        for (disk, grows) in
+            [(made.disk, false), (Some(Bytes(8 << 30)), true), (Some(Bytes(1 << 30)), false), (None, false)]
+        {
+            let new = with(disk);
+            assert_eq!(new.grows(&made), grows, "{disk:?}");
+            assert_eq!(
+                new.fixed_since_made(&made).contains(&"disk"),
+                !grows && disk != made.disk,
+                "{disk:?}"
+            );
+            assert_eq!(new.for_start(&made).disk, if grows { disk } else { made.disk });
+        }
+        assert!(!with(Some(Bytes(8 << 30))).grows(&with(None)));
+    }
+
+    #[test]
+    fn what_is_not_said_stays_but_for_a_gateway_that_no_longer_fits() {
+        let first = Asked {
+            memory: Some("64M".into()),
+            address: Some("10.0.0.2/24".into()),
+            gateway: Some("10.0.0.9".into()),
+            restart: Some("always".into()),
+            priority: Some("7".into()),
+            ..Asked::default()
+        };
+        let first = first.resolve(&defaults()).unwrap();
+        let change = |set: fn(&mut Asked)| {
+            let mut asked = Asked::default();
+            set(&mut asked);
+            asked.apply(first.clone())
+        };
+        assert_eq!(change(|_| {}).unwrap(), first);
+        let lighter = change(|a| a.memory = Some("32M".into())).unwrap();
+        assert_eq!(Spec { memory: first.memory, ..lighter }, first);
+        let near = change(|a| a.address = Some("10.0.0.3/24".into())).unwrap();
+        assert_eq!(near.gateway, first.gateway);
+        for far in ["dhcp", "10.1.0.3/24"] {
+            let mut asked = Asked { address: Some(far.into()), ..Asked::default() };
+            assert_eq!(asked.apply(first.clone()).unwrap().gateway, None, "{far}");
+            asked.gateway = Some("10.0.0.9".into());
+            assert!(asked.apply(first.clone()).is_err(), "{far}");
+        }
+        assert_eq!((first.restart, first.priority), (Restart::Always, 7));
     }
 }

@@ -5,6 +5,7 @@
 mod create;
 mod delete;
 mod run;
+mod set;
 mod undo;
 
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 pub use create::{create, Create};
 pub use delete::delete;
 pub use run::{ended, live, start, stop, Ended};
+pub use set::{set, Set};
 
 use crate::steps::lxc::Running;
 use crate::steps::network::AddressWatch;

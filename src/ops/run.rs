@@ -108,9 +108,16 @@ pub enum Ended {
 ///
 /// # Errors
 /// Any step's.
-pub fn ended(machine: &Machine, ctx: &Ctx, name: &Name) -> Result<Ended> {
+pub fn ended(machine: &Machine, ctx: &Ctx, record: &Record) -> Result<Ended> {
+    let name = &record.name;
     match machine.runtime.after_end(ctx, name)? {
-        AfterEnd::Rebooted(running) => Ok(Ended::Rebooted(live(machine, name, running))),
+        AfterEnd::Rebooted(running) => {
+            // LXC's monitor has given it the limits it was once started with.
+            if let Err(error) = machine.runtime.set_limits(record) {
+                log::warn!("{error}");
+            }
+            Ok(Ended::Rebooted(live(machine, name, running)))
+        }
         AfterEnd::Stopped => {
             machine.storage.unmount(name)?;
             machine.release_image(name)?;

@@ -1,6 +1,6 @@
 //! Operations on a box in memory: every call fails once, every step is cancelled once, and the world must show it.
 
-use super::{create, delete, ended, start, stop, Create, Ended, Made};
+use super::{create, delete, ended, set, start, stop, Create, Ended, Made, Set};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::idrange::IdRange;
@@ -98,7 +98,7 @@ fn done<T>(result: Result<T>) -> Result<()> {
     result.map(drop)
 }
 
-const CASES: [Case; 13] = [
+const CASES: [Case; 16] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -184,10 +184,36 @@ const CASES: [Case; 13] = [
             bench.fake.end("web");
             bench
         },
-        run: |machine, ctx| done(ended(machine, ctx, &name("web"))),
+        run: |machine, ctx| done(ended(machine, ctx, &record("web"))),
         failed: Failed::Resumable,
     },
+    Case {
+        title: "set of one that runs",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| done(set(machine, ctx, &to_set(true))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "set of one that does not run",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| done(set(machine, ctx, &to_set(false))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "set by a reload",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| done(set(machine, ctx, &Set { changes: Vec::new(), ..to_set(true) })),
+        failed: Failed::Whole,
+    },
 ];
+
+fn to_set(running: bool) -> Set {
+    let mut spec = changed_record().spec;
+    spec.disk = Some(Bytes(2 << 30));
+    spec.address = crate::model::address::Address::Dhcp;
+    let changes = vec![("memory", Some("128M".into())), ("disk", Some("2G".into())), ("slice", None)];
+    Set { name: name("web"), spec, changes, running: running.then(|| record("web")) }
+}
 
 fn to_create(with_asked: bool, start: bool) -> Create {
     Create { record: record("web"), image: distro(), asked: with_asked.then(asked), start }
@@ -208,8 +234,15 @@ fn changed_record() -> Record {
 /// Calls that are done whole or not at all by what their traits promise, so that none of them fails late.
 fn is_whole_or_nothing(call: &str) -> bool {
     let call = call.split(' ').next().unwrap();
-    ["config.add_container", "images.mount", "storage.mount", "storage.give_name", "runtime.start"]
-        .contains(&call)
+    [
+        "config.add_container",
+        "config.change",
+        "images.mount",
+        "storage.mount",
+        "storage.give_name",
+        "runtime.start",
+    ]
+    .contains(&call)
         || call.starts_with("network.")
 }
 
@@ -506,11 +539,46 @@ fn a_reboot_gives_a_new_init_and_takes_no_mount_down() {
     let bench = Bench::new().with_container("web", true);
     let before = bench.fake.world();
     bench.fake.reboot("web");
-    let Ok(Ended::Rebooted(live)) = ended(&bench.machine, &Ctx::silent().unwrap(), &name("web")) else {
+    let Ok(Ended::Rebooted(live)) = ended(&bench.machine, &Ctx::silent().unwrap(), &record("web")) else {
         panic!("it was taken for stopped");
     };
     let after = bench.fake.world();
     assert_eq!(after.processes[&name("web")], live.running.init);
     assert_ne!(before.processes, after.processes);
     assert_eq!(World { processes: before.processes.clone(), ..after }, before);
+}
+
+#[test]
+fn a_set_writes_its_section_and_applies_what_the_kernel_allows() {
+    for old_kernel in [false, true] {
+        let bench = Bench::new().with_container("web", true);
+        bench.fake.change(|world| world.old_kernel = old_kernel);
+        let before = bench.fake.world();
+        let after = set(&bench.machine, &Ctx::silent().unwrap(), &to_set(true)).unwrap().unwrap();
+        let world = bench.fake.world();
+        assert_eq!(world.alive[&name("web")].record.as_ref(), Some(&after));
+        assert_eq!(world.limits[&name("web")], (128 << 20, 1000, 512));
+        assert_eq!(
+            after.spec.address,
+            record("web").spec.address,
+            "it has its address until it is started again"
+        );
+        assert_eq!(after.spec.disk, Some(Bytes(if old_kernel { 1 << 30 } else { 2 << 30 })));
+        let config = before.config.replace("'64M'", "'128M'");
+        let with_disk = config.replace("\toption address", "\toption disk '2G'\n\toption address").len();
+        assert_eq!(world.config.len(), with_disk);
+        assert!(
+            world.config.contains("\toption memory '128M'\n")
+                && world.config.contains("\toption disk '2G'\n")
+        );
+    }
+}
+
+#[test]
+fn a_set_without_a_section_is_refused() {
+    let bench = Bench::new().with_container("web", true);
+    bench.fake.change(|world| world.config = CONFIG.into());
+    let before = bench.fake.world();
+    let error = set(&bench.machine, &Ctx::silent().unwrap(), &to_set(true)).unwrap_err();
+    assert_eq!((error.code, bench.fake.world()), (Code::NotFound, before));
 }

@@ -8,6 +8,9 @@ use crate::sys;
 use openwrt_uci::{ConfigFile, Document, EditError, Package, Section};
 use std::path::PathBuf;
 
+/// An option and its value; None: it is not there.
+pub type Change = (&'static str, Option<String>);
+
 /// The record of intent.
 pub trait ConfigStore: Send + Sync {
     /// Reads the file; one that does not exist is empty.
@@ -21,6 +24,12 @@ pub trait ConfigStore: Send + Sync {
     /// # Errors
     /// [`Code::Exists`] when there is one, [`Code::Config`] when the file cannot be written.
     fn add_container(&self, name: &Name, asked: &Asked) -> Result<()>;
+
+    /// Sets or removes options of container `name`'s section, all at once, and returns what they were.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] when it has no section, [`Code::Config`] when the file cannot be written.
+    fn change(&self, name: &Name, changes: &[Change]) -> Result<Vec<Change>>;
 
     /// Records that container `name` shall be deleted, so that a crash does not resurrect it. No section is fine.
     ///
@@ -129,6 +138,15 @@ impl ConfigStore for UciFile {
         Ok(())
     }
 
+    fn change(&self, name: &Name, changes: &[Change]) -> Result<Vec<Change>> {
+        let mut before = None;
+        self.edit(|document| {
+            before = change(document, name, changes)?;
+            Ok(())
+        })?;
+        before.ok_or_else(|| no_section(name))
+    }
+
     fn mark_deleting(&self, name: &Name) -> Result<()> {
         let section = name.uci_section();
         self.edit(|document| match document.package().section(&section) {
@@ -160,4 +178,34 @@ impl ConfigStore for UciFile {
             _ => Ok(()),
         })
     }
+}
+
+/// Makes `changes` in container `name`'s section and returns what was there; None when there is no such section.
+pub(crate) fn change(
+    document: &mut Document,
+    name: &Name,
+    changes: &[Change],
+) -> std::result::Result<Option<Vec<Change>>, EditError> {
+    let section = name.uci_section();
+    let Some(found) = document.package().section(&section).filter(|s| s.kind() == "container") else {
+        return Ok(None);
+    };
+    let was = |option: &'static str| (option, found.get_lossy(option).map(|text| text.into_owned()));
+    let before = changes.iter().map(|(option, _)| was(option)).collect();
+    for (option, value) in changes {
+        document.set(&section, option, value.as_deref().unwrap_or_default())?;
+    }
+    Ok(Some(before))
+}
+
+/// The error about container `name`'s section that is not there.
+pub(crate) fn no_section(name: &Name) -> Error {
+    let section = name.uci_section();
+    Error::new(
+        Code::NotFound,
+        format!(
+            "container {name} has no section in UCI any more; give it one with \
+             `uci set cloudbox.{section}=container; uci commit cloudbox`, or delete it"
+        ),
+    )
 }

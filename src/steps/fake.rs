@@ -6,7 +6,7 @@
 //! starts from a mounted root only.
 
 use super::avahi::{self, Avahi, Troubles, Wanted};
-use super::config::ConfigStore;
+use super::config::{self, Change, ConfigStore};
 use super::ctx::{Cancel, Ctx};
 use super::image::fake::Fake as ImageStore;
 use super::image::Images;
@@ -63,10 +63,14 @@ pub struct World {
     pub roots: BTreeSet<(&'static str, Name)>,
     /// Mounted images.
     pub images: BTreeSet<String>,
+    /// The limits of running containers: memory, processors, processes.
+    pub limits: BTreeMap<Name, (u64, u32, u32)>,
     /// Running containers with the pids of their init.
     pub processes: BTreeMap<Name, i32>,
     /// Frozen containers.
     pub frozen: BTreeSet<Name>,
+    /// Disks cannot grow while they are mounted.
+    pub old_kernel: bool,
     /// Directories with damaged records.
     pub damaged: BTreeSet<Name>,
 }
@@ -227,6 +231,7 @@ impl FakeBox {
         let files = Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), guest: None };
         state.world.alive.insert(record.name.clone(), files);
         state.world.roots.insert((ALIVE, record.name.clone()));
+        state.world.limits.insert(record.name.clone(), limits_of(&record));
         let running = state.begin(&record.name);
         drop(state);
         let addresses = self.watch(running.init).ok();
@@ -238,6 +243,7 @@ impl FakeBox {
         let mut state = self.state();
         let name = Name::new(name).unwrap();
         state.world.processes.remove(&name).unwrap();
+        state.world.limits.remove(&name);
         // A child that another test is just starting may have the other end too, for a moment: what is written counts.
         if let Some(end) = state.inits.get_mut(&name).unwrap().1.take() {
             nix::unistd::write(end, b"x").unwrap();
@@ -347,8 +353,14 @@ impl State {
         if self.world.processes.remove(name).is_some() {
             self.inits.remove(name);
             self.world.frozen.remove(name);
+            self.world.limits.remove(name);
         }
     }
+}
+
+/// The limits of `record`, as [`World::limits`] has them.
+fn limits_of(record: &Record) -> (u64, u32, u32) {
+    (record.spec.memory.get(), record.spec.cpus.milli(), record.spec.pids)
 }
 
 impl ConfigStore for FakeBox {
@@ -380,6 +392,15 @@ impl ConfigStore for FakeBox {
             return Err(Error::new(Code::Exists, format!("there is a section '{section}' already")));
         }
         Ok(())
+    }
+
+    fn change(&self, name: &Name, changes: &[Change]) -> Result<Vec<Change>> {
+        let mut before = None;
+        self.edit("config.change", name.as_str(), |document| {
+            before = config::change(document, name, changes)?;
+            Ok(())
+        })?;
+        before.ok_or_else(|| config::no_section(name))
     }
 
     fn mark_deleting(&self, name: &Name) -> Result<()> {
@@ -495,6 +516,16 @@ impl Storage for FakeBox {
         self.act("storage.unmount", name.as_str(), None, |state| {
             state.world.roots.retain(|(kind, of)| of != name || *kind == DEAD);
             Ok(())
+        })
+    }
+
+    fn grow(&self, record: &Record) -> Result<bool> {
+        let name = &record.name;
+        self.act("storage.grow", name.as_str(), None, |state| {
+            if !state.world.roots.contains(&(ALIVE, name.clone())) {
+                return Err(impossible("growing the disk", name));
+            }
+            Ok(!state.world.old_kernel)
         })
     }
 
@@ -614,6 +645,7 @@ impl Runtime for FakeBox {
             if !state.world.roots.contains(&(ALIVE, name.clone())) {
                 return Err(impossible("a start without a root", name));
             }
+            state.world.limits.insert(name.clone(), limits_of(record));
             Ok(state.begin(name))
         })
     }
@@ -691,13 +723,24 @@ impl Runtime for FakeBox {
         self.state().world.processes.contains_key(name).then_some(1_234_567)
     }
 
+    fn set_limits(&self, record: &Record) -> Result<()> {
+        self.act("runtime.set_limits", record.name.as_str(), None, |state| {
+            state.world.limits.insert(record.name.clone(), limits_of(record));
+            Ok(())
+        })
+    }
+
+    /// Less than the least limit.
+    fn memory_held(&self, name: &Name) -> Option<u64> {
+        self.state().world.processes.contains_key(name).then_some(12_345_678)
+    }
+
     fn limits(&self, name: &Name) -> Limits {
         let state = self.state();
-        let record = state.world.alive.get(name).and_then(|files| files.record.as_ref());
-        record.map_or(Limits::default(), |record| Limits {
-            memory: Some(record.spec.memory.get()),
-            pids: Some(record.spec.pids.into()),
-            cpus: Some(record.spec.cpus.milli().into()),
+        state.world.limits.get(name).map_or(Limits::default(), |(memory, cpus, pids)| Limits {
+            memory: Some(*memory),
+            pids: Some((*pids).into()),
+            cpus: Some((*cpus).into()),
         })
     }
 }

@@ -31,26 +31,69 @@ fn a_created_container_needs_no_reload_to_be_known() {
 }
 
 #[test]
-fn changed_limits_are_named_and_the_next_start_applies_them() {
+fn changed_limits_are_applied_and_what_only_a_start_applies_is_named() {
     let mut bench = Bench::new(&with(CONFIG, &sections(&["web"])));
     bench.work();
     let changed = "config container 'web'\n\toption memory '48M'\n\toption pids '99'\n\toption disk '64M'\n\
-                   \toption description 'new'\n";
+                   \toption address '10.0.0.9/24'\n\toption description 'new'\n";
     let reply = bench.reload(&with(CONFIG, changed));
-    assert_eq!(reply["restart_required"], json!(["web"]));
+    assert_eq!((&reply["restart_required"], &reply["jobs"]), (&json!(["web"]), &json!(["2"])));
     let entry = bench.entry("web");
-    assert_eq!(entry["restart_required"], json!(["memory", "pids"]));
+    assert_eq!(entry["restart_required"], json!(["address"]));
     assert_eq!((entry["state"].as_str(), entry["description"].as_str()), (Some("running"), Some("new")));
     let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
-    assert_eq!((&info["fixed"], &info["in_force"]["memory"]), (&json!(["disk"]), &json!(16 << 20)));
-    assert_eq!(info["asked"]["memory"], 48 << 20);
+    assert_eq!((&info["fixed"], &info["in_force"]["memory"]), (&json!(["disk"]), &json!(48 << 20)));
+    assert_eq!((&info["in_force"]["pids"], &info["asked"]["memory"]), (&json!(99), &json!(48 << 20)));
+    assert_eq!(bench.ok("cloudbox reload", json!({}))["jobs"], json!([]), "nothing is left to apply");
 
     bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
     bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
     assert_eq!(bench.entry("web").get("restart_required"), None);
     let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
-    assert_eq!((&info["in_force"]["memory"], &info["in_force"]["pids"]), (&json!(48 << 20), &json!(99)));
+    assert_eq!(info["in_force"]["memory"], json!(48 << 20));
     assert_eq!(info["in_force"].get("disk"), None, "a quota is given once, when the container is made");
+}
+
+#[test]
+fn limits_that_change_while_a_job_works_are_applied_behind_it() {
+    let mut bench = Bench::new(&with(CONFIG, &sections(&["web"])));
+    bench.work();
+    bench.fake.hold("runtime.freeze");
+    let freeze = bench.begin("cloudbox.container freeze", json!({"name": "web"}));
+    bench.work_until_held("runtime.freeze web");
+    bench.fake.change(|world| world.config = with(CONFIG, "config container 'web'\n\toption memory '48M'\n"));
+    let reply = bench.ok("cloudbox reload", json!({}));
+    assert_eq!((&reply["restart_required"], &reply["jobs"]), (&json!(["web"]), &json!([])));
+    bench.fake.release("runtime.freeze");
+    bench.wait_for(freeze);
+    bench.work();
+    assert_eq!(bench.entry("web").get("restart_required"), None);
+    assert_eq!(bench.fake.world().limits[&name("web")].0, 48 << 20);
+}
+
+#[test]
+fn limits_that_the_box_cannot_give_are_told_and_not_tried_again_and_again() {
+    let mut bench = Bench::new(&with(CONFIG, &sections(&["web"])));
+    bench.work();
+    for (memory, code) in [("900T", "no_memory"), ("8M", "in_use")] {
+        let reply =
+            bench.reload(&with(CONFIG, &format!("config container 'web'\n\toption memory '{memory}'\n")));
+        assert_eq!((&reply["restart_required"], &reply["jobs"]), (&json!(["web"]), &json!([])));
+        let entry = bench.entry("web");
+        assert_eq!((&entry["error"]["code"], &entry["state"]), (&json!(code), &json!("running")));
+        assert_eq!(bench.fake.world().limits[&name("web")].0, 16 << 20);
+    }
+    bench.reload(&with(CONFIG, &sections(&["web"])));
+    assert_eq!(bench.entry("web").get("error"), None);
+    // What the kernel refuses is left at that, too.
+    bench.fake.fail_always("runtime.set_limits");
+    let reply = bench.reload(&with(CONFIG, "config container 'web'\n\toption memory '48M'\n"));
+    assert_eq!(reply["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.entry("web")["restart_required"], json!(["memory"]));
+    bench.fake.heal();
+    bench.ok("cloudbox reload", json!({}));
+    bench.work();
+    assert_eq!(bench.entry("web").get("restart_required"), None);
 }
 
 #[test]

@@ -104,6 +104,10 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.container info", json!({"name": "web"})),
             ("cloudbox.container exec", json!({"name": "web", "command": ["echo", "hello"]})),
             ("cloudbox.container log", json!({"name": "web", "lines": 5})),
+            (
+                "cloudbox.container set",
+                json!({"name": "web", "memory": "32M", "description": "Neighbourhood wiki", "wait": 15}),
+            ),
             ("cloudbox.container freeze", json!({"name": "web"})),
             ("cloudbox.container unfreeze", json!({"name": "web"})),
             (

@@ -4,8 +4,10 @@ use super::super::ctx::Cancel;
 use super::super::wait;
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::size::Bytes;
+use crate::model::spec::Spec;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -243,6 +245,53 @@ impl Cgroups {
         read_number(&fs::File::open(self.dir(controller, name)?.join(file)).ok()?)
     }
 
+    /// Sets the limits of `name`: the files of both families, as far as they are there.
+    ///
+    /// # Errors
+    /// The first write's; what was written before it stays.
+    pub fn set_limits(&self, name: &Name, spec: &Spec) -> Result<()> {
+        let (memory, quota) = (spec.memory.get(), quota(spec));
+        for (controller, file, value) in [
+            ("pids", "pids.max", spec.pids.to_string()),
+            ("cpu", "cpu.cfs_quota_us", quota.to_string()),
+            ("cpu", "cpu.max", format!("{quota} {CPU_PERIOD}")),
+            ("memory", "memory.max", memory.to_string()),
+            ("memory", "memory.limit_in_bytes", memory.to_string()),
+        ] {
+            let Some(path) = self.dir(controller, name).map(|dir| dir.join(file)) else { continue };
+            match fs::File::options().write(true).open(&path).and_then(|mut f| f.write_all(value.as_bytes()))
+            {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
+                    let used = Bytes(self.memory_held(name).unwrap_or(0));
+                    return Err(Error::new(
+                        Code::InUse,
+                        format!(
+                            "memory {}: container {name} uses {used}, and no less of it can be freed; \
+                             stop programs in it first",
+                            spec.memory
+                        ),
+                    ));
+                }
+                written => written.map_err(|e| Error::io("cannot write", &path, &e))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The memory of `name` that is no copy of a file, and so cannot just be dropped.
+    pub fn memory_held(&self, name: &Name) -> Option<u64> {
+        let dir = self.dir("memory", name)?;
+        let (used, files) = match self.family {
+            Family::V1 => ("memory.usage_in_bytes", ["total_inactive_file ", "total_active_file "]),
+            Family::V2 => ("memory.current", ["inactive_file ", "active_file "]),
+        };
+        let text = fs::read_to_string(dir.join("memory.stat")).ok()?;
+        let value = |line: &str| files.iter().find_map(|key| line.strip_prefix(key)?.parse::<u64>().ok());
+        let files: u64 = text.lines().filter_map(value).sum();
+        Some(self.number("memory", name, used)?.saturating_sub(files))
+    }
+
     /// The limits in force on `name`.
     pub fn limits(&self, name: &Name) -> Limits {
         let read = |controller: &str, file: &str| {
@@ -284,6 +333,14 @@ impl Meter {
         let read = |file: &Option<fs::File>| read_number(file.as_ref()?);
         Usage { memory: read(&self.memory), pids: read(&self.pids) }
     }
+}
+
+/// The period of the processor quota, in microseconds: the kernel's default.
+pub const CPU_PERIOD: u64 = 100_000;
+
+/// The processor time of each period, in microseconds.
+pub fn quota(spec: &Spec) -> u64 {
+    u64::from(spec.cpus.milli()) * CPU_PERIOD / 1000
 }
 
 /// The number at the beginning of a file.

@@ -6,7 +6,7 @@
 
 use super::super::layout::Layout;
 use super::super::storage::Record;
-use super::cgroup::{Cgroups, Family};
+use super::cgroup::{quota, Cgroups, Family, CPU_PERIOD};
 use crate::model::address::Address;
 use crate::model::idrange;
 use crate::model::image::Init;
@@ -15,8 +15,6 @@ use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-/// The period of the processor quota, in microseconds: the kernel's default.
-pub const CPU_PERIOD: u64 = 100_000;
 /// What LXC's own configuration denies: kexec, module loading and the like.
 const SECCOMP: &str = "/usr/share/lxc/config/common.seccomp";
 /// Bytes of a console log. A full one becomes the earlier one, whose place it takes: so much is kept at least, and twice
@@ -103,7 +101,7 @@ pub fn render(
     line("lxc.cgroup.dir.monitor", &format_args!("{group}/{name}.monitor"));
     line("lxc.cgroup.dir.monitor.pivot", &format_args!("{group}/pivot"));
     let spec = &record.spec;
-    let quota = u64::from(spec.cpus.milli()) * CPU_PERIOD / 1000;
+    let quota = quota(spec);
     // Both families: LXC ignores the one that is not mounted.
     line("lxc.cgroup.memory.limit_in_bytes", &spec.memory.get());
     line("lxc.cgroup.pids.max", &spec.pids);

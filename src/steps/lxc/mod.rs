@@ -116,6 +116,15 @@ pub trait Runtime: Send + Sync {
     /// The processor time the container has used, in microseconds.
     fn cpu_time(&self, name: &Name) -> Option<u64>;
 
+    /// Sets the limits of the running container to those of its record.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::InUse`] when it holds more memory than it shall have. Some limits may have been set then.
+    fn set_limits(&self, record: &Record) -> Result<()>;
+
+    /// The memory it uses that the kernel cannot just drop.
+    fn memory_held(&self, name: &Name) -> Option<u64>;
+
     /// The limits in force, read from the kernel.
     fn limits(&self, name: &Name) -> Limits;
 }

@@ -384,6 +384,14 @@ impl Runtime for Lxc {
         self.cgroups.cpu_time(name)
     }
 
+    fn set_limits(&self, record: &Record) -> Result<()> {
+        self.cgroups.set_limits(&record.name, &record.spec)
+    }
+
+    fn memory_held(&self, name: &Name) -> Option<u64> {
+        self.cgroups.memory_held(name)
+    }
+
     fn limits(&self, name: &Name) -> Limits {
         self.cgroups.limits(name)
     }

@@ -3,21 +3,29 @@
 //! Formatting takes longer than starting a container, so one blank of each size is kept and copied.
 
 use super::super::ctx::Ctx;
+use super::super::layout::ContainerDir;
 use super::super::tool::{self, Tool};
 use crate::error::{Error, Result};
 use crate::model::size::Bytes;
+use crate::sys;
 use nix::unistd::{lseek, Whence};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Formatting the largest quota takes well under a second; a disk that needs longer is broken.
 const FORMAT_TIME: Duration = Duration::from_secs(60);
-/// Where ext4's superblock has the file system's UUID (fs/ext4/ext4.h: the superblock is at 1024, s_uuid at 0x68).
-const UUID_AT: u64 = 1024 + 0x68;
+/// Where ext4's superblock has the file system's UUID (s_uuid of fs/ext4/ext4.h).
+const UUID_AT: u64 = SUPERBLOCK_AT + 0x68;
+/// Where the superblock is.
+const SUPERBLOCK_AT: u64 = 1024;
+/// A file system may end before its file does, by less than the tables of one of its groups take.
+const ROUNDING: u64 = 8 << 20;
+/// Growing writes the tables of the new part: seconds for hundreds of gigabytes.
+const GROW_TIME: Duration = Duration::from_secs(120);
 
 /// Makes `path`: a formatted file system of `size`, taking no more room than what is written to it.
 pub fn make(ctx: &Ctx, blanks: &Path, path: &Path, size: Bytes) -> Result<()> {
@@ -54,6 +62,67 @@ fn format(ctx: &Ctx, path: &Path, size: Bytes) -> Result<()> {
         .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
         .arg(path);
     tool::run(&mut command, ctx, FORMAT_TIME).map(drop)
+}
+
+/// Opens the disk's file.
+pub fn open(path: &Path) -> Result<File> {
+    File::options().read(true).write(true).open(path).map_err(|e| Error::io("cannot open", path, &e))
+}
+
+/// Makes the disk's file at least `size` long. True: the file system in it is to be grown.
+pub fn stretch(file: &File, path: &Path, size: Bytes) -> Result<bool> {
+    let stretch = || -> io::Result<bool> {
+        if file.metadata()?.len() < size.get() {
+            return file.set_len(size.get()).map(|()| true);
+        }
+        let (blocks, block_size) = geometry(file)?;
+        Ok(size.get().saturating_sub(blocks.saturating_mul(block_size)) > ROUNDING)
+    };
+    stretch().map_err(|e| Error::io("cannot grow", path, &e))
+}
+
+/// The blocks of the file system in the disk's file, and the bytes of each.
+fn geometry(file: &File) -> io::Result<(u64, u64)> {
+    let field = |at: u64| -> io::Result<u32> {
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, SUPERBLOCK_AT + at)?;
+        Ok(u32::from_le_bytes(bytes))
+    };
+    // s_blocks_count_lo and _hi, s_log_block_size; the high half is not there without the feature 64bit (0x80).
+    let high = if field(0x60)? & 0x80 != 0 { field(0x150)? } else { 0 };
+    let blocks = u64::from(field(0x4)?) | u64::from(high) << 32;
+    Ok((blocks, 1024 << field(0x18)?.min(16)))
+}
+
+/// Grows the file system that is mounted at the layer, with the loop device and the file below it, to `size`. False:
+/// this kernel does not do that, or not for us; all is as it was then.
+pub fn grow_mounted(dir: &ContainerDir, size: Bytes) -> Result<bool> {
+    let path = dir.disk();
+    let failed = |e: io::Error| Error::io("cannot grow", &path, &e);
+    let file = open(&path)?;
+    let before = file.metadata().map_err(failed)?.len();
+    let mounted = File::open(dir.layer()).map_err(failed)?;
+    let number = mounted.metadata().map(|m| nix::sys::stat::minor(m.dev())).map_err(failed)?;
+    let device = File::open(format!("/dev/loop{number}")).map_err(failed)?;
+    let grow = || {
+        file.set_len(size.get().max(before))?;
+        sys::loop_take_new_size(device.as_fd())?;
+        sys::ext4_grow(mounted.as_fd(), size.get() / geometry(&file)?.1)
+    };
+    let Err(error) = grow() else { return Ok(true) };
+    let back = file.set_len(before).and_then(|()| sys::loop_take_new_size(device.as_fd()));
+    match error.raw_os_error() {
+        Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOTTY) => back.map(|()| false).map_err(failed),
+        _ => Err(failed(error)),
+    }
+}
+
+/// Grows the file system in the disk's file, which is not mounted, to the length of the file.
+pub fn grow_unmounted(path: &Path) -> Result<()> {
+    let mut command = Tool::command("resize2fs")?;
+    // It was mounted a moment ago, so that its journal is clean; without -f a check of all of it would be wanted.
+    command.arg("-f").arg(path);
+    tool::run(&mut command, &Ctx::silent()?, GROW_TIME).map(drop)
 }
 
 /// Copies the data of `from` and leaves its holes.

@@ -93,6 +93,12 @@ pub trait Storage: Send + Sync {
     /// The first mount that will not go.
     fn unmount(&self, name: &Name) -> Result<()>;
 
+    /// Grows the mounted container's disk to what its record says. False: this kernel does it at the next mount only.
+    ///
+    /// # Errors
+    /// The file's, or the file system's.
+    fn grow(&self, record: &Record) -> Result<bool>;
+
     /// Writes host name, machine id, keys and network into the unborn container's mounted root.
     ///
     /// # Errors
@@ -266,6 +272,11 @@ impl Storage for Disk {
         let lower = self.layout.lower(name);
         mount::unmount_root(&self.layout.unborn(name), &lower)?;
         mount::unmount_root(&self.layout.container(name), &lower)
+    }
+
+    fn grow(&self, record: &Record) -> Result<bool> {
+        let dir = self.layout.container(&record.name);
+        record.spec.disk.map_or(Ok(true), |size| disk::grow_mounted(&dir, size))
     }
 
     fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()> {

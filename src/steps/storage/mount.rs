@@ -4,9 +4,10 @@
 //! of the image gives EIO.
 
 use super::super::layout::ContainerDir;
-use super::{make_dir, Record};
+use super::{disk, make_dir, Record};
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::{self, IdRange};
+use crate::model::size::Bytes;
 use crate::sys;
 use nix::errno::Errno;
 use nix::mount::{mount, umount2, MntFlags, MsFlags};
@@ -25,8 +26,8 @@ pub fn make_layer(dir: &ContainerDir, ids: IdRange) -> Result<()> {
 
 /// Mounts the layer (with a quota), the idmapped image for a moment, and the overlay.
 pub fn mount_root(dir: &ContainerDir, lower: &Path, image: &Path, record: &Record) -> Result<()> {
-    if record.spec.disk.is_some() {
-        mount_disk(dir)?;
+    if let Some(size) = record.spec.disk {
+        mount_disk(dir, size)?;
         make_layer(dir, record.ids)?;
     }
     mount_image(image, lower, record.ids)?;
@@ -45,22 +46,29 @@ pub fn unmount_root(dir: &ContainerDir, lower: &Path) -> Result<()> {
     unmount(&dir.layer())
 }
 
-/// Mounts the sparse file with the layer's file system.
-fn mount_disk(dir: &ContainerDir) -> Result<()> {
+/// Mounts the sparse file with the layer's file system, grown to `size` if it is smaller.
+fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     let path = dir.disk();
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|e| Error::io("cannot open", &path, &e))?;
+    let file = disk::open(&path)?;
+    let small = disk::stretch(&file, &path, size)?;
+    attach_disk(dir, &path, &file)?;
+    if small && !disk::grow_mounted(dir, size)? {
+        unmount(&dir.layer())?;
+        disk::grow_unmounted(&path)?;
+        attach_disk(dir, &path, &file)?;
+    }
+    Ok(())
+}
+
+fn attach_disk(dir: &ContainerDir, path: &Path, file: &File) -> Result<()> {
     let (device, node) = sys::loop_attach(file.as_fd(), false)
-        .map_err(|e| Error::io("cannot attach a loop device to", &path, &e))?;
+        .map_err(|e| Error::io("cannot attach a loop device to", path, &e))?;
     // noinit_itable: the file reads as zeros already; writing them would fill the sparse file in the background.
     // discard: what the guest deletes is freed on the host.
     let options = "noinit_itable,discard";
     let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV;
     mount(Some(&node), &dir.layer(), Some("ext4"), flags, Some(options))
-        .map_err(|e| failed("mount", &path, e))?;
+        .map_err(|e| failed("mount", path, e))?;
     drop(device);
     Ok(())
 }

@@ -5,6 +5,7 @@ use super::*;
 use crate::model::address::Address;
 use crate::model::name::ImageName;
 use crate::model::size::{Bytes, Cpus};
+use crate::model::spec::Restart;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{symlink, MetadataExt};
 
@@ -25,6 +26,8 @@ fn record(of: &str) -> Record {
             address: Address::parse("10.139.40.10/27").unwrap(),
             gateway: Some("10.139.40.1".parse().unwrap()),
             autostart: false,
+            priority: 50,
+            restart: Restart::Always,
             description: "a \"quoted\" \\ wiki — é".into(),
             authorized_keys: vec!["ssh-ed25519 AAAA me".into(), "ssh-rsa BBBB you".into()],
             slice: "guifi".into(),
