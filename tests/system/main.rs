@@ -4,10 +4,13 @@
 //! CLOUDBOX_TEST_MINI (one busybox). Without CLOUDBOX_TEST_IMAGE they say so and pass; with it, whatever is missing
 //! is a failure. Where `ubusd` is on the PATH, or named by UBUSD, it is the bus; else our own broker.
 
+mod avahi;
 mod bus;
+mod neighbour;
 mod processes;
 mod test_box;
 
+mod avahi_by_hand;
 mod bad_input;
 mod boot;
 mod bus_restart;

@@ -54,12 +54,16 @@ impl Process {
         self.0.id() as i32
     }
 
+    /// What it prints; asked for with `Stdio::piped()`.
+    pub fn stdout(&mut self) -> std::process::ChildStdout {
+        self.0.stdout.take().expect("its output is piped, and taken once")
+    }
+
     pub fn signal(&self, signal: i32) {
         let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
         let _ = nix::sys::signal::kill(Pid::from_raw(self.pid()), signal);
     }
 
-    #[cfg(feature = "faults")]
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }

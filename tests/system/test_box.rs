@@ -167,6 +167,16 @@ impl TestBox {
         self.dir.join("avahi-run")
     }
 
+    /// The socket of this box's D-Bus, if it has one.
+    pub fn dbus(&self) -> PathBuf {
+        self.dir.join("dbus")
+    }
+
+    /// The port of the bridge behind which the neighbour lives.
+    pub fn neighbour_port(&self) -> String {
+        format!("{}n", self.bridge)
+    }
+
     pub fn container(&self, name: &str) -> ContainerDir {
         self.layout.container(&Name::new(name).unwrap())
     }
@@ -258,6 +268,7 @@ impl TestBox {
             .env("CLOUDBOX_RUN_DIR", &self.layout.run)
             .env("CLOUDBOX_AVAHI", self.avahi())
             .env("CLOUDBOX_AVAHI_RUN", self.avahi_run())
+            .env("DBUS_SYSTEM_BUS_ADDRESS", crate::avahi::bus_address(&self.dbus()))
             .envs(&self.environment)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -540,8 +551,9 @@ impl TestBox {
             ("pid file", self.layout.run.join("pid")),
             ("interface", Path::new("/sys/class/net").join(&self.bridge).join("brif")),
         ] {
-            let entries = fs::read_dir(&dir).into_iter().flatten().flatten();
-            left.extend(entries.map(|e| format!("{what} {}", e.file_name().to_string_lossy())));
+            let names = fs::read_dir(&dir).into_iter().flatten().flatten().map(|e| e.file_name());
+            let names = names.filter(|name| *name != *self.neighbour_port());
+            left.extend(names.map(|name| format!("{what} {}", name.to_string_lossy())));
         }
         let config = fs::read_to_string(self.config()).unwrap_or_default();
         left.extend(config.lines().filter(|l| l.starts_with("config container")).map(String::from));
