@@ -61,6 +61,9 @@ struct OpenHow {
     resolve: u64,
 }
 
+/// How often a walk that others disturb is begun anew: a guest may do so on purpose, for ever.
+const WALK_TRIES: u32 = 256;
+
 /// RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS of linux/openat2.h.
 const RESOLVE_IN_ROOT: u64 = 0x10 | 0x02;
 
@@ -73,17 +76,24 @@ pub fn openat2_in_root(root: BorrowedFd<'_>, path: &Path, flags: i32, mode: u32)
     let flags =
         u64::try_from(flags | libc::O_CLOEXEC).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     let how = OpenHow { flags, mode: u64::from(mode), resolve: RESOLVE_IN_ROOT };
-    // SAFETY: `path` ends in NUL and `how` has the layout and the size the kernel is told.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_openat2,
-            root.as_raw_fd(),
-            path.as_ptr(),
-            std::ptr::from_ref(&how),
-            size_of::<OpenHow>(),
-        )
-    };
-    own(check(fd)?)
+    let mut tries = 0;
+    loop {
+        // SAFETY: `path` ends in NUL and `how` has the layout and the size the kernel is told.
+        let fd = unsafe {
+            libc::syscall(
+                libc::SYS_openat2,
+                root.as_raw_fd(),
+                path.as_ptr(),
+                std::ptr::from_ref(&how),
+                size_of::<OpenHow>(),
+            )
+        };
+        match check(fd) {
+            // Somebody renamed or mounted something meanwhile, anywhere, and the walk had a `..` in it.
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) && tries < WALK_TRIES => tries += 1,
+            other => return own(other?),
+        }
+    }
 }
 
 /// `struct loop_info64` of linux/loop.h.
@@ -309,6 +319,17 @@ pub fn is_open_elsewhere(file: &File) -> bool {
     }
 }
 
+/// Locks `file` for whoever has this opening of it, until the last of them closes it. Another one's lock is
+/// `WouldBlock`.
+///
+/// # Errors
+/// As flock(2).
+pub fn flock(file: &File) -> io::Result<()> {
+    // SAFETY: flock(2) takes two integers.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } as libc::c_long)?;
+    Ok(())
+}
+
 /// Makes the processes that lose their parent below this one its children, so that it can reap them (used by test
 /// harnesses where PID 1 does not).
 ///
@@ -347,6 +368,31 @@ mod tests {
         io::Read::read_to_string(&mut File::from(file), &mut text).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
         assert_eq!(text, "in");
+    }
+
+    #[test]
+    fn renames_elsewhere_do_not_end_a_walk() {
+        let dir = std::env::temp_dir().join(format!("cloudbox-walk-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("in/etc")).unwrap();
+        std::fs::create_dir_all(dir.join("a/moved")).unwrap();
+        std::fs::create_dir_all(dir.join("b")).unwrap();
+        let root = File::open(dir.join("in")).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let opened: io::Result<()> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::rename(dir.join("a/moved"), dir.join("b/moved")).unwrap();
+                    std::fs::rename(dir.join("b/moved"), dir.join("a/moved")).unwrap();
+                }
+            });
+            let path = Path::new("etc/../etc/../etc/..");
+            let open = |_| openat2_in_root(root.as_fd(), path, libc::O_DIRECTORY, 0).map(drop);
+            let opened = (0..100_000).try_for_each(open);
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            opened
+        });
+        std::fs::remove_dir_all(&dir).unwrap();
+        opened.unwrap();
     }
 
     #[test]

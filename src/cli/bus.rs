@@ -156,7 +156,7 @@ fn raw_request(args: &Args) -> Result<Request, Failure> {
 }
 
 /// The operating system's words, without Rust's "(os error N)".
-fn plain(error: &io::Error) -> String {
+pub fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_string()
 }

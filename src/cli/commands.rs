@@ -4,7 +4,7 @@ use super::args::Args;
 use super::bus::Context;
 use super::page::Show;
 use super::request::{self, Request};
-use super::{bus, completion, enter, events, follow, help, log, show, Failure};
+use super::{bus, completion, copy, enter, events, follow, help, log, show, Failure};
 
 /// One command.
 pub struct Command {
@@ -349,11 +349,57 @@ pub const COMMANDS: &[Command] = &[
         action: Action::Own(log::run),
     },
     Command {
-        name: "console",
-        also: &["shell", "login", "tty"],
+        name: "shell",
+        also: &["login", "bash", "sh", "ssh"],
         section: "Containers",
-        summary: "log in on a container's console",
-        details: "Leave it by Ctrl-a, then q. Only root may do it. It needs the program lxc-console.",
+        summary: "open a shell in a container",
+        details: "The login shell of root, or of --user. Its exit code is passed on. Only root may do it. It needs the \
+                  program lxc-attach.",
+        examples: &[("shell web", "as root"), ("shell web --user www-data", "as somebody else")],
+        operands: &[NAME],
+        options: &[option("user", "USER", "whose shell, by name or number; root unless said otherwise")],
+        action: Action::Own(enter::shell),
+    },
+    Command {
+        name: "push",
+        also: &["upload", "put"],
+        section: "Containers",
+        summary: "copy a file into a container, running or not",
+        details: "The file belongs to the container's root, or to whom the one belongs that it replaces. It keeps its \
+                  mode. No link leads out of the container. FILE - is standard input. Only root may do it.",
+        examples: &[
+            ("push index.html web:/var/www/html/", "into a directory"),
+            ("push - web:/etc/motd", "from standard input"),
+        ],
+        operands: &[
+            operand("FILE", Times::One, Values::File),
+            operand("NAME:PATH", Times::One, Values::Any),
+        ],
+        options: &[],
+        action: Action::Own(copy::push),
+    },
+    Command {
+        name: "pull",
+        also: &["download", "get", "cp"],
+        section: "Containers",
+        summary: "copy a file out of a container, running or not",
+        details: "No link leads out of the container. FILE - is standard output. Only root may do it.",
+        examples: &[("pull web:/etc/fstab .", "into this directory"), ("pull web:/etc/motd -", "to the screen")],
+        operands: &[
+            operand("NAME:PATH", Times::One, Values::Any),
+            operand("FILE", Times::One, Values::File),
+        ],
+        options: &[],
+        action: Action::Own(copy::pull),
+    },
+    Command {
+        name: "console",
+        also: &["tty"],
+        section: "Containers",
+        summary: "look at a container's console",
+        details: "One can log in where the container runs a getty on it; the distro does not, and shows its boot only: \
+                  `cloudbox shell` is the way in. Leave it by Ctrl-a, then q. Only root may do it. It needs the program \
+                  lxc-console.",
         examples: &[("console web", "the console of web")],
         operands: &[NAME],
         options: &[],

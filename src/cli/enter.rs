@@ -1,4 +1,4 @@
-//! Into a container: `exec` and `console`.
+//! Into a container: `exec`, `shell` and `console`.
 
 use super::args::Args;
 use super::bus::Context;
@@ -6,10 +6,15 @@ use super::page::{self, Page};
 use super::request;
 use super::view::View;
 use super::{complain, Failure, REFUSED};
+use cloudbox::model::name::Name;
+use cloudbox::steps::layout::Layout;
+use cloudbox::steps::lxc::exec::{find_user, root_of, User};
+use cloudbox::steps::lxc::{Lxc, Runtime};
 use nix::errno::Errno;
 use nix::unistd::execvp;
 use std::ffi::CString;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// `cloudbox exec`: prints what the program wrote, and returns its exit code.
 pub fn exec(context: &mut Context, args: &Args) -> Result<u8, Failure> {
@@ -33,28 +38,75 @@ pub fn exec(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 
 /// `cloudbox console`: becomes lxc-console.
 pub fn console(context: &mut Context, args: &Args) -> Result<u8, Failure> {
-    let refused = |message: String| Failure::new(REFUSED, message);
+    let (name, path) = running(context, args)?;
+    complain(&format!("the console of {name}; Ctrl-a, then q leaves it"));
+    let words = ["lxc-console", "-n", name.as_str(), "-P", &path, "-t", "0"];
+    Err(not_run(become_program(&words.map(String::from)), "lxc-console"))
+}
+
+/// `cloudbox shell`: becomes lxc-attach, which gives the shell a terminal of the container's own.
+pub fn shell(context: &mut Context, args: &Args) -> Result<u8, Failure> {
+    let (name, path) = running(context, args)?;
+    let who = args.value("user").unwrap_or("root");
+    let user = user_of(&name, &path, who).map_err(|error| Failure::new(REFUSED, error.message))?;
+    let mut words: Vec<String> = ["lxc-attach", "-n", name.as_str(), "-P", &path].map(String::from).into();
+    words.extend(user.attach_words());
+    // What the terminal can do is known to the terminal only.
+    let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_string());
+    words.extend(["--set-var".to_string(), ["TERM=", &term].concat(), "--".to_string()]);
+    words.extend(["/bin/sh", "-c", r#"cd; exec "$0" -l"#].map(String::from));
+    words.push(user.shell);
+    // lxc-attach goes to the path it comes from, which is one of the host.
+    let _ = nix::unistd::chdir("/");
+    Err(not_run(become_program(&words), "lxc-attach"))
+}
+
+/// The name and LXC's path of a container that runs, for one who may enter it.
+fn running(context: &mut Context, args: &Args) -> Result<(Name, String), Failure> {
+    let refused = |message: String| Err(Failure::new(REFUSED, message));
     if !nix::unistd::geteuid().is_root() {
-        return Err(refused("only root may use a container's console; try as root".to_string()));
+        return refused("only root may enter a container; try as root".to_string());
     }
     let reply = context.call(&request::container_info(args)?)?;
     let view = View::new(&reply);
-    let (name, path) = (view.raw("name"), view.raw("lxcpath"));
-    let state = view.text("state");
-    if state != "running" {
-        return Err(refused(format!("{name} is not running ({state}); `cloudbox start {name}` starts it")));
+    let name = Name::new(&view.raw("name")).map_err(|error| Failure::new(REFUSED, error.message))?;
+    match &*view.text("state") {
+        "running" => Ok((name, view.raw("lxcpath").into_owned())),
+        "frozen" => refused(format!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on")),
+        state => refused(format!("{name} is not running ({state}); `cloudbox start {name}` starts it")),
     }
-    complain(&format!("the console of {name}; Ctrl-a, then q leaves it"));
-    Err(refused(match become_program(&["lxc-console", "-n", &name, "-P", &path, "-t", "0"]) {
-        Errno::ENOENT => "lxc-console is missing; install the package lxc-console".to_string(),
-        errno => format!("cannot run lxc-console: {}", errno.desc()),
-    }))
+}
+
+/// The container's user called `who`.
+fn user_of(name: &Name, lxcpath: &str, who: &str) -> cloudbox::error::Result<User> {
+    let lxc = Lxc::new(layout(lxcpath))?;
+    match lxc.find(name)? {
+        Some(running) => find_user(&root_of(&running)?, name, who),
+        // lxc-attach will say so.
+        None => Ok(User::root()),
+    }
+}
+
+/// The daemon's directories, as far as they are needed here: those on the disk.
+pub fn layout(lxcpath: &str) -> Layout {
+    let storage = Path::new(lxcpath).parent().map(Path::to_path_buf).unwrap_or_default();
+    Layout { run: storage.join("run"), storage }
+}
+
+fn not_run(errno: Errno, program: &str) -> Failure {
+    Failure::new(
+        REFUSED,
+        match errno {
+            Errno::ENOENT => format!("{program} is missing; install the package {program}"),
+            errno => format!("cannot run {program}: {}", errno.desc()),
+        },
+    )
 }
 
 /// Becomes the program `words[0]`, or returns why not. SIGPIPE stays ignored, which a program at a terminal never
 /// notices.
-fn become_program(words: &[&str]) -> Errno {
-    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(*word)).collect();
+fn become_program(words: &[String]) -> Errno {
+    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_str())).collect();
     let Ok(words) = words else { return Errno::EINVAL };
     let Some(program) = words.first() else { return Errno::EINVAL };
     match execvp(program, &words) {

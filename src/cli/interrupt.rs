@@ -1,4 +1,4 @@
-//! Ctrl-C while a job is followed: the job goes on, and the person is told so.
+//! Ctrl-C: while a job is followed, it goes on and the person is told so; while a file is copied, nothing is left.
 
 use super::follow::Progress;
 use nix::sys::signal::{SigSet, Signal};
@@ -10,26 +10,10 @@ pub struct Followed(Arc<Mutex<Vec<String>>>);
 
 impl Followed {
     /// From now on Ctrl-C and SIGTERM tell what goes on, and end the program.
-    ///
-    /// A thread waits for them: what a signal handler may do is too little, and the client's wait ends for nothing
-    /// but the bus.
     pub fn watch() -> Followed {
         let followed = Followed::default();
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM].into_iter().collect();
-        if signals.thread_block().is_err() {
-            return followed;
-        }
         let watched = followed.clone();
-        let end = move || {
-            // `wait` fails only for signals that do not exist.
-            let signal = signals.wait().unwrap_or(Signal::SIGTERM);
-            watched.tell();
-            std::process::exit(128 + signal as i32);
-        };
-        if std::thread::Builder::new().spawn(end).is_err() {
-            // Too poor for a thread: then they end the program without a word.
-            let _ = signals.thread_unblock();
-        }
+        before_end(Box::new(move || watched.tell()));
         followed
     }
 
@@ -45,6 +29,27 @@ impl Followed {
         }
         Progress::stderr().clear();
         super::complain(&goes_on(&jobs));
+    }
+}
+
+/// From now on Ctrl-C, SIGTERM and a closed terminal end the program only behind `last`.
+///
+/// A thread waits for them: what a signal handler may do is too little, and the client's wait ends for nothing but the
+/// bus.
+pub fn before_end(last: Box<dyn FnOnce() + Send>) {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    if signals.thread_block().is_err() {
+        return;
+    }
+    let end = move || {
+        // `wait` fails only for signals that do not exist.
+        let signal = signals.wait().unwrap_or(Signal::SIGTERM);
+        last();
+        std::process::exit(128 + signal as i32);
+    };
+    if std::thread::Builder::new().spawn(end).is_err() {
+        // Too poor for a thread: then they end the program without a word.
+        let _ = signals.thread_unblock();
     }
 }
 

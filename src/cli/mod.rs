@@ -8,6 +8,7 @@ mod args;
 mod bus;
 mod commands;
 mod completion;
+mod copy;
 mod daemon;
 mod enter;
 mod events;

@@ -69,7 +69,12 @@ pub fn container_list(_: &Args) -> Result<Request, Failure> {
 
 /// `cloudbox info`
 pub fn container_info(args: &Args) -> Result<Request, Failure> {
-    Request::of(Face::Container, "info", "name", args.operand(0))
+    container_named(args.operand(0))
+}
+
+/// What `info` tells of container `name`.
+pub fn container_named(name: &str) -> Result<Request, Failure> {
+    Request::of(Face::Container, "info", "name", name)
 }
 
 /// `cloudbox create`

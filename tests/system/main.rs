@@ -20,6 +20,7 @@ mod ends;
 mod exec;
 mod hundred;
 mod idle;
+mod inside;
 mod jobs;
 mod life;
 mod log;

@@ -4,7 +4,7 @@ use nix::sys::wait::{waitpid, WaitPidFlag};
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +57,11 @@ impl Process {
     /// What it prints; asked for with `Stdio::piped()`.
     pub fn stdout(&mut self) -> std::process::ChildStdout {
         self.0.stdout.take().expect("its output is piped, and taken once")
+    }
+
+    /// Its input, output and errors, where they are pipes.
+    pub fn pipes(&mut self) -> (Option<ChildStdin>, Option<ChildStdout>, Option<ChildStderr>) {
+        (self.0.stdin.take(), self.0.stdout.take(), self.0.stderr.take())
     }
 
     pub fn signal(&self, signal: i32) {

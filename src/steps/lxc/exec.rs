@@ -93,7 +93,10 @@ pub fn run(ctx: &Ctx, name: &Name, running: &Running, mut attach: Command, exec:
 }
 
 /// The root directory of a running container, as its init sees it.
-fn root_of(running: &Running) -> Result<GuestRoot> {
+///
+/// # Errors
+/// It has ended.
+pub fn root_of(running: &Running) -> Result<GuestRoot> {
     let path = format!("/proc/{}/root", running.init);
     let root = GuestRoot::open(Path::new(&path), 0)?;
     // It lives: then the number was still its own a moment ago.

@@ -1,5 +1,6 @@
 //! A container's files: built under a hidden name, mounted, renamed into being, renamed away, erased.
 
+mod apart;
 mod disk;
 mod guest;
 mod mount;
@@ -20,6 +21,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+pub use apart::{claim, Apart};
 pub use guest::GuestNetwork;
 
 /// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
@@ -186,21 +188,25 @@ impl Disk {
             Stage::Alive => self.layout.container(name),
         }
     }
+}
 
-    fn read_record(&self, name: &Name) -> Result<Record> {
-        let path = self.layout.container(name).record();
-        let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
-        serde_json::from_slice(&text).map_err(|e| {
-            Error::new(
-                Code::Failed,
-                format!(
-                    "{} is damaged: {e}; the container is left alone: save what you need from {} and remove it",
-                    path.display(),
-                    self.layout.container(name).path().display()
-                ),
-            )
-        })
-    }
+/// The record in a container's directory.
+///
+/// # Errors
+/// It cannot be read, or is damaged.
+pub fn read_record(dir: &ContainerDir) -> Result<Record> {
+    let path = dir.record();
+    let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+    serde_json::from_slice(&text).map_err(|e| {
+        Error::new(
+            Code::Failed,
+            format!(
+                "{} is damaged: {e}; the container is left alone: save what you need from {} and remove it",
+                path.display(),
+                dir.path().display()
+            ),
+        )
+    })
 }
 
 impl Storage for Disk {
@@ -225,7 +231,7 @@ impl Storage for Disk {
         for entry in entries {
             let entry = entry.map_err(|e| Error::io("cannot read", &dir, &e))?;
             let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else { continue };
-            found.push(match self.read_record(&name) {
+            found.push(match read_record(&self.layout.container(&name)) {
                 Ok(record) => Found::Container(Box::new(record)),
                 Err(error) => Found::Unreadable(name, error),
             });
@@ -259,6 +265,7 @@ impl Storage for Disk {
     fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()> {
         let dir = self.dir(&record.name, stage);
         let lower = self.layout.lower(&record.name);
+        let _claim = claim(&dir)?;
         make_dir(&lower, 0o700)?;
         let mounted = mount::mount_root(&dir, &lower, image, record);
         if let Err(error) = mounted {

@@ -12,9 +12,16 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::mount::{mount, umount2, MntFlags, MsFlags};
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The kernel may detach a loop device a moment after its unmount.
+const DETACH_TIME: Duration = Duration::from_secs(2);
+/// Between two tries to lock its file.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Makes the upper and work directories inside a layer, owned by the guest's root.
 pub fn make_layer(dir: &ContainerDir, ids: IdRange) -> Result<()> {
@@ -50,6 +57,7 @@ pub fn unmount_root(dir: &ContainerDir, lower: &Path) -> Result<()> {
 fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     let path = dir.disk();
     let file = disk::open(&path)?;
+    lock(&file, &path)?;
     let small = disk::stretch(&file, &path, size)?;
     attach_disk(dir, &path, &file)?;
     if small && !disk::grow_mounted(dir, size)? {
@@ -71,6 +79,24 @@ fn attach_disk(dir: &ContainerDir, path: &Path, file: &File) -> Result<()> {
         .map_err(|e| failed("mount", path, e))?;
     drop(device);
     Ok(())
+}
+
+/// Locks the file for as long as a loop device has it: mounted twice, an ext4 is lost. The lock belongs to the open
+/// file, which the device keeps.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    let deadline = Instant::now() + DETACH_TIME;
+    loop {
+        match sys::flock(file) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                let why = format!("{} is mounted already; try again when that has ended", path.display());
+                return Err(Error::new(Code::Busy, why));
+            }
+            other => return other.map_err(|e| Error::io("cannot lock", path, &e)),
+        }
+    }
 }
 
 /// Mounts the image with the container's id map.

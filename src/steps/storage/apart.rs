@@ -1,0 +1,85 @@
+//! A stopped container's root, mounted for this process alone: where nobody else sees it, and gone with it.
+
+use super::super::image::{Images, Store};
+use super::super::layout::{ContainerDir, Layout};
+use super::{make_dir, mount, Record};
+use crate::error::{Code, Error, Result};
+use crate::model::size::Bytes;
+use crate::sys;
+use nix::mount::{mount as mount_fs, MsFlags};
+use nix::sched::{unshare, CloneFlags};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The right to mount a stopped container's layer, or to read it as it is: nobody else has it meanwhile.
+pub struct Claim(#[allow(dead_code)] File);
+
+/// Claims the container in `dir`.
+///
+/// # Errors
+/// [`Code::Busy`] when somebody else has it.
+pub fn claim(dir: &ContainerDir) -> Result<Claim> {
+    let file = File::open(dir.path()).map_err(|e| Error::io("cannot open", dir.path(), &e))?;
+    match sys::flock(&file) {
+        Ok(()) => Ok(Claim(file)),
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Err(Error::new(
+            Code::Busy,
+            format!("somebody else works on {}, such as a push or a pull; try again", dir.path().display()),
+        )),
+        Err(e) => Err(Error::io("cannot lock", dir.path(), &e)),
+    }
+}
+
+/// A stopped container's root. Dropped, it is unmounted: what was written is on the disk.
+pub struct Apart {
+    dir: ContainerDir,
+    lower: PathBuf,
+    _claim: Claim,
+}
+
+impl Apart {
+    /// Mounts the root of `record`'s container, which the caller has claimed and knows to be stopped, in a mount
+    /// namespace of this thread's own.
+    ///
+    /// # Errors
+    /// Any mount's.
+    pub fn mount(layout: &Layout, record: &Record, claim: Claim) -> Result<Apart> {
+        let own = enter_namespace(layout)?;
+        let dir = own.container(&record.name);
+        let lower = own.lower(&record.name);
+        make_dir(&lower, 0o700)?;
+        let image = Store::new(&own.storage, &own.run, Bytes(0)).mount(&record.image_sha256)?;
+        // From here on there is something to unmount.
+        let apart = Apart { dir, lower, _claim: claim };
+        mount::mount_root(&apart.dir, &apart.lower, &image, record)?;
+        Ok(apart)
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> PathBuf {
+        self.dir.rootfs()
+    }
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if let Err(error) = mount::unmount_root(&self.dir, &self.lower) {
+            log::error!("{error}");
+        }
+    }
+}
+
+/// Leaves the box's mount namespace; the layout that comes back has a runtime directory of its own, in memory.
+fn enter_namespace(layout: &Layout) -> Result<Layout> {
+    let run = layout.blanks();
+    let entered = || -> nix::Result<()> {
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let none = None::<&Path>;
+        mount_fs(none, Path::new("/"), none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        // Any directory will do, and this one is not needed here.
+        mount_fs(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), none)
+    };
+    entered().map_err(|e| Error::io("cannot make a mount namespace with", &run, &e.into()))?;
+    Ok(Layout { storage: layout.storage.clone(), run })
+}
