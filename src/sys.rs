@@ -2,7 +2,7 @@
 //!
 //! Every function is a safe wrapper: it takes borrowed descriptors and checked strings, and hands out owned ones.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -304,6 +304,128 @@ impl Drop for UsernsHolder {
             libc::waitpid(self.pid, std::ptr::null_mut(), 0);
         }
     }
+}
+
+/// Lets `to` have the data of `from`, without copying it: both share it until one of them is written to.
+///
+/// # Errors
+/// EOPNOTSUPP and others where the file system cannot, EXDEV between two of them.
+pub fn clone_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: FICLONE takes a descriptor.
+    let done = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONE as _, from.as_raw_fd()) };
+    check(done as libc::c_long).map(drop)
+}
+
+/// Copies up to `length` bytes at `at` of `from` to the same place in `to`, and tells how many.
+///
+/// # Errors
+/// As copy_file_range(2).
+pub fn copy_range(from: BorrowedFd<'_>, to: BorrowedFd<'_>, at: u64, length: u64) -> io::Result<u64> {
+    let (mut from_at, mut to_at) = (at, at);
+    let length = usize::try_from(length).unwrap_or(usize::MAX >> 1);
+    // SAFETY: both offsets are 64 bits wide, as loff_t is everywhere, and outlive the call.
+    let copied = unsafe {
+        libc::syscall(
+            libc::SYS_copy_file_range,
+            from.as_raw_fd(),
+            std::ptr::from_mut(&mut from_at),
+            to.as_raw_fd(),
+            std::ptr::from_mut(&mut to_at),
+            length,
+            0,
+        )
+    };
+    check(copied).map(|copied| copied as u64)
+}
+
+/// FIFREEZE and FITHAW of linux/fs.h; `_IOWR` is the same number on every architecture.
+const FIFREEZE: u32 = 0xC004_5877;
+const FITHAW: u32 = 0xC004_5878;
+
+/// Brings the file system of directory `dir` to rest, all of it on its disk, or lets it go on. Until then whoever
+/// writes to it waits.
+///
+/// # Errors
+/// EBUSY when it is frozen already, EINVAL when it is not frozen, EOPNOTSUPP.
+pub fn freeze_filesystem(dir: BorrowedFd<'_>, freeze: bool) -> io::Result<()> {
+    let request = if freeze { FIFREEZE } else { FITHAW };
+    // SAFETY: neither of the two looks at its argument.
+    let done = unsafe { libc::ioctl(dir.as_raw_fd(), request as _, 0) };
+    check(done as libc::c_long).map(drop)
+}
+
+/// RENAME_EXCHANGE of linux/fs.h.
+const RENAME_EXCHANGE: u32 = 2;
+
+/// Lets two paths change places, at once for whoever looks.
+///
+/// # Errors
+/// As renameat2(2); EINVAL where the file system cannot.
+pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    let (one, other) = (c_path(one)?, c_path(other)?);
+    // SAFETY: both paths end in NUL.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            libc::AT_FDCWD,
+            one.as_ptr(),
+            libc::AT_FDCWD,
+            other.as_ptr(),
+            RENAME_EXCHANGE,
+        )
+    };
+    check(done).map(drop)
+}
+
+/// An extended attribute: its name and its value.
+pub type Xattr = (CString, Vec<u8>);
+
+/// The extended attributes of `path`, which may be a link itself. None where the file system has none.
+///
+/// # Errors
+/// As lgetxattr(2).
+pub fn xattrs(path: &Path) -> io::Result<Vec<Xattr>> {
+    let path = c_path(path)?;
+    // SAFETY: `path` ends in NUL, and the kernel writes no more than it is told there is room for.
+    let names =
+        sized(&|buffer| unsafe { libc::llistxattr(path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len()) });
+    let names = match names {
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut all = Vec::new();
+    for name in names.split_inclusive(|b| *b == 0) {
+        let Ok(name) = CStr::from_bytes_with_nul(name) else { continue };
+        // SAFETY: as above; `name` ends in NUL as well.
+        let value = sized(&|buffer| unsafe {
+            libc::lgetxattr(path.as_ptr(), name.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
+        })?;
+        all.push((name.to_owned(), value));
+    }
+    Ok(all)
+}
+
+/// What `read` puts into a buffer; called with an empty one it tells how much that is.
+fn sized(read: &dyn Fn(&mut [u8]) -> isize) -> io::Result<Vec<u8>> {
+    let length = check(read(&mut []) as libc::c_long)?;
+    let mut buffer = vec![0; length as usize];
+    if length > 0 {
+        let length = check(read(&mut buffer) as libc::c_long)?;
+        buffer.truncate(length as usize);
+    }
+    Ok(buffer)
+}
+
+/// Sets an extended attribute of `path`, which may be a link itself.
+///
+/// # Errors
+/// As lsetxattr(2).
+pub fn set_xattr(path: &Path, name: &CStr, value: &[u8]) -> io::Result<()> {
+    let path = c_path(path)?;
+    // SAFETY: both strings end in NUL, and `value` is as long as is said.
+    let done =
+        unsafe { libc::lsetxattr(path.as_ptr(), name.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+    check(done as libc::c_long).map(drop)
 }
 
 /// Whether somebody else may have `file` open: a lease for writing is given only to a file's sole opener. Yes, when the

@@ -255,6 +255,30 @@ pub struct Stop {
     pub wait: Option<u32>,
 }
 
+/// `cloudbox.container snapshot` and `snapshot_delete`
+#[derive(Debug, Deserialize)]
+pub struct Snapshot {
+    /// The container's name.
+    pub name: String,
+    /// The snapshot's name; a new one is called by the time when nothing is said.
+    pub snapshot: Option<String>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.container restore`
+#[derive(Debug, Deserialize)]
+pub struct Restore {
+    /// The container's name.
+    pub name: String,
+    /// The snapshot's name.
+    pub snapshot: String,
+    /// Also when it is running: it is killed and started again.
+    pub force: Option<bool>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
 /// `cloudbox.container exec`
 #[derive(Debug, Deserialize)]
 pub struct Exec {

@@ -56,7 +56,11 @@ impl Face {
                 .method::<args::Named>("freeze")
                 .method::<args::Named>("unfreeze")
                 .method::<args::Exec>("exec")
-                .method::<args::Log>("log"),
+                .method::<args::Log>("log")
+                .method::<args::Snapshot>("snapshot")
+                .method::<args::Named>("snapshots")
+                .method::<args::Restore>("restore")
+                .method::<args::Snapshot>("snapshot_delete"),
             Face::Image => object
                 .method::<()>("list")
                 .method::<args::Named>("info")

@@ -22,7 +22,8 @@ pub struct Started {
 pub struct JobReply {
     /// Its number.
     pub id: String,
-    /// `create`, `delete`, `start`, `stop`, `set`, `freeze`, `unfreeze`, `ended`, `image_import`, `image_delete`
+    /// `create`, `delete`, `start`, `stop`, `set`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
+    /// `snapshot_delete`, `image_import`, `image_delete`
     pub kind: &'static str,
     /// The container or image it works on.
     pub target: String,
@@ -194,6 +195,26 @@ pub struct LogReply {
     pub log: String,
     /// There are earlier lines.
     pub truncated: bool,
+}
+
+/// A snapshot in `cloudbox.container snapshots`.
+#[derive(Debug, Serialize)]
+pub struct SnapshotEntry {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created: u64,
+    /// Bytes of the layer then.
+    pub bytes: u64,
+    /// sha256 of the image below it.
+    pub image_sha256: String,
+}
+
+/// `cloudbox.container snapshots`
+#[derive(Debug, Serialize)]
+pub struct SnapshotList {
+    /// Oldest first.
+    pub snapshots: Vec<SnapshotEntry>,
 }
 
 /// An image in `cloudbox.image list`, and the reply of `info`.

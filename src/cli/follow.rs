@@ -257,7 +257,7 @@ impl<'a> Follower<'a> {
             "stop" | "ended" => format!("{target} is stopped"),
             "image_import" => format!("image {target} is imported"),
             "image_delete" => format!("image {target} is deleted"),
-            kind => format!("{} {target} is done", text::visible(kind)),
+            kind => format!("{} of {target} is done", text::visible(kind)),
         };
         match self.begun {
             Some(begun) => format!("{result} ({:.2} s)", begun.elapsed().as_secs_f32()),

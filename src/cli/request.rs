@@ -217,6 +217,39 @@ pub fn container_log(args: &Args) -> Result<Request, Failure> {
     Request::new(Face::Container, "log", fields)
 }
 
+/// `cloudbox snapshot`
+pub fn container_snapshot(args: &Args) -> Result<Vec<Request>, Failure> {
+    of_snapshot(args, "snapshot")
+}
+
+/// `cloudbox snapshots`
+pub fn container_snapshots(args: &Args) -> Result<Request, Failure> {
+    Request::of(Face::Container, "snapshots", "name", args.operand(0))
+}
+
+/// `cloudbox restore`
+pub fn container_restore(args: &Args) -> Result<Vec<Request>, Failure> {
+    of_snapshot(args, "restore")
+}
+
+/// `cloudbox snapshot-delete`
+pub fn container_snapshot_delete(args: &Args) -> Result<Vec<Request>, Failure> {
+    of_snapshot(args, "snapshot_delete")
+}
+
+/// A request about one snapshot of one container.
+fn of_snapshot(args: &Args, method: &str) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0));
+    if !args.operand(1).is_empty() {
+        fields.str("snapshot", args.operand(1));
+    }
+    if args.flag("force") {
+        fields.bool("force", true);
+    }
+    Ok(vec![Request::new(Face::Container, method, fields)?])
+}
+
 /// `cloudbox image list`
 pub fn image_list(_: &Args) -> Result<Request, Failure> {
     Request::plain(Face::Image, "list")
@@ -478,6 +511,20 @@ mod tests {
                 &[
                     r#"cloudbox.container exec {"name":"web","command":["id"],"environment":["A=b","C="],"user":"33","directory":"/srv"}"#,
                 ],
+            ),
+            (&["snapshot", "web"], &[r#"cloudbox.container snapshot {"name":"web"}"#]),
+            (
+                &["snapshot", "web", "one"],
+                &[r#"cloudbox.container snapshot {"name":"web","snapshot":"one"}"#],
+            ),
+            (&["snapshots", "web", "--names"], &[r#"cloudbox.container snapshots {"name":"web"}"#]),
+            (
+                &["restore", "web", "one", "--force"],
+                &[r#"cloudbox.container restore {"name":"web","snapshot":"one","force":true}"#],
+            ),
+            (
+                &["snapshot-delete", "web", "one"],
+                &[r#"cloudbox.container snapshot_delete {"name":"web","snapshot":"one"}"#],
             ),
             (&["image", "list"], &["cloudbox.image list {}"]),
             (&["image", "info", "d"], &[r#"cloudbox.image info {"name":"d"}"#]),

@@ -146,6 +146,23 @@ pub fn images(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
     OK
 }
 
+/// `cloudbox snapshots`
+pub fn snapshots(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    let mut table = Table::titled(&["NAME", "SIZE", "MADE"], &[1], None);
+    for snapshot in &view.tables("snapshots") {
+        let name = snapshot.text("name");
+        if args.flag("names") {
+            page.line(&name);
+        } else {
+            table.row(vec![name, size(snapshot.number("bytes")), ago(snapshot, "created", page.now)]);
+        }
+    }
+    if !args.flag("names") {
+        table.write(&mut page.text, "", page.color);
+    }
+    OK
+}
+
 /// `cloudbox image info`
 pub fn image(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     let mut table = Table::default();
@@ -545,6 +562,22 @@ imported     2h 0m ago
 used by      web, db
 "
         );
+    }
+
+    #[test]
+    fn snapshots() {
+        let json = r#"{"snapshots":[
+            {"name":"2026-11-22-101500","created":992800,"bytes":209715200,"image_sha256":"0123456789abcdef0123"},
+            {"name":"x","created":999000,"bytes":4096,"image_sha256":"0123456789abcdef0123"}]}"#;
+        assert_eq!(
+            shown(&["snapshots", "web"], json).0,
+            "\
+NAME               SIZE  MADE
+2026-11-22-101500  200M  2h 0m ago
+x                    4K  16m 40s ago
+"
+        );
+        assert_eq!(shown(&["snapshots", "web", "--names"], json).0, "2026-11-22-101500\nx\n");
     }
 
     #[test]

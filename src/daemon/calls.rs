@@ -72,6 +72,27 @@ impl Core {
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
+            (Face::Container, "snapshot") => {
+                let asked = decode::<args::Snapshot>(arguments);
+                let started = asked.and_then(|args| Ok((self.snapshot(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "snapshots") => {
+                return match decode::<args::Named>(arguments) {
+                    Ok(args) => self.snapshots(request, &args.name),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
+            (Face::Container, "restore") => {
+                let asked = decode::<args::Restore>(arguments);
+                let started = asked.and_then(|args| Ok((self.restore(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "snapshot_delete") => {
+                let asked = decode::<args::Snapshot>(arguments);
+                let started = asked.and_then(|args| Ok((self.delete_snapshot(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
             (Face::Image, "list") => encode(&self.image_list()),
             (Face::Image, "info") => decode::<args::Named>(arguments)
                 .and_then(|args| Ok(self.image_entry(&self.find_image(&args.name)?)))
@@ -206,7 +227,7 @@ impl Core {
     }
 
     /// Answers from a thread what may take longer than the loop should.
-    fn answer(&self, request: Request, work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) {
+    pub(super) fn answer(&self, request: Request, work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) {
         if let Err(error) = work::spawn_answer(&self.sender, request, work) {
             log::error!("{error}");
         }

@@ -132,6 +132,10 @@ impl Core {
                 log::info!("container {name} {}", if frozen { "is frozen" } else { "goes on" });
                 self.notify_container("container.changed", &name);
             }
+            (Ok(Outcome::SnapshotsChanged | Outcome::Restored(None)), Ok(name)) => {
+                self.notify_container("container.changed", &name);
+            }
+            (Ok(Outcome::Restored(Some(made))), Ok(name)) => self.absorb_made(&name, *made),
             (Ok(Outcome::Imported(image)), _) => {
                 self.read_images();
                 let subject = ImageSubject { name: &target, sha256: &image.manifest.sha256 };

@@ -3,6 +3,7 @@
 mod adverts;
 mod answers;
 mod calls;
+mod copies;
 mod core;
 mod decide;
 mod doctor;

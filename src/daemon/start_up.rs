@@ -66,6 +66,12 @@ impl Core {
     }
 
     fn clear_leftovers(&self) {
+        for (name, frozen) in self.machine.storage.held() {
+            log::info!("container {name} was held for a copy; it goes on");
+            if let Err(error) = ops::let_go(&self.machine, &name, frozen) {
+                log::error!("{error}");
+            }
+        }
         match self.machine.storage.sweep() {
             Ok(swept) if !swept.is_empty() => log::info!("removed what was left of {}", swept.join(", ")),
             Ok(_) => {}

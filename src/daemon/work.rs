@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::model::image::{Image, Init};
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
-use crate::ops::{self, Create, Ended, Made, Set};
+use crate::ops::{self, Create, Ended, Made, Restore, Set, TakeSnapshot};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
@@ -61,6 +61,17 @@ pub enum Work {
     },
     /// Sees to one that ended by itself.
     Ended(Box<Record>),
+    /// Makes a snapshot.
+    Snapshot(Box<TakeSnapshot>),
+    /// Restores one.
+    Restore(Box<Restore>),
+    /// Removes one.
+    DeleteSnapshot {
+        /// Of which container.
+        name: Name,
+        /// Which.
+        snapshot: Name,
+    },
     /// Imports an image.
     Import {
         /// The file.
@@ -94,6 +105,10 @@ pub enum Outcome {
     Frozen(bool),
     /// It ended, or rebooted.
     Ended(Ended),
+    /// It has other snapshots than before.
+    SnapshotsChanged,
+    /// Its layer is that of a snapshot; a container that ran was started again.
+    Restored(Option<Box<Made>>),
     /// The image is in the store.
     Imported(Box<Image>),
     /// The image is gone.
@@ -112,6 +127,9 @@ impl Work {
             Work::Freeze { freeze: true, .. } => Kind::Freeze,
             Work::Freeze { freeze: false, .. } => Kind::Unfreeze,
             Work::Ended(_) => Kind::Ended,
+            Work::Snapshot(_) => Kind::Snapshot,
+            Work::Restore(_) => Kind::Restore,
+            Work::DeleteSnapshot { .. } => Kind::SnapshotDelete,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
         }
@@ -123,9 +141,12 @@ impl Work {
             Work::Create(create) => create.record.name.to_string(),
             Work::Start { record, .. } | Work::Ended(record) => record.name.to_string(),
             Work::Set(set) => set.name.to_string(),
-            Work::Stop { name, .. } | Work::Delete { name, .. } | Work::Freeze { name, .. } => {
-                name.to_string()
-            }
+            Work::Stop { name, .. }
+            | Work::Delete { name, .. }
+            | Work::Freeze { name, .. }
+            | Work::DeleteSnapshot { name, .. } => name.to_string(),
+            Work::Snapshot(what) => what.record.name.to_string(),
+            Work::Restore(what) => what.record.name.to_string(),
             Work::Import { name, .. } => name.to_string(),
             Work::DeleteImage { called, .. } => called.clone(),
         }
@@ -153,6 +174,13 @@ impl Work {
             }
             Work::Freeze { name, .. } => machine.runtime.thaw(&name).map(|()| Outcome::Frozen(false)),
             Work::Ended(record) => ops::ended(machine, ctx, &record).map(Outcome::Ended),
+            Work::Snapshot(what) => ops::snapshot(machine, ctx, &what).map(|()| Outcome::SnapshotsChanged),
+            Work::Restore(what) => {
+                ops::restore(machine, ctx, &what).map(|made| Outcome::Restored(made.map(Box::new)))
+            }
+            Work::DeleteSnapshot { name, snapshot } => {
+                ops::delete_snapshot(machine, ctx, &name, &snapshot).map(|()| Outcome::SnapshotsChanged)
+            }
             Work::Import { path, name, sha256 } => machine
                 .images
                 .import(ctx, &path, &name, sha256.as_deref())

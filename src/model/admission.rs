@@ -54,16 +54,27 @@ pub fn admit_memory(memory: Memory, wanted: Bytes) -> Result<()> {
 /// # Errors
 /// [`Code::NoSpace`], with the figures.
 pub fn admit_disk(disk: Disk, wanted: Option<Bytes>) -> Result<()> {
+    let shown = wanted.map_or_else(|| "none".to_string(), |w| w.to_string());
+    admit(disk, wanted.map_or(1, Bytes::get), &format!("disk {shown}"))
+}
+
+/// Checks that a copy of `bytes` may be made.
+///
+/// # Errors
+/// [`Code::NoSpace`], with the figures.
+pub fn admit_copy(disk: Disk, bytes: u64) -> Result<()> {
+    admit(disk, bytes, &format!("the copy needs {}", Bytes(bytes)))
+}
+
+fn admit(disk: Disk, needed: u64, what: &str) -> Result<()> {
     let left = disk.free.saturating_sub(disk.reserve).saturating_sub(disk.promised);
-    let needed = wanted.map_or(1, Bytes::get);
     if needed <= left {
         return Ok(());
     }
-    let shown = wanted.map_or_else(|| "none".to_string(), |w| w.to_string());
     Err(Error::new(
         Code::NoSpace,
         format!(
-            "disk {shown}: only {} is left of {} free ({} is kept for the box, {} is promised to containers); \
+            "{what}: only {} is left of {} free ({} is kept for the box, {} is promised to containers); \
              ask for less, delete a container or an image, or move the storage to a larger disk",
             Bytes(left),
             Bytes(disk.free),

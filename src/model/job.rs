@@ -29,6 +29,12 @@ pub enum Kind {
     Unfreeze,
     /// Cleans up after a container that ended by itself.
     Ended,
+    /// Copies a container's layer.
+    Snapshot,
+    /// Puts a snapshot in the place of a container's layer.
+    Restore,
+    /// Removes a snapshot.
+    SnapshotDelete,
     /// Brings an image into the store.
     ImageImport,
     /// Removes an image from the store.
@@ -47,6 +53,9 @@ impl Kind {
             Kind::Freeze => "freeze",
             Kind::Unfreeze => "unfreeze",
             Kind::Ended => "ended",
+            Kind::Snapshot => "snapshot",
+            Kind::Restore => "restore",
+            Kind::SnapshotDelete => "snapshot_delete",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
         }
@@ -59,7 +68,10 @@ impl Kind {
 
     /// Whether it can be undone in the middle.
     pub fn can_be_cancelled(self) -> bool {
-        matches!(self, Kind::Create | Kind::Start | Kind::Stop | Kind::Freeze | Kind::ImageImport)
+        !matches!(
+            self,
+            Kind::Delete | Kind::Ended | Kind::Unfreeze | Kind::SnapshotDelete | Kind::ImageDelete
+        )
     }
 }
 

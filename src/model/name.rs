@@ -18,6 +18,18 @@ impl Name {
     /// # Errors
     /// [`Code::InvalidName`] with the rule that is broken.
     pub fn new(text: &str) -> Result<Name> {
+        Name::of("container", text)
+    }
+
+    /// The same for a snapshot, whose name follows the same rule.
+    ///
+    /// # Errors
+    /// As [`Name::new`].
+    pub fn of_snapshot(text: &str) -> Result<Name> {
+        Name::of("snapshot", text)
+    }
+
+    fn of(what: &str, text: &str) -> Result<Name> {
         let problem = if text.is_empty() {
             "it is empty".to_string()
         } else if text.len() > LABEL_MAX {
@@ -31,10 +43,7 @@ impl Name {
         };
         Err(Error::new(
             Code::InvalidName,
-            format!(
-                "{:?} cannot be a container's name: {problem}; use a-z, 0-9 and '-' inside",
-                shorten(text)
-            ),
+            format!("{:?} cannot be a {what}'s name: {problem}; use a-z, 0-9 and '-' inside", shorten(text)),
         ))
     }
 
@@ -56,6 +65,22 @@ impl Name {
     pub fn from_uci_section(section: &str) -> Result<Name> {
         Name::new(&section.replace('_', "-"))
     }
+}
+
+/// What a snapshot is called that was given no name: the time (of Greenwich) at which it is made, `seconds` since 1970,
+/// `2026-11-22-101500`.
+pub fn time_name(seconds: u64) -> String {
+    // Years begin in March, so that the leap day is the last (Howard Hinnant's "chrono-compatible date algorithms").
+    let (days, rest) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}-{hour:02}{minute:02}{second:02}")
 }
 
 impl fmt::Display for Name {
@@ -167,6 +192,22 @@ mod tests {
         assert_eq!(name.uci_section(), "my_2nd_box");
         assert_eq!(Name::from_uci_section("my_2nd_box").unwrap(), name);
         assert!(Name::from_uci_section("Web").is_err());
+    }
+
+    #[test]
+    fn a_time_is_a_name() {
+        for (seconds, text) in [
+            (0, "1970-01-01-000000"),
+            (951_782_400, "2000-02-29-000000"),
+            (1_795_342_500, "2026-11-22-101500"),
+            (4_107_542_399, "2100-02-28-235959"),
+            (4_107_542_400, "2100-03-01-000000"),
+        ] {
+            assert_eq!(time_name(seconds), text);
+            assert!(Name::of_snapshot(text).is_ok());
+        }
+        let error = Name::of_snapshot("a/b").unwrap_err();
+        assert!(error.message.contains("a snapshot's name"), "{}", error.message);
     }
 
     #[test]

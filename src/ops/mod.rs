@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod run;
 mod set;
+mod snapshot;
 mod undo;
 
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub use create::{create, Create};
 pub use delete::delete;
 pub use run::{ended, live, start, stop, Ended};
 pub use set::{set, Set};
+pub use snapshot::{delete_snapshot, held, let_go, restore, snapshot, Restore, TakeSnapshot};
 
 use crate::steps::lxc::Running;
 use crate::steps::network::AddressWatch;

@@ -68,13 +68,21 @@ impl Cancel {
 pub struct Ctx {
     /// Set when the job shall stop.
     pub cancel: Cancel,
-    report: Box<dyn Fn(Update) + Send + Sync>,
+    report: Arc<dyn Fn(Update) + Send + Sync>,
 }
 
 impl Ctx {
     /// A context that sends what the job says to `report`.
     pub fn new(cancel: Cancel, report: impl Fn(Update) + Send + Sync + 'static) -> Ctx {
-        Ctx { cancel, report: Box::new(report) }
+        Ctx { cancel, report: Arc::new(report) }
+    }
+
+    /// The same, but deaf to a cancel: for what must not be left half done.
+    ///
+    /// # Errors
+    /// As [`Cancel::new`].
+    pub fn deaf(&self) -> Result<Ctx> {
+        Ok(Ctx { cancel: Cancel::new()?, report: self.report.clone() })
     }
 
     /// A context nobody listens to.

@@ -13,7 +13,7 @@ use super::image::Images;
 use super::lxc::cgroup::{Limits, Usage};
 use super::lxc::{AfterEnd, Exec, Output, Running, Runtime, Stop};
 use super::network::{AddressWatch, Network};
-use super::storage::{Found, GuestNetwork, Record, Stage, Storage};
+use super::storage::{Copies, Found, GuestNetwork, Record, Snapshot, Stage, Storage};
 use super::wait;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
@@ -46,6 +46,8 @@ pub struct Files {
     pub disk: bool,
     /// What was written into the guest.
     pub guest: Option<GuestNetwork>,
+    /// What its layer holds.
+    pub layer: u32,
 }
 
 /// Everything there is of containers.
@@ -71,6 +73,18 @@ pub struct World {
     pub frozen: BTreeSet<Name>,
     /// Disks cannot grow while they are mounted.
     pub old_kernel: bool,
+    /// Containers noted as held, and whether they are frozen for that.
+    pub held: BTreeMap<Name, bool>,
+    /// Layers at rest.
+    pub resting: BTreeSet<Name>,
+    /// Snapshots with what their layers hold: of which container, and called what.
+    pub snapshots: BTreeMap<(Name, Name), (Snapshot, u32)>,
+    /// Snapshots being copied.
+    pub unborn_snapshots: BTreeMap<(Name, Name), u32>,
+    /// Snapshots to be erased.
+    pub dead_snapshots: BTreeSet<(Name, Name)>,
+    /// Layers beside those of containers.
+    pub beside: BTreeMap<Name, u32>,
     /// Directories with damaged records.
     pub damaged: BTreeSet<Name>,
 }
@@ -228,7 +242,8 @@ impl FakeBox {
     /// The container is there and runs, without anybody having made it.
     pub fn run(&self, record: Record) -> Made {
         let mut state = self.state();
-        let files = Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), guest: None };
+        let files =
+            Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), guest: None, layer: 0 };
         state.world.alive.insert(record.name.clone(), files);
         state.world.roots.insert((ALIVE, record.name.clone()));
         state.world.limits.insert(record.name.clone(), limits_of(&record));
@@ -477,7 +492,7 @@ impl Storage for FakeBox {
         let name = &record.name;
         ctx.step("create.directory")?;
         self.act("storage.build", name.as_str(), Some(ctx), |state| {
-            let files = Files { record: None, disk: false, guest: None };
+            let files = Files { record: None, disk: false, guest: None, layer: 0 };
             state.world.unborn.insert(name.clone(), files);
             Ok(())
         })?;
@@ -585,8 +600,9 @@ impl Storage for FakeBox {
             let world = &mut state.world;
             world.roots.remove(&(DEAD, name.clone()));
             world.dead.remove(name);
-            let nothing = Files { record: None, disk: false, guest: None };
+            let nothing = Files { record: None, disk: false, guest: None, layer: 0 };
             let damaged = world.damaged.remove(name).then_some(nothing);
+            world.snapshots.retain(|(of, _), _| of != name);
             if let Some(files) = world.alive.remove(name).or(damaged) {
                 world.dead.insert(name.clone(), files);
                 if world.roots.remove(&(ALIVE, name.clone())) {
@@ -623,6 +639,9 @@ impl Storage for FakeBox {
             let swept = unborn.chain(world.dead.keys().map(|name| format!(".gone-{name}"))).collect();
             world.unborn.clear();
             world.dead.clear();
+            world.unborn_snapshots.clear();
+            world.dead_snapshots.clear();
+            world.beside.clear();
             world.roots.retain(|(kind, _)| *kind == ALIVE);
             Ok(swept)
         })
@@ -631,6 +650,144 @@ impl Storage for FakeBox {
     fn used(&self, name: &Name) -> Option<u64> {
         let state = self.state();
         state.world.alive.get(name).filter(|files| files.disk).map(|_| 1 << 20)
+    }
+}
+
+impl Copies for FakeBox {
+    fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>> {
+        self.act("storage.snapshots", name.as_str(), None, |state| {
+            let own = state.world.snapshots.iter().filter(|((of, _), _)| of == name);
+            Ok(own.map(|(_, (snapshot, _))| snapshot.clone()).collect())
+        })
+    }
+
+    fn layer_size(&self, ctx: &Ctx, record: &Record) -> Result<u64> {
+        self.act("storage.layer_size", record.name.as_str(), Some(ctx), |_| Ok(1 << 20))
+    }
+
+    fn flush_layer(&self, record: &Record) -> Result<()> {
+        self.act("storage.flush_layer", record.name.as_str(), None, |state| {
+            match state.world.held.contains_key(&record.name) {
+                true => Ok(()),
+                false => Err(impossible("flushing", &record.name)),
+            }
+        })
+    }
+
+    fn note_held(&self, name: &Name, frozen: bool) -> Result<()> {
+        self.act("storage.note_held", name.as_str(), None, |state| {
+            state.world.held.insert(name.clone(), frozen);
+            Ok(())
+        })
+    }
+
+    fn hold_layer(&self, record: &Record) -> Result<()> {
+        let name = &record.name;
+        self.act("storage.hold_layer", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            if !world.frozen.contains(name) || !world.held.contains_key(name) {
+                return Err(impossible("holding the layer", name));
+            }
+            world.resting.insert(name.clone());
+            Ok(())
+        })
+    }
+
+    fn let_layer_go(&self, name: &Name) -> Result<()> {
+        self.act("storage.let_layer_go", name.as_str(), None, |state| {
+            state.world.resting.remove(name);
+            Ok(())
+        })
+    }
+
+    fn forget_held(&self, name: &Name) -> Result<()> {
+        self.act("storage.forget_held", name.as_str(), None, |state| {
+            state.world.held.remove(name);
+            Ok(())
+        })
+    }
+
+    fn held(&self) -> Vec<(Name, bool)> {
+        self.state().world.held.iter().map(|(name, frozen)| (name.clone(), *frozen)).collect()
+    }
+
+    fn copy_to_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Name, _bytes: u64) -> Result<()> {
+        let key = (record.name.clone(), snapshot.clone());
+        self.act("storage.copy_to_snapshot", record.name.as_str(), Some(ctx), |state| {
+            let world = &mut state.world;
+            let moves = world.processes.contains_key(&key.0) && !world.resting.contains(&key.0);
+            if moves || world.snapshots.contains_key(&key) {
+                return Err(impossible("the snapshot", snapshot));
+            }
+            let layer = world.alive.get(&key.0).map(|files| files.layer);
+            world.unborn_snapshots.insert(key, layer.ok_or_else(|| impossible("a layer", snapshot))?);
+            Ok(())
+        })
+    }
+
+    fn give_snapshot_name(&self, record: &Record, snapshot: &Snapshot) -> Result<()> {
+        let key = (record.name.clone(), snapshot.name.clone());
+        self.act("storage.give_snapshot_name", record.name.as_str(), None, |state| {
+            let layer = state.world.unborn_snapshots.remove(&key);
+            let layer = layer.ok_or_else(|| impossible("the naming", &snapshot.name))?;
+            state.world.snapshots.insert(key, (snapshot.clone(), layer));
+            Ok(())
+        })
+    }
+
+    fn discard_snapshot(&self, name: &Name, snapshot: &Name) -> Result<()> {
+        self.act("storage.discard_snapshot", name.as_str(), None, |state| {
+            state.world.unborn_snapshots.remove(&(name.clone(), snapshot.clone()));
+            Ok(())
+        })
+    }
+
+    fn take_snapshot_name(&self, name: &Name, snapshot: &Name) -> Result<()> {
+        let key = (name.clone(), snapshot.clone());
+        self.act("storage.take_snapshot_name", name.as_str(), None, |state| {
+            if state.world.snapshots.remove(&key).is_some() {
+                state.world.dead_snapshots.insert(key);
+            }
+            Ok(())
+        })
+    }
+
+    fn erase_snapshot(&self, name: &Name, snapshot: &Name) -> Result<()> {
+        self.act("storage.erase_snapshot", name.as_str(), None, |state| {
+            state.world.dead_snapshots.remove(&(name.clone(), snapshot.clone()));
+            Ok(())
+        })
+    }
+
+    fn copy_from_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Snapshot) -> Result<()> {
+        let key = (record.name.clone(), snapshot.name.clone());
+        self.act("storage.copy_from_snapshot", record.name.as_str(), Some(ctx), |state| {
+            let layer = state.world.snapshots.get(&key).map(|(_, layer)| *layer);
+            state.world.beside.insert(key.0, layer.ok_or_else(|| impossible("the copy", &key.1))?);
+            Ok(())
+        })
+    }
+
+    fn exchange_layer(&self, record: &Record) -> Result<()> {
+        let name = &record.name;
+        self.act("storage.exchange_layer", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            if world.processes.contains_key(name) || world.roots.contains(&(ALIVE, name.clone())) {
+                return Err(impossible("exchanging a layer in use", name));
+            }
+            match (world.alive.get_mut(name), world.beside.get_mut(name)) {
+                (Some(files), Some(beside)) => std::mem::swap(&mut files.layer, beside),
+                _ => return Err(impossible("exchanging", name)),
+            }
+            Ok(())
+        })
+    }
+
+    fn discard_layer(&self, name: &Name) -> Result<()> {
+        self.act("storage.discard_layer", name.as_str(), None, |state| {
+            state.world.beside.remove(name);
+            Ok(())
+        })
     }
 }
 

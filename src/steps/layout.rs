@@ -53,6 +53,11 @@ impl Layout {
         self.run.join("lower").join(name.as_str())
     }
 
+    /// Names the containers that are held still for a copy of their layer, each a file.
+    pub fn held(&self) -> PathBuf {
+        self.run.join("held")
+    }
+
     /// The file to which `lxc-start` writes its monitor's pid.
     pub fn pid_file(&self, name: &Name) -> PathBuf {
         self.run.join("pid").join(name.as_str())
@@ -135,6 +140,36 @@ impl ContainerDir {
     /// The overlay's work directory.
     pub fn work(&self) -> PathBuf {
         self.layer().join("work")
+    }
+
+    /// The container's snapshots.
+    pub fn snapshots(&self) -> PathBuf {
+        self.0.join("snapshots")
+    }
+
+    /// A snapshot: like a container it has a disk or a layer.
+    pub fn snapshot(&self, name: &Name) -> ContainerDir {
+        ContainerDir(self.snapshots().join(name.as_str()))
+    }
+
+    /// Where a snapshot is copied before it gets its name.
+    pub fn unborn_snapshot(&self, name: &Name) -> ContainerDir {
+        ContainerDir(self.snapshots().join(format!(".new-{name}")))
+    }
+
+    /// Where a snapshot lies while it is being removed.
+    pub fn dead_snapshot(&self, name: &Name) -> ContainerDir {
+        ContainerDir(self.snapshots().join(format!(".gone-{name}")))
+    }
+
+    /// Where a snapshot is copied before it takes the layer's place, and where the old layer is erased then.
+    pub fn restored(&self) -> ContainerDir {
+        ContainerDir(self.0.join(".restored"))
+    }
+
+    /// What is known of a snapshot.
+    pub fn snapshot_record(&self) -> PathBuf {
+        self.0.join("snapshot.json")
     }
 
     /// The guest's root, where the overlay is mounted.

@@ -79,7 +79,7 @@ fn five_containers_outlive_the_daemon() {
 
 /// The points where faults can be injected, in the order they are passed by `story`.
 #[cfg(feature = "faults")]
-fn points_of(the_box: &mut TestBox, story: impl FnOnce(&TestBox)) -> Vec<String> {
+pub fn points_of(the_box: &mut TestBox, story: impl FnOnce(&TestBox)) -> Vec<String> {
     let trace = the_box.dir.join("trace");
     the_box.stop_daemon();
     the_box.environment.insert("CLOUDBOX_FAULT_TRACE", trace.display().to_string());
@@ -100,7 +100,7 @@ fn points_of(the_box: &mut TestBox, story: impl FnOnce(&TestBox)) -> Vec<String>
 
 /// Makes `call` with a daemon that meets `fault` on the way, and waits for the daemon's death.
 #[cfg(feature = "faults")]
-fn die_at(the_box: &mut TestBox, point: &str, method: &str, arguments: &Value) {
+pub fn die_at(the_box: &mut TestBox, point: &str, method: &str, arguments: &Value) {
     the_box.stop_daemon();
     the_box.environment.insert("CLOUDBOX_FAULT", format!("kill:{point}"));
     the_box.start_daemon();

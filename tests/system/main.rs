@@ -9,12 +9,14 @@ mod bus;
 mod neighbour;
 mod processes;
 mod test_box;
+mod tree_hash;
 
 mod avahi_by_hand;
 mod bad_input;
 mod boot;
 mod bus_restart;
 mod config_file;
+mod copies;
 mod daemon_death;
 mod ends;
 mod exec;

@@ -5,6 +5,7 @@
 
 mod adverts;
 mod bus;
+mod copies;
 mod errors;
 mod jobs;
 mod life;

@@ -124,6 +124,13 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.container start", json!({"name": "my-wiki"})),
             ("cloudbox.container stop", json!({"name": "my-wiki", "timeout": 5, "wait": 15})),
             ("cloudbox.container stop", json!({"name": "my-wiki", "wait": 15})),
+            ("cloudbox.container snapshot", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
+            ("cloudbox.container snapshots", json!({"name": "my-wiki"})),
+            ("cloudbox.container restore", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
+            (
+                "cloudbox.container snapshot_delete",
+                json!({"name": "my-wiki", "snapshot": "before", "wait": 15}),
+            ),
             ("cloudbox.container delete", json!({"name": "my-wiki", "wait": 15})),
             (
                 "cloudbox.service publish",

@@ -5,10 +5,10 @@
 use super::super::ctx::Ctx;
 use super::super::layout::ContainerDir;
 use super::super::tool::{self, Tool};
+use super::tree::{self, Progress};
 use crate::error::{Error, Result};
 use crate::model::size::Bytes;
 use crate::sys;
-use nix::unistd::{lseek, Whence};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -30,7 +30,9 @@ const GROW_TIME: Duration = Duration::from_secs(120);
 /// Makes `path`: a formatted file system of `size`, taking no more room than what is written to it.
 pub fn make(ctx: &Ctx, blanks: &Path, path: &Path, size: Bytes) -> Result<()> {
     let blank = blank(ctx, blanks, size)?;
-    copy_sparse(&blank, path).map_err(|e| Error::io("cannot copy a blank file system to", path, &e))?;
+    let disk = File::options().write(true).create_new(true).open(path);
+    let disk = disk.map_err(|e| Error::io("cannot make", path, &e))?;
+    tree::copy_data(&blank, &disk, &mut Progress::new(ctx, None))?;
     give_uuid(path).map_err(|e| Error::io("cannot give a UUID to", path, &e))
 }
 
@@ -123,37 +125,6 @@ pub fn grow_unmounted(path: &Path) -> Result<()> {
     // It was mounted a moment ago, so that its journal is clean; without -f a check of all of it would be wanted.
     command.arg("-f").arg(path);
     tool::run(&mut command, &Ctx::silent()?, GROW_TIME).map(drop)
-}
-
-/// Copies the data of `from` and leaves its holes.
-fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
-    let source = File::open(from)?;
-    let target = File::options().write(true).create_new(true).open(to)?;
-    let length = source.metadata()?.len();
-    target.set_len(length)?;
-    let mut buffer = vec![0; 64 << 10];
-    let mut at = 0;
-    while let Some(start) = seek(&source, at, Whence::SeekData)? {
-        let end = seek(&source, start, Whence::SeekHole)?.unwrap_or(length);
-        at = start;
-        while at < end {
-            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-            source.read_exact_at(&mut buffer[..want], at)?;
-            target.write_all_at(&buffer[..want], at)?;
-            at += want as u64;
-        }
-    }
-    Ok(())
-}
-
-/// Where the next data or hole at or behind `at` begins; None behind the last.
-fn seek(file: &File, at: u64, whence: Whence) -> io::Result<Option<u64>> {
-    let at = i64::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
-    match lseek(file.as_fd(), at, whence) {
-        Ok(found) => Ok(u64::try_from(found).ok()),
-        Err(nix::errno::Errno::ENXIO) => Ok(None),
-        Err(e) => Err(e.into()),
-    }
 }
 
 /// Gives the copy a UUID of its own, for whatever on the box looks file systems up by it.

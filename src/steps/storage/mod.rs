@@ -1,9 +1,11 @@
 //! A container's files: built under a hidden name, mounted, renamed into being, renamed away, erased.
 
 mod apart;
+mod copies;
 mod disk;
 mod guest;
 mod mount;
+mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use apart::{claim, Apart};
+pub use copies::{Copies, Snapshot};
 pub use guest::GuestNetwork;
 
 /// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
@@ -64,7 +67,7 @@ pub enum Stage {
 }
 
 /// Containers' files.
-pub trait Storage: Send + Sync {
+pub trait Storage: Copies + Send + Sync {
     /// The box's identity: random, made once.
     ///
     /// # Errors
@@ -346,6 +349,10 @@ impl Storage for Disk {
         let mut swept = Vec::new();
         for entry in entries.flatten() {
             let hidden = entry.file_name().to_string_lossy().into_owned();
+            if !hidden.starts_with('.') {
+                swept.extend(Disk::sweep_copies(&entry.path())?);
+                continue;
+            }
             let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"));
             let Some(name) = rest.and_then(|n| Name::new(n).ok()) else { continue };
             self.discard(&name)?;

@@ -59,24 +59,24 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     let file = disk::open(&path)?;
     lock(&file, &path)?;
     let small = disk::stretch(&file, &path, size)?;
-    attach_disk(dir, &path, &file)?;
+    attach_disk(&file, &path, &dir.layer())?;
     if small && !disk::grow_mounted(dir, size)? {
         unmount(&dir.layer())?;
         disk::grow_unmounted(&path)?;
-        attach_disk(dir, &path, &file)?;
+        attach_disk(&file, &path, &dir.layer())?;
     }
     Ok(())
 }
 
-fn attach_disk(dir: &ContainerDir, path: &Path, file: &File) -> Result<()> {
+/// Mounts the sparse file `disk`, which is open as `file`.
+pub fn attach_disk(file: &File, disk: &Path, at: &Path) -> Result<()> {
     let (device, node) = sys::loop_attach(file.as_fd(), false)
-        .map_err(|e| Error::io("cannot attach a loop device to", path, &e))?;
+        .map_err(|e| Error::io("cannot attach a loop device to", disk, &e))?;
     // noinit_itable: the file reads as zeros already; writing them would fill the sparse file in the background.
     // discard: what the guest deletes is freed on the host.
     let options = "noinit_itable,discard";
     let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV;
-    mount(Some(&node), &dir.layer(), Some("ext4"), flags, Some(options))
-        .map_err(|e| failed("mount", path, e))?;
+    mount(Some(&node), at, Some("ext4"), flags, Some(options)).map_err(|e| failed("mount", disk, e))?;
     drop(device);
     Ok(())
 }
@@ -141,7 +141,7 @@ fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
 }
 
 /// Unmounts `path`, lazily when somebody still looks at it; not mounted, or not there, is fine.
-fn unmount(path: &Path) -> Result<()> {
+pub fn unmount(path: &Path) -> Result<()> {
     match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
         Err(Errno::EBUSY) => umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)

@@ -9,11 +9,11 @@ use crate::model::spec::Restart;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{symlink, MetadataExt};
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn record(of: &str) -> Record {
+pub(super) fn record(of: &str) -> Record {
     Record {
         name: name(of),
         spec: Spec {
@@ -42,16 +42,16 @@ fn record(of: &str) -> Record {
     }
 }
 
-fn layout(dir: &TempDir) -> Layout {
+pub(super) fn layout(dir: &TempDir) -> Layout {
     Layout { storage: dir.path().join("srv"), run: dir.path().join("run") }
 }
 
-fn disk(dir: &TempDir) -> Disk {
+pub(super) fn disk(dir: &TempDir) -> Disk {
     Disk::new(layout(dir)).unwrap()
 }
 
 /// Whether the test runs as root; says so where it does not.
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
         println!("skipped: needs root");

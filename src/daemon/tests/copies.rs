@@ -1,0 +1,140 @@
+//! Snapshots: what is decided before anything is touched, and what is told.
+
+use super::*;
+
+fn snapshot(bench: &mut Bench, of: &str, called: &str) {
+    bench.ok("cloudbox.container snapshot", json!({"name": of, "snapshot": called, "wait": 15}));
+}
+
+fn snapshots(bench: &mut Bench, of: &str) -> Vec<String> {
+    let list = bench.ok("cloudbox.container snapshots", json!({"name": of}));
+    let names = list["snapshots"].as_array().unwrap().iter();
+    names.map(|s| s["name"].as_str().unwrap().to_string()).collect()
+}
+
+#[test]
+fn a_snapshot_is_made_listed_restored_and_deleted() {
+    let mut bench = Bench::with(&["web", "idle-"]);
+    assert_eq!(snapshots(&mut bench, "web"), Vec::<String>::new());
+    bench.listen();
+    snapshot(&mut bench, "web", "one");
+    assert_eq!(bench.notified(), [r#"container.changed {"name":"web"}"#]);
+    let calls = bench.fake.calls();
+    let at = |call: &str| calls.iter().position(|c| c == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
+    assert!(at("storage.flush_layer web") < at("runtime.freeze web"), "what can be written before is");
+    assert!(
+        at("runtime.thaw web") < at("storage.give_snapshot_name web"),
+        "it goes on before the copy is flushed"
+    );
+
+    // The time names one that has no name.
+    bench.ok("cloudbox.container snapshot", json!({"name": "web", "snapshot": "", "wait": 15}));
+    let names = snapshots(&mut bench, "web");
+    assert_eq!(names.len(), 2);
+    assert!(names.contains(&"one".to_string()) && names.iter().any(|n| n.len() == 17), "{names:?}");
+
+    let pid = bench.entry("web")["pid"].clone();
+    bench.heard();
+    bench.ok(
+        "cloudbox.container restore",
+        json!({"name": "web", "snapshot": "one", "force": true, "wait": 15}),
+    );
+    assert_eq!(bench.notified(), [r#"container.started {"name":"web"}"#]);
+    assert_eq!(bench.states(), ["idle stopped", "web running"]);
+    assert_ne!(bench.entry("web")["pid"], pid);
+
+    snapshot(&mut bench, "idle", "one");
+    bench.ok("cloudbox.container restore", json!({"name": "idle", "snapshot": "one", "wait": 15}));
+    assert_eq!(bench.states(), ["idle stopped", "web running"]);
+    bench.ok("cloudbox.container snapshot_delete", json!({"name": "web", "snapshot": "one", "wait": 15}));
+    assert_eq!(snapshots(&mut bench, "web").len(), 1);
+    bench.ok("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15}));
+    assert_eq!(bench.fake.world().snapshots.len(), 1, "a container's snapshots go with it");
+}
+
+#[test]
+fn a_bad_call_about_a_snapshot_touches_nothing() {
+    let mut bench = Bench::with(&["web", "idle-"]);
+    snapshot(&mut bench, "web", "one");
+    bench.reload(&format!("{CONFIG}config container 'web'\nconfig container 'idle'\nconfig container 'broken'\n\toption memory 'x'\n"));
+    bench.fake.hold("storage.layer_size idle");
+    bench.job("cloudbox.container snapshot", json!({"name": "idle"}));
+    bench.work_until_held("storage.layer_size idle");
+    let before = bench.fake.world();
+    let (snapshot, restore, delete) =
+        ("cloudbox.container snapshot", "cloudbox.container restore", "cloudbox.container snapshot_delete");
+    for (code, method, arguments, words) in [
+        ("invalid_name", snapshot, json!({"name": "web", "snapshot": "a/b"}), "'/' is not allowed"),
+        ("invalid_name", snapshot, json!({"name": "web", "snapshot": ".."}), "a snapshot's name"),
+        ("invalid_name", snapshot, json!({"name": "../web"}), "a container's name"),
+        ("exists", snapshot, json!({"name": "web", "snapshot": "one"}), "has a snapshot one already"),
+        ("not_found", snapshot, json!({"name": "nobody"}), "no container nobody"),
+        ("not_found", snapshot, json!({"name": "broken"}), "never made"),
+        ("busy", snapshot, json!({"name": "idle"}), "works on idle (snapshot)"),
+        ("busy", "cloudbox.container start", json!({"name": "idle"}), "works on idle (snapshot)"),
+        ("busy", "cloudbox.container delete", json!({"name": "idle"}), "works on idle (snapshot)"),
+        ("running", restore, json!({"name": "web", "snapshot": "one"}), "or restore it with force"),
+        ("not_found", restore, json!({"name": "web", "snapshot": "two", "force": true}), "no snapshot two"),
+        ("invalid_name", restore, json!({"name": "web", "snapshot": "../one"}), "'.' is not allowed"),
+        ("invalid_argument", restore, json!({"name": "web"}), "snapshot"),
+        ("busy", restore, json!({"name": "idle", "snapshot": "one"}), "works on idle"),
+        ("not_found", delete, json!({"name": "web", "snapshot": "two"}), "no snapshot two"),
+        ("invalid_name", delete, json!({"name": "web"}), "it is empty"),
+        ("busy", delete, json!({"name": "idle", "snapshot": "one"}), "works on idle"),
+        ("not_found", "cloudbox.container snapshots", json!({"name": "nobody"}), "no container nobody"),
+        ("invalid_name", "cloudbox.container snapshots", json!({"name": "/"}), "is not allowed"),
+    ] {
+        let message = bench.fails(code, method, arguments.clone());
+        assert!(message.contains(words), "{method} {arguments}: {message}");
+    }
+    assert_eq!(bench.fake.world(), before);
+    bench.fake.release("storage.layer_size idle");
+    bench.work();
+}
+
+#[test]
+fn a_copy_never_takes_what_is_kept_for_the_box() {
+    let reserve = CONFIG.replace("disk_reserve '0'", "disk_reserve '1000T'");
+    let mut bench = Bench::with(&["web"]);
+    snapshot(&mut bench, "web", "one");
+    bench.reload(&format!("{reserve}{}", sections(&["web"])));
+    for (method, name) in [("snapshot", "two"), ("restore", "one")] {
+        let arguments = json!({"name": "web", "snapshot": name, "force": true, "wait": 15});
+        let why = bench.fails("no_space", &format!("cloudbox.container {method}"), arguments);
+        assert!(why.contains("the copy needs 1M: only"), "{why}");
+    }
+    assert_eq!(bench.states(), ["web running"]);
+    assert!(bench.fake.world().frozen.is_empty());
+}
+
+#[test]
+fn a_container_that_a_killed_daemon_held_goes_on() {
+    let bench = Bench::with(&["web", "rested"]);
+    bench.fake.change(|world| {
+        for (of, frozen) in [("web", true), ("rested", false)] {
+            world.held.insert(name(of), frozen);
+            world.frozen.insert(name(of));
+            world.resting.insert(name(of));
+        }
+        world.unborn_snapshots.insert((name("web"), name("one")), 0);
+    });
+    let mut bench = bench.restarted();
+    // One that its owner had frozen before stays frozen.
+    assert_eq!(bench.states(), ["rested frozen", "web running"]);
+    let world = bench.fake.world();
+    assert!(world.held.is_empty() && world.resting.is_empty() && world.unborn_snapshots.is_empty());
+}
+
+#[test]
+fn a_cancelled_snapshot_leaves_nothing_and_the_container_runs() {
+    let mut bench = Bench::with(&["web"]);
+    bench.fake.hold("storage.copy_to_snapshot web");
+    let job = bench.job("cloudbox.container snapshot", json!({"name": "web", "snapshot": "one"}));
+    bench.work_until_held("storage.copy_to_snapshot web");
+    bench.ok("cloudbox.job cancel", json!({"id": job}));
+    bench.work();
+    let world = bench.fake.world();
+    assert!(world.unborn_snapshots.is_empty() && world.frozen.is_empty() && world.held.is_empty());
+    assert_eq!(bench.states(), ["web running"]);
+    assert_eq!(bench.ok("cloudbox.job status", json!({"id": job}))["state"], "cancelled");
+}

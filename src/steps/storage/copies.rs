@@ -1,0 +1,483 @@
+//! Copies of a container's layer: snapshots and what is restored from them.
+//!
+//! With a quota a copy is one of the sparse file, else of the tree of files. It is made under a hidden name, flushed,
+//! and named; what a crash leaves is swept.
+
+use super::tree::{self, Progress, Shift};
+use super::{claim, make_dir, remove_tree, rename, sync_dir, write_durably, Disk, Record, Storage};
+use crate::error::{Code, Error, Result};
+use crate::model::name::Name;
+use crate::steps::ctx::Ctx;
+use crate::steps::layout::ContainerDir;
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What is known of a snapshot. Kept in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: Name,
+    /// When it was made, seconds since 1970.
+    pub created: u64,
+    /// Bytes of the layer then.
+    pub bytes: u64,
+    /// The image below the layer: a container keeps its image, so it is that of the container.
+    pub image_sha256: String,
+}
+
+/// Copies of containers' layers.
+pub trait Copies {
+    /// All snapshots of container `name`, the oldest first.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>>;
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`].
+    fn find_snapshot(&self, name: &Name, snapshot: &Name) -> Result<Snapshot> {
+        self.snapshots(name)?.into_iter().find(|found| found.name == *snapshot).ok_or_else(|| {
+            let why = format!(
+                "container {name} has no snapshot {snapshot}; `cloudbox snapshots {name}` shows its own"
+            );
+            Error::new(Code::NotFound, why)
+        })
+    }
+
+    /// Bytes that a copy of the container's layer takes.
+    ///
+    /// # Errors
+    /// When it cannot be read, [`Code::Cancelled`].
+    fn layer_size(&self, ctx: &Ctx, record: &Record) -> Result<u64>;
+
+    /// Writes to the disk what of a running container's layer is not there yet, so that little is left to be written
+    /// when it is held. It must be noted as held already.
+    ///
+    /// # Errors
+    /// The write's.
+    fn flush_layer(&self, record: &Record) -> Result<()>;
+
+    /// Notes that the container is about to be held, so that a daemon that starts after a crash lets it go; `frozen`:
+    /// its processes, too.
+    ///
+    /// # Errors
+    /// The note's.
+    fn note_held(&self, name: &Name, frozen: bool) -> Result<()>;
+
+    /// Brings the layer of a running container, whose processes are frozen, to rest.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn hold_layer(&self, record: &Record) -> Result<()>;
+
+    /// Lets the layer go on. One that is not at rest is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn let_layer_go(&self, name: &Name) -> Result<()>;
+
+    /// Forgets that the container was held. One that was not is fine.
+    ///
+    /// # Errors
+    /// When the note cannot be removed.
+    fn forget_held(&self, name: &Name) -> Result<()>;
+
+    /// The containers that are noted as held, and whether their processes are frozen for that.
+    fn held(&self) -> Vec<(Name, bool)>;
+
+    /// Copies the container's layer, of `bytes`, to an unborn snapshot. What it leaves on failure,
+    /// [`Copies::discard_snapshot`] removes.
+    ///
+    /// # Errors
+    /// Any file's, [`Code::Cancelled`].
+    fn copy_to_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Name, bytes: u64) -> Result<()>;
+
+    /// Makes the unborn snapshot durable and gives it its name: all of that or nothing.
+    ///
+    /// # Errors
+    /// The flush's, or the rename's.
+    fn give_snapshot_name(&self, record: &Record, snapshot: &Snapshot) -> Result<()>;
+
+    /// Removes the unborn snapshot, whatever there is of it.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn discard_snapshot(&self, name: &Name, snapshot: &Name) -> Result<()>;
+
+    /// Takes the name from a snapshot: from now on it is only something to be erased. None is fine.
+    ///
+    /// # Errors
+    /// The rename's.
+    fn take_snapshot_name(&self, name: &Name, snapshot: &Name) -> Result<()>;
+
+    /// Erases what [`Copies::take_snapshot_name`] put aside.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn erase_snapshot(&self, name: &Name, snapshot: &Name) -> Result<()>;
+
+    /// Copies a snapshot beside the container's layer, durably.
+    ///
+    /// # Errors
+    /// Any file's, [`Code::Cancelled`].
+    fn copy_from_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Snapshot) -> Result<()>;
+
+    /// Lets that copy and the layer of the container, which is unmounted, change places: durably or not at all.
+    ///
+    /// # Errors
+    /// The rename's.
+    fn exchange_layer(&self, record: &Record) -> Result<()>;
+
+    /// Removes what stands beside the container's layer. Nothing is fine.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn discard_layer(&self, name: &Name) -> Result<()>;
+}
+
+impl Copies for Disk {
+    fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>> {
+        let dir = self.layout.container(name).snapshots();
+        let failed = |e: io::Error| Error::io("cannot read", &dir, &e);
+        let entries = match fs::read_dir(&dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let path = ContainerDir(entry.map_err(failed)?.path()).snapshot_record();
+            match fs::read(&path).map(|text| serde_json::from_slice::<Snapshot>(&text)) {
+                Ok(Ok(snapshot)) if path.parent() == Some(dir.join(snapshot.name.as_str()).as_path()) => {
+                    found.push(snapshot);
+                }
+                Ok(Err(e)) => log::warn!("{} is damaged: {e}", path.display()),
+                // One that has no name yet, or no more.
+                _ => {}
+            }
+        }
+        found.sort_unstable_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+        Ok(found)
+    }
+
+    fn layer_size(&self, ctx: &Ctx, record: &Record) -> Result<u64> {
+        match self.used(&record.name) {
+            Some(bytes) => Ok(bytes),
+            None => tree::size(ctx, &self.layout.container(&record.name).upper()),
+        }
+    }
+
+    fn flush_layer(&self, record: &Record) -> Result<()> {
+        sync_filesystem(&self.layout.container(&record.name).layer())?;
+        // The journal is emptied by coming to rest: most of it now, so that it takes a moment only when it is held.
+        self.hold_layer(record)?;
+        self.let_layer_go(&record.name)
+    }
+
+    fn note_held(&self, name: &Name, frozen: bool) -> Result<()> {
+        make_dir(&self.layout.held(), 0o700)?;
+        let note = self.layout.held().join(name.as_str());
+        fs::write(&note, if frozen { "frozen" } else { "" }).map_err(|e| Error::io("cannot write", &note, &e))
+    }
+
+    fn hold_layer(&self, record: &Record) -> Result<()> {
+        // Without a quota the layer lies on the box's own file system, and with the guest nobody writes to it.
+        if record.spec.disk.is_none() {
+            return Ok(());
+        }
+        let layer = self.layout.container(&record.name).layer();
+        let held = File::open(&layer).and_then(|dir| sys::freeze_filesystem(dir.as_fd(), true));
+        held.map_err(|e| Error::io("cannot bring to rest", &layer, &e))
+    }
+
+    fn let_layer_go(&self, name: &Name) -> Result<()> {
+        let layer = self.layout.container(name).layer();
+        // Where nothing is mounted this would mean the box's own file system.
+        if !is_mounted(&layer) {
+            return Ok(());
+        }
+        match File::open(&layer).and_then(|dir| sys::freeze_filesystem(dir.as_fd(), false)) {
+            Err(e) if e.raw_os_error() != Some(libc::EINVAL) => {
+                Err(Error::io("cannot let go on", &layer, &e))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn forget_held(&self, name: &Name) -> Result<()> {
+        let note = self.layout.held().join(name.as_str());
+        match fs::remove_file(&note) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &note, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    fn held(&self) -> Vec<(Name, bool)> {
+        let notes = fs::read_dir(self.layout.held()).into_iter().flatten().flatten();
+        let read = |note: fs::DirEntry| {
+            let frozen = fs::read(note.path()).is_ok_and(|text| !text.is_empty());
+            Some((Name::new(note.file_name().to_str()?).ok()?, frozen))
+        };
+        notes.filter_map(read).collect()
+    }
+
+    fn copy_to_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Name, bytes: u64) -> Result<()> {
+        let dir = self.layout.container(&record.name);
+        if dir.snapshot(snapshot).path().exists() {
+            let why =
+                format!("container {} has a snapshot {snapshot} already; choose another name", record.name);
+            return Err(Error::new(Code::Exists, why));
+        }
+        make_dir(&dir.snapshots(), 0o700)?;
+        let _claim = claim(&dir)?;
+        copy_files(ctx, record, &dir, &dir.unborn_snapshot(snapshot), bytes)
+    }
+
+    fn give_snapshot_name(&self, record: &Record, snapshot: &Snapshot) -> Result<()> {
+        let dir = self.layout.container(&record.name);
+        let (unborn, named) = (dir.unborn_snapshot(&snapshot.name), dir.snapshot(&snapshot.name));
+        flush_files(record, &unborn)?;
+        let path = unborn.snapshot_record();
+        let text =
+            serde_json::to_vec_pretty(snapshot).map_err(|e| Error::io("cannot write", &path, &e.into()))?;
+        write_durably(&path, &text)?;
+        rename(&unborn, &named)?;
+        sync_dir(&dir.snapshots()).inspect_err(|_| {
+            let _ = rename(&named, &unborn);
+        })
+    }
+
+    fn discard_snapshot(&self, name: &Name, snapshot: &Name) -> Result<()> {
+        remove_tree(self.layout.container(name).unborn_snapshot(snapshot).path())
+    }
+
+    fn take_snapshot_name(&self, name: &Name, snapshot: &Name) -> Result<()> {
+        let dir = self.layout.container(name);
+        remove_tree(dir.dead_snapshot(snapshot).path())?;
+        if !dir.snapshot(snapshot).path().exists() {
+            return Ok(());
+        }
+        rename(&dir.snapshot(snapshot), &dir.dead_snapshot(snapshot))?;
+        sync_dir(&dir.snapshots())
+    }
+
+    fn erase_snapshot(&self, name: &Name, snapshot: &Name) -> Result<()> {
+        remove_tree(self.layout.container(name).dead_snapshot(snapshot).path())
+    }
+
+    fn copy_from_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Snapshot) -> Result<()> {
+        let dir = self.layout.container(&record.name);
+        let copy = dir.restored();
+        remove_tree(copy.path())?;
+        copy_files(ctx, record, &dir.snapshot(&snapshot.name), &copy, snapshot.bytes)?;
+        if record.spec.disk.is_none() {
+            make_dir(&copy.work(), 0o700)?;
+        }
+        flush_files(record, &copy)
+    }
+
+    fn exchange_layer(&self, record: &Record) -> Result<()> {
+        let dir = self.layout.container(&record.name);
+        let _claim = claim(&dir)?;
+        let part = |dir: &ContainerDir| if record.spec.disk.is_some() { dir.disk() } else { dir.layer() };
+        let (layer, copy) = (part(&dir), part(&dir.restored()));
+        let swapped = sys::exchange(&layer, &copy);
+        swapped.map_err(|e| Error::io("cannot put the snapshot in the place of", &layer, &e))?;
+        sync_dir(dir.path()).inspect_err(|_| {
+            let _ = sys::exchange(&layer, &copy);
+        })
+    }
+
+    fn discard_layer(&self, name: &Name) -> Result<()> {
+        remove_tree(self.layout.container(name).restored().path())
+    }
+}
+
+impl Disk {
+    /// Removes what an earlier daemon left of copies that belong to the container in `dir`, and says what it was.
+    pub(super) fn sweep_copies(dir: &Path) -> Result<Vec<String>> {
+        let dir = ContainerDir(dir.to_path_buf());
+        let snapshots = fs::read_dir(dir.snapshots()).into_iter().flatten().flatten();
+        let hidden = snapshots.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."));
+        let mut swept = Vec::new();
+        for path in hidden.map(|entry| entry.path()).chain([dir.restored().0]).filter(|path| path.exists()) {
+            remove_tree(&path)?;
+            swept.push(path.display().to_string());
+        }
+        Ok(swept)
+    }
+}
+
+/// Copies the layer in `from`, of `bytes`, to the new directory `to`.
+fn copy_files(ctx: &Ctx, record: &Record, from: &ContainerDir, to: &ContainerDir, bytes: u64) -> Result<()> {
+    make_dir(to.path(), 0o700)?;
+    let progress = &mut Progress::new(ctx, Some(bytes));
+    if record.spec.disk.is_some() {
+        let disk = File::options().write(true).create_new(true).open(to.disk());
+        let disk = disk.map_err(|e| Error::io("cannot make", &to.disk(), &e))?;
+        return tree::copy_data(&from.disk(), &disk, progress);
+    }
+    make_dir(&to.layer(), 0o700)?;
+    let same = Shift { from: 0, to: 0 };
+    tree::copy(&from.upper(), &to.upper(), &to.path().join("links"), same, progress)
+}
+
+/// Makes the copy in `dir` durable.
+fn flush_files(record: &Record, dir: &ContainerDir) -> Result<()> {
+    if record.spec.disk.is_none() {
+        return sync_filesystem(dir.path());
+    }
+    let synced = File::open(dir.disk())
+        .and_then(|disk| disk.sync_all())
+        .and_then(|()| File::open(dir.path())?.sync_all());
+    synced.map_err(|e| Error::io("cannot flush", dir.path(), &e))
+}
+
+/// Writes all that is not on the disk yet of the file system that holds `path`.
+fn sync_filesystem(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|dir| Ok(nix::unistd::syncfs(dir.as_fd())?));
+    synced.map_err(|e| Error::io("cannot flush", path, &e))
+}
+
+/// Whether something is mounted at `path`: it is on another file system than the directory it is in.
+fn is_mounted(path: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    device(path).is_some_and(|own| path.parent().and_then(device) != Some(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{disk, layout, name, record};
+    use super::super::tree::tests::{fingerprint, make_layer, BASE};
+    use super::*;
+    use crate::model::size::Bytes;
+    use crate::steps::fake::TempDir;
+    use crate::steps::storage::mount::{attach_disk, make_layer as make_empty, unmount};
+
+    fn snapshot(called: &str) -> Snapshot {
+        Snapshot { name: name(called), created: 5, bytes: 1, image_sha256: "ab".repeat(32) }
+    }
+
+    fn take(disk: &Disk, record: &Record, called: &str) -> Result<()> {
+        disk.copy_to_snapshot(&Ctx::silent().unwrap(), record, &name(called), 1)?;
+        disk.give_snapshot_name(record, &snapshot(called))
+    }
+
+    fn attach(container: &ContainerDir) {
+        let disk = container.disk();
+        attach_disk(&super::super::disk::open(&disk).unwrap(), &disk, &container.layer()).unwrap();
+    }
+
+    #[test]
+    fn a_snapshot_gives_every_byte_back() {
+        if !super::super::tests::is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        let (disk, layout, record) = (disk(&dir), layout(&dir), record("web"));
+        let ctx = Ctx::silent().unwrap();
+        let container = layout.container(&record.name);
+        make_dir(&container.layer(), 0o700).unwrap();
+        make_dir(&container.work(), 0o700).unwrap();
+        make_layer(&container.upper());
+        let before = fingerprint(&container.upper(), BASE);
+        assert!(disk.layer_size(&ctx, &record).unwrap() > 70_000);
+        take(&disk, &record, "one").unwrap();
+        assert_eq!(disk.snapshots(&record.name).unwrap(), [snapshot("one")]);
+        assert_eq!(disk.find_snapshot(&record.name, &name("two")).unwrap_err().code, Code::NotFound);
+        assert_eq!(disk.copy_to_snapshot(&ctx, &record, &name("one"), 1).unwrap_err().code, Code::Exists);
+        assert_eq!(fingerprint(&container.snapshot(&name("one")).upper(), BASE), before);
+
+        fs::remove_dir_all(container.upper().join("etc")).unwrap();
+        fs::write(container.upper().join("bin/su"), "changed").unwrap();
+        for _ in 0..2 {
+            disk.copy_from_snapshot(&ctx, &record, &snapshot("one")).unwrap();
+            disk.exchange_layer(&record).unwrap();
+            assert_eq!(fingerprint(&container.upper(), BASE), before);
+            assert!(container.work().is_dir());
+            disk.discard_layer(&record.name).unwrap();
+        }
+        disk.take_snapshot_name(&record.name, &name("one")).unwrap();
+        assert_eq!(disk.snapshots(&record.name).unwrap(), []);
+        disk.erase_snapshot(&record.name, &name("one")).unwrap();
+        assert_eq!(fs::read_dir(container.snapshots()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_swept_and_nothing_else() {
+        if !super::super::tests::is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        let (disk, layout, record) = (disk(&dir), layout(&dir), record("web"));
+        let ctx = Ctx::silent().unwrap();
+        let container = layout.container(&record.name);
+        make_dir(container.path(), 0o710).unwrap();
+        disk.save_record(&record).unwrap();
+        make_dir(&container.layer(), 0o700).unwrap();
+        make_layer(&container.upper());
+        for called in ["one", "two"] {
+            take(&disk, &record, called).unwrap();
+        }
+        disk.copy_to_snapshot(&ctx, &record, &name("three"), 1).unwrap();
+        disk.take_snapshot_name(&record.name, &name("two")).unwrap();
+        disk.copy_from_snapshot(&ctx, &record, &snapshot("one")).unwrap();
+        assert_eq!(disk.snapshots(&record.name).unwrap().len(), 1, "what has no name is no snapshot");
+        fs::write(container.snapshot(&name("one")).snapshot_record(), "{").unwrap();
+        assert_eq!(disk.snapshots(&record.name).unwrap(), [], "a damaged one is left alone");
+        assert_eq!(disk.sweep().unwrap().len(), 3);
+        let left: Vec<_> =
+            fs::read_dir(container.snapshots()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["one"]);
+        assert!(!container.restored().path().exists());
+        assert_eq!(disk.sweep().unwrap(), [] as [String; 0]);
+    }
+
+    #[test]
+    fn with_a_quota_the_file_system_rests_while_it_is_copied() {
+        if !super::super::tests::is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        let (disk, layout, mut record) = (disk(&dir), layout(&dir), record("web"));
+        record.spec.disk = Some(Bytes(64 << 20));
+        let ctx = Ctx::silent().unwrap();
+        let container = layout.container(&record.name);
+        make_dir(&container.layer(), 0o700).unwrap();
+        super::super::disk::make(&ctx, &layout.blanks(), &container.disk(), Bytes(64 << 20)).unwrap();
+        attach(&container);
+        make_empty(&container, record.ids).unwrap();
+        make_layer(&container.upper());
+        let before = fingerprint(&container.upper(), BASE);
+
+        disk.note_held(&record.name, true).unwrap();
+        disk.flush_layer(&record).unwrap();
+        disk.hold_layer(&record).unwrap();
+        assert_eq!(disk.held(), [(record.name.clone(), true)]);
+        take(&disk, &record, "one").unwrap();
+        for _ in 0..2 {
+            disk.let_layer_go(&record.name).unwrap();
+            disk.forget_held(&record.name).unwrap();
+        }
+        assert!(disk.held().is_empty());
+        fs::write(container.upper().join("etc/text"), "changed").unwrap();
+        unmount(&container.layer()).unwrap();
+        // Nothing is mounted here now: this must not thaw the box's own file system, nor fail.
+        disk.let_layer_go(&record.name).unwrap();
+
+        disk.copy_from_snapshot(&ctx, &record, &snapshot("one")).unwrap();
+        disk.exchange_layer(&record).unwrap();
+        disk.discard_layer(&record.name).unwrap();
+        attach(&container);
+        let after = fingerprint(&container.upper(), BASE);
+        unmount(&container.layer()).unwrap();
+        assert_eq!(after, before);
+        assert!(fs::metadata(container.disk()).unwrap().blocks() * 512 < 16 << 20, "it is sparse still");
+    }
+}
