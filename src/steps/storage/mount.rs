@@ -134,7 +134,7 @@ fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
             error.code = Code::NotSupported;
             error
                 .message
-                .push_str("; the kernel has no overlayfs: install kmod-fs-overlay, or load the module");
+                .push_str("; the kernel has no overlayfs: load its module, or use a kernel that has it, as OpenWrt's own do");
         }
         error
     })
