@@ -2,7 +2,9 @@
 
 SECONDS ?= 60
 
-.PHONY: help build static image demo run test bench fuzz lint clean
+ARCH ?= x86_64
+
+.PHONY: help build static package image demo run test bench fuzz lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s  %s\n", $$1, $$2 }'
@@ -12,6 +14,9 @@ build: ## build the daemon and command (release)
 
 static: ## build the static binary for a box; TARGET=aarch64-unknown-linux-musl for another kind
 	scripts/static.sh $(TARGET)
+
+package: ## pack it for opkg, as a feed in target/package/; ARCH=aarch64_cortex-a53 for another kind of box
+	scripts/package.sh $(ARCH)
 
 image: ## build the distro image, unless its recipe is unchanged
 	scripts/image.sh distro

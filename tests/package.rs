@@ -1,0 +1,502 @@
+//! The packages for OpenWrt and the files in them, looked at as the box's own programs do: opkg, rpcd, ubusd, make.
+//! What needs root and containers is in `tests/system/package.rs`.
+
+use cloudbox::api::Face;
+use cloudbox::model::config::{self, Settings};
+use cloudbox::model::size::Bytes;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const EPOCH: u64 = 1_700_000_000;
+
+/// A directory of its own for each test, emptied when it begins.
+fn scratch(test: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("package").join(test);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn project() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"))
+}
+
+/// Runs what must succeed; returns what it wrote.
+fn stdout(command: &mut Command) -> Vec<u8> {
+    let output = run(command);
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+fn text(command: &mut Command) -> String {
+    String::from_utf8(stdout(command)).unwrap()
+}
+
+fn package_sh(out: &Path) -> Command {
+    let mut command = Command::new(project().join("scripts/package.sh"));
+    command.arg("--out").arg(out).env("SOURCE_DATE_EPOCH", EPOCH.to_string()).env_remove("USIGN_KEY");
+    command
+}
+
+/// What is packed here: a debug build would take minutes to compress.
+const PROGRAM: &[u8] = b"#!/bin/sh\necho cloudbox\n";
+
+fn program(dir: &Path) -> PathBuf {
+    let program = dir.join("program");
+    fs::write(&program, PROGRAM).unwrap();
+    program
+}
+
+/// Packs a program; returns the directory of the feed.
+fn pack(dir: &Path) -> PathBuf {
+    stdout(package_sh(dir).arg("--binary").arg(program(dir)).arg("x86_64"));
+    dir.join("x86_64")
+}
+
+fn ipk_of(feed: &Path) -> PathBuf {
+    feed.join(format!("cloudbox_{}-r{}_x86_64.ipk", env!("CARGO_PKG_VERSION"), makefile("PKG_RELEASE")))
+}
+
+/// A variable of the feed's Makefile.
+fn makefile(variable: &str) -> String {
+    let text = fs::read_to_string(project().join("openwrt/cloudbox/Makefile")).unwrap();
+    let head = format!("{variable}:=");
+    text.lines()
+        .find_map(|line| line.strip_prefix(&head))
+        .unwrap_or_else(|| panic!("no {variable}"))
+        .to_string()
+}
+
+/// A member of an archive.
+struct Member {
+    path: String,
+    mode: u32,
+    directory: bool,
+    content: Vec<u8>,
+}
+
+/// Unpacks a gzipped tar and checks what holds for every member of every archive in a package.
+fn unpack(gzipped: &[u8], dir: &Path) -> Vec<Member> {
+    let file = dir.join("archive.gz");
+    fs::write(&file, gzipped).unwrap();
+    let tar = stdout(Command::new("gzip").arg("-dc").arg(&file));
+    let mut members = Vec::new();
+    for entry in tar::Archive::new(tar.as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let header = entry.header().clone();
+        let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        assert!(path.starts_with("./"), "opkg looks for ./NAME, not {path}");
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0), "{path} belongs to somebody");
+        assert_eq!(header.mtime().unwrap(), EPOCH, "{path} has a date of its own");
+        let directory = header.entry_type().is_dir();
+        assert!(directory || header.entry_type().is_file(), "{path} is {:?}", header.entry_type());
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        members.push(Member { path, mode: header.mode().unwrap(), directory, content });
+    }
+    members
+}
+
+fn content<'m>(members: &'m [Member], path: &str) -> &'m [u8] {
+    &members.iter().find(|m| m.path == path).unwrap_or_else(|| panic!("no {path}")).content
+}
+
+fn content_text(members: &[Member], path: &str) -> String {
+    String::from_utf8(content(members, path).to_vec()).unwrap()
+}
+
+/// What is in a package: outer members, control, data.
+fn open(ipk: &Path, dir: &Path) -> (Vec<Member>, Vec<Member>, Vec<Member>) {
+    let outer = unpack(&fs::read(ipk).unwrap(), dir);
+    let control = unpack(content(&outer, "./control.tar.gz"), dir);
+    let data = unpack(content(&outer, "./data.tar.gz"), dir);
+    (outer, control, data)
+}
+
+fn listing(members: &[Member]) -> Vec<(&str, u32)> {
+    members.iter().filter(|m| !m.directory).map(|m| (m.path.as_str(), m.mode)).collect()
+}
+
+/// `Name: value` lines; a line that begins with a blank continues the one before.
+fn fields(text: &str) -> BTreeMap<String, String> {
+    let mut fields: BTreeMap<String, String> = BTreeMap::new();
+    let mut last = String::new();
+    for line in text.lines() {
+        if let Some(more) = line.strip_prefix(' ') {
+            fields.get_mut(&last).unwrap().push_str(&format!("\n{more}"));
+        } else if let Some((name, value)) = line.split_once(": ") {
+            assert!(fields.insert(name.into(), value.into()).is_none(), "{name} stands twice");
+            last = name.into();
+        } else {
+            panic!("no field: {line:?}");
+        }
+    }
+    fields
+}
+
+#[test]
+fn every_path_mode_and_script_of_the_package() {
+    let dir = scratch("contents");
+    let (outer, control, data) = open(&ipk_of(&pack(&dir)), &dir);
+
+    let order: Vec<&str> = outer.iter().map(|m| m.path.as_str()).collect();
+    assert_eq!(order, ["./debian-binary", "./data.tar.gz", "./control.tar.gz"]);
+    assert_eq!(content(&outer, "./debian-binary"), b"2.0\n");
+
+    assert_eq!(
+        listing(&data),
+        [
+            ("./etc/config/cloudbox", 0o600),
+            ("./etc/init.d/cloudbox", 0o755),
+            ("./etc/sysctl.d/60-cloudbox.conf", 0o644),
+            ("./etc/uci-defaults/60-cloudbox", 0o644),
+            ("./lib/upgrade/keep.d/cloudbox", 0o644),
+            ("./usr/bin/cloudbox", 0o755),
+            ("./usr/sbin/cloudbox-bridge", 0o755),
+            ("./usr/share/acl.d/cloudbox.json", 0o644),
+            ("./usr/share/rpcd/acl.d/cloudbox.json", 0o644),
+        ]
+    );
+    assert!(data.iter().filter(|m| m.directory).all(|m| m.mode == 0o755 && m.path.ends_with('/')));
+    assert_eq!(content(&data, "./usr/bin/cloudbox"), PROGRAM);
+
+    assert_eq!(
+        listing(&control),
+        [
+            ("./conffiles", 0o644),
+            ("./control", 0o644),
+            ("./postinst", 0o755),
+            ("./postinst-pkg", 0o755),
+            ("./prerm", 0o755),
+            ("./prerm-pkg", 0o755),
+        ]
+    );
+    // What its owner may have changed is kept, by opkg and by sysupgrade.
+    let conffiles = content_text(&control, "./conffiles");
+    assert_eq!(conffiles, "/etc/config/cloudbox\n/etc/sysctl.d/60-cloudbox.conf\n");
+    assert_eq!(content_text(&data, "./lib/upgrade/keep.d/cloudbox"), conffiles);
+    // As OpenWrt's include/package-pack.mk writes them.
+    assert_eq!(
+        content_text(&control, "./postinst"),
+        "#!/bin/sh\n[ \"${IPKG_NO_SCRIPT}\" = \"1\" ] && exit 0\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n\
+         . ${IPKG_INSTROOT}/lib/functions.sh\ndefault_postinst $0 $@\n"
+    );
+    assert_eq!(
+        content_text(&control, "./prerm"),
+        "#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n\
+         . ${IPKG_INSTROOT}/lib/functions.sh\ndefault_prerm $0 $@\n"
+    );
+
+    let fields = fields(&content_text(&control, "./control"));
+    let field = |name: &str| fields.get(name).map_or("", String::as_str);
+    assert_eq!(field("Package"), "cloudbox");
+    assert_eq!(field("Version"), format!("{}-r{}", env!("CARGO_PKG_VERSION"), makefile("PKG_RELEASE")));
+    assert_eq!(field("Architecture"), "x86_64");
+    assert_eq!(field("Require-User"), "cloudbox:cloudbox");
+    for dependency in
+        ["lxc-start", "lxc-attach", "kmod-veth", "kmod-loop", "kmod-fs-squashfs", "avahi-daemon"]
+    {
+        assert!(field("Depends").split(", ").any(|d| d == dependency), "{dependency} is no dependency");
+    }
+    let sum: u64 = data.iter().map(|m| m.content.len() as u64).sum();
+    let installed: u64 = field("Installed-Size").parse().unwrap();
+    assert!((sum..sum + 65_536).contains(&installed), "{installed} is not the size of {sum} bytes");
+    assert!(field("Description").lines().count() > 1, "{}", field("Description"));
+}
+
+#[test]
+fn the_same_sources_make_the_same_package() {
+    let dir = scratch("twice");
+    let packed = |name: &str, setting: &str| {
+        let out = dir.join(name);
+        let script = format!(
+            "{setting}; '{}' --binary '{}' --out '{}' x86_64",
+            project().join("scripts/package.sh").display(),
+            program(&dir).display(),
+            out.display()
+        );
+        stdout(Command::new("sh").args(["-ec", &script]).env("SOURCE_DATE_EPOCH", EPOCH.to_string()));
+        let mut files: Vec<_> =
+            fs::read_dir(out.join("x86_64")).unwrap().map(|e| e.unwrap().path()).collect();
+        files.sort();
+        files.iter().map(|f| (f.file_name().unwrap().to_owned(), fs::read(f).unwrap())).collect::<Vec<_>>()
+    };
+    let first = packed("one", "umask 022; export TZ=UTC LC_ALL=C");
+    assert!(first == packed("two", "umask 077; export TZ=Asia/Tokyo LC_ALL=C.UTF-8"), "they differ");
+}
+
+#[test]
+fn the_index_says_what_is_there() {
+    let dir = scratch("index");
+    let feed = pack(&dir);
+    let names: BTreeSet<_> =
+        fs::read_dir(&feed).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let ipk = ipk_of(&feed);
+    let name = ipk.file_name().unwrap().to_str().unwrap();
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["Packages", "Packages.gz", name]);
+
+    let packages = fs::read_to_string(feed.join("Packages")).unwrap();
+    assert_eq!(text(Command::new("gzip").arg("-dc").arg(feed.join("Packages.gz"))), packages);
+    let entries: Vec<&str> = packages.split("\n\n").filter(|entry| !entry.is_empty()).collect();
+    assert_eq!(entries.len(), 1);
+    let entry = fields(entries[0]);
+    assert_eq!(entry["Filename"], name);
+    assert_eq!(entry["Size"], fs::metadata(&ipk).unwrap().len().to_string());
+    let sum = text(Command::new("sha256sum").arg(&ipk));
+    assert_eq!(Some(entry["SHA256sum"].as_str()), sum.split(' ').next());
+}
+
+#[test]
+fn a_package_that_cannot_be_made_is_refused_with_the_reason() {
+    let dir = scratch("refused");
+    let refused = |arguments: &[&str], reason: &str| {
+        let output = run(package_sh(&dir.join("out")).args(arguments));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?} was accepted");
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+        assert!(!dir.join("out").exists(), "{arguments:?} left something");
+    };
+    let program = program(&dir);
+    let binary = program.to_str().unwrap();
+    refused(&["--binary", binary, "x86_64", "aarch64_generic"], "one architecture");
+    refused(&["--binary", "/nonexistent", "x86_64"], "/nonexistent");
+    refused(&["../x86_64"], "../x86_64");
+    refused(&["arm_arm1176jzf-s_vfp"], "arm_arm1176jzf-s_vfp");
+    refused(&["--binary"], "--binary needs a value");
+    refused(&["--force"], "--force");
+    refused(&["--key", "/nonexistent", "--binary", binary, "x86_64"], "/nonexistent");
+}
+
+// ---- The feed ----------------------------------------------------------------------------------------------------
+
+/// What the Makefile of the feed means to OpenWrt's make, with just enough of the build system around it.
+#[test]
+fn the_feed_packs_what_the_script_packs() {
+    if run(Command::new("make").arg("--version")).status.code() != Some(0) {
+        println!("skipped: make is not installed");
+        return;
+    }
+    let dir = scratch("feed");
+    let write = |path: &str, text: &str| {
+        let path = dir.join("top").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write(
+        "rules.mk",
+        "INCLUDE_DIR:=$(TOPDIR)/include\nCP:=cp -fpR\nINSTALL_DIR:=install -d -m0755\nINSTALL_BIN:=install -m0755\n",
+    );
+    write("include/package.mk", "PKG_BUILD_DIR:=$(TOPDIR)/build\nPKG_INSTALL_DIR:=$(TOPDIR)/installed\n");
+    write(
+        "feeds/packages/lang/rust/rust-package.mk",
+        "RUST_ARCH_DEPENDS:=@(x86_64)\nCARGO_RUSTFLAGS+=-Ctarget-feature=-crt-static\n\
+         define RustBinPackage\nendef\n\
+         define BuildPackage\n$(eval $(Package/$(1)))\n\
+         facts:\n\t@echo 'version $(PKG_VERSION)-r$(PKG_RELEASE)'\n\t@echo 'flags $(CARGO_RUSTFLAGS)'\n\
+         \t@echo 'depends $(DEPENDS)'\n\t@echo 'user $(USERID)'\n\
+         pack:\n\t$$(Build/Prepare)\n\tmkdir -p $(TOPDIR)/root\n\t$$(call Package/$(1)/install,$(TOPDIR)/root)\n\
+         postinst prerm:\n\t@printf '%s\\n' \"$$$$SCRIPT\"\n\
+         postinst: export SCRIPT=$$(Package/$(1)/postinst)\nprerm: export SCRIPT=$$(Package/$(1)/prerm)\n\
+         endef\n",
+    );
+    fs::create_dir_all(dir.join("top/installed/bin")).unwrap();
+    fs::write(dir.join("top/installed/bin/cloudbox"), PROGRAM).unwrap();
+    let make = |goal: &str| {
+        let mut command = Command::new("make");
+        command.args(["--no-print-directory", "-C"]).arg(project().join("openwrt/cloudbox"));
+        text(command.arg(format!("TOPDIR={}", dir.join("top").display())).arg(goal).env_remove("MAKEFLAGS"))
+    };
+
+    let (_, control, data) = open(&ipk_of(&pack(&dir)), &dir);
+    let said = fields(&content_text(&control, "./control"));
+    let facts: BTreeMap<String, String> =
+        make("facts").lines().filter_map(|l| l.split_once(' ')).map(|(n, v)| (n.into(), v.into())).collect();
+    assert_eq!(facts["version"], said["Version"]);
+    assert_eq!(facts["user"], said["Require-User"]);
+    let depends: Vec<&str> =
+        facts["depends"].split_whitespace().filter_map(|d| d.strip_prefix('+')).collect();
+    assert_eq!(depends.join(", "), said["Depends"]);
+    // The last word counts.
+    let linked: Vec<&str> = facts["flags"].split_whitespace().filter(|f| f.contains("crt-static")).collect();
+    assert_eq!(linked.last(), Some(&"-Ctarget-feature=+crt-static"));
+    for script in ["postinst", "prerm"] {
+        assert_eq!(make(script).trim_end(), content_text(&control, &format!("./{script}-pkg")).trim_end());
+    }
+
+    make("pack");
+    let root = dir.join("top/root");
+    let found = text(Command::new("find").arg(".").args(["-type", "f"]).current_dir(&root));
+    let mut found: Vec<&str> = found.lines().collect();
+    found.sort_unstable();
+    assert_eq!(found, listing(&data).iter().map(|(path, _)| *path).collect::<Vec<_>>());
+    for member in data.iter().filter(|m| !m.directory) {
+        let path = root.join(&member.path);
+        assert_eq!(fs::read(&path).unwrap(), member.content, "{}", member.path);
+        // A checkout's group bit is the owner's umask's; what counts is who may run and who may read it.
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o105, member.mode & 0o105, "{}: {mode:o}", member.path);
+    }
+    // cargo installs from what was copied: it needs every file that the manifest names.
+    let prepared = dir.join("top/build");
+    let manifest = fs::read_to_string(prepared.join("Cargo.toml")).unwrap();
+    for member in
+        ["crates/openwrt-ubus/Cargo.toml", "crates/openwrt-uci/Cargo.toml", "src/main.rs", "Cargo.lock"]
+    {
+        assert!(prepared.join(member).exists(), "{member} is not copied; {manifest}");
+    }
+    text(
+        Command::new("cargo")
+            .args(["metadata", "--offline", "--locked", "--no-deps", "--format-version=1"])
+            .current_dir(&prepared),
+    );
+}
+
+// ---- Grants ------------------------------------------------------------------------------------------------------
+
+fn json(path: &str) -> Value {
+    let text = fs::read_to_string(project().join("files").join(path)).unwrap();
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// `object method` pairs of an rpcd list or, with the methods one level deeper, an ubusd list.
+fn grants(list: &Value, inner: Option<&str>) -> BTreeSet<String> {
+    let mut grants = BTreeSet::new();
+    for (object, methods) in list.as_object().unwrap() {
+        for method in inner.map_or(methods, |inner| &methods[inner]).as_array().unwrap() {
+            let method = method.as_str().unwrap();
+            assert!(grants.insert(format!("{object} {method}")), "{object} {method} stands twice");
+        }
+    }
+    grants
+}
+
+fn published() -> BTreeSet<String> {
+    let objects = Face::ALL.iter().map(|face| face.object());
+    objects
+        .flat_map(|o| o.methods().iter().map(|(m, _)| format!("{} {m}", o.path())).collect::<Vec<_>>())
+        .collect()
+}
+
+#[test]
+fn each_method_is_granted_either_to_readers_or_to_writers() {
+    let file = "usr/share/rpcd/acl.d/cloudbox.json";
+    let list = json(file);
+    assert_eq!(list.as_object().unwrap().keys().collect::<Vec<_>>(), ["cloudbox"]);
+    let read = grants(&list["cloudbox"]["read"]["ubus"], None);
+    let write = grants(&list["cloudbox"]["write"]["ubus"], None);
+    assert_eq!(read.intersection(&write).collect::<Vec<_>>(), Vec::<&String>::new());
+    // rpcd's own name for following an object's notifications.
+    let granted: BTreeSet<String> =
+        read.union(&write).filter(|grant| !grant.ends_with(" :subscribe")).cloned().collect();
+    let published = published();
+    let missing: Vec<_> = published.difference(&granted).collect();
+    assert!(
+        missing.is_empty(),
+        "{missing:?}: put each new method into files/{file}, to read when it changes nothing, to write when it does, \
+         and into files/usr/share/acl.d/cloudbox.json"
+    );
+    let unknown: Vec<_> = granted.difference(&published).collect();
+    assert!(unknown.is_empty(), "no such methods: {unknown:?}");
+
+    for changing in ["create", "delete", "exec", "start", "stop"] {
+        assert!(write.contains(&format!("cloudbox.container {changing}")), "{changing} is not a writer's");
+    }
+    assert_eq!(list["cloudbox"]["read"]["uci"], serde_json::json!(["cloudbox"]));
+    assert_eq!(list["cloudbox"]["write"]["uci"], serde_json::json!(["cloudbox"]));
+}
+
+#[test]
+fn the_group_cloudbox_may_call_what_there_is_and_nothing_else() {
+    let list = json("usr/share/acl.d/cloudbox.json");
+    assert_eq!(list["group"], "cloudbox");
+    assert!(list.get("user").is_none() && list.get("publish").is_none() && list.get("send").is_none());
+    assert_eq!(grants(&list["access"], Some("methods")), published());
+}
+
+// ---- The configuration -------------------------------------------------------------------------------------------
+
+/// What the installation makes of `text`, run by the shell that a box has.
+fn installed_config(dir: &Path, text: &str) -> String {
+    let config = dir.join("cloudbox");
+    fs::write(&config, text).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    let script = fs::read_to_string(project().join("files/etc/uci-defaults/60-cloudbox")).unwrap();
+    let here = format!("config={}", config.display());
+    assert!(script.contains("config=/etc/config/cloudbox\n"));
+    let script = script.replace("config=/etc/config/cloudbox", &here);
+    let script = format!("uci() {{ return 1; }}\n{script}");
+    let output = run(Command::new("busybox").args(["ash", "-euc", &script]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(fs::metadata(&config).unwrap().permissions().mode() & 0o777, 0o600);
+    let left: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["cloudbox"]);
+    fs::read_to_string(&config).unwrap()
+}
+
+fn settings(text: &str) -> Settings {
+    let package = openwrt_uci::Package::parse(text.as_bytes()).unwrap();
+    let config = config::read(&package, &Settings::default());
+    assert_eq!(config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    config.settings
+}
+
+#[test]
+fn the_installation_adds_sizes_that_fit_the_box_and_touches_nothing_else() {
+    if run(&mut Command::new("busybox")).status.code().is_none() {
+        println!("skipped: busybox is not installed");
+        return;
+    }
+    let dir = scratch("uci-defaults");
+    let shipped = fs::read_to_string(project().join("files/etc/config/cloudbox")).unwrap();
+    let before = settings(&shipped);
+    let installed = installed_config(&dir, &shipped);
+    assert!(installed.starts_with(&shipped), "a comment or an option was lost");
+    let after = settings(&installed);
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap();
+    let kilobytes: u64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(after.memory_reserve >> 20, (kilobytes / 1024 / 4).clamp(64, 512));
+    assert!((16..=2048).contains(&(after.disk_reserve >> 20)), "{}", Bytes(after.disk_reserve));
+    assert!(after.defaults.memory.0 <= 512 << 20 && after.defaults.disk.unwrap().0 <= 4 << 30);
+    assert_eq!(
+        (before.enabled, before.storage, before.advertise),
+        (after.enabled, after.storage, after.advertise)
+    );
+
+    // Again, and after an upgrade: the same.
+    assert_eq!(installed_config(&dir, &installed), installed);
+    // What the owner has said stays, and other sections too.
+    let own = "# mine\n\nconfig container 'web'\n\toption memory '96M'\n\nconfig cloudbox main\n  option \"disk\" none\n\
+               \toption memory_reserve '1G' # much\n\n\nconfig container 'mail'\n";
+    let kept = installed_config(&dir, own);
+    let added: Vec<&str> = kept.lines().filter(|line| !own.lines().any(|l| l == *line)).collect();
+    assert_eq!(added.len(), 2, "{kept}");
+    assert!(
+        added[0].starts_with("\toption memory '") && added[1].starts_with("\toption disk_reserve '"),
+        "{kept}"
+    );
+    let without: Vec<&str> = kept.lines().filter(|line| !added.contains(line)).collect();
+    assert_eq!(without, own.lines().collect::<Vec<_>>());
+    assert_eq!(settings(&kept).memory_reserve, 1 << 30);
+    // A file without the section, and none.
+    let strange = "config container 'web'\n";
+    assert_eq!(installed_config(&dir, strange), strange);
+    assert_eq!(installed_config(&dir, ""), "");
+}
+
+#[test]
+fn every_script_is_one_that_the_shell_of_a_box_reads() {
+    for script in ["etc/init.d/cloudbox", "etc/uci-defaults/60-cloudbox", "usr/sbin/cloudbox-bridge"] {
+        let path = project().join("files").join(script);
+        stdout(Command::new("busybox").args(["ash", "-n"]).arg(&path));
+    }
+}
