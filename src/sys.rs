@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
@@ -463,6 +464,24 @@ pub fn set_child_subreaper() -> io::Result<()> {
     Ok(())
 }
 
+/// The time since the box's boot.
+pub fn boottime() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock's time is written to a value that outlives the call; this clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// When process `pid` began, since the box's boot.
+pub fn start_time(pid: i32) -> Option<Duration> {
+    /// USER_HZ, which is the same for all the processors we are built for.
+    const TICKS: u64 = 100;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, which may have blanks and parentheses in it.
+    let ticks: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    Some(Duration::from_millis(ticks * (1000 / TICKS)))
+}
+
 /// Gives memory that was freed back to the kernel where the C library keeps it (glibc does; musl's own malloc returns it by itself).
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]
@@ -515,6 +534,13 @@ mod tests {
         });
         std::fs::remove_dir_all(&dir).unwrap();
         opened.unwrap();
+    }
+
+    #[test]
+    fn processes_begin_after_the_boot_and_before_now() {
+        let began = start_time(std::process::id() as i32).unwrap();
+        assert!(began <= boottime() && boottime() - began < Duration::from_secs(600), "{began:?}");
+        assert_eq!(start_time(1 << 23), None);
     }
 
     #[test]

@@ -136,6 +136,17 @@ pub struct Create {
     pub wait: Option<u32>,
 }
 
+/// `cloudbox.container restart`
+#[derive(Debug, Deserialize)]
+pub struct Restart {
+    /// The container's name.
+    pub name: String,
+    /// Seconds it may take to shut down before it is killed; 30 unless said otherwise.
+    pub timeout: Option<u32>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
 /// `cloudbox.container set`
 #[derive(Debug, Deserialize)]
 pub struct Set {

@@ -52,6 +52,7 @@ impl Face {
                 .method::<args::Delete>("delete")
                 .method::<args::Start>("start")
                 .method::<args::Stop>("stop")
+                .method::<args::Restart>("restart")
                 .method::<args::Set>("set")
                 .method::<args::Named>("freeze")
                 .method::<args::Named>("unfreeze")

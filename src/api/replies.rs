@@ -22,7 +22,7 @@ pub struct Started {
 pub struct JobReply {
     /// Its number.
     pub id: String,
-    /// `create`, `delete`, `start`, `stop`, `set`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
+    /// `create`, `delete`, `start`, `stop`, `restart`, `set`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
     /// `snapshot_delete`, `image_import`, `image_delete`
     pub kind: &'static str,
     /// The container or image it works on.
@@ -75,8 +75,8 @@ pub struct JobList {
 pub struct ContainerEntry {
     /// Its name.
     pub name: String,
-    /// `running`, `frozen`, `stopped`, `creating`, `starting`, `stopping`, `deleting`, `failed` (it could not be made
-    /// or started), `orphan` (its section is gone, its data is kept)
+    /// `running`, `frozen`, `stopped`, `creating`, `starting`, `restarting`, `stopping`, `deleting`, `failed` (it could
+    /// not be made or started, or it crashed), `orphan` (its section is gone, its data is kept)
     pub state: &'static str,
     /// The image it is made from.
     pub image: String,
@@ -104,6 +104,15 @@ pub struct ContainerEntry {
     pub restart_required: Vec<&'static str>,
     /// The job that works on it.
     pub job: Option<String>,
+    /// Seconds since its init began.
+    pub uptime: Option<u64>,
+    /// How its last run ended, when it should not have, or nobody wanted it: `killed`, `poweroff`, `crashed`,
+    /// `out_of_memory`, `unknown`
+    pub exit: Option<&'static str>,
+    /// How often it was started again since somebody started it.
+    pub restarts: Option<u32>,
+    /// Seconds until it is started again.
+    pub restart_in: Option<u64>,
     /// Why it is `failed`, or why its section cannot be used.
     pub error: Option<JobError>,
 }
@@ -152,6 +161,8 @@ pub struct ContainerInfo {
     /// Options that differ from what it was made with, and that cannot be changed any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<&'static str>,
+    /// How its last run ended.
+    pub last_exit: Option<LastExit>,
     /// When it was made.
     pub created: u64,
     /// The guest's root on the host, while it runs.
@@ -160,6 +171,20 @@ pub struct ContainerInfo {
     pub lxcpath: String,
     /// What the guest wrote to its console.
     pub console_log: String,
+}
+
+/// How a container's last run ended.
+#[derive(Debug, Serialize)]
+pub struct LastExit {
+    /// `asked` (somebody stopped it), `killed` (somebody stopped it, and it had to be killed), `poweroff` (by the
+    /// guest), `crashed`, `out_of_memory`, `unknown`
+    pub reason: &'static str,
+    /// The exit code of its init, when it crashed.
+    pub code: Option<i32>,
+    /// The signal that ended its init.
+    pub signal: Option<i32>,
+    /// When.
+    pub at: u64,
 }
 
 /// Limits of a container.

@@ -289,6 +289,17 @@ pub const COMMANDS: &[Command] = &[
         action: Action::Work { requests: request::container_stop },
     },
     Command {
+        name: "restart",
+        also: &["reboot", "reset"],
+        section: "Containers",
+        summary: "stop containers and start them again",
+        details: "What was changed since the last start and needs one is applied. One that does not run is started.",
+        examples: &[("restart web", "gently"), ("restart --timeout 0 web", "as if its plug were pulled")],
+        operands: &[NAMES],
+        options: &[option("timeout", "SECONDS", "how long it may take to shut down"), NO_WAIT],
+        action: Action::Work { requests: request::container_restart },
+    },
+    Command {
         name: "freeze",
         also: &["pause", "suspend"],
         section: "Containers",

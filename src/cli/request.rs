@@ -166,6 +166,16 @@ pub fn container_stop(args: &Args) -> Result<Vec<Request>, Failure> {
     })
 }
 
+/// `cloudbox restart`
+pub fn container_restart(args: &Args) -> Result<Vec<Request>, Failure> {
+    let timeout = args.seconds("timeout")?;
+    for_each_name(args, Face::Container, "restart", &|fields| {
+        if let Some(timeout) = timeout {
+            fields.int("timeout", timeout.into());
+        }
+    })
+}
+
 /// `cloudbox freeze`
 pub fn container_freeze(args: &Args) -> Result<Vec<Request>, Failure> {
     for_each_name(args, Face::Container, "freeze", &|_| {})
@@ -452,6 +462,10 @@ mod tests {
             (
                 &["set", "web", "--autostart", "yes"],
                 &[r#"cloudbox.container set {"name":"web","autostart":true}"#],
+            ),
+            (
+                &["restart", "web", "--timeout", "5"],
+                &[r#"cloudbox.container restart {"name":"web","timeout":5}"#],
             ),
             (&["freeze", "web"], &[r#"cloudbox.container freeze {"name":"web"}"#]),
             (&["unfreeze", "web"], &[r#"cloudbox.container unfreeze {"name":"web"}"#]),

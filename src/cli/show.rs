@@ -85,6 +85,16 @@ pub fn container(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     if let Some(microseconds) = view.number("cpu_time") {
         table.pair("cpu time", duration(microseconds / 1_000_000));
     }
+    table.pair("up", view.number("uptime").map_or_else(String::new, duration));
+    if let Some(exit) = view.table("last_exit") {
+        let how = [("code", "exit code"), ("signal", "signal")];
+        let how = how.iter().find_map(|(field, word)| Some(format!(", {word} {}", exit.number(field)?)));
+        table.pair(
+            "last end",
+            format!("{}{} {}", exit.text("reason"), how.unwrap_or_default(), ago(&exit, "at", page.now)),
+        );
+    }
+    table.pair("restarts", number(view, "restarts"));
     table.pair("asked for", limits(view, "asked"));
     table.pair("in force", limits(view, "in_force"));
     table.pair("restart for", view.texts("restart_required").join(", "));

@@ -2,17 +2,20 @@
 
 use super::core::{Container, Core};
 use crate::api::replies::{
-    ContainerEntry, ContainerInfo, ContainerList, Counts, ImageEntry, ImageList, Limits, Resource,
+    ContainerEntry, ContainerInfo, ContainerList, Counts, ImageEntry, ImageList, LastExit, Limits, Resource,
     StatusReply,
 };
 use crate::error::{Code, Error, Result};
 use crate::model::idrange;
 use crate::model::image::Image;
 use crate::model::job::{JobError, Kind};
+use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::model::size::Cpus;
 use crate::model::spec::Spec;
+use crate::sys;
 use std::path::Path;
+use std::time::Instant;
 
 /// A file system's room, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,12 @@ pub fn memory_total() -> u64 {
 /// A command's output as text: bytes that are not UTF-8 are replaced, and NUL, which no string on the bus can hold.
 pub fn printable(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
+}
+
+/// Whole seconds until `at`, rounded up.
+fn seconds_until(at: Instant) -> u64 {
+    let left = at.saturating_duration_since(Instant::now());
+    left.as_secs() + u64::from(left.subsec_nanos() > 0)
 }
 
 /// The box's architecture as `uname -m` prints it.
@@ -168,6 +177,7 @@ impl Core {
             match job.kind {
                 Kind::Create => return "creating",
                 Kind::Start => return "starting",
+                Kind::Restart => return "restarting",
                 Kind::Delete => return "deleting",
                 Kind::Stop | Kind::Ended => return "stopping",
                 // What else is done to it leaves it as it is.
@@ -202,6 +212,8 @@ impl Core {
         let failure = container.and_then(|c| c.failure.as_ref());
         let error = failure.or(broken).or(self.not_made.get(name)).or(self.unreadable.get(name));
         let addresses = live.and_then(|l| l.addresses.as_ref());
+        let exit = container.filter(|c| c.live.is_none()).and_then(|c| c.life.exit.as_ref());
+        let exit = exit.filter(|exit| exit.reason != Reason::Asked);
         ContainerEntry {
             name: name.to_string(),
             state: self.state(name),
@@ -219,6 +231,10 @@ impl Core {
             description: spec.map(|s| s.description.clone()).unwrap_or_default(),
             restart_required: container.map(|c| self.differs(name, c)).unwrap_or_default(),
             job: self.jobs.active_on(name.as_str()).map(|job| job.id.to_string()),
+            uptime: live.map(|l| sys::boottime().saturating_sub(l.began).as_secs()),
+            exit: exit.map(|exit| exit.reason.as_str()),
+            restarts: container.map(|c| c.life.restarts).filter(|restarts| *restarts > 0),
+            restart_in: container.and_then(|c| c.due).map(seconds_until),
             error: error.map(JobError::from),
         }
     }
@@ -267,6 +283,12 @@ impl Core {
             slice: spec.slice.clone(),
             authorized_keys: spec.authorized_keys.clone(),
             fixed: spec.fixed_since_made(&record.spec),
+            last_exit: container.and_then(|c| c.life.exit).map(|exit| LastExit {
+                reason: exit.reason.as_str(),
+                code: exit.code(),
+                signal: exit.signal(),
+                at: exit.at,
+            }),
             created: record.created,
             rootfs: dir.rootfs().display().to_string(),
             lxcpath: self.layout.containers().display().to_string(),

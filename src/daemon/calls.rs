@@ -38,12 +38,18 @@ impl Core {
             }
             (Face::Container, "start") => {
                 let asked = decode::<args::Start>(arguments);
-                let started = asked.and_then(|args| Ok((self.start(&Name::new(&args.name)?)?, args.wait)));
+                let started =
+                    asked.and_then(|args| Ok((self.start_by_hand(&Name::new(&args.name)?)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
             (Face::Container, "stop") => {
                 let asked = decode::<args::Stop>(arguments);
                 let started = asked.and_then(|args| Ok((self.stop(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "restart") => {
+                let asked = decode::<args::Restart>(arguments);
+                let started = asked.and_then(|args| Ok((self.restart(&args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
             (Face::Container, "set") => {

@@ -11,6 +11,7 @@ use crate::model::config::Config;
 use crate::model::idrange::IdRange;
 use crate::model::image::Image;
 use crate::model::job::{JobId, Jobs};
+use crate::model::life::Life;
 use crate::model::name::Name;
 use crate::model::table::Table;
 use crate::ops::Live;
@@ -34,8 +35,12 @@ pub struct Container {
     pub record: Record,
     /// What runs of it.
     pub live: Option<Live>,
-    /// Why the last start failed.
+    /// Why the last start failed, or why it ended.
     pub failure: Option<Error>,
+    /// How its runs ended.
+    pub life: Life,
+    /// When it is started again.
+    pub(super) due: Option<Instant>,
 }
 
 /// A job at work or waiting for a place.
@@ -66,6 +71,8 @@ pub enum Watched {
     Addresses(Name),
     /// The end of a try to connect to one of its ports.
     Port(Port),
+    /// What LXC and the kernel tell of all of them.
+    Notices,
 }
 
 /// What a signal says.
@@ -102,6 +109,8 @@ pub struct Core {
     pub(super) jobs: Jobs,
     /// The table of jobs differs from what is kept on disk.
     pub(super) jobs_changed: bool,
+    /// So does what is remembered of containers' ends.
+    pub(super) lives_changed: bool,
     pub(super) started: Instant,
     /// When to try again to publish what ubusd refused.
     pub(super) publish_again: Option<Instant>,
@@ -157,6 +166,7 @@ impl Core {
             images: Vec::new(),
             jobs: Jobs::default(),
             jobs_changed: false,
+            lives_changed: false,
             started: Instant::now(),
             publish_again: None,
             boot_pending: false,
@@ -186,7 +196,9 @@ impl Core {
     pub fn next_time(&self) -> Option<Instant> {
         let waiter = self.waiters.iter().map(|w| w.deadline).min();
         let adverts = if self.ending { None } else { self.announcer.next_time() };
-        [waiter, self.publish_again, self.connection.poll_timeout(), adverts].into_iter().flatten().min()
+        let restart = if self.ending { None } else { self.next_restart() };
+        let times = [waiter, self.publish_again, self.connection.poll_timeout(), adverts, restart];
+        times.into_iter().flatten().min()
     }
 
     /// What the loop shall watch of the containers. Those a job works on are the job's.
@@ -205,6 +217,7 @@ impl Core {
                 watched.push((addresses.fd(), Watched::Addresses(name.clone())));
             }
         }
+        watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
         let trying = self.announcer.probes.trying();
         watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
         watched
@@ -228,6 +241,7 @@ impl Core {
             self.answer_waiter(waiter);
         }
         if !self.ending {
+            self.restart_due(now);
             self.try_ports(now);
         }
         self.handle_bus();
@@ -296,6 +310,7 @@ impl Core {
                 }
             }
             Watched::Port(port) => self.handle_port(port),
+            Watched::Notices => self.handle_notices(),
         }
     }
 

@@ -2,7 +2,8 @@
 //! anything is checked here, before a job begins.
 
 use super::answers;
-use super::core::{now, Core};
+use super::core::{now, Container, Core};
+use super::life::stop_how;
 use super::start_up;
 use super::work::Work;
 use crate::api::{args, replies};
@@ -35,7 +36,7 @@ impl Core {
         self.make(name, spec, Some(asked), args.start.unwrap_or(true))
     }
 
-    fn check_enabled(&self) -> Result<()> {
+    pub(super) fn check_enabled(&self) -> Result<()> {
         if self.config.settings.enabled {
             return Ok(());
         }
@@ -250,7 +251,15 @@ impl Core {
                 self.finished_job(Work::Start { record: Box::new(container.record.clone()), before: None })
             );
         }
-        let made = &container.record;
+        let (record, before) = self.record_for_start(name)?;
+        Ok(self.start_job(Work::Start { record: Box::new(record), before: before.map(Box::new) }))
+    }
+
+    /// The record a container is started with, and the one on disk when that differs.
+    pub(super) fn record_for_start(&self, name: &Name) -> Result<(Record, Option<Record>)> {
+        let Some(Container { record: made, .. }) = self.containers.get(name) else {
+            return Err(Error::new(Code::NotFound, format!("there is no container {name}")));
+        };
         let spec = match self.config.containers.get(name) {
             Some(Declared { spec: Ok(spec), .. }) => spec.for_start(&made.spec),
             Some(Declared { spec: Err(error), .. }) => return Err(error.clone()),
@@ -260,32 +269,25 @@ impl Core {
         self.admit_memory(name, &spec)?;
         self.admit_growth(&spec, &made.spec)?;
         let record = Record { spec, ..made.clone() };
-        let before = (record != *made).then(|| Box::new(made.clone()));
-        Ok(self.start_job(Work::Start { record: Box::new(record), before }))
+        let before = (record != *made).then(|| made.clone());
+        Ok((record, before))
     }
 
     pub(super) fn stop(&mut self, args: &args::Stop) -> Result<JobId> {
         let name = Name::new(&args.name)?;
         self.known(&name)?;
         self.idle(&name)?;
-        let timeout = args.timeout.unwrap_or(args::STOP_TIMEOUT);
-        if timeout > args::STOP_TIMEOUT_MAX {
-            let why = format!("timeout {timeout}: {} seconds are the most", args::STOP_TIMEOUT_MAX);
-            return Err(Error::new(Code::InvalidArgument, why));
-        }
-        let how = if args.force.unwrap_or(false) || timeout == 0 {
-            Stop::Kill
-        } else {
-            Stop::Ask(Duration::from_secs(timeout.into()))
-        };
+        let how = stop_how(args.timeout, args.force.unwrap_or(false))?;
         let Some(container) = self.containers.get(&name) else {
             return Err(Error::new(
                 Code::NotRunning,
                 format!("container {name} was never made, nothing runs of it"),
             ));
         };
-        let work = Work::Stop { name, init: container.record.init, how };
-        if container.live.is_none() {
+        let (runs, work) =
+            (container.live.is_some(), Work::Stop { name: name.clone(), init: container.record.init, how });
+        self.forget_restarts(&name);
+        if !runs {
             return Ok(self.finished_job(work));
         }
         Ok(self.start_job(work))

@@ -6,6 +6,7 @@ use crate::api::{replies, Face};
 use crate::error::{Code, Error, Result};
 use crate::model::config::Declared;
 use crate::model::job::{JobId, Kind, State};
+use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::ops::{Ended, Made};
 use crate::steps::ctx::{Cancel, Update};
@@ -103,7 +104,10 @@ impl Core {
         }
         match (result, name) {
             (Ok(Outcome::Made(made)), Ok(name)) => self.absorb_made(&name, *made),
-            (Ok(Outcome::Stopped), Ok(name)) => self.absorb_stopped(&name),
+            (Ok(Outcome::Stopped(killed)), Ok(name)) => {
+                let reason = if killed { Reason::Killed } else { Reason::Asked };
+                self.absorb_end(&name, Some(reason));
+            }
             (Ok(Outcome::Deleted), Ok(name)) => {
                 self.containers.remove(&name);
                 self.config.containers.remove(&name);
@@ -111,7 +115,7 @@ impl Core {
                 self.unreadable.remove(&name);
                 self.notify_container("container.deleted", &name);
             }
-            (Ok(Outcome::Ended(Ended::Stopped)), Ok(name)) => self.absorb_stopped(&name),
+            (Ok(Outcome::Ended(Ended::Stopped)), Ok(name)) => self.absorb_end(&name, None),
             (Ok(Outcome::Ended(Ended::Rebooted(live))), Ok(name)) => {
                 if let Some(container) = self.containers.get_mut(&name) {
                     container.live = Some(live);
@@ -165,7 +169,10 @@ impl Core {
         }
         self.not_made.remove(name);
         let running = made.live.is_some();
-        let container = Container { record: made.record, live: made.live, failure: None };
+        let mut life = self.containers.remove(name).map(|container| container.life).unwrap_or_default();
+        life.pending = false;
+        self.lives_changed = true;
+        let container = Container { record: made.record, live: made.live, failure: None, life, due: None };
         self.containers.insert(name.clone(), container);
         if created {
             log::info!("container {name} was made");
@@ -200,14 +207,6 @@ impl Core {
         }
     }
 
-    pub(super) fn absorb_stopped(&mut self, name: &Name) {
-        if let Some(container) = self.containers.get_mut(name) {
-            container.live = None;
-        }
-        log::info!("container {name} is stopped");
-        self.notify_container("container.stopped", name);
-    }
-
     pub(super) fn absorb_failure(&mut self, name: &Name, kind: Kind, error: &Error) {
         log::error!("{} of container {name}: {error}", kind.as_str());
         // What runs of it is looked at anew: a failed stop may have stopped it, a cancelled one not.
@@ -219,8 +218,13 @@ impl Core {
                 (Some(found), Some(known)) if found.init == known.running.init => {}
                 (Some(found), _) => container.live = Some(crate::ops::live(&self.machine, name, found)),
             }
-            if kind == Kind::Start {
+            if matches!(kind, Kind::Start | Kind::Restart) {
                 container.failure = Some(error.clone());
+            }
+            if container.life.pending && container.live.is_none() {
+                let again = container.life.delay();
+                container.due = Some(Instant::now() + again);
+                self.lives_changed = true;
             }
         } else if kind == Kind::Create && declared {
             // Made because the configuration says so: it says so still.
@@ -300,6 +304,7 @@ impl Core {
     /// Keeps the table of jobs over a restart of the daemon, if it changed. It lies in memory: no reason to wait for a
     /// disk. The loop calls it when replies are on their way.
     pub fn save_jobs(&mut self) {
+        self.save_lives();
         if !std::mem::replace(&mut self.jobs_changed, false) {
             return;
         }

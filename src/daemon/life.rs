@@ -1,16 +1,44 @@
 //! Decisions about containers that live on: what is changed of them while they run.
 
-use super::core::Core;
+use super::core::{now, Core};
 use super::work::Work;
-use crate::api::args;
+use crate::api::{args, Face};
 use crate::error::{Code, Error, Result};
 use crate::model::admission;
 use crate::model::job::JobId;
+use crate::model::life::{Exit, Life, Reason};
 use crate::model::name::Name;
 use crate::model::size::Bytes;
-use crate::model::spec::Spec;
+use crate::model::spec::{Restart, Spec};
 use crate::ops::Set;
 use crate::steps::config::{no_section, Change};
+use crate::steps::lxc::Stop;
+use crate::sys;
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// How often it is told that a container runs out of memory.
+const OOM_EVERY: Duration = Duration::from_secs(1);
+
+/// How a container is stopped by somebody who says so.
+///
+/// # Errors
+/// [`Code::InvalidArgument`] for a time that is too long.
+pub(super) fn stop_how(timeout: Option<u32>, force: bool) -> Result<Stop> {
+    let timeout = timeout.unwrap_or(args::STOP_TIMEOUT);
+    if timeout > args::STOP_TIMEOUT_MAX {
+        let why = format!("timeout {timeout}: {} seconds are the most", args::STOP_TIMEOUT_MAX);
+        return Err(Error::new(Code::InvalidArgument, why));
+    }
+    Ok(if force || timeout == 0 { Stop::Kill } else { Stop::Ask(Duration::from_secs(timeout.into())) })
+}
+
+/// What is told of a container that ran out of memory.
+#[derive(Serialize)]
+struct OutOfMemory<'a> {
+    name: &'a str,
+    count: u64,
+}
 
 impl Core {
     pub(super) fn set(&mut self, args: &args::Set) -> Result<JobId> {
@@ -57,6 +85,133 @@ impl Core {
             self.admit_growth(&spec, &container.record.spec)?;
         }
         Ok(self.start_set(name.clone(), spec, Vec::new()))
+    }
+
+    pub(super) fn restart(&mut self, args: &args::Restart) -> Result<JobId> {
+        let name = Name::new(&args.name)?;
+        let how = stop_how(args.timeout, false)?;
+        let runs = self.containers.get(&name).is_some_and(|c| c.live.is_some());
+        if !runs {
+            return self.start_by_hand(&name);
+        }
+        self.check_enabled()?;
+        self.idle(&name)?;
+        let (record, before) = self.record_for_start(&name)?;
+        self.forget_restarts(&name);
+        Ok(self.start_job(Work::Restart { record: Box::new(record), before: before.map(Box::new), how }))
+    }
+
+    /// Starts a container for somebody who asked for it.
+    pub(super) fn start_by_hand(&mut self, name: &Name) -> Result<JobId> {
+        let job = self.start(name)?;
+        self.forget_restarts(name);
+        Ok(job)
+    }
+
+    /// Somebody takes care of the container: it is not started again by itself, and its restarts are counted anew.
+    pub(super) fn forget_restarts(&mut self, name: &Name) {
+        if let Some(container) = self.containers.get_mut(name) {
+            container.due = None;
+            container.life.forget();
+            self.lives_changed = true;
+        }
+    }
+
+    /// A run has ended, because somebody wanted it, or by itself.
+    pub(super) fn absorb_end(&mut self, name: &Name, reason: Option<Reason>) {
+        let status = self.machine.runtime.exit_status(name);
+        self.handle_notices();
+        let policy = self.declared_spec(name).map_or(Restart::No, |spec| spec.restart);
+        let Some(container) = self.containers.get_mut(name) else { return };
+        let live = container.live.take();
+        let exit = match reason {
+            Some(reason) => Exit { reason, status: None, at: now() },
+            None => Exit::by_itself(status, live.as_ref().is_some_and(|live| live.ooms > 0), now()),
+        };
+        let ran = live.map_or(0, |live| sys::boottime().saturating_sub(live.began).as_secs());
+        let again = container.life.end(exit, ran, policy);
+        container.due = again.map(|again| Instant::now() + again);
+        container.failure = None;
+        self.lives_changed = true;
+        log::info!("container {name} is stopped ({})", exit.reason.as_str());
+        if exit.reason.is_failure() {
+            self.note_failure(name, Error::new(Code::Failed, exit.sentence()));
+        }
+        if let Some(again) = again {
+            log::info!("container {name} is started again in {} s", again.as_secs());
+        }
+        self.notify_container("container.stopped", name);
+        if exit.reason.is_failure() {
+            self.notify_container("container.failed", name);
+        }
+    }
+
+    /// When a container is to be started again next.
+    pub(super) fn next_restart(&self) -> Option<Instant> {
+        self.containers.values().filter_map(|container| container.due).min()
+    }
+
+    /// Starts again what is due.
+    pub(super) fn restart_due(&mut self, now: Instant) {
+        let due = self.containers.iter().filter(|(_, c)| c.due.is_some_and(|due| due <= now));
+        let due: Vec<Name> = due.map(|(name, _)| name.clone()).collect();
+        for name in due {
+            self.start_again(&name);
+        }
+    }
+
+    fn start_again(&mut self, name: &Name) {
+        let wanted = self.config.settings.enabled
+            && self.config.containers.get(name).is_some_and(|d| !d.deleting)
+            && self.declared_spec(name).is_none_or(|spec| spec.restart != Restart::No);
+        let Some(container) = self.containers.get_mut(name) else { return };
+        container.due = None;
+        self.lives_changed = true;
+        if !wanted || container.live.is_some() {
+            container.life.pending = false;
+            return;
+        }
+        container.life.restarts = container.life.restarts.saturating_add(1);
+        if let Err(error) = self.start(name) {
+            self.note_failure(name, error);
+            if let Some(container) = self.containers.get_mut(name) {
+                container.due = Some(Instant::now() + container.life.delay());
+            }
+        }
+    }
+
+    /// LXC or the kernel has something to tell.
+    pub(super) fn handle_notices(&mut self) {
+        for (name, times) in self.machine.runtime.notices() {
+            let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) else { continue };
+            live.ooms = live.ooms.saturating_add(times);
+            let count = live.ooms;
+            // A guest that starts again and again what is killed again and again is not told of each time.
+            if live.ooms_told.is_some_and(|told| told.elapsed() < OOM_EVERY) {
+                continue;
+            }
+            live.ooms_told = Some(Instant::now());
+            log::warn!(
+                "container {name} ran out of memory ({count} times in this run): the kernel ended a process"
+            );
+            self.notify(Face::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
+        }
+    }
+
+    /// Keeps what is remembered of ends and restarts over a restart of the daemon, if it changed.
+    pub(super) fn save_lives(&mut self) {
+        if !std::mem::replace(&mut self.lives_changed, false) {
+            return;
+        }
+        let mut text = String::new();
+        for (name, container) in self.containers.iter().filter(|(_, c)| c.life != Life::default()) {
+            text.extend([name.as_str(), " ", &container.life.line(), "\n"]);
+        }
+        let path = self.layout.lives();
+        let temporary = path.with_extension("new");
+        if let Err(e) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)) {
+            log::warn!("cannot keep how containers ended in {}: {e}", path.display());
+        }
     }
 
     fn start_set(&mut self, name: Name, spec: Spec, changes: Vec<Change>) -> JobId {

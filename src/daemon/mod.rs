@@ -112,10 +112,10 @@ fn serve(options: Options) -> Result<()> {
     let storage_given = options.storage.is_some();
     let storage = options.storage.unwrap_or_else(|| loaded.config.settings.storage.clone());
     let layout = Layout { storage, run: options.run_dir };
+    let disk = Disk::new(layout.clone())?;
     let lxc = Lxc::new(layout.clone())?;
     let cgroups = lxc.cgroups().clone();
     let disk_reserve = crate::model::size::Bytes(loaded.config.settings.disk_reserve);
-    let disk = Disk::new(layout.clone())?;
     let _lock = lock(&layout.lock())?;
     let machine = Machine::new(
         Box::new(uci),

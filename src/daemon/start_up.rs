@@ -1,14 +1,16 @@
 //! The daemon's start: finding again what runs, clearing what an earlier daemon left in the middle.
 
 use super::core::{now, Container, Core};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::config::{self, Config, Declared, Settings};
 use crate::model::job::Jobs;
+use crate::model::life;
 use crate::ops;
 use crate::steps::config::ConfigStore;
 use crate::steps::storage::{Found, Record};
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 /// The configuration as read at the start.
 pub struct Loaded {
@@ -42,12 +44,13 @@ impl Core {
         self.config_error = loaded.error;
         self.jobs = read_jobs(&self.layout.jobs());
         self.jobs.interrupt_unfinished(now());
+        let lives = fs::read_to_string(self.layout.lives()).unwrap_or_default();
         self.clear_leftovers();
         self.read_images();
         let mut quiet = true;
         for found in self.machine.storage.scan()? {
             match found {
-                Found::Container(record) => quiet &= self.take_up(*record),
+                Found::Container(record) => quiet &= self.take_up(*record, &lives),
                 Found::Unreadable(name, error) => {
                     log::error!("{error}");
                     self.unreadable.insert(name, error);
@@ -84,7 +87,7 @@ impl Core {
 
     /// Takes up a container: watches it if it runs, and unmounts what a stopped one has still mounted. Returns whether
     /// nothing of it runs, for sure.
-    fn take_up(&mut self, record: Record) -> bool {
+    fn take_up(&mut self, record: Record, lives: &str) -> bool {
         let name = record.name.clone();
         let found = self.machine.runtime.recover(&name);
         let stopped = matches!(found, Ok(None));
@@ -111,7 +114,11 @@ impl Core {
             let declared = Declared { spec: Ok(record.spec.clone()), deleting: false };
             self.config.containers.insert(name.clone(), declared);
         }
-        self.containers.insert(name, Container { record, live, failure: None });
+        let mut life = life::find(lives, &name);
+        let exit = life.exit.filter(|exit| live.is_none() && exit.reason.is_failure());
+        let failure = exit.map(|exit| Error::new(Code::Failed, exit.sentence()));
+        let due = (live.is_none() && life.pending).then(|| Instant::now() + life.same_delay());
+        self.containers.insert(name, Container { record, live, failure, life, due });
         stopped
     }
 }

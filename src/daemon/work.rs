@@ -34,6 +34,15 @@ pub enum Work {
         /// The one on disk, when that differs.
         before: Option<Box<Record>>,
     },
+    /// Stops one and starts it again.
+    Restart {
+        /// As it shall run.
+        record: Box<Record>,
+        /// The one on disk, when that differs.
+        before: Option<Box<Record>>,
+        /// How it is stopped.
+        how: Stop,
+    },
     /// Stops one.
     Stop {
         /// Which.
@@ -95,8 +104,8 @@ pub enum Work {
 pub enum Outcome {
     /// A container was made or started.
     Made(Box<Made>),
-    /// It is stopped.
-    Stopped,
+    /// It is stopped; true: it had to be killed.
+    Stopped(bool),
     /// It is gone.
     Deleted,
     /// It is changed; the record of what is in force, if it runs.
@@ -121,6 +130,7 @@ impl Work {
         match self {
             Work::Create(_) => Kind::Create,
             Work::Start { .. } => Kind::Start,
+            Work::Restart { .. } => Kind::Restart,
             Work::Stop { .. } => Kind::Stop,
             Work::Delete { .. } => Kind::Delete,
             Work::Set(_) => Kind::Set,
@@ -139,7 +149,9 @@ impl Work {
     pub fn target(&self) -> String {
         match self {
             Work::Create(create) => create.record.name.to_string(),
-            Work::Start { record, .. } | Work::Ended(record) => record.name.to_string(),
+            Work::Start { record, .. } | Work::Restart { record, .. } | Work::Ended(record) => {
+                record.name.to_string()
+            }
             Work::Set(set) => set.name.to_string(),
             Work::Stop { name, .. }
             | Work::Delete { name, .. }
@@ -154,7 +166,7 @@ impl Work {
 
     /// Whether it mostly waits for a guest, so that it must not keep a place from others.
     pub fn waits(&self) -> bool {
-        matches!(self, Work::Stop { .. } | Work::Freeze { .. } | Work::Ended(_))
+        matches!(self, Work::Restart { .. } | Work::Stop { .. } | Work::Freeze { .. } | Work::Ended(_))
     }
 
     fn run(self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
@@ -163,9 +175,11 @@ impl Work {
             Work::Start { record, before } => {
                 ops::start(machine, ctx, &record, before.as_deref()).map(|m| Outcome::Made(Box::new(m)))
             }
-            Work::Stop { name, init, how } => {
-                ops::stop(machine, ctx, &name, init, how).map(|()| Outcome::Stopped)
+            Work::Restart { record, before, how } => {
+                ops::restart(machine, ctx, &record, before.as_deref(), how)
+                    .map(|m| Outcome::Made(Box::new(m)))
             }
+            Work::Stop { name, init, how } => ops::stop(machine, ctx, &name, init, how).map(Outcome::Stopped),
             Work::Delete { name, init } => ops::delete(machine, ctx, &name, init).map(|()| Outcome::Deleted),
             Work::Set(set) => ops::set(machine, ctx, &set).map(|r| Outcome::Set(r.map(Box::new))),
             Work::Freeze { name, freeze: true } => {

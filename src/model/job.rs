@@ -21,6 +21,8 @@ pub enum Kind {
     Start,
     /// Stops a container.
     Stop,
+    /// Stops a container and starts it again.
+    Restart,
     /// Changes a container.
     Set,
     /// Freezes a container.
@@ -49,6 +51,7 @@ impl Kind {
             Kind::Delete => "delete",
             Kind::Start => "start",
             Kind::Stop => "stop",
+            Kind::Restart => "restart",
             Kind::Set => "set",
             Kind::Freeze => "freeze",
             Kind::Unfreeze => "unfreeze",

@@ -7,6 +7,7 @@ pub mod config;
 pub mod idrange;
 pub mod image;
 pub mod job;
+pub mod life;
 pub mod name;
 pub mod plan;
 pub mod service;

@@ -14,13 +14,14 @@ mod tests;
 
 pub use create::{create, Create};
 pub use delete::delete;
-pub use run::{ended, live, start, stop, Ended};
+pub use run::{ended, live, restart, start, stop, Ended};
 pub use set::{set, Set};
 pub use snapshot::{delete_snapshot, held, let_go, restore, snapshot, Restore, TakeSnapshot};
 
 use crate::steps::lxc::Running;
 use crate::steps::network::AddressWatch;
 use crate::steps::storage::Record;
+use std::time::{Duration, Instant};
 
 /// A container that runs, with what the loop watches of it.
 #[derive(Debug)]
@@ -29,8 +30,14 @@ pub struct Live {
     pub running: Running,
     /// Its addresses; None when they cannot be watched.
     pub addresses: Option<AddressWatch>,
+    /// When its init began, since the box's boot.
+    pub began: Duration,
     /// It is frozen: none of its processes runs.
     pub frozen: bool,
+    /// How often it ran out of memory in this run.
+    pub ooms: u64,
+    /// When that was told last.
+    pub ooms_told: Option<Instant>,
 }
 
 /// A container that was made or started.

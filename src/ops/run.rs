@@ -10,6 +10,7 @@ use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::{AfterEnd, Running, Stop};
 use crate::steps::storage::{Record, Stage};
+use crate::sys;
 use std::net::Ipv4Addr;
 
 /// Starts a container as `record` describes it; `before` is the record on disk when that differs.
@@ -81,18 +82,35 @@ pub fn start_mounted(
 /// Container `name`, which is `running`, with its addresses watched.
 pub fn live(machine: &Machine, name: &Name, running: Running) -> Live {
     let addresses = machine.network.watch(running.init).inspect_err(|e| log::warn!("{e}")).ok();
-    Live { running, addresses, frozen: machine.runtime.is_frozen(name) }
+    let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
+    Live { running, addresses, began, frozen: machine.runtime.is_frozen(name), ooms: 0, ooms_told: None }
 }
 
-/// Stops a container. Not running is fine: what is still mounted is unmounted.
+/// Stops a container. Not running is fine: what is still mounted is unmounted. True: it had to be killed.
 ///
 /// # Errors
 /// Any step's.
-pub fn stop(machine: &Machine, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<()> {
-    machine.runtime.stop(ctx, name, init, how)?;
+pub fn stop(machine: &Machine, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<bool> {
+    let killed = machine.runtime.stop(ctx, name, init, how)?;
     ctx.step("stop.unmount")?;
     machine.storage.unmount(name)?;
-    machine.release_image(name)
+    machine.release_image(name)?;
+    Ok(killed)
+}
+
+/// Stops a container and starts it again, as [`start`] does.
+///
+/// # Errors
+/// Any step's. Before it is stopped nothing has happened, behind that it is as after a failed start.
+pub fn restart(
+    machine: &Machine,
+    ctx: &Ctx,
+    record: &Record,
+    before: Option<&Record>,
+    how: Stop,
+) -> Result<Made> {
+    stop(machine, ctx, &record.name, record.init, how)?;
+    start(machine, ctx, record, before)
 }
 
 /// What became of a container whose init ended.

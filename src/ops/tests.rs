@@ -2,7 +2,7 @@
 
 mod copies;
 
-use super::{create, delete, ended, set, start, stop, Create, Ended, Made, Set};
+use super::{create, delete, ended, restart, set, start, stop, Create, Ended, Made, Set};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::idrange::IdRange;
@@ -102,7 +102,7 @@ fn done<T>(result: Result<T>) -> Result<()> {
     result.map(drop)
 }
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 18] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -147,20 +147,20 @@ const CASES: [Case; 16] = [
         title: "stop",
         before: || Bench::new().with_container("web", true),
         run: |machine, ctx| {
-            stop(machine, ctx, &name("web"), Init::Systemd, Stop::Ask(Duration::from_secs(30)))
+            done(stop(machine, ctx, &name("web"), Init::Systemd, Stop::Ask(Duration::from_secs(30))))
         },
         failed: Failed::Resumable,
     },
     Case {
         title: "kill, beside one that shares the image",
         before: || Bench::new().with_container("web", true).with_container("other", true),
-        run: |machine, ctx| stop(machine, ctx, &name("web"), Init::Systemd, Stop::Kill),
+        run: |machine, ctx| done(stop(machine, ctx, &name("web"), Init::Systemd, Stop::Kill)),
         failed: Failed::Resumable,
     },
     Case {
         title: "stop what is stopped",
         before: || Bench::new().with_container("web", false),
-        run: |machine, ctx| stop(machine, ctx, &name("web"), Init::Systemd, Stop::Kill),
+        run: |machine, ctx| done(stop(machine, ctx, &name("web"), Init::Systemd, Stop::Kill)),
         failed: Failed::Resumable,
     },
     Case {
@@ -189,6 +189,18 @@ const CASES: [Case; 16] = [
             bench
         },
         run: |machine, ctx| done(ended(machine, ctx, &record("web"))),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "restart",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| done(restart(machine, ctx, &changed_record(), Some(&record("web")), Stop::Kill)),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "restart of what is stopped",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| done(restart(machine, ctx, &record("web"), None, Stop::Kill)),
         failed: Failed::Resumable,
     },
     Case {

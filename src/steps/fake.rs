@@ -27,7 +27,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use openwrt_uci::{Document, EditError, Package};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -122,6 +122,8 @@ struct State {
     /// Both ends of the pipe that stands for a container's init: dropping the second one makes the first readable.
     inits: BTreeMap<Name, (OwnedFd, Option<OwnedFd>)>,
     rebooting: BTreeSet<Name>,
+    exits: BTreeMap<Name, i32>,
+    notices: Vec<(Name, u64)>,
     announced: Wanted,
     addresses: Vec<IpAddr>,
     watchers: BTreeMap<i32, UnixDatagram>,
@@ -250,7 +252,11 @@ impl FakeBox {
         let running = state.begin(&record.name);
         drop(state);
         let addresses = self.watch(running.init).ok();
-        Made { record, live: Some(Live { running, addresses, frozen: false }) }
+        let began = crate::sys::boottime();
+        Made {
+            record,
+            live: Some(Live { running, addresses, began, frozen: false, ooms: 0, ooms_told: None }),
+        }
     }
 
     /// The container's init ends by itself.
@@ -259,10 +265,27 @@ impl FakeBox {
         let name = Name::new(name).unwrap();
         state.world.processes.remove(&name).unwrap();
         state.world.limits.remove(&name);
+        // A poweroff, unless it is told otherwise.
+        state.exits.insert(name.clone(), 2);
         // A child that another test is just starting may have the other end too, for a moment: what is written counts.
         if let Some(end) = state.inits.get_mut(&name).unwrap().1.take() {
             nix::unistd::write(end, b"x").unwrap();
         }
+    }
+
+    /// The container's init ends by itself with this wait status; None: LXC does not tell.
+    pub fn crash(&self, name: &str, status: Option<i32>) {
+        self.end(name);
+        let exits = &mut self.state().exits;
+        exits.remove(&Name::new(name).unwrap());
+        if let Some(status) = status {
+            exits.insert(Name::new(name).unwrap(), status);
+        }
+    }
+
+    /// The kernel tells that the container ran out of memory.
+    pub fn run_out_of_memory(&self, name: &str) {
+        self.state().notices.push((Name::new(name).unwrap(), 1));
     }
 
     /// The container reboots: its init ends, and LXC starts it again.
@@ -803,6 +826,7 @@ impl Runtime for FakeBox {
                 return Err(impossible("a start without a root", name));
             }
             state.world.limits.insert(name.clone(), limits_of(record));
+            state.exits.remove(name);
             Ok(state.begin(name))
         })
     }
@@ -816,13 +840,13 @@ impl Runtime for FakeBox {
     }
 
     /// As the real one, it begins its steps only while the job is not cancelled.
-    fn stop(&self, ctx: &Ctx, name: &Name, _init: Init, how: Stop) -> Result<()> {
+    fn stop(&self, ctx: &Ctx, name: &Name, _init: Init, how: Stop) -> Result<bool> {
         if self.state().world.processes.contains_key(name) {
             ctx.step(if how == Stop::Kill { "stop.kill" } else { "stop.ask" })?;
         }
         self.act("runtime.stop", name.as_str(), Some(ctx), |state| {
             state.kill(name);
-            Ok(())
+            Ok(how == Stop::Kill)
         })
     }
 
@@ -854,6 +878,18 @@ impl Runtime for FakeBox {
 
     fn is_frozen(&self, name: &Name) -> bool {
         self.state().world.frozen.contains(name)
+    }
+
+    fn notices_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn notices(&self) -> Vec<(Name, u64)> {
+        std::mem::take(&mut self.state().notices)
+    }
+
+    fn exit_status(&self, name: &Name) -> Option<i32> {
+        self.state().exits.remove(name)
     }
 
     /// Every command is an `echo` that ends in a NUL.

@@ -63,6 +63,16 @@ impl Layout {
         self.run.join("pid").join(name.as_str())
     }
 
+    /// The FIFO to which LXC's monitors write how their containers ended.
+    pub fn exits(&self) -> PathBuf {
+        self.run.join("exits")
+    }
+
+    /// What is remembered of containers' ends and restarts.
+    pub fn lives(&self) -> PathBuf {
+        self.run.join("lives")
+    }
+
     /// The table of jobs.
     pub fn jobs(&self) -> PathBuf {
         self.run.join("jobs.json")

@@ -6,7 +6,7 @@ use serde_json::json;
 #[test]
 fn a_restart_of_the_bus_loses_no_job() {
     let Some(mut the_box) = TestBox::new("a restart of the bus") else { return };
-    the_box.create("before", json!({}));
+    the_box.create("before", json!({ "restart": "no" }));
     let pid = the_box.daemon_pid();
     for round in 0..3 {
         for number in 0..6 {
@@ -37,7 +37,7 @@ fn a_restart_of_the_bus_loses_no_job() {
     eventually("the stopped container is unmounted", || !mounts().contains(rootfs.to_str().unwrap()));
     the_box.start_bus();
     the_box.wait_for_daemon();
-    assert_eq!(the_box.state("before"), "stopped");
+    the_box.wait_for_state("before", "failed");
 
     // A listener that subscribes by name hears again, too.
     let mut listener = the_box.listener();

@@ -20,8 +20,10 @@ fn identities(the_box: &TestBox) -> Vec<(String, i32, String, i32)> {
 fn five_containers_outlive_the_daemon() {
     let Some(mut the_box) = TestBox::alone("a killed daemon") else { return };
     for number in 1..=5 {
-        the_box
-            .create(&format!("c{number}"), json!({ "disk": if number % 2 == 0 { "32M" } else { "none" } }));
+        the_box.create(
+            &format!("c{number}"),
+            json!({ "disk": if number % 2 == 0 { "32M" } else { "none" }, "restart": "no" }),
+        );
     }
     let before = identities(&the_box);
     assert_eq!(before.len(), 5);
@@ -70,7 +72,7 @@ fn five_containers_outlive_the_daemon() {
     assert_eq!(the_box.state("c1"), "stopped");
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(before[1].1), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
-    the_box.wait_for_state("c2", "stopped");
+    the_box.wait_for_state("c2", "failed");
     for name in the_box.names() {
         the_box.delete(&name);
     }

@@ -168,3 +168,182 @@ fn a_disk_grows_as_the_guest_sees_it_and_keeps_what_is_on_it() {
     the_box.delete("web");
     the_box.assert_nothing_left();
 }
+
+/// How the container's last run ended, as `info` tells it.
+fn last_exit(the_box: &TestBox, name: &str) -> (String, Value, Value) {
+    let exit = the_box.info(name)["last_exit"].clone();
+    (exit["reason"].as_str().unwrap_or_default().into(), exit["code"].clone(), exit["signal"].clone())
+}
+
+fn kill_init(the_box: &TestBox, name: &str) {
+    let init = nix::unistd::Pid::from_raw(the_box.init(name));
+    nix::sys::signal::kill(init, nix::sys::signal::Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_container_tells_how_it_ended() {
+    let Some(mut the_box) = TestBox::new("exit reasons") else { return };
+    the_box.create("web", json!({ "restart": "no" }));
+    let exit = |reason: &str, code: Value, signal: Value| (reason.to_string(), code, signal);
+    the_box.stop("web");
+    assert_eq!(last_exit(&the_box, "web"), exit("asked", Value::Null, Value::Null));
+    the_box.start("web");
+    the_box.kill("web");
+    assert_eq!(last_exit(&the_box, "web"), exit("killed", Value::Null, Value::Null));
+
+    for (way, reason, code, signal) in [
+        ("poweroff", "poweroff", Value::Null, json!(2)),
+        ("poweroff -f", "poweroff", Value::Null, json!(2)),
+        ("halt -f", "poweroff", Value::Null, json!(2)),
+    ] {
+        the_box.start("web");
+        the_box.exec("web", &["/bin/sh", "-c", way]);
+        the_box.wait_for_state("web", "stopped");
+        assert_eq!(last_exit(&the_box, "web"), exit(reason, code, signal), "{way}");
+    }
+    the_box.start("web");
+    kill_init(&the_box, "web");
+    the_box.wait_for_state("web", "failed");
+    assert_eq!(last_exit(&the_box, "web"), exit("crashed", Value::Null, json!(9)));
+    let list = the_box.list();
+    assert!(list[0]["error"]["message"].as_str().unwrap().contains("signal 9"), "{list:?}");
+    the_box.restart_daemon();
+    assert_eq!(
+        last_exit(&the_box, "web"),
+        exit("crashed", Value::Null, json!(9)),
+        "a later daemon knows it, too"
+    );
+
+    // An init that just returns.
+    the_box.start("web");
+    let script = "rm /sbin/init; printf '#!/bin/sh\\nsleep 1; exit 7\\n' > /sbin/init; chmod 755 /sbin/init";
+    the_box.inside("web", script);
+    the_box.kill("web");
+    the_box.start("web");
+    the_box.wait_for_state("web", "failed");
+    assert_eq!(last_exit(&the_box, "web"), exit("crashed", json!(7), Value::Null));
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn what_crashes_again_and_again_is_started_later_and_later_and_counted() {
+    let Some(mut the_box) = TestBox::new("a crash loop") else { return };
+    the_box.create("web", json!({}));
+    the_box.create("other", json!({}));
+    // Its init dies half a second after each start from now on.
+    let script =
+        "rm /sbin/init; printf '#!/bin/sh\\nsleep 0.5; exit 1\\n' > /sbin/init; chmod 755 /sbin/init";
+    the_box.inside("web", script);
+    let entry = || the_box.list().into_iter().find(|c| c["name"] == "web").unwrap();
+    let mut listener = the_box.listener();
+    let begun = Instant::now();
+    kill_init(&the_box, "web");
+    eventually("three restarts", || entry()["restarts"].as_u64() >= Some(3));
+    // One second, two, four: and what it ran in between.
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(7) && took < Duration::from_secs(25), "{took:?}");
+    eventually("its end", || entry()["state"] == "failed");
+    let now = entry();
+    assert_eq!(now["exit"], "crashed", "{now}");
+    assert!(now["restart_in"].as_u64() > Some(4), "{now}");
+    assert_eq!(the_box.state("other"), "running");
+    listener.until("three starts", |heard| {
+        heard.iter().filter(|n| n.subscribed && n.name == "container.started").count() >= 3
+    });
+
+    // A later daemon goes on with it; a stop ends it.
+    the_box.kill_daemon();
+    the_box.start_daemon();
+    let entry = || the_box.list().into_iter().find(|c| c["name"] == "web").unwrap();
+    let now = entry();
+    assert_eq!((&now["state"], &now["restarts"]), (&json!("failed"), &json!(3)), "{now}");
+    assert!(now["restart_in"].as_u64() > Some(4), "{now}");
+    assert!(now["restart_in"].as_u64() <= Some(8), "{now}");
+    the_box.stop("web");
+    assert_eq!(entry().get("restart_in"), None);
+    the_box.delete("web");
+    the_box.delete("other");
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn a_guest_that_shuts_itself_down_stays_down_and_one_that_crashes_comes_back() {
+    let Some(the_box) = TestBox::new("restart policies") else { return };
+    for policy in ["no", "on-failure", "always"] {
+        the_box.create(policy, json!({ "restart": policy }));
+        the_box.exec(policy, &["poweroff"]);
+    }
+    the_box.wait_for_state("no", "stopped");
+    the_box.wait_for_state("on-failure", "stopped");
+    eventually("always comes back", || {
+        the_box.state("always") == "running" && the_box.info("always")["restarts"] == 1
+    });
+    the_box.start("no");
+    the_box.start("on-failure");
+    for policy in ["no", "on-failure", "always"] {
+        kill_init(&the_box, policy);
+    }
+    eventually("on-failure comes back", || {
+        the_box.state("on-failure") == "running" && the_box.info("on-failure")["restarts"] == 1
+    });
+    eventually("always comes back again", || {
+        the_box.state("always") == "running" && the_box.info("always")["restarts"] == 2
+    });
+    assert_eq!(the_box.state("no"), "failed");
+    for policy in ["no", "on-failure", "always"] {
+        the_box.delete(policy);
+    }
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn running_out_of_memory_is_seen_and_told() {
+    let Some(the_box) = TestBox::new("out of memory") else { return };
+    the_box.create("hog", json!({ "memory": "24M" }));
+    the_box.create("other", json!({}));
+    let mut listener = the_box.listener();
+    // A process of the guest: it is killed, the guest lives.
+    let hog = "head -c 64m /dev/zero | tail > /dev/null";
+    the_box.exec("hog", &["/bin/sh", "-c", hog]);
+    listener.hears("container.oom", "hog");
+    assert_eq!((the_box.state("hog"), the_box.state("other")), ("running".into(), "running".into()));
+    assert!(the_box.daemon_log().contains("container hog ran out of memory"), "{}", the_box.daemon_log());
+
+    // Its init itself: it fails for want of memory, and comes back.
+    let script = "rm /sbin/init; printf '#!/bin/sh\\nsleep 0.3; x=x; while :; do x=$x$x; done\\n' > /sbin/init; chmod 755 /sbin/init";
+    the_box.inside("hog", script);
+    the_box.whole("cloudbox.container", "restart", json!({ "name": "hog", "timeout": 0 })).unwrap();
+    the_box.wait_for_state("hog", "failed");
+    assert_eq!(last_exit(&the_box, "hog").0, "out_of_memory");
+    listener.hears("container.failed", "hog");
+    let entry = the_box.list().into_iter().find(|c| c["name"] == "hog").unwrap();
+    assert!(entry["error"]["message"].as_str().unwrap().contains("ran out of memory"), "{entry}");
+    assert!(entry["restart_in"].as_u64().is_some(), "{entry}");
+    eventually("a restart", || the_box.info("hog")["restarts"].as_u64() >= Some(1));
+    // It may just be starting once more.
+    eventually("a delete", || {
+        the_box.whole("cloudbox.container", "delete", json!({ "name": "hog", "force": true })).is_ok()
+    });
+    the_box.delete("other");
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn a_restart_gives_a_new_init_and_keeps_everything_else() {
+    let Some(the_box) = TestBox::new("restart") else { return };
+    the_box.create("web", json!({ "disk": "32M" }));
+    the_box.inside("web", "echo kept > /root/file");
+    let (init, address) = (the_box.init("web"), the_box.wait_for_address("web"));
+    assert_eq!(the_box.container_call("restart", json!({ "name": "web", "wait": 15 }))["state"], "done");
+    assert_ne!(the_box.init("web"), init);
+    assert_eq!(the_box.inits("web").len(), 1);
+    assert_eq!(the_box.inside("web", "cat /root/file"), "kept");
+    assert_eq!(the_box.wait_for_address("web"), address);
+    assert_eq!(last_exit(&the_box, "web").0, "");
+    the_box.stop("web");
+    the_box.whole("cloudbox.container", "restart", json!({ "name": "web" })).unwrap();
+    assert_eq!(the_box.state("web"), "running");
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}

@@ -52,7 +52,7 @@ fn a_guest_that_dies_with_its_monitor_is_cleaned_up_and_starts_again() {
 fn a_guest_that_outlives_its_monitor_is_never_started_twice() {
     let Some(mut the_box) = TestBox::new("an orphaned guest") else { return };
     the_box.import(Image::Distro);
-    the_box.create("web", json!({ "image": "distro", "memory": "256M", "disk": "64M" }));
+    the_box.create("web", json!({ "image": "distro", "memory": "256M", "disk": "64M", "restart": "no" }));
     // An init that does not want to die with its parent.
     let script = "rm /sbin/init && printf '#!/bin/sh\\nexec setpriv --pdeathsig clear /lib/systemd/systemd\\n' > /sbin/init && chmod 755 /sbin/init";
     the_box.inside("web", script);

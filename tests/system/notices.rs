@@ -25,6 +25,7 @@ fn every_change_is_told_to_subscribers_and_to_listeners() {
     listener.until("a second container.stopped", |heard| {
         heard.iter().filter(|n| n.subscribed && n.name == "container.stopped").count() == 2
     });
+    listener.hears("container.failed", "web");
     the_box.delete("web");
     listener.hears("container.deleted", "web");
 

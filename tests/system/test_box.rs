@@ -614,6 +614,9 @@ impl Drop for TestBox {
         self.dhcp = None;
         self.bus = None;
         let _ = fs::remove_dir_all(&self.dir);
+        for lxc in ["/run/lxc", "/run/lxc/lock"] {
+            let _ = fs::remove_dir_all(Path::new(lxc).join(self.dir.strip_prefix("/").unwrap()));
+        }
         // Last: whoever gets the bridge's name next gets the directory with it.
         output(Command::new("ip").args(["link", "delete", &self.bridge]));
     }

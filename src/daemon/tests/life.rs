@@ -172,3 +172,222 @@ fn memory_that_is_being_given_is_not_given_twice() {
     bench.ok("cloudbox.container set", json!({"name": "web", "memory": "16M"}));
     bench.ok("cloudbox.container create", json!({"name": "other", "memory": "48M", "wait": 15}));
 }
+
+/// Lets the container's init end with this wait status, and the daemon see to it.
+fn crash(bench: &mut Bench, name: &str, status: Option<i32>) {
+    bench.fake.crash(name, status);
+    bench.poll_containers();
+    bench.work();
+}
+
+/// The same for what `restart_in` says.
+fn restart_in(bench: &mut Bench, name: &str) -> Option<u64> {
+    bench.entry(name)["restart_in"].as_u64()
+}
+
+/// A box with the container web, whose section says this of restarts.
+fn with_policy(policy: &str) -> Bench {
+    let mut bench = Bench::new(&format!("{CONFIG}config container 'web'\n\toption restart '{policy}'\n"));
+    bench.work();
+    bench
+}
+
+#[test]
+fn what_crashes_is_started_again_each_time_a_little_later() {
+    let mut bench = with_policy("on-failure");
+    bench.listen();
+    for (count, wait) in [(1, 1), (2, 2), (3, 4), (4, 8)] {
+        crash(&mut bench, "web", Some(9));
+        let entry = bench.entry("web");
+        assert_eq!((&entry["state"], &entry["exit"]), (&json!("failed"), &json!("crashed")));
+        assert_eq!(entry["restart_in"], wait, "{entry}");
+        assert!(entry["error"]["message"].as_str().unwrap().contains("was ended by signal 9"), "{entry}");
+        assert!(bench.warnings()[0].starts_with("container web: its init"), "{:?}", bench.warnings());
+        let told: Vec<String> =
+            bench.notified().iter().map(|n| n.split(' ').next().unwrap().into()).collect();
+        assert_eq!(told, ["container.stopped", "container.failed"]);
+
+        bench.pass(Duration::from_millis(wait * 1000 - 500));
+        assert_eq!(bench.states(), ["web failed"], "it is not time yet");
+        bench.pass(Duration::from_secs(wait));
+        bench.work();
+        let entry = bench.entry("web");
+        assert_eq!((&entry["state"], &entry["restarts"]), (&json!("running"), &json!(count)));
+        assert_eq!((entry.get("error"), entry.get("exit"), entry.get("restart_in")), (None, None, None));
+        assert_eq!(bench.notified(), [r#"container.started {"name":"web"}"#]);
+    }
+    let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
+    assert_eq!((&info["last_exit"]["reason"], &info["last_exit"]["signal"]), (&json!("crashed"), &json!(9)));
+    // A hand at it begins the count anew.
+    bench.ok("cloudbox.container restart", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.entry("web").get("restarts"), None);
+    crash(&mut bench, "web", Some(1 << 8));
+    assert_eq!(restart_in(&mut bench, "web"), Some(1));
+}
+
+#[test]
+fn the_policy_says_who_is_started_again() {
+    // How it ends: the wait status, whether it had run out of memory, and what that is called.
+    let ends = [
+        (Some(2), false, "poweroff"),
+        (Some(0), false, "poweroff"),
+        (Some(256), false, "crashed"),
+        (Some(9), false, "crashed"),
+        (Some(9), true, "out_of_memory"),
+        (None, false, "unknown"),
+    ];
+    for (policy, expected) in
+        [("no", [false; 6]), ("on-failure", [false, false, true, true, true, false]), ("always", [true; 6])]
+    {
+        for ((status, oom, reason), again) in ends.into_iter().zip(expected) {
+            let mut bench = with_policy(policy);
+            if oom {
+                bench.fake.run_out_of_memory("web");
+            }
+            crash(&mut bench, "web", status);
+            let entry = bench.entry("web");
+            assert_eq!(entry["exit"], reason, "{policy}");
+            assert_eq!(entry.get("restart_in").is_some(), again, "{policy} {reason}");
+            assert_eq!(
+                entry["state"] == "failed",
+                ["crashed", "out_of_memory"].contains(&reason),
+                "{reason}"
+            );
+            bench.pass(Duration::from_secs(2));
+            bench.work();
+            assert_eq!(bench.entry("web")["state"] == "running", again, "{policy} {reason}");
+        }
+    }
+    // One that is stopped stays so.
+    let mut bench = with_policy("always");
+    for force in [false, true] {
+        bench.ok("cloudbox.container stop", json!({"name": "web", "force": force, "wait": 15}));
+        assert_eq!(restart_in(&mut bench, "web"), None);
+        let entry = bench.entry("web");
+        assert_eq!(entry.get("exit").and_then(Json::as_str), force.then_some("killed"), "{entry}");
+        bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
+    }
+}
+
+#[test]
+fn a_restart_that_is_due_is_off_when_somebody_takes_care() {
+    type Care = fn(&mut Bench);
+    let cares: [(&str, Care, &str); 6] = [
+        ("stop", |b| drop(b.ok("cloudbox.container stop", json!({"name": "web"}))), "failed"),
+        ("start", |b| drop(b.ok("cloudbox.container start", json!({"name": "web", "wait": 15}))), "running"),
+        ("delete", |b| drop(b.ok("cloudbox.container delete", json!({"name": "web", "wait": 15}))), ""),
+        (
+            "no policy",
+            |b| drop(b.ok("cloudbox.container set", json!({"name": "web", "restart": "no"}))),
+            "failed",
+        ),
+        ("no section", |b| drop(b.reload(CONFIG)), "orphan"),
+        (
+            "off",
+            |b| drop(b.reload(&(CONFIG.to_string() + "\toption enabled '0'\n" + &sections(&["web"])))),
+            "failed",
+        ),
+    ];
+    for (care, take, state) in cares {
+        let mut bench = with_policy("on-failure");
+        crash(&mut bench, "web", Some(9));
+        assert_eq!(restart_in(&mut bench, "web"), Some(1), "{care}");
+        take(&mut bench);
+        let starts = bench.fake.calls().iter().filter(|c| *c == "runtime.start web").count();
+        bench.pass(Duration::from_secs(3600));
+        bench.work();
+        assert_eq!(bench.fake.calls().iter().filter(|c| *c == "runtime.start web").count(), starts, "{care}");
+        assert_eq!(bench.entry("web")["state"].as_str().unwrap_or_default(), state, "{care}");
+        assert_eq!(bench.core.next_restart(), None, "{care}: a timer runs for nothing");
+    }
+}
+
+#[test]
+fn a_restart_that_fails_is_tried_again() {
+    let mut bench = with_policy("on-failure");
+    crash(&mut bench, "web", Some(9));
+    bench.fake.fail("runtime.start");
+    bench.pass(Duration::from_secs(2));
+    bench.work();
+    assert_eq!((bench.states(), restart_in(&mut bench, "web")), (vec!["web failed".to_string()], Some(2)));
+    bench.fake.fail("network.check_bridge");
+    bench.pass(Duration::from_secs(3));
+    bench.work();
+    assert_eq!(restart_in(&mut bench, "web"), Some(4));
+    bench.pass(Duration::from_secs(5));
+    bench.work();
+    assert_eq!(bench.entry("web")["restarts"], 3);
+    // What somebody starts and cannot be started is left at that.
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    bench.fake.fail("runtime.start");
+    bench.fails("failed", "cloudbox.container start", json!({"name": "web", "wait": 15}));
+    assert_eq!((restart_in(&mut bench, "web"), bench.core.next_restart()), (None, None));
+}
+
+#[test]
+fn a_later_daemon_remembers_what_is_due_and_how_it_ended() {
+    let mut bench = with_policy("on-failure");
+    crash(&mut bench, "web", Some(9));
+    bench.pass(Duration::from_secs(2));
+    bench.work();
+    crash(&mut bench, "web", Some(3 << 8));
+    let mut bench = bench.restarted();
+    assert_eq!(bench.entry("web")["exit"], "crashed");
+    let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
+    assert_eq!((&info["last_exit"]["code"], &info["restarts"]), (&json!(3), &json!(1)));
+    assert_eq!((restart_in(&mut bench, "web"), bench.states()), (Some(2), vec!["web failed".to_string()]));
+    bench.pass(Duration::from_secs(3));
+    bench.work();
+    assert_eq!(
+        (bench.states(), &bench.entry("web")["restarts"]),
+        (vec!["web running".to_string()], &json!(2))
+    );
+    let mut bench = bench.restarted();
+    assert_eq!(bench.entry("web")["restarts"], 2);
+}
+
+#[test]
+fn a_restart_stops_and_starts_with_what_the_section_says_now() {
+    let mut bench = Bench::with(&["web", "rested-"]);
+    bench.ok("cloudbox.container set", json!({"name": "web", "address": "10.0.0.9/24"}));
+    bench.listen();
+    let before = bench.fake.world().processes[&name("web")];
+    assert_eq!(
+        bench.ok("cloudbox.container restart", json!({"name": "web", "timeout": 5, "wait": 15}))["state"],
+        "done"
+    );
+    assert_ne!(bench.fake.world().processes[&name("web")], before);
+    assert_eq!(bench.notified(), [r#"container.started {"name":"web"}"#]);
+    assert_eq!(bench.entry("web").get("restart_required"), None);
+    // One that does not run is started.
+    bench.ok("cloudbox.container restart", json!({"name": "rested", "wait": 15}));
+    assert_eq!(bench.states(), ["rested running", "web running"]);
+
+    bench.fails("not_found", "cloudbox.container restart", json!({"name": "nobody"}));
+    bench.fails("invalid_argument", "cloudbox.container restart", json!({"name": "web", "timeout": 99999}));
+    bench.fake.fail("runtime.start");
+    bench.fails("failed", "cloudbox.container restart", json!({"name": "web", "wait": 15}));
+    let entry = bench.entry("web");
+    assert_eq!((&entry["state"], entry.get("restart_in")), (&json!("failed"), None));
+    bench.fake.hold("runtime.stop");
+    let restart = bench.job("cloudbox.container restart", json!({"name": "rested"}));
+    bench.work_until_held("runtime.stop rested");
+    assert_eq!(bench.entry("rested")["state"], "restarting");
+    let why = bench.fails("busy", "cloudbox.container stop", json!({"name": "rested"}));
+    assert!(why.contains(&format!("job {restart} works on rested (restart)")), "{why}");
+    bench.fake.release("runtime.stop");
+    bench.work();
+}
+
+#[test]
+fn running_out_of_memory_is_told_but_not_each_time() {
+    let mut bench = Bench::with(&["web"]);
+    bench.listen();
+    for _ in 0..3 {
+        bench.fake.run_out_of_memory("web");
+        bench.core.handle_container(&super::super::core::Watched::Notices);
+        bench.pump();
+    }
+    assert_eq!(bench.notified(), [r#"container.oom {"name":"web","count":1}"#]);
+    assert_eq!(bench.states(), ["web running"]);
+}

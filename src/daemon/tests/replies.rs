@@ -108,6 +108,7 @@ fn every_method_answers_as_written_down() {
                 "cloudbox.container set",
                 json!({"name": "web", "memory": "32M", "description": "Neighbourhood wiki", "wait": 15}),
             ),
+            ("cloudbox.container restart", json!({"name": "web", "timeout": 5, "wait": 15})),
             ("cloudbox.container freeze", json!({"name": "web"})),
             ("cloudbox.container unfreeze", json!({"name": "web"})),
             (

@@ -112,7 +112,7 @@ impl Cgroups {
     }
 
     /// The directory of `name`'s group in the hierarchy of `controller`.
-    fn dir(&self, controller: &str, name: &Name) -> Option<PathBuf> {
+    pub(super) fn dir(&self, controller: &str, name: &Name) -> Option<PathBuf> {
         let (_, root) = self.controllers.iter().find(|(c, _)| c == controller)?;
         Some(root.join(&self.group).join(name.as_str()))
     }

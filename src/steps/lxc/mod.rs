@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod config;
 pub mod exec;
+mod notices;
 mod runtime;
 
 pub use config::render;
@@ -16,7 +17,7 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use cgroup::{Limits, Usage};
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A running container.
@@ -72,11 +73,11 @@ pub trait Runtime: Send + Sync {
     }
 
     /// Stops the container and returns when nothing of it runs and its cgroups are gone. Not running is fine; a frozen
-    /// one is thawed.
+    /// one is thawed. True: it had to be killed.
     ///
     /// # Errors
     /// [`crate::error::Code::Timeout`] when it cannot even be killed, [`crate::error::Code::Cancelled`].
-    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<()>;
+    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<bool>;
 
     /// Waits until LXC has cleaned up after a container whose init ended by itself.
     ///
@@ -100,6 +101,15 @@ pub trait Runtime: Send + Sync {
 
     /// Whether the container is frozen.
     fn is_frozen(&self, name: &Name) -> bool;
+
+    /// Readable when [`Runtime::notices`] has something to tell.
+    fn notices_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Containers that ran out of memory since the last call, and how often.
+    fn notices(&self) -> Vec<(Name, u64)>;
+
+    /// The wait status of the container's init that ended last, where LXC told it. It is told once.
+    fn exit_status(&self, name: &Name) -> Option<i32>;
 
     /// Runs a command inside the container. At the end of its time its whole process group is killed.
     ///

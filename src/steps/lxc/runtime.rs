@@ -9,6 +9,7 @@ use super::super::wait::{self, Woken};
 use super::cgroup::{Cgroups, Limits, Meter, Usage};
 use super::config::{self, Host};
 use super::exec::{self, Exec, Output};
+use super::notices::Notices;
 use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Init;
@@ -17,9 +18,9 @@ use crate::model::table::Table;
 use crate::sys;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// `lxc-start` returns when init runs: tens of milliseconds, seconds on a slow, busy box.
@@ -44,16 +45,22 @@ pub struct Lxc {
     cgroups: Cgroups,
     host: Host,
     meters: Mutex<Table<Name, Meter>>,
+    notices: Notices,
 }
 
 impl Lxc {
-    /// LXC with containers below `layout.storage`.
+    /// LXC with containers below `layout.storage`; `layout.run` must be there.
     ///
     /// # Errors
     /// When the cgroup file systems cannot be found out.
     pub fn new(layout: Layout) -> Result<Lxc> {
         let cgroups = Cgroups::detect(&layout.cgroup())?;
-        Ok(Lxc { layout, cgroups, host: Host::detect(), meters: Mutex::default() })
+        let notices = Notices::open(&layout)?;
+        Ok(Lxc { layout, cgroups, host: Host::detect(), meters: Mutex::default(), notices })
+    }
+
+    fn meters(&self) -> MutexGuard<'_, Table<Name, Meter>> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The box's control groups.
@@ -165,7 +172,8 @@ impl Lxc {
     }
 
     fn remove_groups(&self, name: &Name) {
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.meters().remove(name);
+        self.notices.forget(name);
         self.cgroups.remove(name);
     }
 
@@ -226,6 +234,8 @@ impl Runtime for Lxc {
         let pid_file = self.layout.pid_file(name);
         let _ = fs::remove_file(&pid_file);
         let _ = fs::remove_file(dir.lxc_log());
+        // How an earlier run ended is no word about this one.
+        self.notices.exit_status(name);
         set_long_log_aside(&dir);
         ctx.step("start.lxc")?;
         // Without PATH LXC finds no newuidmap, and writes the id map itself instead of asking /etc/subuid.
@@ -246,6 +256,7 @@ impl Runtime for Lxc {
             return Err(error);
         }
         if let Some(running) = self.find(name)? {
+            self.notices.watch(&self.cgroups, name);
             return Ok(running);
         }
         self.wait_for_monitor(name, read_pid(&pid_file))?;
@@ -274,6 +285,7 @@ impl Runtime for Lxc {
         let deadline = Instant::now() + START_TIME;
         loop {
             if let Some(running) = self.find(name)? {
+                self.notices.watch(&self.cgroups, name);
                 return Ok(Some(running));
             }
             let starter = self.starters(name).first().and_then(|pid| sys::pidfd_open(*pid).ok());
@@ -284,7 +296,8 @@ impl Runtime for Lxc {
         Ok(None)
     }
 
-    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<()> {
+    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<bool> {
+        let mut killed = false;
         if let Some(running) = self.find(name)? {
             let ended = match how {
                 Stop::Ask(timeout) => {
@@ -297,12 +310,13 @@ impl Runtime for Lxc {
             if !ended {
                 ctx.step("stop.kill")?;
                 self.kill(name, &running)?;
+                killed = true;
             }
             self.wait_for_monitor(name, running.monitor)?;
         }
         self.kill_rest(name);
         self.clear(name);
-        Ok(())
+        Ok(killed)
     }
 
     fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd> {
@@ -325,6 +339,9 @@ impl Runtime for Lxc {
             };
             let again = only_child(monitor).and_then(|init| self.running(init, Some(monitor))).filter(alive);
             if let Some(running) = again {
+                // Its groups are new ones.
+                self.meters().remove(name);
+                self.notices.watch(&self.cgroups, name);
                 return Ok(AfterEnd::Rebooted(running));
             }
             if Instant::now() >= deadline {
@@ -351,6 +368,18 @@ impl Runtime for Lxc {
         self.cgroups.is_frozen(name)
     }
 
+    fn notices_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.notices.fd())
+    }
+
+    fn notices(&self) -> Vec<(Name, u64)> {
+        self.notices.read()
+    }
+
+    fn exit_status(&self, name: &Name) -> Option<i32> {
+        self.notices.exit_status(name)
+    }
+
     fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output> {
         let Some(running) = self.find(name)? else {
             let why = format!("container {name} is not running; start it first");
@@ -366,7 +395,7 @@ impl Runtime for Lxc {
     }
 
     fn usage(&self, name: &Name) -> Usage {
-        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meters = self.meters();
         if let Some(usage) = meters.get(name).map(Meter::read).filter(|usage| usage.pids.is_some()) {
             return usage;
         }
