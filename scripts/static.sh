@@ -74,6 +74,10 @@ fetch_zig() {
 # possible panic along. `make build` keeps the message: look there for the reason of a panic.
 small="-Cforce-unwind-tables=no -Cllvm-args=-enable-machine-outliner=always"
 small="$small -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
+# Every function's body is at hand in every crate, so that what is called once moves to its caller. And addresses are
+# what the linker says: zig links no static-pie, so that code which could be anywhere would be longer for nothing (on
+# mips by a sixth).
+small="$small -Zcross-crate-inline-threshold=always -Crelocation-model=static"
 
 mkdir -p "$tools" "$out"
 export CARGO_TARGET_DIR="$PWD/target/static-build"
