@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod error;
 pub mod fault;
 pub mod machine;
+pub mod mdns;
 pub mod model;
 pub mod ops;
 pub mod steps;
