@@ -482,6 +482,19 @@ pub fn start_time(pid: i32) -> Option<Duration> {
     Some(Duration::from_millis(ticks * (1000 / TICKS)))
 }
 
+/// Sets an option of a socket; `value` is the struct or the integer that it takes, in the machine's byte order.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn set_socket_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    let length =
+        libc::socklen_t::try_from(value.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the kernel reads as many bytes of `value` as it is told, which are there, and keeps none.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    check(done as libc::c_long)?;
+    Ok(())
+}
+
 /// Gives memory that was freed back to the kernel where the C library keeps it (glibc does; musl's own malloc returns it by itself).
 pub fn trim_heap() {
     #[cfg(target_env = "gnu")]

@@ -1,0 +1,174 @@
+//! Sockets for mDNS, beside those of others on the box.
+//!
+//! Each is bound to the group's address: what is sent to the box alone on this port stays avahi-daemon's. Each is bound
+//! to an interface: what it asks leaves there, whatever the routes say.
+
+use crate::error::{Code, Error, Result};
+use crate::steps::wait;
+use crate::sys;
+use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::{if_nametoindex, InterfaceFlags};
+use nix::poll::{poll, PollFd, PollFlags};
+use nix::sys::socket::{bind, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Instant;
+
+const PORT: u16 = 5353;
+const GROUP_IPV4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+/// Neighbours look whether a packet came through a router.
+const HOPS: i32 = 255;
+/// The largest packet that mDNS allows.
+const PACKET_MAX: usize = 9000;
+/// How many bytes may wait to be read: a thousand services answer within a tenth of a second.
+const QUEUE: i32 = 1 << 20;
+const SOCKETS_MAX: usize = 64;
+
+/// A socket for each network of the box and each kind of address.
+pub struct Sockets {
+    list: Vec<Socket>,
+    buffer: Vec<u8>,
+}
+
+struct Socket {
+    socket: UdpSocket,
+    interface: String,
+    group: SocketAddr,
+}
+
+impl Sockets {
+    /// Opens them on all interfaces that have an IPv4 address. The ports of bridges have none.
+    ///
+    /// # Errors
+    /// When there is not one, with the reason.
+    pub fn open() -> Result<Sockets> {
+        let interfaces = getifaddrs().map_err(|e| failed("cannot list the network interfaces", &e.into()))?;
+        let mut list: Vec<Socket> = Vec::new();
+        let mut error = None;
+        for found in interfaces {
+            let suits = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST;
+            let counts = suits | InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_POINTOPOINT;
+            let name = found.interface_name;
+            // IPv4 addresses are listed before those of IPv6.
+            let has = |ipv4| list.iter().any(|s| s.interface == name && s.group.is_ipv4() == ipv4);
+            let Some(address) = found.address.filter(|_| found.flags & counts == suits) else { continue };
+            let ipv4 = address.as_sockaddr_in().is_some();
+            let ipv6 = address.as_sockaddr_in6().is_some_and(|a| a.ip().is_unicast_link_local()) && has(true);
+            if !(ipv4 || ipv6) || has(ipv4) || list.len() >= SOCKETS_MAX {
+                continue;
+            }
+            match open(&name, ipv4) {
+                Ok((socket, group)) => list.push(Socket { socket, interface: name, group }),
+                Err(e) => error = Some(e),
+            }
+        }
+        match error {
+            Some(e) if list.is_empty() => Err(not_opened(&e)),
+            None if list.is_empty() => Err(Error::new(
+                Code::Failed,
+                "no network interface is up and has an IPv4 address, so there is nobody to ask; \
+                 `ip address` shows what is missing",
+            )),
+            _ => Ok(Sockets { list, buffer: vec![0; PACKET_MAX] }),
+        }
+    }
+
+    /// Sends a packet to everybody on all networks, by IPv4 and, if wanted, by IPv6.
+    ///
+    /// # Errors
+    /// When it could be sent on none of them.
+    pub fn send(&self, packet: &[u8], by_ipv6: bool) -> Result<()> {
+        let mut error = None;
+        let mut sent = false;
+        for to in self.list.iter().filter(|to| by_ipv6 || to.group.is_ipv4()) {
+            match to.socket.send_to(packet, to.group) {
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => error = Some(e),
+                // A full queue loses it; what is missing then is asked for again.
+                _ => sent = true,
+            }
+        }
+        match error {
+            Some(e) if !sent => Err(failed("cannot send to any network interface", &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands the packets that come until then to `take`.
+    ///
+    /// # Errors
+    /// When poll(2) fails.
+    pub fn receive(&mut self, until: Instant, take: &mut dyn FnMut(&[u8], IpAddr)) -> Result<()> {
+        loop {
+            let mut fds: Vec<PollFd> =
+                self.list.iter().map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN)).collect();
+            match poll(&mut fds, wait::timeout(until, Instant::now())) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(e) => return Err(failed("cannot wait for answers", &e.into())),
+            }
+            for from in &self.list {
+                while let Ok((length, sender)) = from.socket.recv_from(&mut self.buffer) {
+                    // Another port than this cannot be a responder.
+                    if sender.port() == PORT {
+                        take(self.buffer.get(..length).unwrap_or_default(), sender.ip());
+                    }
+                    if Instant::now() >= until {
+                        return Ok(());
+                    }
+                }
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A socket on an interface, and where what is meant for everybody there is sent.
+fn open(interface: &str, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
+    let index = if_nametoindex(interface)?;
+    let (family, group) = match ipv4 {
+        true => (AddressFamily::Inet, SocketAddr::from((GROUP_IPV4, PORT))),
+        false => (AddressFamily::Inet6, SocketAddrV6::new(GROUP_IPV6, PORT, 0, index).into()),
+    };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(family, SockType::Datagram, flags, None)?;
+    let on = 1i32.to_ne_bytes();
+    let set = |level, name, value: &[u8]| sys::set_socket_option(socket.as_fd(), level, name, value);
+    set(libc::SOL_SOCKET, libc::SO_REUSEADDR, &on)?;
+    set(libc::SOL_SOCKET, libc::SO_REUSEPORT, &on)?;
+    set(libc::SOL_SOCKET, libc::SO_BINDTODEVICE, interface.as_bytes())?;
+    // Only root may have more than the box's limit; the limit does as well where less is announced.
+    let _ = set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &QUEUE.to_ne_bytes());
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(group))?;
+    let index = index.to_ne_bytes();
+    if ipv4 {
+        // struct ip_mreqn: the group, an address that is not needed, the interface.
+        let member = [GROUP_IPV4.octets(), [0; 4], index].concat();
+        set(libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &member)?;
+        set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, &HOPS.to_ne_bytes())?;
+    } else {
+        // struct ipv6_mreq: the group, the interface.
+        let member = [&GROUP_IPV6.octets(), &index[..]].concat();
+        set(libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &member)?;
+        set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &HOPS.to_ne_bytes())?;
+    }
+    Ok((socket.into(), group))
+}
+
+fn not_opened(error: &io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => Error::new(
+            Code::InUse,
+            "another program has UDP port 5353 for itself; `netstat -lnup` names it: stop it, or tell it to share the port",
+        ),
+        Some(libc::EPERM) => Error::new(Code::Failed, "only root may ask on an interface; browse as root"),
+        _ => failed("cannot open UDP port 5353 on any network interface", error),
+    }
+}
+
+fn failed(what: &str, error: &io::Error) -> Error {
+    Error::new(Code::Failed, format!("{what}: {error}"))
+}
