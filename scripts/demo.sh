@@ -304,8 +304,8 @@ within 10 seen || fail "the neighbour does not see the service"
 say "what the neighbour sees, from its own network namespace"
 type_in "ip netns exec $neighbour avahi-browse -rpt _http._tcp"
 expect "^=.*Our.*wiki.*;$address;8000;" "the service at the container's address"
-# BROWSE
-# EXPECT
+type_in "cloudbox browse"
+expect '_http._tcp +Our wiki .*8000' "the service"
 type_in "cloudbox delete web --force"
 # shellcheck disable=SC2317,SC2329
 unseen() { ! ip netns exec "$neighbour" avahi-browse -rpt _http._tcp | grep -q 'Our.*wiki'; }

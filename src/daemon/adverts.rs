@@ -3,17 +3,19 @@
 use super::core::Core;
 use super::probes::{Port, Probes};
 use super::work::{self, Report};
-use crate::api::replies::{AvahiReply, ServiceEntry, ServiceId, ServiceList};
+use crate::api::replies::{AvahiReply, FoundService, FoundServices, ServiceEntry, ServiceId, ServiceList};
 use crate::api::{args, Face};
 use crate::error::{Code, Error, Result};
+use crate::mdns::Found;
 use crate::model::advert::{self, Advert, Host, OfBox};
 use crate::model::job::Kind;
 use crate::model::name::Name;
-use crate::model::service::{section_name, Asked, Declared};
-use crate::steps::avahi::{file_of, State, Troubles, Wanted};
+use crate::model::service::{parse_kind, section_name, Asked, Declared};
+use crate::steps::avahi::{file_of, Avahi, State, Troubles, Wanted};
 use openwrt_ubus::Request;
 use serde::Serialize;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// What comes within this time is announced at once: several ports of a guest that has just started.
@@ -34,6 +36,8 @@ pub(super) struct Announcer {
     /// What was written last.
     done: Wanted,
     troubles: Troubles,
+    /// Readable when avahi's directory may have come.
+    watch: Option<OwnedFd>,
 }
 
 impl Announcer {
@@ -45,6 +49,7 @@ impl Announcer {
             at_work: None,
             done: Wanted::default(),
             troubles: Vec::new(),
+            watch: None,
         }
     }
 
@@ -56,6 +61,17 @@ impl Announcer {
             _ => due,
         });
         [due, self.probes.next_time()].into_iter().flatten().min()
+    }
+
+    /// What the loop shall watch of avahi's directory.
+    pub(super) fn watch(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// avahi's directory changed.
+    pub(super) fn handle_watch(&mut self) {
+        self.watch = None;
+        self.wake(Instant::now() + GATHER);
     }
 
     /// Something changed that may be announced, or not any more.
@@ -139,6 +155,8 @@ impl Core {
                 log::error!("{error}");
             }
         }
+        let nothing_written = troubles.iter().any(|(file, _)| file.is_empty());
+        self.announcer.watch = if nothing_written { self.machine.avahi.watch_directory() } else { None };
         let before = std::mem::replace(&mut self.announcer.done, written);
         let failed_before = std::mem::replace(&mut self.announcer.troubles, troubles);
         let was = |advert: &&Advert| !failed(&failed_before, advert);
@@ -390,6 +408,85 @@ impl Core {
         };
         if let Err(error) = work::spawn_report(&self.sender, edit) {
             log::error!("{error}");
+        }
+    }
+}
+
+/// The look around.
+impl Core {
+    /// Answers in a thread: the network is listened to for a while.
+    pub(super) fn browse(&mut self, request: Request, args: &args::Browse) {
+        let looking = match self.look_around(args) {
+            Ok(looking) => looking,
+            Err(error) => return self.send_reply(request, Err(error)),
+        };
+        let machine = self.machine.clone();
+        let work = move || super::calls::encode(&looking.look(machine.avahi.as_ref())?);
+        if let Err(error) = work::spawn_answer(&self.sender, request, work) {
+            log::error!("{error}");
+        }
+    }
+
+    fn look_around(&self, args: &args::Browse) -> Result<LookAround> {
+        let asked = args.kind.as_deref().filter(|kind| !kind.is_empty());
+        let timeout = args.timeout.unwrap_or(args::BROWSE_TIMEOUT);
+        if !(1..=args::BROWSE_TIMEOUT_MAX).contains(&timeout) {
+            let why = format!("timeout {timeout}: give 1 to {} seconds", args::BROWSE_TIMEOUT_MAX);
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        let own = self.machine.network.own_addresses().into_iter().map(IpAddr::from);
+        Ok(LookAround {
+            kind: asked.map(parse_kind).transpose()?,
+            timeout: Duration::from_secs(timeout.into()),
+            box_name: self.machine.box_name(),
+            addresses: own.chain(self.containers.values().flat_map(addresses_of)).collect(),
+        })
+    }
+}
+
+/// What to look for, and by what our own is known.
+struct LookAround {
+    kind: Option<String>,
+    timeout: Duration,
+    box_name: String,
+    addresses: Vec<IpAddr>,
+}
+
+impl LookAround {
+    fn look(&self, avahi: &dyn Avahi) -> Result<FoundServices> {
+        let kind = self.kind.as_deref();
+        let boxes_too = kind.is_some_and(|kind| kind != advert::BOX_KIND);
+        // Which boxes there are tells whose a service is.
+        let (found, boxes) = std::thread::scope(|scope| {
+            let look = || avahi.browse(Some(advert::BOX_KIND), self.timeout).unwrap_or_default();
+            let boxes = boxes_too.then(|| scope.spawn(look));
+            let found = avahi.browse(kind, self.timeout);
+            (found, boxes.and_then(|thread| thread.join().ok()).unwrap_or_default())
+        });
+        let mut found = found?;
+        let is_box = |found: &&Found| found.kind == advert::BOX_KIND && !found.host.is_empty();
+        let label = |found: &Found| found.host.split('.').next().unwrap_or_default().to_string();
+        let mut names: Vec<String> = found.iter().chain(&boxes).filter(is_box).map(label).collect();
+        names.push(self.box_name.clone());
+        found.sort_unstable_by(|a, b| (&a.kind, &a.name, &a.host).cmp(&(&b.kind, &b.name, &b.host)));
+        Ok(FoundServices { services: found.into_iter().map(|found| self.entry(found, &names)).collect() })
+    }
+
+    fn entry(&self, found: Found, boxes: &[String]) -> FoundService {
+        let mut box_name = advert::box_of(&found.host, boxes);
+        let ours = box_name == self.box_name || found.addresses.iter().any(|a| self.addresses.contains(a));
+        if ours && box_name.is_empty() {
+            box_name = &self.box_name;
+        }
+        FoundService {
+            kind: found.kind,
+            name: found.name,
+            addresses: found.addresses.iter().map(ToString::to_string).collect(),
+            port: found.port,
+            txt: found.txt,
+            box_name: box_name.to_string(),
+            host: found.host,
+            ours,
         }
     }
 }

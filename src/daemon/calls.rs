@@ -129,6 +129,12 @@ impl Core {
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
+            (Face::Service, "browse") => {
+                return match decode::<args::Browse>(arguments) {
+                    Ok(args) => self.browse(request, &args),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
             (Face::Job, "list") => {
                 encode(&replies::JobList { jobs: self.jobs.iter().map(replies::JobReply::from).collect() })
             }

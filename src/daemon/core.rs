@@ -69,6 +69,8 @@ pub enum Watched {
     Init(Name),
     /// A change of its addresses.
     Addresses(Name),
+    /// avahi's directory, which is missing.
+    Avahi,
     /// The end of a try to connect to one of its ports.
     Port(Port),
     /// What LXC and the kernel tell of all of them.
@@ -218,6 +220,7 @@ impl Core {
             }
         }
         watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
+        watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
         let trying = self.announcer.probes.trying();
         watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
         watched
@@ -309,6 +312,7 @@ impl Core {
                     self.adverts_changed();
                 }
             }
+            Watched::Avahi => self.announcer.handle_watch(),
             Watched::Port(port) => self.handle_port(port),
             Watched::Notices => self.handle_notices(),
         }

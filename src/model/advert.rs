@@ -85,6 +85,17 @@ pub fn host_label(container: &Name, box_name: &str) -> String {
     container.as_str().to_string() + "-" + box_name
 }
 
+/// The box that host `host` (`web-alpha.local`) belongs to, of `boxes`, host names without the domain; empty when it is none's.
+/// The longest name goes before: the box `b` must not get what belongs to the box `a-b`.
+pub fn box_of<'a>(host: &str, boxes: &'a [String]) -> &'a str {
+    let label = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let belongs = |name: &&String| {
+        let rest = label.strip_suffix(&name.to_ascii_lowercase());
+        !name.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
+    };
+    boxes.iter().filter(belongs).max_by_key(|name| name.len()).map_or("", String::as_str)
+}
+
 /// The box's name as a DNS label: its host name, and something of its own for one that was never given a name.
 pub fn box_name(hostname: &str, box_id: &str) -> String {
     let label = hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
@@ -424,6 +435,23 @@ mod tests {
             &|_, _| true,
         );
         assert!(all[0].withheld.as_ref().unwrap().contains("shorter name"), "{all:?}");
+    }
+
+    #[test]
+    fn a_host_belongs_to_the_box_with_the_longest_name() {
+        let boxes = ["b", "a-b", "OpenWrt-2", ""].map(String::from);
+        for (host, expected) in [
+            ("b.local", "b"),
+            ("web-b.local", "b"),
+            ("web-a-b.local", "a-b"),
+            ("a-b.local", "a-b"),
+            ("WEB-openwrt-2.local", "OpenWrt-2"),
+            ("webb.local", ""),
+            ("printer.local", ""),
+            ("", ""),
+        ] {
+            assert_eq!(box_of(host, &boxes), expected, "{host}");
+        }
     }
 
     #[test]

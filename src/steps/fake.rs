@@ -17,6 +17,7 @@ use super::storage::{Copies, Found, GuestNetwork, Record, Snapshot, Stage, Stora
 use super::wait;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
+use crate::mdns;
 use crate::model::address::Ipv4Net;
 use crate::model::image::{Image, Init};
 use crate::model::name::{ImageName, Name};
@@ -480,6 +481,10 @@ impl Avahi for FakeBox {
         announced.err().map(|error| (String::new(), error)).into_iter().collect()
     }
 
+    fn watch_directory(&self) -> Option<OwnedFd> {
+        None
+    }
+
     fn state(&self) -> avahi::State {
         avahi::State::Running
     }
@@ -490,6 +495,26 @@ impl Avahi for FakeBox {
 
     fn hostname(&self) -> String {
         "alpha".to_string()
+    }
+
+    fn browse(&self, kind: Option<&str>, _timeout: Duration) -> Result<Vec<mdns::Found>> {
+        let found = |kind: &str, name: &str, host: &str, last: u8| mdns::Found {
+            kind: kind.to_string(),
+            name: name.to_string(),
+            host: host.to_string(),
+            addresses: vec![[10, 0, 0, last].into()],
+            port: 80,
+            txt: vec!["path=/".to_string()],
+            from: None,
+        };
+        let all = [
+            found("_http._tcp", "Wiki", "web-beta.local", 7),
+            found("_cloudbox._tcp", "beta", "beta.local", 2),
+            found("_http._tcp", "Mine", "web-alpha.local", 77),
+            found("_http._tcp", "Printer", "printer.local", 9),
+        ];
+        self.act("avahi.browse", kind.unwrap_or_default(), None, |_| Ok(()))?;
+        Ok(all.into_iter().filter(|found| kind.is_none_or(|kind| found.kind == kind)).collect())
     }
 }
 

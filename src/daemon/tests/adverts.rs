@@ -204,6 +204,26 @@ fn bad_services_are_refused_and_harm_nobody() {
 }
 
 #[test]
+fn what_is_on_the_network_is_told_with_its_box() {
+    let mut bench = bench(&[]);
+    let reply = bench.ok("cloudbox.service browse", json!({"type": "_http._tcp"}));
+    let services = reply["services"].as_array().unwrap().iter();
+    let told: Vec<_> =
+        services.map(|s| (s["name"].as_str(), s["box"].as_str(), s["ours"].as_bool().unwrap())).collect();
+    assert_eq!(
+        told,
+        [
+            (Some("Mine"), Some("alpha"), true),
+            (Some("Printer"), None, false),
+            (Some("Wiki"), Some("beta"), false)
+        ]
+    );
+    assert_eq!(bench.ok("cloudbox.service browse", json!({}))["services"].as_array().unwrap().len(), 4);
+    bench.fails("invalid_argument", "cloudbox.service browse", json!({"type": "http"}));
+    bench.fails("invalid_argument", "cloudbox.service browse", json!({"timeout": 16}));
+}
+
+#[test]
 fn what_cannot_be_written_is_said_and_tried_again() {
     let mut bench = bench(&["web"]);
     bench.fake.fail_always("avahi.announce");

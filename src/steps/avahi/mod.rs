@@ -6,17 +6,20 @@ mod hosts;
 mod service_file;
 
 use crate::error::{Code, Error, Result};
+use crate::mdns::{self, Found};
 use crate::model::advert::Advert;
 use crate::model::table::Table;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{utimensat, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What our files begin with; the box's own is called just that.
 const STEM: &str = "cloudbox";
@@ -80,6 +83,10 @@ pub trait Avahi: Send + Sync {
     /// what could not be done; the rest was.
     fn announce(&self, wanted: &Wanted) -> Troubles;
 
+    /// Becomes readable when something changes where its directory of services is or will be: what could not be
+    /// written may be written then.
+    fn watch_directory(&self) -> Option<OwnedFd>;
+
     /// Whether it runs.
     fn state(&self) -> State;
 
@@ -88,6 +95,12 @@ pub trait Avahi: Send + Sync {
 
     /// The box's host name.
     fn hostname(&self) -> String;
+
+    /// The services on the network, of all types or of one; it takes as long as `timeout`.
+    ///
+    /// # Errors
+    /// The network cannot be asked.
+    fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>>;
 }
 
 /// The name of the file in which `advert` stands. A file has one name for all its services: a container's services that
@@ -209,6 +222,15 @@ impl Avahi for Files {
         troubles
     }
 
+    fn watch_directory(&self) -> Option<OwnedFd> {
+        let services = self.services();
+        let there = services.ancestors().find(|dir| dir.is_dir())?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
+        inotify.add_watch(there, events).ok()?;
+        inotify.as_fd().try_clone_to_owned().ok()
+    }
+
     fn state(&self) -> State {
         if !self.services().is_dir() {
             return State::Absent;
@@ -235,6 +257,11 @@ impl Avahi for Files {
 
     fn hostname(&self) -> String {
         nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    // Not by asking avahi-daemon: without D-Bus it tells nobody.
+    fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>> {
+        mdns::browse(kind, timeout)
     }
 }
 
@@ -369,7 +396,14 @@ mod tests {
         let files = Files::new(dir.path().to_path_buf(), dir.path().join("run"));
         assert_eq!(files.state(), State::Absent);
         assert!(files.announce(&advert(1))[0].1.message.contains("avahi-nodbus-daemon"));
+        let watch = files.watch_directory().unwrap();
+        let is_ready = || {
+            let mut fds = [nix::poll::PollFd::new(watch.as_fd(), nix::poll::PollFlags::POLLIN)];
+            nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap() == 1
+        };
+        assert!(!is_ready());
         fs::create_dir(dir.path().join("services")).unwrap();
+        assert!(is_ready());
         assert_eq!(files.state(), State::Stopped);
         fs::create_dir(dir.path().join("run")).unwrap();
         fs::write(dir.path().join("run/pid"), format!("{}\n", std::process::id())).unwrap();
