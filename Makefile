@@ -4,10 +4,10 @@ SECONDS ?= 60
 
 ARCH ?= x86_64
 
-.PHONY: help build static package image demo run test bench fuzz lint clean
+.PHONY: help build static package image demo run test luci-test bench fuzz lint clean
 
 help: ## list the tasks
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-12s  %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
 
 build: ## build the daemon and command (release)
 	cargo build --release --package cloudbox
@@ -30,13 +30,16 @@ run: ## keep a bus and a daemon running to try things out; Ctrl-C ends it
 test: ## run every test, those with real containers too
 	scripts/test.sh
 
+luci-test: ## run the tests of LuCI's pages in node
+	scripts/luci-test.sh
+
 bench: ## measure, side by side with bare LXC
 	scripts/bench.sh
 
 fuzz: ## run each fuzz target for SECONDS=60
 	scripts/fuzz.sh $(SECONDS)
 
-lint: ## check formatting, clippy and shellcheck
+lint: ## check formatting, clippy, shellcheck and eslint
 	scripts/lint.sh
 
 clean: ## remove everything that was built

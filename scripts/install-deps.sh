@@ -16,8 +16,11 @@ demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2
 	avahi-daemon avahi-utils dbus zstd xz-utils ca-certificates gcc libc6-dev"
 # The tests add the small image, the tools that look at the result from outside, and nft for isolation.
 test="$demo busybox-static nftables curl jq"
-# Continuous integration adds the linters, the static build, and what the C peers of the differential tests need.
+# Continuous integration adds the linters, the static build, what the C peers of the differential tests need,
+# and node for LuCI's pages.
 ci="$test shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
+# A node that did not come from Debian has its npm with it.
+command -v npm >/dev/null || ci="$ci nodejs npm"
 
 case ${1:-} in
 demo) wanted=$demo ;;

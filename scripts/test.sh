@@ -8,6 +8,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 if [ "${1:-}" = --fast ]; then
+	scripts/luci-test.sh
 	exec cargo test --workspace --all-features --lib --bins
 fi
 [ "$(id -u)" = 0 ] || {
@@ -24,8 +25,9 @@ mkdir -p target/tmp
 place=$(scripts/storage-place.sh target/tmp /var/tmp /srv)
 export CLOUDBOX_TEST_DIR="$place"
 
-# Both are run, whatever the first one says.
+# All are run, whatever the first one says.
 failed=0
+scripts/luci-test.sh || failed=1
 cargo test --workspace --exclude cloudbox --all-features --no-fail-fast || failed=1
 # Places to fail on purpose are compiled in only for the tests.
 faults=
