@@ -232,6 +232,14 @@ impl Core {
         Ok(self.jobs.get(job.id).cloned().unwrap_or(job))
     }
 
+    /// Logs what `doctor` would complain of.
+    pub(super) fn report_health(&self) {
+        let (machine, examination) = (self.machine.clone(), doctor::Examination::of(self));
+        if let Err(error) = work::spawn(move || doctor::report(&machine, &examination)) {
+            log::error!("{error}");
+        }
+    }
+
     pub(super) fn doctor(&mut self, request: Request) {
         let examination = doctor::Examination::of(self);
         let machine = self.machine.clone();

@@ -20,6 +20,9 @@ const ERROR: &str = "error";
 /// statfs(2)'s f_type of file systems in memory: what is stored there is gone after a reboot.
 const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
+/// That of overlayfs, which the root of most boxes is. No overlay can have its upper layer there.
+const OVERLAY: u32 = 0x794c_7630;
+
 /// Fewer inotify instances than these are soon used up: the kernel's default of 128 by some 60 guests.
 const INOTIFY_INSTANCES: u32 = 1024;
 
@@ -78,6 +81,20 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
     }
     let worst = [ERROR, WARNING].into_iter().find(|state| checks.iter().any(|c| c.state == *state));
     DoctorReply { state: worst.unwrap_or(OK), checks }
+}
+
+/// Says in the log what is not as it should be.
+pub fn report(machine: &Machine, what: &Examination) {
+    for check in examine(machine, what).checks {
+        let (name, message, remedy) = (check.name, check.message, check.remedy);
+        match check.state {
+            // The configuration's own warnings are in the log already, and avahi-daemon is started after this one.
+            _ if matches!(name, "configuration" | "avahi") => {}
+            OK => {}
+            ERROR => log::error!("{name}: {message}; {remedy}"),
+            _ => log::warn!("{name}: {message}; {remedy}"),
+        }
+    }
 }
 
 fn check(name: &'static str, state: &'static str, message: &str, remedy: &str) -> Check {
@@ -219,6 +236,14 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
             ERROR,
             &format!("{shown} is in memory: everything there is gone after a reboot"),
             "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`",
+        );
+    }
+    if kind == OVERLAY {
+        return check(
+            "storage",
+            WARNING,
+            &format!("{shown} is on the box's own overlay: containers without a disk quota cannot start there"),
+            "mount a disk there, name another directory with `uci set cloudbox.main.storage=...`, or keep quotas",
         );
     }
     if let Some(closed) = path.ancestors().find(|dir| is_closed(dir)) {

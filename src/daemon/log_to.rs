@@ -2,8 +2,9 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use syslog::{LogFormat, Logger, LoggerBackend, Severity};
 
 /// Standard error, one line per message.
@@ -22,20 +23,28 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// Logs to syslog, or to standard error when asked to or when there is no syslog.
+/// Logs to syslog, or to standard error when asked to, when a person reads it, or when there is no syslog.
 pub fn set_up(foreground: bool, verbose: bool) {
     let level = if verbose { LevelFilter::Debug } else { LevelFilter::Info };
-    if foreground || !to_syslog() {
+    if foreground || std::io::stderr().is_terminal() || !to_syslog() {
         let _ = log::set_logger(&Stderr);
     }
     log::set_max_level(level);
 }
 
 fn to_syslog() -> bool {
-    match syslog::unix(LogdFormat) {
+    match connect() {
         Ok(logger) => log::set_boxed_logger(Box::new(Syslog(Mutex::new(logger)))).is_ok(),
         Err(_) => false,
     }
+}
+
+fn connect() -> syslog::Result<Logger<LoggerBackend, LogdFormat>> {
+    let logger = syslog::unix(LogdFormat)?;
+    if let LoggerBackend::Unix(socket) = &logger.backend {
+        socket.set_write_timeout(Some(PATIENCE))?;
+    }
+    Ok(logger)
 }
 
 /// A line as OpenWrt's logd and every syslogd read it. logd drops 16 bytes behind the priority as the time, stamps its
@@ -54,6 +63,9 @@ impl<T: Display> LogFormat<T> for LogdFormat {
     }
 }
 
+/// How long a message may wait for a log daemon that hangs: it must not take this one with it.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// Characters of a line; some take more than a byte.
 const LINE_MAX: usize = 900;
 
@@ -67,11 +79,15 @@ impl Log for Syslog {
 
     fn log(&self, record: &Record) {
         let mut logger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if write(&mut logger, record).is_err() {
+        match write(&mut logger, record) {
+            Ok(()) => {}
+            Err(syslog::Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {}
             // logd was restarted: its socket is another one now. If it is gone, that is no reason to fail.
-            if let Ok(again) = syslog::unix(LogdFormat) {
-                *logger = again;
-                let _ = write(&mut logger, record);
+            Err(_) => {
+                if let Ok(again) = connect() {
+                    *logger = again;
+                    let _ = write(&mut logger, record);
+                }
             }
         }
     }

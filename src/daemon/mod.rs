@@ -129,5 +129,6 @@ fn serve(options: Options) -> Result<()> {
     let mut core = Core::new(machine, layout, config_path, Some(cgroups), wake.sender())?;
     core.storage_given = storage_given;
     core.start_up(loaded)?;
+    core.report_health();
     event_loop::run(&mut core, &options.socket, wake, signals)
 }

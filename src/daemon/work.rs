@@ -265,7 +265,11 @@ pub fn spawn_report(sender: &Sender, work: impl FnOnce() -> Report + Send + 'sta
     spawn(move || sender(work()))
 }
 
-fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
+/// Runs something of which nobody needs to hear.
+///
+/// # Errors
+/// No thread can be had.
+pub fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
     thread.map(drop).map_err(|e| Error::new(Code::Failed, format!("cannot start a thread: {e}")))
 }
