@@ -500,3 +500,69 @@ fn every_script_is_one_that_the_shell_of_a_box_reads() {
         stdout(Command::new("busybox").args(["ash", "-n"]).arg(&path));
     }
 }
+
+/// Runs `cloudbox-bridge`; returns its exit code and what it asked uci for.
+fn bridge(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let bin = dir.join("bin");
+    let asked = dir.join("asked");
+    let _ = fs::remove_file(&asked);
+    fs::create_dir_all(&bin).unwrap();
+    let note =
+        "#!/bin/sh\necho \"$(basename \"$0\") $*\" >> \"$ASKED\"\n[ \"$1\" != batch ] || cat >> \"$ASKED\"\n\
+                [ \"$*\" != '-q get cloudbox.main.bridge' ] || echo br-cloudbox\n";
+    for program in ["uci", "reload_config"] {
+        fs::write(bin.join(program), note).unwrap();
+        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("busybox");
+    command.arg("ash").arg(project().join("files/usr/sbin/cloudbox-bridge")).args(arguments);
+    let output = run(command.env("PATH", path).env("ASKED", &asked));
+    (output.status.code(), fs::read_to_string(&asked).unwrap_or_default())
+}
+
+#[test]
+fn a_bridge_of_its_own_is_made_when_asked_for_and_removed_whole() {
+    let dir = scratch("bridge");
+    let (code, asked) = bridge(&dir, &["add", "10.50.16.1/20"]);
+    assert_eq!(code, Some(0), "{asked}");
+    for line in [
+        "set network.cloudbox.ipaddr='10.50.16.1'",
+        "set network.cloudbox.netmask='255.255.240.0'",
+        "set dhcp.cloudbox.limit='4092'",
+        "set firewall.cloudbox.input='REJECT'",
+        "set firewall.cloudbox_wan.dest='wan'",
+        "set cloudbox.main.bridge='br-cloudbox'",
+        "uci commit firewall",
+        "reload_config ",
+    ] {
+        assert!(asked.lines().any(|l| l == line), "no {line:?} in {asked}");
+    }
+    // Whatever is made is removed again, and nothing else.
+    let made: BTreeSet<&str> = asked
+        .lines()
+        .filter_map(|line| line.strip_prefix("set "))
+        .filter_map(|line| line.split_once('=').map(|(path, _)| path))
+        .filter(|path| path.split('.').count() == 2)
+        .collect();
+    let (code, asked) = bridge(&dir, &["remove"]);
+    assert_eq!(code, Some(0), "{asked}");
+    let removed: BTreeSet<&str> =
+        asked.lines().filter_map(|line| line.strip_prefix("uci -q delete ")).collect();
+    assert_eq!(made, removed);
+    assert!(asked.contains("uci set cloudbox.main.bridge=br-lan"), "{asked}");
+
+    for wrong in [
+        &["add", "10.0.0.1"] as &[&str],
+        &["add", "10.0.0.256/24"],
+        &["add", "10.0.0.1/33"],
+        &["add", "10.0.0/24"],
+        &["add", "10.0.0.1/24' ; reboot"],
+        &["add", "$(reboot)/24"],
+        &["add", "1", "2"],
+        &["remove", "all"],
+        &[],
+    ] {
+        assert_eq!(bridge(&dir, wrong), (Some(1), String::new()), "{wrong:?}");
+    }
+}

@@ -29,4 +29,5 @@ mod log;
 mod monitor_death;
 mod network_and_files;
 mod notices;
+mod package;
 mod story;
