@@ -49,9 +49,10 @@ pub trait ConfigStore: Send + Sync {
     /// [`Code::Exists`] when it is a section of another type, [`Code::Config`] when the file cannot be written.
     fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()>;
 
-    /// Removes section `id` of a service. None is fine.
+    /// Removes section `id` of a service.
     ///
     /// # Errors
+    /// [`Code::NotFound`] when there is none: an unnamed section is called otherwise when the file was edited by hand.
     /// [`Code::Config`] when the file cannot be written.
     fn remove_service(&self, id: &str) -> Result<()>;
 }
@@ -173,10 +174,22 @@ impl ConfigStore for UciFile {
     }
 
     fn remove_service(&self, id: &str) -> Result<()> {
-        self.edit(|document| match document.package().section(id) {
-            Some(found) if found.kind() == "service" => document.remove_section(id),
-            _ => Ok(()),
-        })
+        let mut found = false;
+        self.edit(|document| {
+            found = document.package().section(id).is_some_and(|section| section.kind() == "service");
+            if found {
+                document.remove_section(id)
+            } else {
+                Ok(())
+            }
+        })?;
+        if found {
+            return Ok(());
+        }
+        let why = format!(
+            "/etc/config/cloudbox has no service '{id}' any more; `cloudbox service list` shows what it has"
+        );
+        Err(Error::new(Code::NotFound, why))
     }
 }
 
