@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 
 /// What kind of failure it is. Scripts match on [`Code::as_str`]; a new code is an API change.
@@ -127,13 +128,31 @@ impl Code {
     }
 }
 
-/// An error a person will read.
+/// An error a person will read. One word, since it travels through hundreds of `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+/// What an [`Error`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
     /// Its kind, for scripts.
     pub code: Code,
     /// A sentence: what is wrong, with names and values, and what to do.
     pub message: String,
+}
+
+impl Deref for Error {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Error {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
 }
 
 /// Result with [`Error`].
@@ -142,7 +161,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error of kind `code`.
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error { code, message: message.into() }
+        Error(Box::new(Parts { code, message: message.into() }))
+    }
+
+    /// The sentence alone.
+    pub fn into_message(self) -> String {
+        self.0.message
     }
 
     /// A system call on `path` failed while doing `what` ("cannot create"). A full disk becomes [`Code::NoSpace`].

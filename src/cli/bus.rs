@@ -100,7 +100,7 @@ pub fn failure(request: &Request, reply: Reply) -> Failure {
         }
         _ => (REFUSED, format!("{object} {method}: {} (status {})", status.text(), status.0)),
     };
-    Failure { exit, message, reply: reply.data }
+    Failure::with_reply(exit, message, reply.data)
 }
 
 /// The error in a reply or in a job, as the daemon told it.
@@ -111,7 +111,7 @@ pub fn told(reply: &[u8], place: &View<'_>) -> Option<Failure> {
         message => message,
     };
     let exit = if error.raw("code") == "timeout" { TIMEOUT } else { REFUSED };
-    Some(Failure { exit, message, reply: reply.to_vec() })
+    Some(Failure::with_reply(exit, message, reply.to_vec()))
 }
 
 /// The failure of a bus without our daemon.
@@ -199,7 +199,7 @@ mod tests {
         let status = |object: &str, status, from_callee| {
             let request = request(&["call", object, "m"]).unwrap();
             let failure = failure(&request, Reply { status, data: Vec::new(), from_callee });
-            (failure.exit, failure.message)
+            (failure.exit, failure.message.clone())
         };
         let (exit, message) = status("cloudbox.container", Status::NOT_FOUND, false);
         assert_eq!(exit, UNREACHABLE);
@@ -226,7 +226,7 @@ mod tests {
             let failure = failure(&request, reply);
             assert_eq!(
                 failure,
-                Failure { exit, message: "a container named web already exists".into(), reply: data }
+                Failure::with_reply(exit, "a container named web already exists".into(), data)
             );
         }
     }

@@ -69,7 +69,7 @@ pub fn pull(context: &mut Context, args: &Args) -> std::result::Result<u8, Failu
 }
 
 fn refused(error: Error) -> Failure {
-    Failure::new(REFUSED, error.message)
+    Failure::new(REFUSED, error.into_message())
 }
 
 fn error(message: String) -> Error {
@@ -83,7 +83,7 @@ fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
         let why = format!("{text:?} is no place in a container; write NAME:/PATH, such as web:/etc/motd");
         return Err(Failure::usage(why));
     };
-    let name = Name::new(name).map_err(|e| Failure::usage(e.message))?;
+    let name = Name::new(name).map_err(|e| Failure::usage(e.into_message()))?;
     Ok((name, PathBuf::from(path)))
 }
 

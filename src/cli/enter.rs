@@ -48,7 +48,7 @@ pub fn console(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 pub fn shell(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let (name, path) = running(context, args)?;
     let who = args.value("user").unwrap_or("root");
-    let user = user_of(&name, &path, who).map_err(|error| Failure::new(REFUSED, error.message))?;
+    let user = user_of(&name, &path, who).map_err(|error| Failure::new(REFUSED, error.into_message()))?;
     let mut words: Vec<String> = ["lxc-attach", "-n", name.as_str(), "-P", &path].map(String::from).into();
     words.extend(user.attach_words());
     // What the terminal can do is known to the terminal only.
@@ -69,7 +69,7 @@ fn running(context: &mut Context, args: &Args) -> Result<(Name, String), Failure
     }
     let reply = context.call(&request::container_info(args)?)?;
     let view = View::new(&reply);
-    let name = Name::new(&view.raw("name")).map_err(|error| Failure::new(REFUSED, error.message))?;
+    let name = Name::new(&view.raw("name")).map_err(|error| Failure::new(REFUSED, error.into_message()))?;
     match &*view.text("state") {
         "running" => Ok((name, view.raw("lxcpath").into_owned())),
         "frozen" => refused(format!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on")),

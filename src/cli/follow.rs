@@ -124,10 +124,10 @@ impl<'a> Follower<'a> {
         let result = self.follow_all(context);
         self.progress.clear();
         match result {
-            Err(failure) if (self.met || failure.exit == TIMEOUT) && !self.open.is_empty() => {
+            Err(mut failure) if (self.met || failure.exit == TIMEOUT) && !self.open.is_empty() => {
                 let open: Vec<_> = self.open.iter().map(|open| open.id.clone()).collect();
-                let message = format!("{}; {}", failure.message, goes_on(&open));
-                Err(Failure { message, ..failure })
+                failure.message = format!("{}; {}", failure.message, goes_on(&open));
+                Err(failure)
             }
             Err(failure) => Err(failure),
             Ok(()) => Ok(self.exit),
@@ -238,13 +238,15 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         // The reply has been printed already.
-        let failure = bus::told(&[], &job).unwrap_or_else(|| {
+        let mut failure = bus::told(&[], &job).unwrap_or_else(|| {
             Failure::new(REFUSED, format!("job {} has {}", job.text("id"), job.text("state")))
         });
         let target = job.text("target");
         let unclear = self.args.operands.len() > 1 && !failure.message.contains(&target);
-        let message = if unclear { format!("{target}: {}", failure.message) } else { failure.message };
-        self.failed(Failure { message, ..failure })
+        if unclear {
+            failure.message.insert_str(0, &format!("{target}: "));
+        }
+        self.failed(failure)
     }
 
     fn outcome(&self, job: &View<'_>) -> String {

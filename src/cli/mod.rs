@@ -28,6 +28,7 @@ use self::commands::Action;
 use self::page::Page;
 use std::fmt;
 use std::io::Write;
+use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
 /// Everything went well.
@@ -41,9 +42,13 @@ pub const UNREACHABLE: u8 = 3;
 /// It took too long.
 pub const TIMEOUT: u8 = 124;
 
-/// Why a command ends badly: an exit code, a sentence, and the reply that told it.
+/// Why a command ends badly. One word, since it travels through many `?`.
 #[derive(Debug, PartialEq)]
-pub struct Failure {
+pub struct Failure(Box<Ending>);
+
+/// An exit code, a sentence, and the reply that told it.
+#[derive(Debug, PartialEq)]
+pub struct Ending {
     exit: u8,
     message: String,
     /// Encoded fields, printed with `--json`.
@@ -52,11 +57,29 @@ pub struct Failure {
 
 impl Failure {
     fn new(exit: u8, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into(), reply: Vec::new() }
+        Failure::with_reply(exit, message.into(), Vec::new())
+    }
+
+    fn with_reply(exit: u8, message: String, reply: Vec<u8>) -> Failure {
+        Failure(Box::new(Ending { exit, message, reply }))
     }
 
     fn usage(message: impl Into<String>) -> Failure {
         Failure::new(USAGE, message)
+    }
+}
+
+impl Deref for Failure {
+    type Target = Ending;
+
+    fn deref(&self) -> &Ending {
+        &self.0
+    }
+}
+
+impl DerefMut for Failure {
+    fn deref_mut(&mut self) -> &mut Ending {
+        &mut self.0
     }
 }
 

@@ -103,7 +103,7 @@ fn check(name: &'static str, state: &'static str, message: &str, remedy: &str) -
 
 fn tool(name: &'static str, tools: &[&str], missing: &'static str) -> Check {
     let errors: Vec<String> =
-        tools.iter().filter_map(|tool| Tool::find(tool).err()).map(|e| e.message).collect();
+        tools.iter().filter_map(|tool| Tool::find(tool).err()).map(|e| e.into_message()).collect();
     if errors.is_empty() {
         let are = if tools.len() == 1 { "is" } else { "are" };
         return check(name, OK, &format!("{} {are} installed", tools.join(", ")), "");

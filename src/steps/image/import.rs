@@ -202,7 +202,7 @@ impl Import<'_> {
                 Err(e) => return Err(e),
             }
         }
-        let last = last.map_or_else(String::new, |e| e.message);
+        let last = last.map_or_else(String::new, Error::into_message);
         Err(Error::new(
             Code::NotSupported,
             format!(
@@ -243,7 +243,7 @@ impl Import<'_> {
             );
         }
         if e.message.contains("tar file") || e.message.contains("tarfile") {
-            return bad(e.message);
+            return bad(e.into_message());
         }
         e
     }

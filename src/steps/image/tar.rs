@@ -415,7 +415,7 @@ mod tests {
         let mut passed = Vec::new();
         let entries = pass(&mut Memory(archive.to_vec(), 0), &mut passed).map_err(|e| {
             assert_eq!(e.code, Code::BadImage, "{}", e.message);
-            e.message
+            e.into_message()
         })?;
         assert!(archive.starts_with(&passed), "what is passed on is what came in");
         assert!(archive[passed.len()..].iter().all(|b| *b == 0));

@@ -105,11 +105,9 @@ impl Lxc {
             .lines()
             .filter(|line| line.contains(" ERROR "))
             .find_map(|line| line.splitn(3, " - ").nth(2));
-        let reason = reason.map_or(error.message, without_source_place);
-        Error::new(
-            error.code,
-            format!("container {name} does not start: {reason}; {} has more", log.display()),
-        )
+        let code = error.code;
+        let reason = reason.map_or_else(|| error.into_message(), without_source_place);
+        Error::new(code, format!("container {name} does not start: {reason}; {} has more", log.display()))
     }
 
     fn running(&self, init: i32, monitor: Option<i32>) -> Option<Running> {

@@ -247,7 +247,7 @@ fn a_damaged_record_is_told_with_what_to_do_and_strangers_are_passed_over() {
     for found in disk.scan().unwrap() {
         match found {
             Found::Container(record) => panic!("{record:?}"),
-            Found::Unreadable(name, error) => told.insert(name.to_string(), error.message),
+            Found::Unreadable(name, error) => told.insert(name.to_string(), error.into_message()),
         };
     }
     assert_eq!(told.keys().collect::<Vec<_>>(), ["cut", "empty", "evil", "wrong"]);
