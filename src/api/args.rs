@@ -147,6 +147,15 @@ pub struct Restart {
     pub wait: Option<u32>,
 }
 
+/// `cloudbox.container rename`
+#[derive(Debug, Deserialize)]
+pub struct Rename {
+    /// The container's name.
+    pub name: String,
+    /// The name it gets: a DNS label.
+    pub new_name: String,
+}
+
 /// `cloudbox.container set`
 #[derive(Debug, Deserialize)]
 pub struct Set {

@@ -54,6 +54,7 @@ impl Face {
                 .method::<args::Stop>("stop")
                 .method::<args::Restart>("restart")
                 .method::<args::Set>("set")
+                .method::<args::Rename>("rename")
                 .method::<args::Named>("freeze")
                 .method::<args::Named>("unfreeze")
                 .method::<args::Exec>("exec")

@@ -22,7 +22,7 @@ pub struct Started {
 pub struct JobReply {
     /// Its number.
     pub id: String,
-    /// `create`, `delete`, `start`, `stop`, `restart`, `set`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
+    /// `create`, `delete`, `start`, `stop`, `restart`, `set`, `rename`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
     /// `snapshot_delete`, `image_import`, `image_delete`
     pub kind: &'static str,
     /// The container or image it works on.

@@ -300,6 +300,18 @@ pub const COMMANDS: &[Command] = &[
         action: Action::Work { requests: request::container_restart },
     },
     Command {
+        name: "rename",
+        also: &["mv", "move"],
+        section: "Containers",
+        summary: "give a stopped container another name",
+        details: "Its section in /etc/config/cloudbox, its services and its snapshots go along; it keeps its hardware \
+                  address. Its guest is told its new name at the next start, unless it calls itself something else.",
+        examples: &[("rename web www", "web becomes www")],
+        operands: &[NAME, operand("NEW-NAME", Times::One, Values::Any)],
+        options: &[NO_WAIT],
+        action: Action::Work { requests: request::container_rename },
+    },
+    Command {
         name: "freeze",
         also: &["pause", "suspend"],
         section: "Containers",

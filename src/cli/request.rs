@@ -176,6 +176,13 @@ pub fn container_restart(args: &Args) -> Result<Vec<Request>, Failure> {
     })
 }
 
+/// `cloudbox rename`
+pub fn container_rename(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0)).str("new_name", args.operand(1));
+    Ok(vec![Request::new(Face::Container, "rename", fields)?])
+}
+
 /// `cloudbox freeze`
 pub fn container_freeze(args: &Args) -> Result<Vec<Request>, Failure> {
     for_each_name(args, Face::Container, "freeze", &|_| {})
@@ -467,6 +474,7 @@ mod tests {
                 &["restart", "web", "--timeout", "5"],
                 &[r#"cloudbox.container restart {"name":"web","timeout":5}"#],
             ),
+            (&["rename", "web", "www"], &[r#"cloudbox.container rename {"name":"web","new_name":"www"}"#]),
             (&["freeze", "web"], &[r#"cloudbox.container freeze {"name":"web"}"#]),
             (&["unfreeze", "web"], &[r#"cloudbox.container unfreeze {"name":"web"}"#]),
             (&["info", "web"], &[r#"cloudbox.container info {"name":"web"}"#]),

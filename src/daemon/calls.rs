@@ -58,6 +58,10 @@ impl Core {
                     asked.and_then(|args| Ok((self.set(&args)?, args.wait.or(Some(args::WAIT_MAX)))));
                 return self.reply_with_job(request, started);
             }
+            (Face::Container, "rename") => {
+                let started = decode::<args::Rename>(arguments).and_then(|args| self.rename(&args));
+                return self.reply_with_job(request, started.map(|job| (job, Some(args::WAIT_MAX))));
+            }
             (Face::Container, "freeze" | "unfreeze") => {
                 let started = decode::<args::Named>(arguments)
                     .and_then(|args| self.freeze(&Name::new(&args.name)?, method == "freeze"));

@@ -56,6 +56,13 @@ impl Core {
             let why = format!("container {name} is being deleted; `cloudbox reload` goes on with it");
             return Err(Error::new(Code::Busy, why));
         }
+        let given = self.config.containers.iter().find(|(_, d)| d.renaming.as_ref() == Some(name));
+        if let Some((before, _)) = given {
+            return Err(Error::new(
+                Code::Exists,
+                format!("container {before} is being given the name {name}"),
+            ));
+        }
         if self.config.containers.contains_key(name) || self.containers.contains_key(name) {
             let why =
                 format!("a container named {name} already exists; choose another name, or delete it first");
@@ -89,10 +96,12 @@ impl Core {
             admission::admit_memory(memory, spec.memory)?;
         }
         let ids = self.free_ids()?;
+        let (mac, veth) = self.free_interface(&name);
         let record = Record {
-            mac: address::mac(&self.box_id, name.as_str()),
-            veth: address::veth(&self.box_id, name.as_str()),
+            mac,
+            veth,
             name: name.clone(),
+            was: Vec::new(),
             image_sha256: image.manifest.sha256.clone(),
             init: image.manifest.init,
             ids,
@@ -101,6 +110,20 @@ impl Core {
         };
         self.making.insert(name, record.clone());
         Ok(self.start_job(Work::Create(Box::new(Create { record, image, asked, start }))))
+    }
+
+    /// A hardware address and a name of an interface for container `name`: always the same, unless another one has them,
+    /// which was called so before.
+    pub(super) fn free_interface(&self, name: &Name) -> (String, String) {
+        let mut label = name.to_string();
+        loop {
+            let (mac, veth) = (address::mac(&self.box_id, &label), address::veth(&self.box_id, &label));
+            let mut records = self.containers.values().map(|c| &c.record).chain(self.making.values());
+            if !records.any(|record| record.mac == mac || record.veth == veth) {
+                return (mac, veth);
+            }
+            label.push('~');
+        }
     }
 
     pub(super) fn free_ids(&self) -> Result<idrange::IdRange> {
@@ -390,6 +413,7 @@ impl Core {
             let (name, started) = match action {
                 Action::Create { name, start } => (name.clone(), self.make_declared(name, start)),
                 Action::Start(name) => (name.clone(), self.start(&name)),
+                Action::FinishRename(name, new_name) => (name.clone(), self.finish_rename(name, new_name)),
                 Action::Apply(name) => (name.clone(), self.apply(&name)),
                 Action::StopOrphan(name) => (name.clone(), self.stop_orphan(&name)),
                 Action::FinishDelete(name) => (name.clone(), Ok(self.start_delete(name))),

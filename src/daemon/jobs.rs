@@ -129,6 +129,7 @@ impl Core {
                 self.read_again(&name);
                 self.notify_container("container.changed", &name);
             }
+            (Ok(Outcome::Renamed(record)), Ok(name)) => self.absorb_renamed(&name, *record),
             (Ok(Outcome::Frozen(frozen)), Ok(name)) => {
                 if let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) {
                     live.frozen = frozen;
@@ -164,7 +165,7 @@ impl Core {
         let created = !self.containers.contains_key(name);
         if created && !self.config.containers.contains_key(name) {
             // A section that has just been written is known without reading the file again.
-            let declared = Declared { spec: Ok(made.record.spec.clone()), deleting: false };
+            let declared = Declared { spec: Ok(made.record.spec.clone()), deleting: false, renaming: None };
             self.config.containers.insert(name.clone(), declared);
         }
         self.not_made.remove(name);
@@ -232,7 +233,7 @@ impl Core {
         }
         match kind {
             Kind::Delete => self.read_deleting(name),
-            Kind::Set => self.read_again(name),
+            Kind::Set | Kind::Rename => self.read_again(name),
             _ => {}
         }
         if error.code != Code::Cancelled {

@@ -1,6 +1,6 @@
 //! Decisions about containers that live on: what is changed of them while they run.
 
-use super::core::{now, Core};
+use super::core::{now, Container, Core};
 use super::work::Work;
 use crate::api::{args, Face};
 use crate::error::{Code, Error, Result};
@@ -13,6 +13,7 @@ use crate::model::spec::{Restart, Spec};
 use crate::ops::Set;
 use crate::steps::config::{no_section, Change};
 use crate::steps::lxc::Stop;
+use crate::steps::storage::Record;
 use crate::sys;
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -31,6 +32,13 @@ pub(super) fn stop_how(timeout: Option<u32>, force: bool) -> Result<Stop> {
         return Err(Error::new(Code::InvalidArgument, why));
     }
     Ok(if force || timeout == 0 { Stop::Kill } else { Stop::Ask(Duration::from_secs(timeout.into())) })
+}
+
+/// What is told of a container that has another name.
+#[derive(Serialize)]
+struct Renamed<'a> {
+    name: &'a str,
+    was: &'a str,
 }
 
 /// What is told of a container that ran out of memory.
@@ -212,6 +220,54 @@ impl Core {
         if let Err(e) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)) {
             log::warn!("cannot keep how containers ended in {}: {e}", path.display());
         }
+    }
+
+    pub(super) fn rename(&mut self, args: &args::Rename) -> Result<JobId> {
+        let (name, new_name) = (Name::new(&args.name)?, Name::new(&args.new_name)?);
+        self.known(&name)?;
+        self.idle(&name)?;
+        let declared = self.config.containers.get(&name).ok_or_else(|| no_section(&name))?;
+        if declared.deleting {
+            let why = format!("container {name} is being deleted; `cloudbox delete {name}` goes on with it");
+            return Err(Error::new(Code::Busy, why));
+        }
+        self.check_free(&new_name)?;
+        self.finish_rename(name, new_name)
+    }
+
+    /// Begins a renaming, or goes on with one.
+    pub(super) fn finish_rename(&mut self, name: Name, new_name: Name) -> Result<JobId> {
+        let container = self.containers.get(&name).or(self.containers.get(&new_name)).ok_or_else(|| {
+            Error::new(Code::NotFound, format!("container {name} was never made; `cloudbox reload` makes it"))
+        })?;
+        if container.live.is_some() {
+            let why = format!("container {name} is running; stop it first");
+            return Err(Error::new(Code::Running, why));
+        }
+        let record = Box::new(container.record.clone());
+        if let Some(declared) = self.config.containers.get_mut(&name) {
+            declared.renaming = Some(new_name.clone());
+        }
+        Ok(self.start_job(Work::Rename { record, name, new_name }))
+    }
+
+    /// A container has another name.
+    pub(super) fn absorb_renamed(&mut self, name: &Name, record: Record) {
+        let new_name = record.name.clone();
+        let before = self.containers.remove(name).or_else(|| self.containers.remove(&new_name));
+        let mut life = before.map(|container| container.life).unwrap_or_default();
+        life.forget();
+        self.containers
+            .insert(new_name.clone(), Container { record, live: None, failure: None, life, due: None });
+        self.lives_changed = true;
+        log::info!("container {name} is called {new_name} now");
+        // Its section and those of its services.
+        self.reload();
+        self.notify(
+            Face::Container,
+            "container.changed",
+            &Renamed { name: new_name.as_str(), was: name.as_str() },
+        );
     }
 
     fn start_set(&mut self, name: Name, spec: Spec, changes: Vec<Change>) -> JobId {

@@ -111,7 +111,7 @@ impl Core {
         };
         if self.config_error.is_some() {
             // The file cannot be read; what it said last is in the record.
-            let declared = Declared { spec: Ok(record.spec.clone()), deleting: false };
+            let declared = Declared { spec: Ok(record.spec.clone()), deleting: false, renaming: None };
             self.config.containers.insert(name.clone(), declared);
         }
         let mut life = life::find(lives, &name);

@@ -61,6 +61,15 @@ pub enum Work {
     },
     /// Changes one.
     Set(Box<Set>),
+    /// Gives one another name.
+    Rename {
+        /// Its record.
+        record: Box<Record>,
+        /// The name its section has.
+        name: Name,
+        /// The name it gets.
+        new_name: Name,
+    },
     /// Freezes one, or lets it go on.
     Freeze {
         /// Which.
@@ -110,6 +119,8 @@ pub enum Outcome {
     Deleted,
     /// It is changed; the record of what is in force, if it runs.
     Set(Option<Box<Record>>),
+    /// It has another name; its record.
+    Renamed(Box<Record>),
     /// It is frozen, or goes on.
     Frozen(bool),
     /// It ended, or rebooted.
@@ -134,6 +145,7 @@ impl Work {
             Work::Stop { .. } => Kind::Stop,
             Work::Delete { .. } => Kind::Delete,
             Work::Set(_) => Kind::Set,
+            Work::Rename { .. } => Kind::Rename,
             Work::Freeze { freeze: true, .. } => Kind::Freeze,
             Work::Freeze { freeze: false, .. } => Kind::Unfreeze,
             Work::Ended(_) => Kind::Ended,
@@ -153,6 +165,7 @@ impl Work {
                 record.name.to_string()
             }
             Work::Set(set) => set.name.to_string(),
+            Work::Rename { name, .. } => name.to_string(),
             Work::Stop { name, .. }
             | Work::Delete { name, .. }
             | Work::Freeze { name, .. }
@@ -182,6 +195,9 @@ impl Work {
             Work::Stop { name, init, how } => ops::stop(machine, ctx, &name, init, how).map(Outcome::Stopped),
             Work::Delete { name, init } => ops::delete(machine, ctx, &name, init).map(|()| Outcome::Deleted),
             Work::Set(set) => ops::set(machine, ctx, &set).map(|r| Outcome::Set(r.map(Box::new))),
+            Work::Rename { record, name, new_name } => {
+                ops::rename(machine, ctx, &record, &name, &new_name).map(|r| Outcome::Renamed(Box::new(r)))
+            }
             Work::Freeze { name, freeze: true } => {
                 ctx.step("freeze.ask")?;
                 machine.runtime.freeze(ctx, &name).map(|_| Outcome::Frozen(true))

@@ -82,6 +82,8 @@ pub struct Declared {
     pub spec: Result<Spec>,
     /// A delete has begun and must be finished.
     pub deleting: bool,
+    /// It is being given this name, which must be finished.
+    pub renaming: Option<Name>,
 }
 
 /// The whole file.
@@ -186,9 +188,9 @@ impl Reader<'_> {
         };
         let mut asked = Asked::default();
         let mut wrong: Option<(usize, String, Error)> = None;
-        let mut deleting = false;
+        let (mut deleting, mut renaming) = (false, None);
         for option in section.options() {
-            match ask(&mut asked, &mut deleting, option) {
+            match ask(&mut asked, &mut deleting, &mut renaming, option) {
                 Ok(true) => {}
                 Ok(false) => self.unknown(section, option),
                 Err(error) => {
@@ -215,7 +217,7 @@ impl Reader<'_> {
                 ),
             ));
         }
-        self.config.containers.insert(name, Declared { spec, deleting });
+        self.config.containers.insert(name, Declared { spec, deleting, renaming });
     }
 
     /// A service's section needs no name of its own: nobody types it.
@@ -284,7 +286,7 @@ fn single(option: &Opt) -> Result<&str> {
 }
 
 /// Puts one option of a container where it belongs; false when there is no such option.
-fn ask(asked: &mut Asked, deleting: &mut bool, option: &Opt) -> Result<bool> {
+fn ask(asked: &mut Asked, deleting: &mut bool, renaming: &mut Option<Name>, option: &Opt) -> Result<bool> {
     let field = match option.name() {
         "image" => &mut asked.image,
         "memory" => &mut asked.memory,
@@ -302,6 +304,10 @@ fn ask(asked: &mut Asked, deleting: &mut bool, option: &Opt) -> Result<bool> {
         "slice" => &mut asked.slice,
         "deleting" => {
             *deleting = parse_bool("deleting", single(option)?)?;
+            return Ok(true);
+        }
+        "renaming" => {
+            *renaming = Some(Name::new(single(option)?)?);
             return Ok(true);
         }
         "authorized_keys" => {

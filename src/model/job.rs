@@ -25,6 +25,8 @@ pub enum Kind {
     Restart,
     /// Changes a container.
     Set,
+    /// Gives a container another name.
+    Rename,
     /// Freezes a container.
     Freeze,
     /// Lets a frozen container go on.
@@ -53,6 +55,7 @@ impl Kind {
             Kind::Stop => "stop",
             Kind::Restart => "restart",
             Kind::Set => "set",
+            Kind::Rename => "rename",
             Kind::Freeze => "freeze",
             Kind::Unfreeze => "unfreeze",
             Kind::Ended => "ended",

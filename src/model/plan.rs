@@ -29,6 +29,8 @@ pub enum Action {
     },
     /// Start it.
     Start(Name),
+    /// Its section says that it is being given another name.
+    FinishRename(Name, Name),
     /// Its limits have changed: let them be in force.
     Apply(Name),
     /// Its section is gone: stop it, and keep its data.
@@ -49,6 +51,10 @@ pub fn plan(config: &Config, seen: &Table<Name, Seen>, boot: bool) -> Vec<Action
         }
         if declared.deleting {
             actions.push(Action::FinishDelete(name.clone()));
+            continue;
+        }
+        if let Some(new_name) = &declared.renaming {
+            actions.push(Action::FinishRename(name.clone(), new_name.clone()));
             continue;
         }
         // A section that cannot be used neither makes nor starts anything, and takes nothing away.
@@ -85,15 +91,19 @@ mod tests {
     fn good(autostart: bool) -> Declared {
         let mut spec = Asked::default().resolve(&defaults()).unwrap();
         spec.autostart = autostart;
-        Declared { spec: Ok(spec), deleting: false }
+        Declared { spec: Ok(spec), deleting: false, renaming: None }
     }
 
     fn broken() -> Declared {
-        Declared { spec: Err(Error::new(Code::Config, "x")), deleting: false }
+        Declared { spec: Err(Error::new(Code::Config, "x")), deleting: false, renaming: None }
     }
 
     fn deleting() -> Declared {
         Declared { deleting: true, ..broken() }
+    }
+
+    fn renaming() -> Declared {
+        Declared { renaming: Some(name("www")), ..good(true) }
     }
 
     const ABSENT: Seen = Seen { exists: false, running: false, busy: false, stale: false };
@@ -105,6 +115,7 @@ mod tests {
     #[test]
     fn every_case() {
         let web = || name("web");
+        let rename = || Action::FinishRename(web(), name("www"));
         let create = |start| vec![Action::Create { name: web(), start }];
         type Row = (&'static str, Option<Declared>, Seen, bool, Vec<Action>);
         let rows: Vec<Row> = vec![
@@ -136,6 +147,9 @@ mod tests {
             ("deleting, running", Some(deleting()), RUNNING, false, vec![Action::FinishDelete(web())]),
             ("deleting, files gone", Some(deleting()), ABSENT, false, vec![Action::FinishDelete(web())]),
             ("deleting, busy", Some(deleting()), BUSY, false, vec![]),
+            ("being renamed, not yet", Some(renaming()), STOPPED, true, vec![rename()]),
+            ("being renamed, by then", Some(renaming()), ABSENT, true, vec![rename()]),
+            ("being renamed, busy", Some(renaming()), BUSY, true, vec![]),
             ("orphan, stopped: its data stays", None, STOPPED, true, vec![]),
             ("orphan, running", None, RUNNING, false, vec![Action::StopOrphan(web())]),
             ("orphan, busy", None, Seen { busy: true, ..RUNNING }, false, vec![]),

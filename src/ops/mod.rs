@@ -4,6 +4,7 @@
 
 mod create;
 mod delete;
+mod rename;
 mod run;
 mod set;
 mod snapshot;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use create::{create, Create};
 pub use delete::delete;
+pub use rename::rename;
 pub use run::{ended, live, restart, start, stop, Ended};
 pub use set::{set, Set};
 pub use snapshot::{delete_snapshot, held, let_go, restore, snapshot, Restore, TakeSnapshot};

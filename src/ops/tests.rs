@@ -2,7 +2,7 @@
 
 mod copies;
 
-use super::{create, delete, ended, restart, set, start, stop, Create, Ended, Made, Set};
+use super::{create, delete, ended, rename, restart, set, start, stop, Create, Ended, Made, Set};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::idrange::IdRange;
@@ -48,6 +48,7 @@ fn record(of: &str) -> Record {
     };
     Record {
         name: name(of),
+        was: Vec::new(),
         spec: asked().resolve(&defaults).unwrap(),
         image_sha256: distro().manifest.sha256,
         init: Init::Systemd,
@@ -102,7 +103,7 @@ fn done<T>(result: Result<T>) -> Result<()> {
     result.map(drop)
 }
 
-const CASES: [Case; 18] = [
+const CASES: [Case; 20] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -201,6 +202,26 @@ const CASES: [Case; 18] = [
         title: "restart of what is stopped",
         before: || Bench::new().with_container("web", false),
         run: |machine, ctx| done(restart(machine, ctx, &record("web"), None, Stop::Kill)),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "rename",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| done(rename(machine, ctx, &record("web"), &name("web"), &name("www"))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "rename that goes on behind a crash",
+        before: || {
+            let bench = Bench::new().with_container("web", false);
+            bench.machine.config.change(&name("web"), &[("renaming", Some("www".into()))]).unwrap();
+            bench.machine.storage.rename(&name("web"), &name("www")).unwrap();
+            bench
+        },
+        run: |machine, ctx| {
+            let record = record("web").called(&name("www"));
+            done(rename(machine, ctx, &record, &name("web"), &name("www")))
+        },
         failed: Failed::Resumable,
     },
     Case {
@@ -621,4 +642,32 @@ fn a_set_without_a_section_is_refused() {
     let before = bench.fake.world();
     let error = set(&bench.machine, &Ctx::silent().unwrap(), &to_set(true)).unwrap_err();
     assert_eq!((error.code, bench.fake.world()), (Code::NotFound, before));
+}
+
+#[test]
+fn a_renamed_container_keeps_all_but_its_name() {
+    let bench = Bench::new().with_container("web", false);
+    bench.fake.change(|world| {
+        world.config = world.config.replace("\nconfig container", "\n# a wiki\nconfig container")
+            + "\nconfig service 'web_http_80'\n\toption container 'web'\n\toption type '_http._tcp'\n\
+               \nconfig service 'mine'\n\toption container 'web'\n\
+               \nconfig service 'web2_http_80'\n\toption container 'web2'\n";
+    });
+    let before = bench.fake.world();
+    let ctx = Ctx::silent().unwrap();
+    let renamed = rename(&bench.machine, &ctx, &record("web"), &name("web"), &name("my-www")).unwrap();
+    let was = Record { name: name("my-www"), was: vec![name("web")], ..record("web") };
+    assert_eq!(renamed, was);
+    let world = bench.fake.world();
+    assert_eq!(world.alive.keys().collect::<Vec<_>>(), [&name("my-www")]);
+    assert_eq!(world.alive[&name("my-www")].record, Some(was));
+    let config = before
+        .config
+        .replace("config container 'web'", "config container 'my_www'")
+        .replace("option container 'web'\n", "option container 'my-www'\n")
+        .replace("'web_http_80'", "'my_www_http_80'");
+    assert_eq!(world.config, config);
+    // And back.
+    rename(&bench.machine, &ctx, &renamed, &name("my-www"), &name("web")).unwrap();
+    assert_eq!(bench.fake.world().config, before.config);
 }

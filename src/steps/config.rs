@@ -11,6 +11,9 @@ use std::path::PathBuf;
 /// An option and its value; None: it is not there.
 pub type Change = (&'static str, Option<String>);
 
+/// The option that records that a container shall have another name, so that a crash in the middle does not make two.
+pub const RENAMING: &str = "renaming";
+
 /// The record of intent.
 pub trait ConfigStore: Send + Sync {
     /// Reads the file; one that does not exist is empty.
@@ -30,6 +33,13 @@ pub trait ConfigStore: Send + Sync {
     /// # Errors
     /// [`Code::NotFound`] when it has no section, [`Code::Config`] when the file cannot be written.
     fn change(&self, name: &Name, changes: &[Change]) -> Result<Vec<Change>>;
+
+    /// Gives container `name`'s section another name, ends what [`RENAMING`] says, and lets the sections of its services
+    /// follow. A section that has the name already is fine.
+    ///
+    /// # Errors
+    /// [`Code::Config`] when the file cannot be written, or the name is taken.
+    fn rename_container(&self, name: &Name, new_name: &Name) -> Result<()>;
 
     /// Records that container `name` shall be deleted, so that a crash does not resurrect it. No section is fine.
     ///
@@ -148,6 +158,10 @@ impl ConfigStore for UciFile {
         before.ok_or_else(|| no_section(name))
     }
 
+    fn rename_container(&self, name: &Name, new_name: &Name) -> Result<()> {
+        self.edit(|document| edit_name(document, name, new_name))
+    }
+
     fn mark_deleting(&self, name: &Name) -> Result<()> {
         let section = name.uci_section();
         self.edit(|document| match document.package().section(&section) {
@@ -191,6 +205,35 @@ impl ConfigStore for UciFile {
         );
         Err(Error::new(Code::NotFound, why))
     }
+}
+
+/// Gives container `name`'s section, and those of its services, the name of `new_name`.
+pub fn edit_name(
+    document: &mut Document,
+    name: &Name,
+    new_name: &Name,
+) -> std::result::Result<(), EditError> {
+    let (old, new) = (name.uci_section(), new_name.uci_section());
+    let services: Vec<String> = document
+        .package()
+        .sections_of("service")
+        .filter(|section| section.get_str("container") == Some(name.as_str()))
+        .map(|section| section.name().to_string())
+        .collect();
+    if document.package().section(&old).is_some_and(|section| section.kind() == "container") {
+        document.unset(&old, RENAMING)?;
+        document.rename_section(&old, &new)?;
+    }
+    for id in services {
+        document.set(&id, "container", new_name.as_str())?;
+        // Those that were called after it are so still.
+        let renamed =
+            id.strip_prefix(&old).filter(|rest| rest.starts_with('_')).map(|rest| new.clone() + rest);
+        if let Some(renamed) = renamed.filter(|renamed| document.package().section(renamed).is_none()) {
+            document.rename_section(&id, &renamed)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes `changes` in container `name`'s section and returns what was there; None when there is no such section.

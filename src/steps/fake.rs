@@ -266,6 +266,7 @@ impl FakeBox {
         let name = Name::new(name).unwrap();
         state.world.processes.remove(&name).unwrap();
         state.world.limits.remove(&name);
+        state.world.frozen.remove(&name);
         // A poweroff, unless it is told otherwise.
         state.exits.insert(name.clone(), 2);
         // A child that another test is just starting may have the other end too, for a moment: what is written counts.
@@ -442,6 +443,12 @@ impl ConfigStore for FakeBox {
         before.ok_or_else(|| config::no_section(name))
     }
 
+    fn rename_container(&self, name: &Name, new_name: &Name) -> Result<()> {
+        self.edit("config.rename_container", name.as_str(), |document| {
+            config::edit_name(document, name, new_name)
+        })
+    }
+
     fn mark_deleting(&self, name: &Name) -> Result<()> {
         let section = name.uci_section();
         self.edit("config.mark_deleting", name.as_str(), |document| {
@@ -525,7 +532,8 @@ impl Storage for FakeBox {
 
     fn scan(&self) -> Result<Vec<Found>> {
         self.act("storage.scan", "", None, |state| {
-            let whole = state.world.alive.values().filter_map(|files| files.record.clone());
+            let alive = state.world.alive.iter();
+            let whole = alive.filter_map(|(name, files)| Some(files.record.clone()?.called(name)));
             let damaged = state.world.damaged.iter().map(|name| {
                 Found::Unreadable(
                     name.clone(),
@@ -668,6 +676,22 @@ impl Storage for FakeBox {
             }
             state.world.roots.remove(&(DEAD, name.clone()));
             state.world.dead.remove(name);
+            Ok(())
+        })
+    }
+
+    fn rename(&self, name: &Name, new_name: &Name) -> Result<()> {
+        self.act("storage.rename", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            if !world.alive.contains_key(name) && world.alive.contains_key(new_name) {
+                return Ok(());
+            }
+            if world.processes.contains_key(name) || world.alive.contains_key(new_name) {
+                return Err(impossible("the renaming", name));
+            }
+            let files = world.alive.remove(name).ok_or_else(|| impossible("the renaming", name))?;
+            world.roots.retain(|(_, of)| of != name);
+            world.alive.insert(new_name.clone(), files);
             Ok(())
         })
     }

@@ -226,6 +226,58 @@ fn killed_at_any_step_of_start_and_stop_nothing_is_lost() {
 
 #[cfg(feature = "faults")]
 #[test]
+fn killed_at_any_step_of_set_restart_and_rename_nothing_is_lost() {
+    let Some(mut the_box) = TestBox::new("kill -9 in set, restart and rename") else { return };
+    the_box.create("web", json!({ "disk": "32M" }));
+    the_box.inside("web", "echo kept > /root/file; sync");
+    let trace = |the_box: &mut TestBox, method: &'static str, arguments: Value| -> Vec<String> {
+        let points = points_of(the_box, |b| {
+            b.whole("cloudbox.container", method, arguments).unwrap();
+        });
+        println!("{method}: {}", points.join(" "));
+        points
+    };
+    // A set: the section and what is in force say the same in the end.
+    let points = trace(&mut the_box, "set", json!({ "name": "web", "memory": "48M" }));
+    assert!(points.len() >= 3, "{points:?}");
+    for (count, point) in points.iter().enumerate() {
+        let memory = format!("{}M", 50 + count);
+        die_at(&mut the_box, point, "set", &json!({ "name": "web", "memory": memory }));
+        let info = the_box.info("web");
+        assert_eq!(info["in_force"]["memory"], info["asked"]["memory"], "{point}");
+        assert_eq!(info.get("restart_required"), None, "{point}");
+        let written = the_box.config_text().contains(&format!("'{memory}'"));
+        assert_eq!(written, count > 0, "{point}: {}", the_box.config_text());
+        assert_whole(&the_box, "web", point);
+    }
+    let restart = json!({ "name": "web", "timeout": 0 });
+    for point in trace(&mut the_box, "restart", restart.clone()) {
+        die_at(&mut the_box, &point, "restart", &restart);
+        assert_whole(&the_box, "web", &point);
+        assert_eq!(the_box.inside("web", "cat /root/file"), "kept", "{point}");
+    }
+    // A renaming is finished, or was never begun.
+    the_box.stop("web");
+    let points = trace(&mut the_box, "rename", json!({ "name": "web", "new_name": "www" }));
+    assert!(points.len() >= 4, "{points:?}");
+    let (mut old, mut new) = ("www", "web");
+    for (count, point) in points.iter().enumerate() {
+        die_at(&mut the_box, point, "rename", &json!({ "name": old, "new_name": new }));
+        if count > 0 {
+            (old, new) = (new, old);
+        }
+        assert_eq!(the_box.names(), [old], "{point}");
+        assert!(!the_box.config_text().contains("renaming"), "{point}");
+        assert_whole(&the_box, old, point);
+        assert_eq!(the_box.inside(old, "cat /root/file"), "kept", "{point}");
+        the_box.stop(old);
+    }
+    the_box.delete(old);
+    the_box.assert_nothing_left();
+}
+
+#[cfg(feature = "faults")]
+#[test]
 fn a_create_that_fails_at_any_step_leaves_nothing() {
     let Some(mut the_box) = TestBox::new("failing creates") else { return };
     for disk in ["none", "32M"] {

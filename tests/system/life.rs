@@ -1,6 +1,6 @@
 //! What a container goes through between its start and its end, as the kernel and the guest see it.
 
-use crate::test_box::{eventually, TestBox};
+use crate::test_box::{eventually, Image, TestBox};
 use serde_json::{json, Value};
 use std::time::{Duration, Instant};
 
@@ -346,4 +346,59 @@ fn a_restart_gives_a_new_init_and_keeps_everything_else() {
     assert_eq!(the_box.state("web"), "running");
     the_box.delete("web");
     the_box.assert_nothing_left();
+}
+
+#[test]
+fn a_renamed_container_keeps_what_it_had_and_its_guest_hears_of_it() {
+    let Some(mut the_box) = TestBox::new("rename") else { return };
+    the_box.import(Image::Distro);
+    for (image, disk) in [("mini", "32M"), ("distro", "none")] {
+        the_box.create("web", json!({ "image": image, "memory": "256M", "disk": disk }));
+        if image == "distro" {
+            the_box.booted("web");
+        }
+        the_box.inside("web", "echo kept > /root/file");
+        let address = the_box.wait_for_address("web");
+        let before = the_box.info("web");
+        let refused =
+            the_box.call("cloudbox.container", "rename", json!({ "name": "web", "new_name": "my-www" }));
+        assert_eq!(refused.unwrap_err().code, "running");
+        the_box.stop("web");
+        the_box.edit_config(|text| {
+            text.replace("config container 'web'\n", "config container 'web'\n\t# a wiki\n")
+        });
+        the_box.container_call("rename", json!({ "name": "web", "new_name": "my-www" }));
+        assert_eq!(the_box.names(), ["my-www"]);
+        assert!(!the_box.container("web").path().exists());
+        assert!(
+            the_box.config_text().contains("config container 'my_www'\n\t# a wiki\n"),
+            "{}",
+            the_box.config_text()
+        );
+        the_box.restart_daemon();
+        the_box.start("my-www");
+        if image == "distro" {
+            the_box.booted("my-www");
+        }
+        assert_eq!(the_box.inside("my-www", "cat /root/file; hostname"), "kept\nmy-www");
+        assert!(the_box.inside("my-www", "cat /etc/hosts").contains("127.0.1.1\tmy-www"));
+        assert_eq!(
+            the_box.wait_for_address("my-www"),
+            address,
+            "the same hardware address gets the same lease"
+        );
+        assert_eq!(the_box.info("my-www")["mac"], before["mac"]);
+        // One that gets the old name is another one.
+        the_box.create("web", json!({}));
+        assert_ne!(the_box.wait_for_address("web"), address);
+        // A guest that calls itself something else is left alone.
+        the_box.inside("my-www", "echo mine > /etc/hostname");
+        the_box.stop("my-www");
+        the_box.container_call("rename", json!({ "name": "my-www", "new_name": "third" }));
+        the_box.start("third");
+        assert_eq!(the_box.inside("third", "cat /etc/hostname"), "mine");
+        the_box.delete("third");
+        the_box.delete("web");
+        the_box.assert_nothing_left();
+    }
 }

@@ -391,3 +391,100 @@ fn running_out_of_memory_is_told_but_not_each_time() {
     assert_eq!(bench.notified(), [r#"container.oom {"name":"web","count":1}"#]);
     assert_eq!(bench.states(), ["web running"]);
 }
+
+#[test]
+fn a_renamed_container_is_the_same_under_another_name() {
+    let mut bench = Bench::with(&["web-", "db"]);
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_http._tcp", "port": 80}));
+    let before = bench.ok("cloudbox.container info", json!({"name": "web"}));
+    bench.listen();
+    assert_eq!(
+        bench.ok("cloudbox.container rename", json!({"name": "web", "new_name": "www"}))["state"],
+        "done"
+    );
+    assert_eq!(bench.states(), ["db running", "www stopped"]);
+    assert!(bench.notified().contains(&r#"container.changed {"name":"www","was":"web"}"#.to_string()));
+    let after = bench.ok("cloudbox.container info", json!({"name": "www"}));
+    for field in ["mac", "veth", "id_base", "image_sha256"] {
+        assert_eq!(after[field], before[field], "{field}");
+    }
+    let services = bench.ok("cloudbox.service list", json!({}));
+    assert_eq!(services["services"][1]["container"], "www", "{services}");
+    assert_eq!(bench.warnings(), Vec::<String>::new());
+    bench.fails("not_found", "cloudbox.container info", json!({"name": "web"}));
+
+    // Whoever gets the old name is somebody else.
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    let second = bench.ok("cloudbox.container info", json!({"name": "web"}));
+    for field in ["mac", "veth", "id_base"] {
+        assert_ne!(after[field], second[field], "{field}");
+    }
+    bench.ok("cloudbox.container start", json!({"name": "www", "wait": 15}));
+    let mut bench = bench.restarted();
+    assert_eq!(bench.states(), ["db running", "web running", "www running"]);
+    assert_eq!(bench.ok("cloudbox.container info", json!({"name": "www"}))["mac"], before["mac"]);
+}
+
+#[test]
+fn what_cannot_be_renamed_keeps_its_name() {
+    let mut bench = Bench::with(&["web-", "db"]);
+    let before = bench.fake.world();
+    for (code, name, new_name) in [
+        ("running", "db", "www"),
+        ("exists", "web", "db"),
+        ("exists", "web", "web"),
+        ("not_found", "nobody", "www"),
+        ("invalid_name", "web", "../www"),
+        ("invalid_name", "web", ""),
+        ("invalid_argument", "web", "x"),
+    ] {
+        if code == "invalid_argument" {
+            bench.fails(code, "cloudbox.container rename", json!({"name": name}));
+        } else if !new_name.is_empty() {
+            bench.fails(code, "cloudbox.container rename", json!({"name": name, "new_name": new_name}));
+        }
+        assert_eq!(bench.fake.world(), before, "{name} {new_name}");
+    }
+    for call in ["config.change", "storage.rename", "storage.save_record", "config.rename_container"] {
+        bench.fake.fail(call);
+        bench.fails("failed", "cloudbox.container rename", json!({"name": "web", "new_name": "www"}));
+        assert_eq!(
+            (bench.fake.world(), bench.states()),
+            (before.clone(), vec!["db running".to_string(), "web stopped".into()])
+        );
+    }
+    // The name is taken from the moment on when it is given.
+    bench.fake.hold("storage.rename");
+    let rename = bench.begin("cloudbox.container rename", json!({"name": "web", "new_name": "www"}));
+    bench.work_until_held("storage.rename web");
+    bench.fails("exists", "cloudbox.container create", json!({"name": "www"}));
+    bench.fails("busy", "cloudbox.container start", json!({"name": "web"}));
+    bench.fake.release("storage.rename");
+    assert_eq!(bench.wait_for(rename).status, 0);
+    assert_eq!(bench.states(), ["db running", "www stopped"]);
+}
+
+#[test]
+fn a_renaming_that_was_cut_short_is_finished() {
+    for moved in [false, true] {
+        let bench = Bench::with(&["web-"]);
+        let config = bench.fake.world().config;
+        let marked =
+            config.replace("config container 'web'\n", "config container 'web'\n\toption renaming 'www'\n");
+        bench.fake.change(|world| {
+            world.config = marked;
+            if moved {
+                let files = world.alive.remove(&name("web")).unwrap();
+                world.alive.insert(name("www"), files);
+            }
+        });
+        let mut bench = bench.restarted();
+        bench.work();
+        assert_eq!(bench.states(), ["www stopped"], "moved: {moved}");
+        let config = config.replace("config container 'web'", "config container 'www'");
+        assert_eq!(bench.fake.world().config, config);
+        bench.ok("cloudbox.container start", json!({"name": "www", "wait": 15}));
+        bench.ok("cloudbox.container delete", json!({"name": "www", "force": true, "wait": 15}));
+        assert!(bench.fake.world().alive.is_empty());
+    }
+}

@@ -125,6 +125,8 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.container start", json!({"name": "my-wiki"})),
             ("cloudbox.container stop", json!({"name": "my-wiki", "timeout": 5, "wait": 15})),
             ("cloudbox.container stop", json!({"name": "my-wiki", "wait": 15})),
+            ("cloudbox.container rename", json!({"name": "my-wiki", "new_name": "our-wiki"})),
+            ("cloudbox.container rename", json!({"name": "our-wiki", "new_name": "my-wiki"})),
             ("cloudbox.container snapshot", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
             ("cloudbox.container snapshots", json!({"name": "my-wiki"})),
             ("cloudbox.container restore", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
@@ -313,6 +315,7 @@ fn a_thousand_containers_fit_into_one_message() {
                 init: crate::model::image::Init::Systemd,
                 ids: crate::model::idrange::IdRange { base: 0x7000_0000 },
                 created: 1_700_000_000,
+                was: Vec::new(),
                 name: name.clone(),
                 spec,
             };

@@ -22,7 +22,7 @@ impl Random {
 const NAMES: [&str; 3] = ["a", "b", "c-d"];
 
 /// Calls that may fail once; each is one a disk, a kernel or a lock can really refuse.
-const FRAGILE: [&str; 18] = [
+const FRAGILE: [&str; 23] = [
     "config.load",
     "config.add_container",
     "config.mark_deleting",
@@ -41,6 +41,11 @@ const FRAGILE: [&str; 18] = [
     "runtime.after_end",
     "images.mount",
     "images.unmount",
+    "config.change",
+    "config.rename_container",
+    "storage.rename",
+    "runtime.set_limits",
+    "runtime.freeze",
 ];
 
 /// Takes one step; what was done is told, for a test that fails.
@@ -53,7 +58,7 @@ fn step(bench: &mut Bench, random: &mut Random) -> String {
         assert!(!answer.message().contains("impossible"), "{method} {name}: {}", answer.message());
         format!("{method} {name}: {} {}", answer.status, answer.message())
     };
-    match random.below(12) {
+    match random.below(18) {
         0 | 1 => {
             let start = random.below(2) == 0;
             call("cloudbox.container create", json!({"name": name, "start": start, "wait": wait}))
@@ -84,14 +89,31 @@ fn step(bench: &mut Bench, random: &mut Random) -> String {
         9 => {
             bench.work();
             if bench.fake.world().processes.contains_key(&super::name(name)) {
-                if random.below(2) == 0 {
-                    bench.fake.end(name);
-                } else {
-                    bench.fake.reboot(name);
+                match random.below(3) {
+                    0 => bench.fake.end(name),
+                    1 => bench.fake.crash(name, Some(9)),
+                    _ => bench.fake.reboot(name),
                 }
                 bench.poll_containers();
             }
             format!("{name} ended")
+        }
+        10 => call("cloudbox.container restart", json!({"name": name, "wait": wait})),
+        11 => {
+            let method = random.one_of(&["cloudbox.container freeze", "cloudbox.container unfreeze"]);
+            call(method, json!({"name": name}))
+        }
+        12 => {
+            let memory = random.one_of(&["12M", "24M", "48M"]);
+            call("cloudbox.container set", json!({"name": name, "memory": memory, "wait": wait}))
+        }
+        13 => {
+            let new_name = random.one_of(&NAMES);
+            call("cloudbox.container rename", json!({"name": name, "new_name": new_name}))
+        }
+        14 => {
+            bench.pass(Duration::from_secs(600));
+            "ten minutes pass".to_string()
         }
         _ => {
             // One at a time: an undo that fails too may leave something, and says so.
@@ -107,9 +129,14 @@ fn step(bench: &mut Bench, random: &mut Random) -> String {
 fn check(bench: &mut Bench) {
     let world = bench.fake.world();
     let running: Vec<String> = world.processes.keys().map(ToString::to_string).collect();
-    let said: Vec<String> =
-        bench.states().iter().filter_map(|s| s.strip_suffix(" running")).map(str::to_string).collect();
-    assert_eq!(said, running);
+    let states = bench.states();
+    let runs = |s: &String| Some(s.strip_suffix(" running").or(s.strip_suffix(" frozen"))?.to_string());
+    assert_eq!(states.iter().filter_map(runs).collect::<Vec<_>>(), running);
+    let frozen: Vec<String> = world.frozen.iter().map(|name| format!("{name} frozen")).collect();
+    assert_eq!(states.into_iter().filter(|s| s.ends_with(" frozen")).collect::<Vec<_>>(), frozen);
+    for (name, limits) in &world.limits {
+        assert_eq!(Some(limits.0), world.alive[name].record.as_ref().map(|r| r.spec.memory.get()), "{name}");
+    }
     for name in world.processes.keys() {
         assert!(world.alive.contains_key(name), "{name} runs from nowhere");
         assert!(world.roots.contains(&("alive", name.clone())), "{name} runs without its root");

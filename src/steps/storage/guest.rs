@@ -70,9 +70,19 @@ pub fn write_network(rootfs: &Path, record: &Record, network: &GuestNetwork) -> 
 const AVAHI_FILE: &str = "etc/avahi/avahi-daemon.conf";
 const AVAHI_MAX: u64 = 64 << 10;
 
-/// Gives the guest's own avahi-daemon the name by which the box announces it.
+/// Gives the guest's own avahi-daemon the name by which the box announces it, and the guest its name if it still has
+/// one that the container had before.
 pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
+    let read = |path: &str| root.read(path, NAME_FILE_MAX).ok().and_then(|text| String::from_utf8(text).ok());
+    let hostname = if record.was.is_empty() { None } else { read("etc/hostname") };
+    if let Some(was) = hostname.and_then(|is| record.was.iter().find(|was| was.as_str() == is.trim())) {
+        let name = record.name.as_str();
+        root.put("etc/hostname", 0o644, &format!("{name}\n"))?;
+        if let Some(hosts) = read("etc/hosts") {
+            root.put("etc/hosts", 0o644, &with_word(&hosts, was.as_str(), name))?;
+        }
+    }
     let Ok(text) = root.read(AVAHI_FILE, AVAHI_MAX) else { return Ok(()) };
     let Ok(text) = String::from_utf8(text) else { return Ok(()) };
     let named = with_host_name(&text, label);
@@ -80,6 +90,21 @@ pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
         return Ok(());
     }
     root.put(AVAHI_FILE, 0o644, &named)
+}
+
+/// The most that is read of a file with names.
+const NAME_FILE_MAX: u64 = 64 << 10;
+
+/// `text` with the word `was` wherever it stands alone replaced by `is`.
+fn with_word(text: &str, was: &str, is: &str) -> String {
+    let mut changed = String::with_capacity(text.len() + is.len());
+    for piece in text.split_inclusive(char::is_whitespace) {
+        match piece.strip_prefix(was) {
+            Some(rest) if rest.trim().is_empty() => changed.extend([is, rest]),
+            _ => changed.push_str(piece),
+        }
+    }
+    changed
 }
 
 /// An avahi-daemon.conf with `host-name=label` in its section `[server]`.
@@ -97,6 +122,14 @@ fn with_host_name(text: &str, label: &str) -> String {
         }
     }
     named
+}
+
+#[cfg(test)]
+#[test]
+fn only_whole_words_are_replaced() {
+    let hosts = "127.0.0.1\tlocalhost\n127.0.1.1\tweb web.lan myweb\n10.0.0.2 web";
+    let changed = with_word(hosts, "web", "www");
+    assert_eq!(changed, "127.0.0.1\tlocalhost\n127.0.1.1\twww web.lan myweb\n10.0.0.2 www");
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ pub use guest::GuestNetwork;
 pub struct Record {
     /// Its name.
     pub name: Name,
+    /// Names it had before: its guest may still call itself so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<Name>,
     /// What it was made from, or last started with; stands in when the section is broken.
     pub spec: Spec,
     /// The image below its layer.
@@ -46,6 +49,18 @@ pub struct Record {
     pub veth: String,
     /// When it was made, seconds since 1970.
     pub created: u64,
+}
+
+impl Record {
+    /// The same container under `name`.
+    pub fn called(mut self, name: &Name) -> Record {
+        if self.name != *name {
+            let before = std::mem::replace(&mut self.name, name.clone());
+            self.was.retain(|was| was != name && *was != before);
+            self.was.push(before);
+        }
+        self
+    }
 }
 
 /// A container's directory as found at the start of the daemon.
@@ -147,6 +162,12 @@ pub trait Storage: Copies + Send + Sync {
     /// What could not be removed.
     fn erase(&self, name: &Name) -> Result<()>;
 
+    /// Gives a stopped container another name, durably. One that has it already is fine.
+    ///
+    /// # Errors
+    /// The rename's, or that the name is taken.
+    fn rename(&self, name: &Name, new_name: &Name) -> Result<()>;
+
     /// Writes the container's record anew.
     ///
     /// # Errors
@@ -235,7 +256,7 @@ impl Storage for Disk {
             let entry = entry.map_err(|e| Error::io("cannot read", &dir, &e))?;
             let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else { continue };
             found.push(match read_record(&self.layout.container(&name)) {
-                Ok(record) => Found::Container(Box::new(record)),
+                Ok(record) => Found::Container(Box::new(record.called(&name))),
                 Err(error) => Found::Unreadable(name, error),
             });
         }
@@ -337,6 +358,18 @@ impl Storage for Disk {
         remove_tree(dead.path())?;
         let _ = fs::remove_file(self.layout.pid_file(name));
         Ok(())
+    }
+
+    fn rename(&self, name: &Name, new_name: &Name) -> Result<()> {
+        let (old, new) = (self.layout.container(name), self.layout.container(new_name));
+        if !old.path().exists() && new.path().exists() {
+            return Ok(());
+        }
+        self.unmount(name)?;
+        // A directory with anything in it is never replaced.
+        rename(&old, &new)?;
+        let _ = fs::remove_file(self.layout.pid_file(name));
+        sync_dir(&self.layout.containers())
     }
 
     fn save_record(&self, record: &Record) -> Result<()> {

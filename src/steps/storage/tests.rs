@@ -16,6 +16,7 @@ pub(super) fn name(text: &str) -> Name {
 pub(super) fn record(of: &str) -> Record {
     Record {
         name: name(of),
+        was: Vec::new(),
         spec: Spec {
             image: ImageName::new("distro").unwrap(),
             memory: Bytes(64 << 20),
