@@ -12,6 +12,8 @@ pub const WAIT_MAX: u32 = 15;
 pub const STOP_TIMEOUT: u32 = 30;
 /// The longest it may be given.
 pub const STOP_TIMEOUT_MAX: u32 = 3600;
+/// How long all containers may take to shut down with the box, in seconds: procd gives an init script no more than 25.
+pub const SHUTDOWN_TIMEOUT: u32 = 20;
 /// How long a command may run inside a container, in seconds.
 pub const EXEC_TIMEOUT: u32 = 10;
 /// The longest it may be given.
@@ -142,6 +144,15 @@ pub struct Restart {
     /// The container's name.
     pub name: String,
     /// Seconds it may take to shut down before it is killed; 30 unless said otherwise.
+    pub timeout: Option<u32>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox shutdown`
+#[derive(Debug, Deserialize)]
+pub struct Shutdown {
+    /// Seconds it may take in all; what still runs then is killed. 20 unless said otherwise.
     pub timeout: Option<u32>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,

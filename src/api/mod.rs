@@ -44,7 +44,11 @@ impl Face {
     pub fn object(self) -> Object {
         let object = Object::new(self.path());
         match self {
-            Face::Box => object.method::<()>("status").method::<()>("doctor").method::<()>("reload"),
+            Face::Box => object
+                .method::<()>("status")
+                .method::<()>("doctor")
+                .method::<()>("reload")
+                .method::<args::Shutdown>("shutdown"),
             Face::Container => object
                 .method::<()>("list")
                 .method::<args::Named>("info")

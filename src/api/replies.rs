@@ -22,10 +22,10 @@ pub struct Started {
 pub struct JobReply {
     /// Its number.
     pub id: String,
-    /// `create`, `delete`, `start`, `stop`, `restart`, `set`, `rename`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
+    /// `create`, `delete`, `start`, `stop`, `restart`, `shutdown`, `set`, `rename`, `freeze`, `unfreeze`, `ended`, `snapshot`, `restore`,
     /// `snapshot_delete`, `image_import`, `image_delete`
     pub kind: &'static str,
-    /// The container or image it works on.
+    /// The container or image it works on; `*` is all containers.
     pub target: String,
     /// `pending`, `running`, `done`, `failed`, `cancelled`
     pub state: &'static str,

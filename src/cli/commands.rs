@@ -270,7 +270,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "stop",
-        also: &["shutdown", "halt", "kill", "down"],
+        also: &["halt", "kill", "down"],
         section: "Containers",
         summary: "stop containers",
         details: "A container is asked to shut down, and killed when it has not done so after --timeout seconds (30 \
@@ -620,6 +620,19 @@ pub const COMMANDS: &[Command] = &[
         operands: &[],
         options: &[],
         action: Action::Show { request: request::box_reload, show: show::reload },
+    },
+    Command {
+        name: "shutdown",
+        also: &["poweroff", "stop-all"],
+        section: "The box",
+        summary: "stop all containers, as when the box goes down",
+        details: "Those with the largest priority stop first, one group after the other. All of them together have \
+                  --timeout seconds (20 unless said otherwise); what still runs then is killed. The box itself goes on, \
+                  and what starts with it starts with it.",
+        examples: &[("shutdown --timeout 60", "with more patience")],
+        operands: &[],
+        options: &[option("timeout", "SECONDS", "how long all of them may take"), NO_WAIT],
+        action: Action::Work { requests: request::box_shutdown },
     },
     Command {
         name: "daemon",

@@ -62,6 +62,15 @@ pub fn box_reload(_: &Args) -> Result<Request, Failure> {
     Request::plain(Face::Box, "reload")
 }
 
+/// `cloudbox shutdown`
+pub fn box_shutdown(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    if let Some(timeout) = args.seconds("timeout")? {
+        fields.int("timeout", timeout.into());
+    }
+    Ok(vec![Request::new(Face::Box, "shutdown", fields)?])
+}
+
 /// `cloudbox list`
 pub fn container_list(_: &Args) -> Result<Request, Failure> {
     Request::plain(Face::Container, "list")
@@ -475,6 +484,7 @@ mod tests {
                 &[r#"cloudbox.container restart {"name":"web","timeout":5}"#],
             ),
             (&["rename", "web", "www"], &[r#"cloudbox.container rename {"name":"web","new_name":"www"}"#]),
+            (&["shutdown", "--timeout", "9"], &[r#"cloudbox shutdown {"timeout":9}"#]),
             (&["freeze", "web"], &[r#"cloudbox.container freeze {"name":"web"}"#]),
             (&["unfreeze", "web"], &[r#"cloudbox.container unfreeze {"name":"web"}"#]),
             (&["info", "web"], &[r#"cloudbox.container info {"name":"web"}"#]),

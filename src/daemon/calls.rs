@@ -22,6 +22,11 @@ impl Core {
             (Face::Box, "status") => encode(&self.status()),
             (Face::Box, "doctor") => return self.doctor(request),
             (Face::Box, "reload") => encode(&self.reload()),
+            (Face::Box, "shutdown") => {
+                let asked = decode::<args::Shutdown>(arguments);
+                let started = asked.and_then(|args| Ok((self.shut_down(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
             (Face::Container, "list") => encode(&self.container_list()),
             (Face::Container, "info") => decode::<args::Named>(arguments)
                 .and_then(|args| self.container_info(&Name::new(&args.name)?))

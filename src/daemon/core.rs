@@ -2,6 +2,7 @@
 //! block: what does is a job.
 
 use super::adverts::Announcer;
+use super::order::{Boot, Shutdown};
 use super::probes::Port;
 use super::work::{Report, Sender, Work};
 use crate::api::Face;
@@ -118,8 +119,10 @@ pub struct Core {
     pub(super) publish_again: Option<Instant>,
     /// What shall start at boot has not been started yet, since the configuration could not be used.
     pub(super) boot_pending: bool,
-    /// Jobs that start what starts at boot.
-    pub(super) boot_jobs: Vec<JobId>,
+    /// What starts at boot is being started.
+    pub(super) boot: Option<Boot>,
+    /// The box goes down.
+    pub(super) shutdown: Option<Shutdown>,
     pub(super) connection: Connection,
     pub(super) objects: Vec<(ObjectId, Face)>,
     pub(super) active: Table<JobId, Active>,
@@ -172,7 +175,8 @@ impl Core {
             started: Instant::now(),
             publish_again: None,
             boot_pending: false,
-            boot_jobs: Vec::new(),
+            boot: None,
+            shutdown: None,
             connection,
             objects,
             active: Table::new(),
@@ -326,6 +330,7 @@ impl Core {
                 let result = self.absorb(id, result);
                 self.finish(id, result);
                 self.settle(id);
+                self.go_on_in_order();
                 self.begin_jobs();
                 self.adverts_changed();
             }

@@ -4,7 +4,7 @@
 use super::answers;
 use super::core::{now, Container, Core};
 use super::life::stop_how;
-use super::start_up;
+use super::order::Boot;
 use super::work::Work;
 use crate::api::{args, replies};
 use crate::error::{Code, Error, Result};
@@ -15,13 +15,14 @@ use crate::model::idrange;
 use crate::model::image::{Image, Init};
 use crate::model::job::JobId;
 use crate::model::name::{ImageName, Name};
-use crate::model::plan::{plan, Action, Seen};
+use crate::model::plan::{place, plan, Action, Seen};
 use crate::model::spec::{Asked, Spec};
 use crate::model::table::Table;
 use crate::ops::{Create, Live};
 use crate::steps::config::no_section;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ impl Core {
     }
 
     pub(super) fn check_enabled(&self) -> Result<()> {
+        if let Some(shutdown) = &self.shutdown {
+            let why = format!("the box is shutting down (job {})", shutdown.job);
+            return Err(Error::new(Code::Busy, why));
+        }
         if self.config.settings.enabled {
             return Ok(());
         }
@@ -403,40 +408,37 @@ impl Core {
     /// Starts the jobs that bring what is to what should be.
     pub(super) fn carry_out(&mut self) -> Vec<JobId> {
         // A file that cannot be read says nothing: least of all that a container shall go.
-        if self.config_error.is_some() {
+        if self.config_error.is_some() || self.shutdown.is_some() {
             return Vec::new();
         }
         let boot = self.boot_pending && self.config.settings.enabled;
-        let actions = plan(&self.config, &self.seen(), boot);
         let mut jobs = Vec::new();
-        for action in actions {
-            let (name, started) = match action {
-                Action::Create { name, start } => (name.clone(), self.make_declared(name, start)),
-                Action::Start(name) => (name.clone(), self.start(&name)),
-                Action::FinishRename(name, new_name) => (name.clone(), self.finish_rename(name, new_name)),
-                Action::Apply(name) => (name.clone(), self.apply(&name)),
-                Action::StopOrphan(name) => (name.clone(), self.stop_orphan(&name)),
-                Action::FinishDelete(name) => (name.clone(), Ok(self.start_delete(name))),
-            };
-            match started {
-                Ok(job) => jobs.push(job),
-                Err(error) => self.note_failure(&name, error),
+        let mut starts = VecDeque::new();
+        for action in plan(&self.config, &self.seen(), boot) {
+            match place(&self.config, &action).filter(|_| boot) {
+                Some(priority) => starts.push_back((priority, action)),
+                None => jobs.extend(self.begin(action)),
             }
         }
         if boot {
             self.boot_pending = false;
-            self.boot_jobs.clone_from(&jobs);
-            self.note_boot_done();
+            self.boot = Some(Boot::of(starts));
+            jobs.extend(self.go_on_booting());
         }
         jobs
     }
 
-    /// Remembers that what starts with the box was started, once these jobs have ended: cut short before that, the
-    /// next daemon starts the rest.
-    pub(super) fn note_boot_done(&mut self) {
-        if self.boot_jobs.is_empty() && !self.ending {
-            start_up::write_boot_marker(&self.layout.boot_marker());
-        }
+    /// Starts the job of an action.
+    pub(super) fn begin(&mut self, action: Action) -> Option<JobId> {
+        let (name, started) = match action {
+            Action::Create { name, start } => (name.clone(), self.make_declared(name, start)),
+            Action::Start(name) => (name.clone(), self.start(&name)),
+            Action::FinishRename(name, new_name) => (name.clone(), self.finish_rename(name, new_name)),
+            Action::Apply(name) => (name.clone(), self.apply(&name)),
+            Action::StopOrphan(name) => (name.clone(), self.stop_orphan(&name)),
+            Action::FinishDelete(name) => (name.clone(), Ok(self.start_delete(name))),
+        };
+        started.map_err(|error| self.note_failure(&name, error)).ok()
     }
 
     pub(super) fn seen(&self) -> Table<Name, Seen> {

@@ -279,10 +279,6 @@ impl Core {
         }
         self.jobs.finish(id, &result, now());
         self.jobs_changed = true;
-        if self.boot_jobs.contains(&id) {
-            self.boot_jobs.retain(|job| *job != id);
-            self.note_boot_done();
-        }
         if let Some(job) = self.jobs.get(id) {
             let reply = replies::JobReply::from(job);
             self.notify(Face::Job, "job.finished", &reply);

@@ -11,6 +11,7 @@ mod event_loop;
 mod jobs;
 mod life;
 mod log_to;
+mod order;
 mod probes;
 mod start_up;
 mod work;

@@ -25,6 +25,8 @@ pub enum Kind {
     Restart,
     /// Changes a container.
     Set,
+    /// Stops all containers.
+    Shutdown,
     /// Gives a container another name.
     Rename,
     /// Freezes a container.
@@ -55,6 +57,7 @@ impl Kind {
             Kind::Stop => "stop",
             Kind::Restart => "restart",
             Kind::Set => "set",
+            Kind::Shutdown => "shutdown",
             Kind::Rename => "rename",
             Kind::Freeze => "freeze",
             Kind::Unfreeze => "unfreeze",
@@ -76,7 +79,12 @@ impl Kind {
     pub fn can_be_cancelled(self) -> bool {
         !matches!(
             self,
-            Kind::Delete | Kind::Ended | Kind::Unfreeze | Kind::SnapshotDelete | Kind::ImageDelete
+            Kind::Delete
+                | Kind::Ended
+                | Kind::Shutdown
+                | Kind::Unfreeze
+                | Kind::SnapshotDelete
+                | Kind::ImageDelete
         )
     }
 }

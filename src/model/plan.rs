@@ -71,10 +71,24 @@ pub fn plan(config: &Config, seen: &Table<Name, Seen>, boot: bool) -> Vec<Action
             actions.push(Action::Start(name.clone()));
         }
     }
+    if boot {
+        // Within one priority by name, as they are.
+        actions.sort_by_key(|action| place(config, action));
+    }
     let orphans =
         seen.iter().filter(|(name, now)| now.running && !now.busy && !config.containers.contains_key(name));
     actions.extend(orphans.map(|(name, _)| Action::StopOrphan(name.clone())));
     actions
+}
+
+/// The place of what starts a container in the order of starts at boot; what starts none comes first.
+pub fn place(config: &Config, action: &Action) -> Option<u16> {
+    match action {
+        Action::Start(name) | Action::Create { name, start: true } => {
+            config.containers.get(name)?.spec.as_ref().ok().map(|spec| spec.priority)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +174,42 @@ mod tests {
             let seen = Table::from([(web(), seen)]);
             assert_eq!(plan(&config, &seen, boot), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn at_boot_priority_comes_before_the_name() {
+        let with = |priority: u16, autostart: bool| {
+            let mut spec = Asked::default().resolve(&defaults()).unwrap();
+            (spec.priority, spec.autostart) = (priority, autostart);
+            Declared { spec: Ok(spec), deleting: false, renaming: None }
+        };
+        let mut config = Config::default();
+        for (of, priority, autostart) in [
+            ("a", 50, true),
+            ("b", 10, true),
+            ("c", 999, true),
+            ("d", 10, true),
+            ("e", 0, false),
+            ("f", 0, true),
+        ] {
+            config.containers.insert(name(of), with(priority, autostart));
+        }
+        config.containers.insert(name("z"), deleting());
+        let seen: Table<Name, Seen> =
+            ["a", "b", "c", "f"].map(|of| (name(of), STOPPED)).into_iter().collect();
+        let order: Vec<String> = plan(&config, &seen, true)
+            .iter()
+            .map(|action| match action {
+                Action::Start(name) => format!("start {name}"),
+                Action::Create { name, start } => format!("create {name} {start}"),
+                Action::FinishDelete(name) => format!("delete {name}"),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        let expected =
+            ["create e false", "delete z", "start f", "start b", "create d true", "start a", "start c"];
+        assert_eq!(order, expected);
+        assert!(!matches!(plan(&config, &seen, false)[0], Action::FinishDelete(_)), "only at boot");
     }
 
     #[test]

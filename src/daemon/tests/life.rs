@@ -488,3 +488,134 @@ fn a_renaming_that_was_cut_short_is_finished() {
         assert!(bench.fake.world().alive.is_empty());
     }
 }
+
+/// Sections of containers with these priorities.
+fn with_priorities(priorities: &[(&str, u16)]) -> String {
+    let section = |(name, priority): &(&str, u16)| {
+        format!("config container '{name}'\n\toption priority '{priority}'\n")
+    };
+    CONFIG.to_string() + &priorities.iter().map(section).collect::<String>()
+}
+
+/// The names in the order of these calls.
+fn order(bench: &Bench, call: &str) -> Vec<String> {
+    let calls = bench.fake.calls();
+    calls.iter().filter_map(|c| Some(c.strip_prefix(call)?.trim().to_string())).collect()
+}
+
+const GROUPS: [(&str, u16); 6] = [("a", 50), ("b", 10), ("c", 999), ("d", 10), ("e", 50), ("f", 0)];
+
+#[test]
+fn a_box_starts_its_containers_by_priority_one_group_after_the_other() {
+    let bench = Bench::new(&with_priorities(&GROUPS));
+    let mut bench = bench;
+    bench.work();
+    bench.ok("cloudbox shutdown", json!({"wait": 15}));
+    std::fs::remove_file(bench.dir.path().join("boot")).unwrap();
+    bench.fake.hold("runtime.start b");
+    let before = order(&bench, "runtime.start").len();
+    let mut bench = bench.restarted();
+    bench.work_until_called("runtime.start b", 2);
+    // It hangs: the other of its group goes on if there is a processor for it, but nobody behind them.
+    while bench.core.active.len() > 1 {
+        bench.report();
+    }
+    let begun: Vec<String> = order(&bench, "runtime.start").split_off(before);
+    assert!(["f b", "f b d", "f d b"].contains(&begun.join(" ").as_str()), "{begun:?}");
+    assert!(!bench.dir.path().join("boot").exists(), "cut short now, a later daemon starts the rest");
+    bench.fake.release("runtime.start b");
+    // One that cannot be started holds up nobody.
+    bench.fake.fail("runtime.start a");
+    bench.work();
+    let begun: Vec<String> = order(&bench, "runtime.start").split_off(before);
+    let place = |name: &str| begun.iter().position(|b| b == name).unwrap();
+    assert_eq!(begun.len(), 6);
+    for (first, then) in [("f", "b"), ("f", "d"), ("b", "a"), ("d", "e"), ("a", "c"), ("e", "c")] {
+        assert!(place(first) < place(then), "{begun:?}");
+    }
+    assert!(bench.dir.path().join("boot").exists());
+    let states = ["a failed", "b running", "c running", "d running", "e running", "f running"];
+    assert_eq!(bench.states(), states);
+    // A restart of the daemon is no boot.
+    let mut bench = bench.restarted();
+    bench.work();
+    assert_eq!(bench.states()[0], "a stopped");
+}
+
+#[test]
+fn what_is_deleted_or_started_while_the_box_starts_is_not_started_twice() {
+    let bench = Bench::new(&with_priorities(&[("a", 1), ("b", 2), ("c", 3), ("d", 4)]));
+    let mut bench = bench;
+    bench.work();
+    bench.ok("cloudbox shutdown", json!({"wait": 15}));
+    std::fs::remove_file(bench.dir.path().join("boot")).unwrap();
+    bench.fake.hold("runtime.start a");
+    let mut bench = bench.restarted();
+    bench.work_until_called("runtime.start a", 2);
+    bench.ok("cloudbox.container delete", json!({"name": "b", "wait": 15}));
+    bench.ok("cloudbox.container start", json!({"name": "c", "wait": 15}));
+    bench.ok("cloudbox reload", json!({}));
+    bench.fake.release("runtime.start a");
+    bench.work();
+    assert_eq!(bench.states(), ["a running", "c running", "d running"]);
+    assert_eq!(bench.warnings(), Vec::<String>::new());
+    assert_eq!(order(&bench, "runtime.start c").len(), 2, "once before and once now");
+}
+
+#[test]
+fn a_box_stops_its_containers_in_reverse_order() {
+    let mut bench = Bench::new(&with_priorities(&GROUPS));
+    bench.work();
+    bench.fake.hold("runtime.stop e");
+    let job = bench.job("cloudbox shutdown", json!({"timeout": 60}));
+    bench.work_until_held("runtime.stop e");
+    while bench.core.active.len() > 1 {
+        bench.report();
+    }
+    assert_eq!(order(&bench, "runtime.stop").iter().filter(|n| *n == "c").count(), 1);
+    assert!(!order(&bench, "runtime.stop").contains(&"b".to_string()), "the group before has not ended");
+    let status = bench.ok("cloudbox.job status", json!({"id": job}));
+    assert_eq!(
+        (&status["kind"], &status["target"], &status["state"]),
+        (&json!("shutdown"), &json!("*"), &json!("running"))
+    );
+    assert_eq!((&status["percent"], &status["total"]), (&json!(33), &json!(6)), "{status}");
+    // Nothing is started any more, by hand, by a reload or by itself.
+    let why = bench.fails("busy", "cloudbox.container start", json!({"name": "c"}));
+    assert!(why.contains(&format!("shutting down (job {job})")), "{why}");
+    bench.fails("busy", "cloudbox.container create", json!({"name": "new"}));
+    assert_eq!(bench.job("cloudbox shutdown", json!({})), job, "once is enough");
+    bench.fake.release("runtime.stop e");
+    bench.work();
+    assert_eq!(bench.ok("cloudbox.job status", json!({"id": job}))["state"], "done");
+    let stops = order(&bench, "runtime.stop");
+    let place = |name: &str| stops.iter().position(|b| b == name).unwrap();
+    for (first, then) in [("c", "a"), ("c", "e"), ("a", "b"), ("e", "d"), ("b", "f"), ("d", "f")] {
+        assert!(place(first) < place(then), "{stops:?}");
+    }
+    assert!(bench.fake.world().processes.is_empty());
+    assert!(bench.fake.world().config.contains("priority '999'"), "what starts with the box does so still");
+    bench.ok("cloudbox.container start", json!({"name": "a", "wait": 15}));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_what_somebody_wanted() {
+    let mut bench = Bench::with(&["a", "b-", "c"]);
+    crash(&mut bench, "c", Some(9));
+    bench.fake.hold("runtime.start");
+    bench.job("cloudbox.container start", json!({"name": "b"}));
+    bench.work_until_held("runtime.start b");
+    assert_eq!(bench.ok("cloudbox shutdown", json!({"wait": 15}))["state"], "done");
+    assert_eq!(bench.states(), ["a stopped", "b failed", "c failed"]);
+    assert_eq!(bench.core.next_restart(), None);
+    assert!(bench.fake.world().processes.is_empty());
+
+    // What cannot be stopped is named.
+    bench.fake.release("runtime.start");
+    bench.ok("cloudbox.container start", json!({"name": "a", "wait": 15}));
+    bench.fake.fail("runtime.stop");
+    let why = bench.fails("failed", "cloudbox shutdown", json!({"timeout": 0, "wait": 15}));
+    assert_eq!(why, "a could not be stopped");
+    bench.ok("cloudbox shutdown", json!({"wait": 15}));
+    bench.fails("invalid_argument", "cloudbox shutdown", json!({"timeout": 99999}));
+}

@@ -258,9 +258,14 @@ impl Bench {
 
     /// Handles reports until the container's job is held at a call.
     fn work_until_held(&mut self, call: &str) {
+        self.work_until_called(call, 1);
+    }
+
+    /// Handles reports until a call was made so often.
+    fn work_until_called(&mut self, call: &str, times: usize) {
         let started = Instant::now();
-        while !self.fake.calls().iter().any(|c| c == call) {
-            assert!(started.elapsed() < PATIENCE, "{call} was never made");
+        while self.fake.calls().iter().filter(|c| *c == call).count() < times {
+            assert!(started.elapsed() < PATIENCE, "{call} was not made {times} times");
             if let Ok(report) = self.reports.try_recv() {
                 self.core.handle_report(report);
             }

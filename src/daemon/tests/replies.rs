@@ -158,6 +158,7 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.job cancel", json!({"id": "1"})),
             ("cloudbox.job list", json!({})),
             ("cloudbox reload", json!({})),
+            ("cloudbox shutdown", json!({"timeout": 5, "wait": 15})),
             ("cloudbox status", json!({})),
         ],
     );

@@ -1,0 +1,188 @@
+//! The order of containers when the box starts and when it goes down: by priority, one group after the other.
+
+use super::core::{now, Core};
+use super::life::stop_how;
+use super::start_up;
+use super::work::{Work, AT_ONCE};
+use crate::api::{args, replies, Face};
+use crate::error::{Code, Error, Result};
+use crate::model::job::{JobId, Kind, State};
+use crate::model::name::Name;
+use crate::model::plan::Action;
+use crate::steps::lxc::Stop;
+use nix::unistd::{sysconf, SysconfVar};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// What starts at boot is being started.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// What has not been begun, by priority.
+    queue: VecDeque<(u16, Action)>,
+    /// The priority of what has been begun last.
+    priority: u16,
+    /// What has been begun.
+    jobs: Vec<JobId>,
+}
+
+impl Boot {
+    /// Nothing has been begun of `queue`.
+    pub(super) fn of(queue: VecDeque<(u16, Action)>) -> Boot {
+        Boot { queue, priority: 0, jobs: Vec::new() }
+    }
+}
+
+/// The box goes down: its containers are stopped.
+#[derive(Debug)]
+pub(super) struct Shutdown {
+    /// The job that tells of it. It has no thread of its own, only those of the stops.
+    pub(super) job: JobId,
+    /// What still runs then is killed.
+    until: Instant,
+    /// Whose stop was begun.
+    begun: Vec<Name>,
+    /// How many there were at the beginning.
+    total: u64,
+}
+
+impl Core {
+    /// A job has ended: begins what waited for it.
+    pub(super) fn go_on_in_order(&mut self) {
+        self.go_on_booting();
+        self.go_on_shutting_down();
+    }
+
+    /// Begins to start what starts at boot and has the smallest priority left, as many at once as there are
+    /// processors. The next group waits until all of this one have been started, or cannot be.
+    pub(super) fn go_on_booting(&mut self) -> Vec<JobId> {
+        let mut begun = Vec::new();
+        // While a daemon ends, its jobs are cut short: the next one starts the rest.
+        while let Some(boot) = self.boot.as_mut().filter(|_| !self.ending) {
+            let is_open = |id: &JobId| self.jobs.get(*id).is_some_and(|job| !job.state.is_final());
+            boot.jobs.retain(is_open);
+            let open = boot.jobs.len();
+            let Some((priority, _)) = boot.queue.front() else {
+                if open == 0 {
+                    self.boot = None;
+                    start_up::write_boot_marker(&self.layout.boot_marker());
+                }
+                break;
+            };
+            if open >= processors() || open > 0 && *priority != boot.priority {
+                break;
+            }
+            let Some((priority, action)) = boot.queue.pop_front() else { break };
+            boot.priority = priority;
+            if self.is_still_to_be_done(&action) {
+                let job = self.begin(action);
+                begun.extend(job);
+                if let Some(boot) = &mut self.boot {
+                    boot.jobs.extend(job);
+                }
+            }
+        }
+        begun
+    }
+
+    /// Whether nobody has seen to it in the meantime.
+    fn is_still_to_be_done(&self, action: &Action) -> bool {
+        let (Action::Start(name) | Action::Create { name, .. }) = action else { return true };
+        let made = self.containers.get(name);
+        self.config.containers.get(name).is_some_and(|declared| !declared.deleting)
+            && self.idle(name).is_ok()
+            && made.is_none_or(|container| container.live.is_none())
+            && made.is_some() == matches!(action, Action::Start(_))
+    }
+
+    /// Stops all containers, those with the largest priority first.
+    pub(super) fn shut_down(&mut self, args: &args::Shutdown) -> Result<JobId> {
+        if let Some(shutdown) = &self.shutdown {
+            return Ok(shutdown.job);
+        }
+        let time = match stop_how(Some(args.timeout.unwrap_or(args::SHUTDOWN_TIMEOUT)), false)? {
+            Stop::Ask(time) => time,
+            Stop::Kill => Duration::ZERO,
+        };
+        let job = self.jobs.add(Kind::Shutdown, "*", now());
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.state = State::Running;
+        }
+        self.jobs_changed = true;
+        self.boot = None;
+        let names: Vec<Name> = self.containers.keys().cloned().collect();
+        for name in &names {
+            self.forget_restarts(name);
+        }
+        // What a container's job would still do is not waited for.
+        for job in self.jobs.iter().filter(|job| job.kind.can_be_cancelled() && job.kind != Kind::Stop) {
+            if let Some(active) = self.active.get(&job.id) {
+                active.cancel.cancel();
+            }
+        }
+        self.shutdown = Some(Shutdown { job, until: Instant::now() + time, begun: Vec::new(), total: 0 });
+        log::info!("all containers are stopped");
+        self.go_on_shutting_down();
+        Ok(job)
+    }
+
+    fn go_on_shutting_down(&mut self) {
+        let Some(mut shutdown) = self.shutdown.take() else { return };
+        let left = self.left_to_stop(&shutdown.begun);
+        let Some(first) = left.iter().map(|(priority, _)| *priority).max() else {
+            let failed: Vec<String> = self.still_running();
+            let result = match failed.as_slice() {
+                [] => Ok(()),
+                names => Err(Error::new(Code::Failed, format!("{} could not be stopped", names.join(", ")))),
+            };
+            return self.finish(shutdown.job, result);
+        };
+        let busy = |name: &Name| self.idle(name).is_err();
+        let open = left.iter().filter(|(_, name)| busy(name)).count();
+        let group = left.iter().filter(|(priority, name)| *priority == first && !busy(name));
+        let next: Vec<Name> =
+            group.take(AT_ONCE.saturating_sub(open)).map(|(_, name)| name.clone()).collect();
+        // Each group gets its share of the time that is left, so that one that hangs leaves some to the others.
+        let mut groups: Vec<u16> = left.iter().map(|(priority, _)| *priority).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        let share = shutdown.until.saturating_duration_since(Instant::now()) / groups.len() as u32;
+        let how = if share.is_zero() { Stop::Kill } else { Stop::Ask(share) };
+        shutdown.total = shutdown.total.max(left.len() as u64);
+        if let Some(job) = self.jobs.get_mut(shutdown.job) {
+            (job.bytes, job.total) = (shutdown.total - left.len() as u64, Some(shutdown.total));
+            let reply = replies::JobReply::from(&*job);
+            self.notify(Face::Job, "job.progress", &reply);
+        }
+        shutdown.begun.extend(next.iter().cloned());
+        self.shutdown = Some(shutdown);
+        for name in next {
+            let Some(container) = self.containers.get(&name) else { continue };
+            let init = container.record.init;
+            self.start_job(Work::Stop { name, init, how });
+        }
+    }
+
+    /// Containers that run and whose stop was not begun, and those a job works on, with their priorities.
+    fn left_to_stop(&self, begun: &[Name]) -> Vec<(u16, Name)> {
+        let runs = |name: &Name| self.containers.get(name).is_some_and(|c| c.live.is_some());
+        let left = self.containers.keys().chain(self.making.keys());
+        let left = left.filter(|name| self.idle(name).is_err() || runs(name) && !begun.contains(name));
+        left.map(|name| (self.priority(name), name.clone())).collect()
+    }
+
+    fn still_running(&self) -> Vec<String> {
+        let running = self.containers.iter().filter(|(_, container)| container.live.is_some());
+        running.map(|(name, _)| name.to_string()).collect()
+    }
+
+    fn priority(&self, name: &Name) -> u16 {
+        let made = || self.containers.get(name).map(|c| &c.record).or(self.making.get(name)).map(|r| &r.spec);
+        self.declared_spec(name).or_else(made).map_or(0, |spec| spec.priority)
+    }
+}
+
+/// How many processors there are; one where nobody tells.
+fn processors() -> usize {
+    let number = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
+    number.and_then(|number| usize::try_from(number).ok()).unwrap_or(1)
+}
