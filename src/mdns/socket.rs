@@ -3,7 +3,7 @@
 //! Each is bound to the group's address: what is sent to the box alone on this port stays avahi-daemon's. Each is bound
 //! to an interface: what it asks leaves there, whatever the routes say.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{os_text, Code, Error, Result};
 use crate::steps::wait;
 use crate::sys;
 use nix::errno::Errno;
@@ -164,11 +164,10 @@ fn not_opened(error: &io::Error) -> Error {
             Code::InUse,
             "another program has UDP port 5353 for itself; `netstat -lnup` names it: stop it, or tell it to share the port",
         ),
-        Some(libc::EPERM) => Error::new(Code::Failed, "only root may ask on an interface; browse as root"),
         _ => failed("cannot open UDP port 5353 on any network interface", error),
     }
 }
 
 fn failed(what: &str, error: &io::Error) -> Error {
-    Error::new(Code::Failed, format!("{what}: {error}"))
+    Error::new(Code::Failed, format!("{what}: {}", os_text(error)))
 }
