@@ -482,6 +482,7 @@ fn measure() {
             hosts.iter().map(|host| net.neighbour(host, &services(host, 200))).collect();
         // What they announced a moment ago they do not repeat when they are asked.
         thread::sleep(Duration::from_secs(10));
+        println!("before: {}", memory());
         for kind in [None, None, Some("_http._tcp"), Some("_nothing._tcp")] {
             let (before, began) = (sent_and_received(), Instant::now());
             let found = browse(kind, PATIENCE).unwrap();
