@@ -24,7 +24,7 @@ pub const LOG_LINES: u32 = 100;
 pub const EXEC_WORD_MAX: usize = (128 << 10) - 1;
 
 /// How long `browse` listens to the network, in seconds.
-pub const BROWSE_TIMEOUT: u32 = 2;
+pub const BROWSE_TIMEOUT: u32 = 5;
 /// The longest it may be given.
 pub const BROWSE_TIMEOUT_MAX: u32 = 15;
 
@@ -398,7 +398,7 @@ pub struct Browse {
     /// Only services of this type.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// Seconds to listen; 2 unless said otherwise.
+    /// Seconds to listen at most; 5 unless said otherwise. It ends earlier when nothing new is said.
     pub timeout: Option<u32>,
 }
 

@@ -580,7 +580,7 @@ pub const COMMANDS: &[Command] = &[
         also: &["discover", "neighbours", "find"],
         section: "Services",
         summary: "show the services that are on the network",
-        details: "Asks by mDNS and listens for --timeout seconds (2 unless said otherwise). BOX is the box a service \
+        details: "Asks by mDNS and listens for --timeout seconds at most (5 unless said otherwise). BOX is the box a service \
                   belongs to; * marks our own.",
         examples: &[("browse", "everything"), ("browse _http._tcp", "only web pages")],
         operands: &[operand("TYPE", Times::Optional, Values::OneOf(&["_http._tcp", "_ssh._tcp", "_cloudbox._tcp"]))],

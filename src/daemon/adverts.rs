@@ -20,6 +20,11 @@ use std::time::{Duration, Instant};
 
 /// What comes within this time is announced at once: several ports of a guest that has just started.
 const GATHER: Duration = Duration::from_millis(30);
+/// The most that a look around answers with, in bytes; a message on the bus may have a megabyte. Thousands of honest
+/// services fit.
+const REPLY_MAX: usize = 700 << 10;
+/// What a field of a reply takes beside its text, at most.
+const ENTRY: usize = 64;
 /// At its start the daemon waits this long for the ports to answer, before it withdraws what an earlier one announced.
 const FIRST: Duration = Duration::from_secs(1);
 
@@ -469,6 +474,13 @@ impl LookAround {
         let mut names: Vec<String> = found.iter().chain(&boxes).filter(is_box).map(label).collect();
         names.push(self.box_name.clone());
         found.sort_unstable_by(|a, b| (&a.kind, &a.name, &a.host).cmp(&(&b.kind, &b.name, &b.host)));
+        let mut room = REPLY_MAX;
+        let fits = |found: &Found| {
+            let texts = found.txt.iter().map(|text| text.len() + ENTRY).sum::<usize>();
+            room = room.saturating_sub(texts + found.name.len() + found.host.len() + 4 * ENTRY);
+            room > 0
+        };
+        found.retain(fits);
         Ok(FoundServices { services: found.into_iter().map(|found| self.entry(found, &names)).collect() })
     }
 
