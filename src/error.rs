@@ -27,6 +27,8 @@ pub enum Code {
     NotRunning,
     /// Something still uses it.
     InUse,
+    /// Its owner has said that it shall not be deleted.
+    Protected,
     /// Memory kept for the box would be touched.
     NoMemory,
     /// Disk space kept for the box would be touched, or the disk is full.
@@ -63,7 +65,7 @@ mod status {
 
 impl Code {
     /// Every code, for tests and documentation.
-    pub const ALL: [Code; 19] = [
+    pub const ALL: [Code; 20] = [
         Code::InvalidArgument,
         Code::InvalidName,
         Code::NotFound,
@@ -72,6 +74,7 @@ impl Code {
         Code::Running,
         Code::NotRunning,
         Code::InUse,
+        Code::Protected,
         Code::NoMemory,
         Code::NoSpace,
         Code::BadImage,
@@ -96,6 +99,7 @@ impl Code {
             Code::Running => "running",
             Code::NotRunning => "not_running",
             Code::InUse => "in_use",
+            Code::Protected => "protected",
             Code::NoMemory => "no_memory",
             Code::NoSpace => "no_space",
             Code::BadImage => "bad_image",
@@ -120,7 +124,7 @@ impl Code {
         match self {
             Code::InvalidArgument | Code::InvalidName => status::INVALID_ARGUMENT,
             Code::NotFound => status::NOT_FOUND,
-            Code::NoMemory | Code::NoSpace => status::PERMISSION_DENIED,
+            Code::NoMemory | Code::NoSpace | Code::Protected => status::PERMISSION_DENIED,
             Code::Timeout => status::TIMEOUT,
             Code::MissingTool | Code::NotSupported => status::NOT_SUPPORTED,
             _ => status::UNKNOWN_ERROR,

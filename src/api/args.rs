@@ -134,6 +134,8 @@ pub struct Create {
     pub authorized_keys: Option<Vec<String>>,
     /// The slice it belongs to.
     pub slice: Option<String>,
+    /// Refuse to delete it.
+    pub protected: Option<bool>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }
@@ -196,6 +198,8 @@ pub struct Set {
     pub description: Option<String>,
     /// The slice it belongs to.
     pub slice: Option<String>,
+    /// Refuse to delete it.
+    pub protected: Option<bool>,
     /// Also a memory limit below what it uses: the kernel then kills what does not fit.
     pub force: Option<bool>,
     /// Seconds to hold back the reply until it is done; 15 unless said otherwise.
@@ -219,6 +223,7 @@ impl Set {
             restart: self.restart.clone(),
             description: self.description.clone(),
             slice: self.slice.clone(),
+            protected: self.protected.map(flag),
             ..Asked::default()
         }
     }
@@ -248,6 +253,7 @@ impl Create {
             description: self.description.clone(),
             authorized_keys: self.authorized_keys.clone().unwrap_or_default(),
             slice: self.slice.clone(),
+            protected: self.protected.map(flag),
             advertise: None,
         }
     }
@@ -262,6 +268,22 @@ pub struct Delete {
     pub force: Option<bool>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
+}
+
+/// `cloudbox.container adopt`
+#[derive(Debug, Deserialize)]
+pub struct Adopt {
+    /// The orphan's or the foreign container's name.
+    pub name: String,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.container prune`
+#[derive(Debug, Deserialize)]
+pub struct Prune {
+    /// Remove it; without, the reply says what there is.
+    pub yes: Option<bool>,
 }
 
 /// `cloudbox.container start`

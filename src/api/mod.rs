@@ -66,7 +66,9 @@ impl Face {
                 .method::<args::Snapshot>("snapshot")
                 .method::<args::Named>("snapshots")
                 .method::<args::Restore>("restore")
-                .method::<args::Snapshot>("snapshot_delete"),
+                .method::<args::Snapshot>("snapshot_delete")
+                .method::<args::Adopt>("adopt")
+                .method::<args::Prune>("prune"),
             Face::Image => object
                 .method::<()>("list")
                 .method::<args::Named>("info")

@@ -122,6 +122,34 @@ pub struct ContainerEntry {
 pub struct ContainerList {
     /// By name.
     pub containers: Vec<ContainerEntry>,
+    /// Those without a section, whose data is kept.
+    pub orphans: Vec<ContainerEntry>,
+    /// Those other tools made. They are left alone.
+    pub foreign: Vec<ForeignEntry>,
+}
+
+/// A container that another tool made.
+#[derive(Debug, Serialize)]
+pub struct ForeignEntry {
+    /// Its name.
+    pub name: String,
+    /// Its directory.
+    pub path: String,
+    /// `running`, `stopped`
+    pub state: &'static str,
+}
+
+/// `cloudbox.container prune`
+#[derive(Debug, Serialize)]
+pub struct PruneReply {
+    /// Containers without a section, removed with their data.
+    pub orphans: Vec<String>,
+    /// What a container left that was half made or half removed.
+    pub leftovers: Vec<String>,
+    /// Orphans that are protected, and stay.
+    pub protected: Vec<String>,
+    /// The jobs that remove them; none unless `yes` was said.
+    pub jobs: Vec<String>,
 }
 
 /// `cloudbox.container info`

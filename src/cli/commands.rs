@@ -212,6 +212,7 @@ pub const COMMANDS: &[Command] = &[
             option("description", "TEXT", "what it is for"),
             option_of("key", "KEY", Values::File, "SSH key of its root, or a file of keys; may be repeated"),
             option("slice", "SLICE", "the slice it belongs to"),
+            flag("protected", None, "refuse to delete it"),
             NO_WAIT,
         ],
         action: Action::Work { requests: request::container_create },
@@ -241,6 +242,7 @@ pub const COMMANDS: &[Command] = &[
             RESTART,
             option("description", "TEXT", "what it is for"),
             option("slice", "SLICE", "the slice it belongs to"),
+            option_of("protected", "YES|NO", Values::OneOf(&["yes", "no"]), "whether it is safe from delete"),
             flag("force", None, "also less memory than it uses: what does not fit is killed"),
             NO_WAIT,
         ],
@@ -256,6 +258,31 @@ pub const COMMANDS: &[Command] = &[
         operands: &[NAMES],
         options: &[flag("force", None, "also when it is running"), NO_WAIT],
         action: Action::Work { requests: request::container_delete },
+    },
+    Command {
+        name: "adopt",
+        also: &["recover", "takeover"],
+        section: "Containers",
+        summary: "take in containers that stand apart in `list`",
+        details: "An orphan gets back the section that was removed from /etc/config/cloudbox. One that another tool made \
+                  must be stopped and have its root in a directory: that becomes an image, and the image a container \
+                  that is not started and does not start at boot. Host name and machine id are its own then. The files \
+                  of the other tool stay as they are.",
+        examples: &[("adopt web", "one of either kind")],
+        operands: &[NAMES],
+        options: &[NO_WAIT],
+        action: Action::Work { requests: request::container_adopt },
+    },
+    Command {
+        name: "prune",
+        also: &["clean", "gc"],
+        section: "Containers",
+        summary: "remove orphans and what was left half made",
+        details: "Says what it would remove, and does it with --yes. Protected ones stay, and what other tools made.",
+        examples: &[("prune", "what would go"), ("prune --yes", "remove it")],
+        operands: &[],
+        options: &[flag("yes", Some('y'), "do it")],
+        action: Action::Show { request: request::container_prune, show: show::prune },
     },
     Command {
         name: "start",

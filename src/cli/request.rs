@@ -97,6 +97,9 @@ pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
             fields.bool(option, false);
         }
     }
+    if args.flag("protected") {
+        fields.bool("protected", true);
+    }
     let keys = keys(args)?;
     if !keys.is_empty() {
         fields.array("authorized_keys", |list| {
@@ -113,11 +116,13 @@ pub fn container_set(args: &Args) -> Result<Vec<Request>, Failure> {
     let mut fields = Builder::new();
     fields.str("name", args.operand(0));
     pass_on(args, &mut fields, SETTINGS);
-    match args.value("autostart") {
-        None => {}
-        Some("yes") => drop(fields.bool("autostart", true)),
-        Some("no") => drop(fields.bool("autostart", false)),
-        Some(other) => return Err(Failure::usage(format!("--autostart {other:?}: write yes or no"))),
+    for option in ["autostart", "protected"] {
+        match args.value(option) {
+            None => {}
+            Some("yes") => drop(fields.bool(option, true)),
+            Some("no") => drop(fields.bool(option, false)),
+            Some(other) => return Err(Failure::usage(format!("--{option} {other:?}: write yes or no"))),
+        }
     }
     if args.flag("force") {
         fields.bool("force", true);
@@ -146,6 +151,20 @@ fn pass_on(args: &Args, fields: &mut Builder, options: &[&'static str]) {
             fields.str(option, value);
         }
     }
+}
+
+/// `cloudbox adopt`
+pub fn container_adopt(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Container, "adopt", &|_| {})
+}
+
+/// `cloudbox prune`
+pub fn container_prune(args: &Args) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    if args.flag("yes") {
+        fields.bool("yes", true);
+    }
+    Request::new(Face::Container, "prune", fields)
 }
 
 /// `cloudbox delete`

@@ -18,6 +18,7 @@ pub fn containers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
     }
     if containers.is_empty() {
         page.line("there are no containers yet; `cloudbox create web` makes one");
+        apart(view, page);
         return OK;
     }
     let titles = ["NAME", "STATE", "ADDRESS", "MEMORY", "PIDS", "DISK", "IMAGE", "AUTOSTART"];
@@ -44,6 +45,47 @@ pub fn containers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
         if !changed.is_empty() {
             page.line(&format!("{name}: a restart applies {}", changed.join(", ")));
         }
+    }
+    apart(view, page);
+    OK
+}
+
+/// What stands apart from the containers that are declared.
+fn apart(view: &View<'_>, page: &mut Page) {
+    let orphans: Vec<String> = view.tables("orphans").iter().map(|orphan| orphan.text("name")).collect();
+    if !orphans.is_empty() {
+        page.line(&format!(
+            "orphans, whose section is gone and whose data is kept: {}; `cloudbox adopt` brings one back, \
+             `cloudbox prune` removes them",
+            orphans.join(", ")
+        ));
+    }
+    for foreign in view.tables("foreign") {
+        page.line(&format!(
+            "{} ({}) in {} is another tool's; `cloudbox adopt` takes it over",
+            foreign.text("name"),
+            foreign.text("state"),
+            foreign.text("path")
+        ));
+    }
+}
+
+/// `cloudbox prune`
+pub fn prune(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    let (orphans, leftovers) = (view.texts("orphans"), view.texts("leftovers"));
+    for (names, what) in [
+        (&orphans, "orphans, with all their data"),
+        (&leftovers, "left half made or half removed"),
+        (&view.texts("protected"), "protected, and stay"),
+    ] {
+        if !names.is_empty() {
+            page.line(&format!("{what}: {}", names.join(", ")));
+        }
+    }
+    match view.texts("jobs").as_slice() {
+        _ if orphans.is_empty() && leftovers.is_empty() => page.line("there is nothing to remove"),
+        [] if !args.flag("yes") => page.line("`cloudbox prune --yes` removes them; there is no way back"),
+        jobs => page.line(&format!("they are being removed; `cloudbox job wait {}` follows", jobs.join(" "))),
     }
     OK
 }

@@ -124,14 +124,11 @@ impl Core {
             warnings.push(format!("container {name}: {}", error.message));
         }
         warnings.extend(self.unreadable.values().map(|error| error.message.clone()));
-        for name in self.names() {
-            if self.state(&name) == "orphan" {
-                warnings.push(format!(
-                    "container {name} has no section in UCI; its data is kept: \
-                     `cloudbox delete {name}` removes it, a section '{}' brings it back",
-                    name.uci_section()
-                ));
-            }
+        for name in self.orphans() {
+            warnings.push(format!(
+                "container {name} has no section in UCI; its data is kept: \
+                 `cloudbox delete {name}` removes it, `cloudbox adopt {name}` gives it its section again"
+            ));
         }
         warnings
     }
@@ -199,7 +196,21 @@ impl Core {
     }
 
     pub(super) fn container_list(&self) -> ContainerList {
-        ContainerList { containers: self.names().iter().map(|name| self.entry(name)).collect() }
+        let names = self.names();
+        let (orphans, containers): (Vec<&Name>, Vec<&Name>) =
+            names.iter().partition(|name| self.state(name) == "orphan");
+        ContainerList {
+            containers: containers.into_iter().map(|name| self.entry(name)).collect(),
+            orphans: orphans.into_iter().map(|name| self.entry(name)).collect(),
+            foreign: self.foreign_entries(),
+        }
+    }
+
+    /// Containers without a section, that do not run.
+    pub(super) fn orphans(&self) -> Vec<Name> {
+        let mut names = self.names();
+        names.retain(|name| self.state(name) == "orphan");
+        names
     }
 
     fn entry(&self, name: &Name) -> ContainerEntry {

@@ -78,6 +78,14 @@ impl Core {
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
+            (Face::Container, "adopt") => {
+                let asked = decode::<args::Adopt>(arguments);
+                let started = asked.and_then(|args| Ok((self.adopt(&Name::new(&args.name)?)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "prune") => decode::<args::Prune>(arguments)
+                .and_then(|args| self.prune(args.yes.unwrap_or(false)))
+                .and_then(|reply| encode(&reply)),
             (Face::Container, "log") => {
                 return match decode::<args::Log>(arguments).and_then(|args| self.check_log(&args)) {
                     Ok((dir, lines)) => self.answer(request, move || {

@@ -100,21 +100,29 @@ impl Core {
             let memory = admission::Memory { promised: 0, ..self.memory() };
             admission::admit_memory(memory, spec.memory)?;
         }
-        let ids = self.free_ids()?;
-        let (mac, veth) = self.free_interface(&name);
         let record = Record {
+            image_sha256: image.manifest.sha256.clone(),
+            init: image.manifest.init,
+            ..self.new_record(&name, spec)?
+        };
+        self.making.insert(name, record.clone());
+        Ok(self.start_job(Work::Create(Box::new(Create { record, image, asked, start }))))
+    }
+
+    /// The record of a container that is to be made; of what image, others know.
+    pub(super) fn new_record(&self, name: &Name, spec: Spec) -> Result<Record> {
+        let (mac, veth) = self.free_interface(name);
+        Ok(Record {
             mac,
             veth,
             name: name.clone(),
             was: Vec::new(),
-            image_sha256: image.manifest.sha256.clone(),
-            init: image.manifest.init,
-            ids,
+            image_sha256: String::new(),
+            init: Init::Other,
+            ids: self.free_ids()?,
             created: now(),
             spec,
-        };
-        self.making.insert(name, record.clone());
-        Ok(self.start_job(Work::Create(Box::new(Create { record, image, asked, start }))))
+        })
     }
 
     /// A hardware address and a name of an interface for container `name`: always the same, unless another one has them,
@@ -232,7 +240,13 @@ impl Core {
         if let Some(error) = self.unreadable.get(name) {
             return Err(error.clone());
         }
-        let why = format!("there is no container {name}; `cloudbox list` shows those there are");
+        let foreign = self.foreign().iter().any(|foreign| foreign.name == name.as_str());
+        let why = match foreign {
+            true => {
+                format!("container {name} was made by another tool; `cloudbox adopt {name}` takes it over")
+            }
+            false => format!("there is no container {name}; `cloudbox list` shows those there are"),
+        };
         Err(Error::new(Code::NotFound, why))
     }
 
@@ -247,7 +261,26 @@ impl Core {
             let why = format!("container {name} is running; stop it first, or delete it with force");
             return Err(Error::new(Code::Running, why));
         }
+        if self.is_protected(&name) {
+            let cure = match self.config.containers.contains_key(&name) {
+                true => format!("`cloudbox set {name} --protected no` ends that"),
+                false => {
+                    format!("`cloudbox adopt {name}` gives it a section again, where that can be changed")
+                }
+            };
+            return Err(Error::new(Code::Protected, format!("container {name} is protected; {cure}")));
+        }
         Ok(self.start_delete(name))
+    }
+
+    /// Whether its owner has said that it shall not be deleted. A delete that has begun is finished.
+    pub(super) fn is_protected(&self, name: &Name) -> bool {
+        let declared = self.config.containers.get(name);
+        if declared.is_some_and(|declared| declared.deleting) {
+            return false;
+        }
+        let made = self.containers.get(name).map(|c| c.record.spec.protected);
+        declared.and_then(|d| d.spec.as_ref().ok()).map_or(made.unwrap_or(false), |spec| spec.protected)
     }
 
     pub(super) fn start_delete(&mut self, name: Name) -> JobId {

@@ -141,6 +141,19 @@ impl Core {
                 self.notify_container("container.changed", &name);
             }
             (Ok(Outcome::Restored(Some(made))), Ok(name)) => self.absorb_made(&name, *made),
+            (Ok(Outcome::Adopted(record)), Ok(name)) => {
+                let declared = Declared { spec: Ok(record.spec), deleting: false, renaming: None };
+                self.config.containers.insert(name.clone(), declared);
+                self.notify_container("container.changed", &name);
+            }
+            (Ok(Outcome::TakenOver(made)), Ok(name)) => {
+                self.read_images();
+                let image = made.record.spec.image.to_string();
+                let subject = ImageSubject { name: &image, sha256: &made.record.image_sha256 };
+                self.notify(Face::Image, "image.added", &subject);
+                self.absorb_made(&name, *made);
+            }
+            (Ok(Outcome::Pruned), Ok(_)) => {}
             (Ok(Outcome::Imported(image)), _) => {
                 self.read_images();
                 let subject = ImageSubject { name: &target, sha256: &image.manifest.sha256 };

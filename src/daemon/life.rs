@@ -64,7 +64,7 @@ impl Core {
         let said = asked.options();
         if said.is_empty() {
             let why = "there is nothing to change; give memory, cpus, disk, pids, network, address, gateway, autostart, \
-                       priority, restart, description or slice";
+                       priority, restart, description, slice or protected";
             return Err(Error::new(Code::InvalidArgument, why));
         }
         let mut changes: Vec<Change> =

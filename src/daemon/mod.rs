@@ -2,6 +2,7 @@
 
 mod adverts;
 mod answers;
+mod apart;
 mod calls;
 mod copies;
 mod core;

@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::model::image::{Image, Init};
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
-use crate::ops::{self, Create, Ended, Made, Restore, Set, TakeSnapshot};
+use crate::ops::{self, Create, Ended, Made, Restore, Set, TakeOver, TakeSnapshot};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
@@ -90,6 +90,12 @@ pub enum Work {
         /// Which.
         snapshot: Name,
     },
+    /// Gives one without a section a section.
+    Adopt(Box<Record>),
+    /// Makes a container of one that another tool made.
+    TakeOver(Box<TakeOver>),
+    /// Removes what one left half made.
+    Prune(Name),
     /// Imports an image.
     Import {
         /// The file.
@@ -129,6 +135,12 @@ pub enum Outcome {
     SnapshotsChanged,
     /// Its layer is that of a snapshot; a container that ran was started again.
     Restored(Option<Box<Made>>),
+    /// It has a section again.
+    Adopted(Box<Record>),
+    /// It is ours now, with an image.
+    TakenOver(Box<Made>),
+    /// Nothing is left.
+    Pruned,
     /// The image is in the store.
     Imported(Box<Image>),
     /// The image is gone.
@@ -152,6 +164,8 @@ impl Work {
             Work::Snapshot(_) => Kind::Snapshot,
             Work::Restore(_) => Kind::Restore,
             Work::DeleteSnapshot { .. } => Kind::SnapshotDelete,
+            Work::Adopt(_) | Work::TakeOver(_) => Kind::Adopt,
+            Work::Prune(_) => Kind::Prune,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
         }
@@ -161,9 +175,12 @@ impl Work {
     pub fn target(&self) -> String {
         match self {
             Work::Create(create) => create.record.name.to_string(),
-            Work::Start { record, .. } | Work::Restart { record, .. } | Work::Ended(record) => {
-                record.name.to_string()
-            }
+            Work::Start { record, .. }
+            | Work::Restart { record, .. }
+            | Work::Ended(record)
+            | Work::Adopt(record) => record.name.to_string(),
+            Work::TakeOver(what) => what.record.name.to_string(),
+            Work::Prune(name) => name.to_string(),
             Work::Set(set) => set.name.to_string(),
             Work::Rename { name, .. } => name.to_string(),
             Work::Stop { name, .. }
@@ -211,6 +228,11 @@ impl Work {
             Work::DeleteSnapshot { name, snapshot } => {
                 ops::delete_snapshot(machine, ctx, &name, &snapshot).map(|()| Outcome::SnapshotsChanged)
             }
+            Work::Adopt(record) => ops::adopt(machine, ctx, &record).map(|()| Outcome::Adopted(record)),
+            Work::TakeOver(what) => {
+                ops::take_over(machine, ctx, *what).map(|made| Outcome::TakenOver(Box::new(made)))
+            }
+            Work::Prune(name) => ops::prune(machine, ctx, &name).map(|()| Outcome::Pruned),
             Work::Import { path, name, sha256 } => machine
                 .images
                 .import(ctx, &path, &name, sha256.as_deref())

@@ -53,12 +53,15 @@ pub struct Settings {
     pub disk_reserve: u64,
     /// Off: this box and its containers' services are not announced.
     pub advertise: bool,
+    /// Where other tools keep their containers.
+    pub lxcpath: PathBuf,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             enabled: true,
+            lxcpath: PathBuf::from("/srv/lxc"),
             storage: PathBuf::from(crate::DEFAULT_STORAGE),
             defaults: Defaults {
                 image: ImageName::new("distro").unwrap_or_else(|_| unreachable!("a valid name")),
@@ -298,6 +301,7 @@ fn ask(asked: &mut Asked, deleting: &mut bool, renaming: &mut Option<Name>, opti
         "gateway" => &mut asked.gateway,
         "autostart" => &mut asked.autostart,
         "advertise" => &mut asked.advertise,
+        "protected" => &mut asked.protected,
         "priority" => &mut asked.priority,
         "restart" => &mut asked.restart,
         "description" => &mut asked.description,
@@ -351,7 +355,8 @@ fn set(settings: &mut Settings, option: &str, text: &str) -> Result<()> {
     let defaults = &mut settings.defaults;
     match option {
         "enabled" => settings.enabled = parse_bool(option, text)?,
-        "storage" => settings.storage = parse_storage(text)?,
+        "storage" => settings.storage = parse_storage(option, text)?,
+        "lxcpath" => settings.lxcpath = parse_storage(option, text)?,
         "image" => defaults.image = ImageName::new(text)?,
         "bridge" => defaults.bridge = parse_bridge(text)?,
         "memory" => defaults.memory = parse_memory(text)?,
@@ -371,6 +376,7 @@ fn copy(from: &Settings, to: &mut Settings, option: &str) -> Option<()> {
     match option {
         "enabled" => to.enabled = from.enabled,
         "storage" => to.storage.clone_from(&from.storage),
+        "lxcpath" => to.lxcpath.clone_from(&from.lxcpath),
         "image" => to.defaults.image = from.defaults.image.clone(),
         "bridge" => to.defaults.bridge.clone_from(&from.defaults.bridge),
         "memory" => to.defaults.memory = from.defaults.memory,
@@ -397,15 +403,11 @@ fn parse_reserve(what: &str, text: &str) -> Result<u64> {
 ///
 /// # Errors
 /// [`Code::InvalidArgument`].
-pub fn parse_storage(text: &str) -> Result<PathBuf> {
+pub fn parse_storage(what: &str, text: &str) -> Result<PathBuf> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '+');
     let plain = text.chars().all(good) && !text.split('/').any(|part| part == "..");
     if !text.starts_with('/') || text.len() > 128 || !plain || text.trim_end_matches('/').is_empty() {
-        return Err(invalid(
-            "storage",
-            text,
-            "write an absolute path of letters, digits, '/', '-', '_' and '.'",
-        ));
+        return Err(invalid(what, text, "write an absolute path of letters, digits, '/', '-', '_' and '.'"));
     }
     Ok(PathBuf::from(text.trim_end_matches('/')))
 }
@@ -500,10 +502,10 @@ mod tests {
     #[test]
     fn storage_paths() {
         for good in ["/srv/cloudbox", "/mnt/sda1/x-y_z.1/"] {
-            assert!(parse_storage(good).is_ok(), "{good}");
+            assert!(parse_storage("storage", good).is_ok(), "{good}");
         }
         for bad in ["", "/", "//", "srv", "/a b", "/a,b", "/a:b", "/a/../b", "/a\nb", "/a=b"] {
-            assert!(parse_storage(bad).is_err(), "{bad:?}");
+            assert!(parse_storage("storage", bad).is_err(), "{bad:?}");
         }
     }
 }

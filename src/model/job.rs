@@ -41,6 +41,10 @@ pub enum Kind {
     Restore,
     /// Removes a snapshot.
     SnapshotDelete,
+    /// Takes in a container without a section, or one another tool made.
+    Adopt,
+    /// Removes what was left half made.
+    Prune,
     /// Brings an image into the store.
     ImageImport,
     /// Removes an image from the store.
@@ -65,6 +69,8 @@ impl Kind {
             Kind::Snapshot => "snapshot",
             Kind::Restore => "restore",
             Kind::SnapshotDelete => "snapshot_delete",
+            Kind::Adopt => "adopt",
+            Kind::Prune => "prune",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
         }
@@ -80,6 +86,7 @@ impl Kind {
         !matches!(
             self,
             Kind::Delete
+                | Kind::Prune
                 | Kind::Ended
                 | Kind::Shutdown
                 | Kind::Unfreeze

@@ -84,6 +84,9 @@ pub struct Spec {
     /// Its services are announced.
     #[serde(default = "yes")]
     pub advertise: bool,
+    /// It is not deleted.
+    #[serde(default)]
+    pub protected: bool,
 }
 
 /// What a record says that was written before there was the field.
@@ -129,6 +132,8 @@ pub struct Asked {
     pub slice: Option<String>,
     /// `option advertise`
     pub advertise: Option<String>,
+    /// `option protected`
+    pub protected: Option<String>,
 }
 
 /// Values for what was not said, from section `main`.
@@ -149,6 +154,30 @@ pub struct Defaults {
 }
 
 impl Asked {
+    /// What says all of `spec`, whatever the defaults are.
+    pub fn of(spec: &Spec) -> Asked {
+        let flag = |value: bool| Some(if value { "1" } else { "0" }.to_string());
+        let text = |value: &str| Some(value.to_string()).filter(|text| !text.is_empty());
+        Asked {
+            image: text(spec.image.as_str()),
+            memory: Some(spec.memory.exact()),
+            cpus: Some(spec.cpus.to_string()),
+            disk: Some(spec.disk.map_or_else(|| "none".to_string(), Bytes::exact)),
+            pids: Some(spec.pids.to_string()),
+            bridge: text(&spec.bridge),
+            address: Some(spec.address.to_string()),
+            gateway: spec.gateway.map(|gateway| gateway.to_string()),
+            autostart: flag(spec.autostart),
+            priority: Some(spec.priority.to_string()),
+            restart: text(spec.restart.as_str()),
+            description: text(&spec.description),
+            authorized_keys: spec.authorized_keys.clone(),
+            slice: text(&spec.slice),
+            advertise: flag(spec.advertise),
+            protected: flag(spec.protected).filter(|_| spec.protected),
+        }
+    }
+
     /// The options that were said, with their values, as they are written to UCI.
     pub fn options(&self) -> Vec<(&'static str, &str)> {
         let all = [
@@ -166,6 +195,7 @@ impl Asked {
             ("description", &self.description),
             ("slice", &self.slice),
             ("advertise", &self.advertise),
+            ("protected", &self.protected),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
     }
@@ -231,6 +261,9 @@ impl Asked {
         if let Some(text) = &self.advertise {
             spec.advertise = parse_bool("advertise", text)?;
         }
+        if let Some(text) = &self.protected {
+            spec.protected = parse_bool("protected", text)?;
+        }
         Ok(spec)
     }
 }
@@ -254,6 +287,7 @@ impl Defaults {
             authorized_keys: Vec::new(),
             slice: String::new(),
             advertise: true,
+            protected: false,
         }
     }
 }
@@ -453,6 +487,34 @@ pub(crate) mod tests {
             (spec.image.as_str(), spec.bridge.as_str(), spec.address),
             ("distro", "br-lan", Address::Dhcp)
         );
+    }
+
+    #[test]
+    fn a_spec_is_said_whole() {
+        let nothing = Asked::default().resolve(&defaults()).unwrap();
+        let asked = Asked {
+            memory: Some("100000001".into()),
+            cpus: Some("0.5".into()),
+            disk: Some("none".into()),
+            pids: Some("7".into()),
+            bridge: Some("br-x".into()),
+            address: Some("10.0.0.2/24".into()),
+            gateway: Some("10.0.0.1".into()),
+            autostart: Some("0".into()),
+            priority: Some("9".into()),
+            restart: Some("always".into()),
+            description: Some("two words".into()),
+            authorized_keys: vec!["ssh-ed25519 AAAA me".into()],
+            slice: Some("s".into()),
+            advertise: Some("0".into()),
+            protected: Some("1".into()),
+            image: Some("other".into()),
+        };
+        let all = asked.resolve(&defaults()).unwrap();
+        let elsewhere = Defaults { memory: Bytes(1 << 30), disk: Some(Bytes(1 << 33)), ..defaults() };
+        for spec in [nothing, all] {
+            assert_eq!(Asked::of(&spec).resolve(&elsewhere).unwrap(), spec);
+        }
     }
 
     #[test]

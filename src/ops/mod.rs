@@ -2,6 +2,7 @@
 //!
 //! An operation never touches the model. It is given all it needs, and what it found out is its result.
 
+mod adopt;
 mod create;
 mod delete;
 mod rename;
@@ -13,6 +14,7 @@ mod undo;
 #[cfg(test)]
 mod tests;
 
+pub use adopt::{adopt, prune, take_over, TakeOver};
 pub use create::{create, Create};
 pub use delete::delete;
 pub use rename::rename;

@@ -2,7 +2,10 @@
 
 mod copies;
 
-use super::{create, delete, ended, rename, restart, set, start, stop, Create, Ended, Made, Set};
+use super::{
+    adopt, create, delete, ended, prune, rename, restart, set, start, stop, take_over, Create, Ended, Made,
+    Set, TakeOver,
+};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::idrange::IdRange;
@@ -11,9 +14,9 @@ use crate::model::name::{ImageName, Name};
 use crate::model::size::{Bytes, Cpus};
 use crate::model::spec::{Asked, Defaults};
 use crate::steps::ctx::{Cancel, Ctx, Update};
-use crate::steps::fake::{FakeBox, When, World};
+use crate::steps::fake::{FakeBox, Files, When, World};
 use crate::steps::image::fake::image;
-use crate::steps::lxc::Stop;
+use crate::steps::lxc::{Foreign, Stop};
 use crate::steps::storage::Record;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -103,7 +106,7 @@ fn done<T>(result: Result<T>) -> Result<()> {
     result.map(drop)
 }
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 23] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -242,6 +245,35 @@ const CASES: [Case; 20] = [
         run: |machine, ctx| done(set(machine, ctx, &Set { changes: Vec::new(), ..to_set(true) })),
         failed: Failed::Whole,
     },
+    Case {
+        title: "adopt an orphan",
+        before: orphan,
+        run: |machine, ctx| adopt(machine, ctx, &record("web")),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "take over what another tool made",
+        before: Bench::new,
+        run: |machine, ctx| {
+            let foreign = Foreign { name: "web".into(), lxcpath: "/srv/lxc".into(), running: false };
+            let mut record = record("web");
+            record.spec.image = ImageName::new("adopted-web").unwrap();
+            done(take_over(machine, ctx, TakeOver { foreign, record, asked: asked() }))
+        },
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "prune what was left",
+        before: || {
+            let bench = Bench::new();
+            let nothing = || Files { record: None, disk: false, guest: None, layer: 0 };
+            bench.fake.change(|world| drop(world.unborn.insert(name("web"), nothing())));
+            bench.fake.change(|world| drop(world.dead.insert(name("web"), nothing())));
+            bench
+        },
+        run: |machine, ctx| prune(machine, ctx, &name("web")),
+        failed: Failed::Resumable,
+    },
 ];
 
 fn cases() -> impl Iterator<Item = &'static Case> {
@@ -258,6 +290,12 @@ fn to_set(running: bool) -> Set {
 
 fn to_create(with_asked: bool, start: bool) -> Create {
     Create { record: record("web"), image: distro(), asked: with_asked.then(asked), start }
+}
+
+fn orphan() -> Bench {
+    let bench = Bench::new().with_container("web", false);
+    bench.fake.change(|world| world.config = CONFIG.into());
+    bench
 }
 
 fn with_section() -> Bench {
@@ -282,6 +320,8 @@ fn is_whole_or_nothing(call: &str) -> bool {
         "storage.mount",
         "storage.give_name",
         "runtime.start",
+        "runtime.open_foreign",
+        "images.pack",
     ]
     .contains(&call)
         || ["storage.give_snapshot_name", "storage.exchange_layer", "runtime.freeze"].contains(&call)

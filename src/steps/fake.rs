@@ -11,9 +11,9 @@ use super::ctx::{Cancel, Ctx};
 use super::image::fake::Fake as ImageStore;
 use super::image::Images;
 use super::lxc::cgroup::{Limits, Usage};
-use super::lxc::{AfterEnd, Exec, Output, Running, Runtime, Stop};
+use super::lxc::{AfterEnd, Exec, Foreign, Output, Running, Runtime, Stop};
 use super::network::{AddressWatch, Network};
-use super::storage::{Copies, Found, GuestNetwork, Record, Snapshot, Stage, Storage};
+use super::storage::{Copies, Found, GuestNetwork, Record, Shifted, Snapshot, Stage, Storage};
 use super::wait;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
@@ -127,6 +127,7 @@ struct State {
     notices: Vec<(Name, u64)>,
     announced: Wanted,
     addresses: Vec<IpAddr>,
+    foreign: Vec<Foreign>,
     watchers: BTreeMap<i32, UnixDatagram>,
 }
 
@@ -299,6 +300,12 @@ impl FakeBox {
     /// The addresses of every container that is started or found from now on.
     pub fn give_addresses(&self, addresses: &[IpAddr]) {
         self.state().addresses = addresses.to_vec();
+    }
+
+    /// Another tool has made this container below /srv/lxc.
+    pub fn add_foreign(&self, name: &str, running: bool) {
+        let lxcpath = PathBuf::from("/srv/lxc");
+        self.state().foreign.push(Foreign { name: name.to_string(), lxcpath, running });
     }
 
     /// The kernel tells that the container has one address more.
@@ -704,6 +711,12 @@ impl Storage for FakeBox {
         })
     }
 
+    fn leftovers(&self) -> Result<Vec<Name>> {
+        let state = self.state();
+        let names: BTreeSet<&Name> = state.world.unborn.keys().chain(state.world.dead.keys()).collect();
+        Ok(names.into_iter().cloned().collect())
+    }
+
     fn sweep(&self) -> Result<Vec<String>> {
         self.act("storage.sweep", "", None, |state| {
             let world = &mut state.world;
@@ -949,6 +962,15 @@ impl Runtime for FakeBox {
         })
     }
 
+    fn foreign(&self, _lxcpath: &Path) -> Vec<Foreign> {
+        self.state().foreign.clone()
+    }
+
+    fn open_foreign(&self, ctx: &Ctx, foreign: &Foreign) -> Result<Shifted> {
+        self.enter("runtime.open_foreign", &foreign.name, Some(ctx))?;
+        Ok(Shifted::plain(&foreign.lxcpath.join(&foreign.name)))
+    }
+
     fn tidy(&self) {
         let idle = self.state().world.processes.is_empty();
         assert!(idle, "tidied while a container runs");
@@ -1045,6 +1067,11 @@ impl Images for FakeBox {
     fn import(&self, ctx: &Ctx, path: &Path, name: &ImageName, sha256: Option<&str>) -> Result<Image> {
         self.enter("images.import", name.as_str(), Some(ctx))?;
         self.images.import(ctx, path, name, sha256)
+    }
+
+    fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
+        self.enter("images.pack", name.as_str(), Some(ctx))?;
+        self.images.pack(ctx, tree, name)
     }
 
     fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {

@@ -58,6 +58,11 @@ impl Layout {
         self.run.join("held")
     }
 
+    /// Where the root of another tool's container is mounted while it is read.
+    pub fn foreign_root(&self, name: &str) -> PathBuf {
+        self.run.join("lower").join(format!(".foreign-{name}"))
+    }
+
     /// The file to which `lxc-start` writes its monitor's pid.
     pub fn pid_file(&self, name: &Name) -> PathBuf {
         self.run.join("pid").join(name.as_str())

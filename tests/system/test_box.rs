@@ -395,8 +395,10 @@ impl TestBox {
         self.call("cloudbox", "reload", json!({})).unwrap()
     }
 
+    /// All that are ours, orphans too.
     pub fn list(&self) -> Vec<Value> {
-        self.container_call("list", json!({}))["containers"].as_array().unwrap().clone()
+        let list = self.container_call("list", json!({}));
+        ["containers", "orphans"].iter().flat_map(|kind| list[kind].as_array().unwrap().clone()).collect()
     }
 
     pub fn names(&self) -> Vec<String> {

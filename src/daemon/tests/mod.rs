@@ -4,6 +4,7 @@
 //! with `tests/golden`, the API's contract; `UPDATE_GOLDEN=1 cargo test --lib` writes these files anew.
 
 mod adverts;
+mod apart;
 mod bus;
 mod copies;
 mod errors;
@@ -50,6 +51,17 @@ fn name(text: &str) -> Name {
 
 fn distro() -> Image {
     image(&"ab".repeat(32), &["distro"])
+}
+
+/// Containers and orphans of a list, by name.
+fn everything(list: &Json) -> Vec<Json> {
+    let mut all = [list["containers"].as_array().unwrap(), list["orphans"].as_array().unwrap()]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect::<Vec<Json>>();
+    all.sort_by_key(|entry| entry["name"].as_str().unwrap().to_string());
+    all
 }
 
 /// What a call was answered with.
@@ -342,15 +354,15 @@ impl Bench {
     /// `name state` of every container.
     fn states(&mut self) -> Vec<String> {
         let list = self.ok("cloudbox.container list", json!({}));
-        let entries = list["containers"].as_array().unwrap().iter();
-        entries.map(|c| format!("{} {}", c["name"].as_str().unwrap(), c["state"].as_str().unwrap())).collect()
+        let entries = everything(&list);
+        let shown = |c: &Json| format!("{} {}", c["name"].as_str().unwrap(), c["state"].as_str().unwrap());
+        entries.iter().map(shown).collect()
     }
 
     /// What `list` says of one container.
     fn entry(&mut self, name: &str) -> Json {
         let list = self.ok("cloudbox.container list", json!({}));
-        let entries = list["containers"].as_array().unwrap().clone();
-        entries.into_iter().find(|c| c["name"] == name).unwrap_or(Json::Null)
+        everything(&list).into_iter().find(|c| c["name"] == name).unwrap_or(Json::Null)
     }
 
     fn warnings(&mut self) -> Vec<String> {

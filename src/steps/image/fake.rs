@@ -97,6 +97,10 @@ impl Images for Fake {
         Ok(state.images[place].clone())
     }
 
+    fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
+        self.import(ctx, tree, name, None)
+    }
+
     fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
         ctx.step("image.delete")?;
         let mut state = self.change()?;

@@ -54,6 +54,12 @@ pub fn import(
     })
 }
 
+/// See [`super::Images::pack`].
+pub fn pack(store: &Store, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
+    let import = Import { store, ctx, path: tree, name, expected: None };
+    import.build(|building| import.pack(building))
+}
+
 struct Import<'a> {
     store: &'a Store,
     ctx: &'a Ctx,
@@ -147,7 +153,7 @@ impl Import<'_> {
         let compressor = self.compressor(building)?;
         self.ctx.step("image.convert")?;
         input.rewind()?;
-        let mut mksquashfs = self.mksquashfs(&building.rootfs, compressor)?;
+        let mut mksquashfs = self.mksquashfs(Path::new("-"), &building.rootfs, compressor)?;
         let filter = match format {
             Format::Packed(tool) => Some(self.decompressor(tool)?),
             _ => None,
@@ -162,12 +168,23 @@ impl Import<'_> {
         if input.sha256() != sha256 {
             return Err(bad("it changed while it was read; import it when it is complete"));
         }
-        let failed = |e: std::io::Error| Error::io("cannot write", &building.rootfs, &e);
-        let out = File::open(&building.rootfs).map_err(failed)?;
-        out.set_permissions(fs::Permissions::from_mode(0o600))
-            .and_then(|()| out.sync_all())
-            .map_err(failed)?;
+        keep(&building.rootfs)?;
         Ok(sha256.to_string())
+    }
+
+    /// Packs a directory tree.
+    fn pack(&self, building: &Building) -> Result<String> {
+        self.check_space(1)?;
+        let compressor = self.compressor(building)?;
+        self.ctx.step("image.pack")?;
+        let mksquashfs = self.mksquashfs(self.path, &building.rootfs, compressor)?;
+        mksquashfs.finish().map_err(|e| self.explain(e))?;
+        // Nobody knows before how small it becomes.
+        self.check_space(1)?;
+        keep(&building.rootfs)?;
+        let mut packed = Input::open(self.ctx, &building.rootfs)?;
+        packed.read_to_end()?;
+        Ok(packed.sha256())
     }
 
     fn decompressor(&self, tool: &str) -> Result<Running<'_>> {
@@ -176,16 +193,16 @@ impl Import<'_> {
         Running::start(&mut command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
     }
 
-    /// mksquashfs, waiting for a tar stream. The options keep it to half the processors, and the root directory from
-    /// being writable for everybody, which is its default for tar streams.
-    fn mksquashfs(&self, out: &Path, compressor: &[&str]) -> Result<Running<'_>> {
+    /// mksquashfs of a directory, or waiting for a tar stream. The options keep it to half the processors, and the root
+    /// directory from being writable for everybody, which is its default for tar streams.
+    fn mksquashfs(&self, from: &Path, out: &Path, compressor: &[&str]) -> Result<Running<'_>> {
         let processors = processors().div_ceil(2);
         let mut command = Tool::command("mksquashfs")?;
-        command
-            .arg("-")
-            .arg(out)
-            .args(["-tar", "-quiet", "-no-progress", "-noappend", "-comp"])
-            .args(compressor);
+        command.arg(from).arg(out);
+        if from == Path::new("-") {
+            command.arg("-tar");
+        }
+        command.args(["-quiet", "-no-progress", "-noappend", "-comp"]).args(compressor);
         command.args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mem", MKSQUASHFS_MEMORY]);
         command.args(["-processors", &processors.to_string()]);
         Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, CONVERSION)
@@ -281,6 +298,16 @@ impl Import<'_> {
         }
         Err(no_space(self.store, &format!("the image needs {}", Bytes(need)), have))
     }
+}
+
+/// Makes a built image durable, and ours alone.
+fn keep(rootfs: &Path) -> Result<()> {
+    let kept = || {
+        let file = File::open(rootfs)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.sync_all()
+    };
+    kept().map_err(|e| Error::io("cannot write", rootfs, &e))
 }
 
 fn no_space(store: &Store, need: &str, have: u64) -> Error {

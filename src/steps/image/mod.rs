@@ -54,6 +54,12 @@ pub trait Images: Send + Sync {
         expected_sha256: Option<&str>,
     ) -> Result<Image>;
 
+    /// Makes an image of the directory tree at `tree` and lets `name` mean it. On an error nothing is left.
+    ///
+    /// # Errors
+    /// As [`Images::import`].
+    fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image>;
+
     /// Removes `image` and its names. The caller has checked that no container uses it.
     ///
     /// # Errors

@@ -322,6 +322,10 @@ impl Images for Store {
         import::import(self, ctx, path, name, expected_sha256)
     }
 
+    fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
+        import::pack(self, ctx, tree, name)
+    }
+
     fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
         let sha256 = parse_sha256(&image.manifest.sha256)?;
         ctx.step("image.delete")?;

@@ -3,21 +3,24 @@
 pub mod cgroup;
 mod config;
 pub mod exec;
+mod foreign;
 mod notices;
 mod runtime;
 
 pub use config::render;
 pub use exec::{Exec, Output};
+pub use foreign::Foreign;
 pub use runtime::Lxc;
 
 use super::ctx::Ctx;
-use super::storage::Record;
+use super::storage::{Record, Shifted};
 use crate::error::Result;
 use crate::model::image::Init;
 use crate::model::name::Name;
 use cgroup::{Limits, Usage};
 use std::net::Ipv4Addr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 /// A running container.
@@ -116,6 +119,15 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`crate::error::Code::Timeout`], or why it cannot be run: no such program, user or directory in there.
     fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output>;
+
+    /// The containers that other tools made below `lxcpath`.
+    fn foreign(&self, lxcpath: &Path) -> Vec<Foreign>;
+
+    /// The root directory of one of them, which must not run.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::Running`]; [`crate::error::Code::NotSupported`] when it is no plain directory.
+    fn open_foreign(&self, ctx: &Ctx, foreign: &Foreign) -> Result<Shifted>;
 
     /// Removes what is common to all containers. Call it when none runs and none is being started.
     fn tidy(&self);

@@ -3,12 +3,13 @@
 use super::super::ctx::Ctx;
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
-use super::super::storage::Record;
+use super::super::storage::{Record, Shifted};
 use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
 use super::cgroup::{Cgroups, Limits, Meter, Usage};
 use super::config::{self, Host};
 use super::exec::{self, Exec, Output};
+use super::foreign::{self, Foreign};
 use super::notices::Notices;
 use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
@@ -386,6 +387,17 @@ impl Runtime for Lxc {
         let mut attach = Tool::command("lxc-attach")?;
         attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
         exec::run(ctx, name, &running, attach, exec)
+    }
+
+    fn foreign(&self, lxcpath: &Path) -> Vec<Foreign> {
+        if lxcpath == self.layout.containers() {
+            return Vec::new();
+        }
+        foreign::scan(lxcpath)
+    }
+
+    fn open_foreign(&self, ctx: &Ctx, foreign: &Foreign) -> Result<Shifted> {
+        foreign::open(ctx, foreign, &self.layout.foreign_root(&foreign.name))
     }
 
     fn tidy(&self) {

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 pub use apart::{claim, Apart};
 pub use copies::{Copies, Snapshot};
 pub use guest::GuestNetwork;
+pub use mount::Shifted;
 
 /// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +174,12 @@ pub trait Storage: Copies + Send + Sync {
     /// # Errors
     /// The file's.
     fn save_record(&self, record: &Record) -> Result<()>;
+
+    /// The containers that were left half built or half erased, and those that are just being so.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    fn leftovers(&self) -> Result<Vec<Name>>;
 
     /// Removes what an earlier daemon left half built or half erased, and says what it was.
     ///
@@ -376,21 +383,36 @@ impl Storage for Disk {
         write_record(&self.layout.container(&record.name), record)
     }
 
-    fn sweep(&self) -> Result<Vec<String>> {
+    fn leftovers(&self) -> Result<Vec<Name>> {
         let dir = self.layout.containers();
         let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, &e))?;
+        let left = entries.flatten().filter_map(|entry| {
+            let hidden = entry.file_name().into_string().ok()?;
+            let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"))?;
+            Name::new(rest).ok()
+        });
+        let mut left: Vec<Name> = left.collect();
+        left.sort_unstable();
+        left.dedup();
+        Ok(left)
+    }
+
+    fn sweep(&self) -> Result<Vec<String>> {
         let mut swept = Vec::new();
-        for entry in entries.flatten() {
-            let hidden = entry.file_name().to_string_lossy().into_owned();
-            if !hidden.starts_with('.') {
+        for entry in fs::read_dir(self.layout.containers()).into_iter().flatten().flatten() {
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
                 swept.extend(Disk::sweep_copies(&entry.path())?);
-                continue;
             }
-            let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"));
-            let Some(name) = rest.and_then(|n| Name::new(n).ok()) else { continue };
+        }
+        for name in self.leftovers()? {
             self.discard(&name)?;
             self.erase(&name)?;
-            swept.push(hidden);
+            swept.push(name.to_string());
+        }
+        // What is mounted there is needed for a moment only.
+        for entry in fs::read_dir(self.layout.run.join("lower")).into_iter().flatten().flatten() {
+            mount::unmount(&entry.path())?;
+            let _ = fs::remove_dir(entry.path());
         }
         Ok(swept)
     }

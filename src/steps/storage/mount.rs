@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The kernel may detach a loop device a moment after its unmount.
@@ -99,21 +99,69 @@ fn lock(file: &File, path: &Path) -> Result<()> {
     }
 }
 
+/// A directory tree of another container's, seen with the ids it has inside. Dropped, it is closed.
+#[derive(Debug)]
+pub struct Shifted {
+    path: PathBuf,
+    mounted: bool,
+}
+
+impl Shifted {
+    /// The tree at `path` as it is.
+    pub fn plain(path: &Path) -> Shifted {
+        Shifted { path: path.to_path_buf(), mounted: false }
+    }
+
+    /// The tree at `source` at `target`, where `base` and what is behind it are 0 and what is behind that.
+    ///
+    /// # Errors
+    /// The mount's.
+    pub fn mount(source: &Path, target: &Path, base: u32) -> Result<Shifted> {
+        if base == 0 {
+            return Ok(Shifted::plain(source));
+        }
+        make_dir(target, 0o700)?;
+        mount_shifted(source, target, base, 0)?;
+        Ok(Shifted { path: target.to_path_buf(), mounted: true })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Shifted {
+    fn drop(&mut self) {
+        if self.mounted {
+            if let Err(error) = unmount(&self.path) {
+                log::error!("{error}");
+            }
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 /// Mounts the image with the container's id map.
 fn mount_image(image: &Path, lower: &Path, ids: IdRange) -> Result<()> {
-    let no_userns = |e| Error::io("cannot make a user namespace for", lower, &e);
+    mount_shifted(image, lower, 0, ids.base)
+}
+
+/// Mounts the tree at `source` at `target`, its ids from `inside` on as those from `outside` on.
+fn mount_shifted(source: &Path, target: &Path, inside: u32, outside: u32) -> Result<()> {
+    let no_userns = |e| Error::io("cannot make a user namespace for", target, &e);
     let holder = sys::UsernsHolder::start().map_err(no_userns)?;
-    let map = format!("0 {} {}\n", ids.base, idrange::SIZE);
+    let map = format!("{inside} {outside} {}\n", idrange::SIZE);
     for file in ["uid_map", "gid_map"] {
         fs::write(format!("/proc/{}/{file}", holder.pid()), &map).map_err(no_userns)?;
     }
     let userns = File::open(format!("/proc/{}/ns/user", holder.pid())).map_err(no_userns)?;
-    sys::mount_idmapped(image, lower, userns.as_fd()).map_err(|e| {
-        let mut error = Error::io("cannot mount with shifted ids", image, &e);
+    sys::mount_idmapped(source, target, userns.as_fd()).map_err(|e| {
+        let mut error = Error::io("cannot mount with shifted ids", source, &e);
         if e.raw_os_error() == Some(libc::EINVAL) {
             error.code = Code::NotSupported;
             error.message.push_str(
-                "; this kernel has no idmapped mounts for squashfs: use a newer one, OpenWrt 24.10 has it",
+                "; this kernel has no idmapped mounts for its file system: use a newer one, OpenWrt 24.10 has it",
             );
         }
         error

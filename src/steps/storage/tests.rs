@@ -33,6 +33,7 @@ pub(super) fn record(of: &str) -> Record {
             authorized_keys: vec!["ssh-ed25519 AAAA me".into(), "ssh-rsa BBBB you".into()],
             slice: "guifi".into(),
             advertise: true,
+            protected: true,
         },
         image_sha256: "ab".repeat(32),
         init: Init::Systemd,
@@ -347,7 +348,7 @@ fn a_sweep_removes_what_is_hidden_and_only_that() {
     fs::create_dir_all(layout.dead(&name("idle")).layer()).unwrap();
     let mut swept = disk.sweep().unwrap();
     swept.sort();
-    assert_eq!(swept, [".gone-gone", ".gone-idle", ".new-half", ".new-web"]);
+    assert_eq!(swept, ["gone", "half", "idle", "web"]);
     assert_eq!(tree(dir.path()), before);
     assert!(disk.sweep().unwrap().is_empty());
 }
