@@ -318,6 +318,12 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
         the_box.kill("web");
     }
     let disk = the_box.container("web").disk();
+    // A mount namespace that another test made meanwhile may have it still.
+    eventually("the end of its mounts", || {
+        let devices = fs::read_dir("/sys/block").unwrap().flatten();
+        let mut files = devices.filter_map(|d| fs::read_to_string(d.path().join("loop/backing_file")).ok());
+        files.all(|file| file.trim() != disk.to_str().unwrap())
+    });
     let check = Command::new("e2fsck").args(["-fn"]).arg(disk).output().unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     the_box.delete("web");
@@ -373,5 +379,32 @@ fn a_shell_is_a_login_shell_on_a_terminal_of_its_own() {
     the_box.say(&["console", "web"]).refused("cloudbox start web");
     the_box.delete("web");
     the_box.delete("deb");
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn a_layer_that_another_mount_namespace_still_has_is_not_mounted_by_a_second_device() {
+    let Some(the_box) = TestBox::new("a mount that somebody keeps") else { return };
+    the_box.create("web", json!({ "disk": "32M" }));
+    let device = |the_box: &TestBox| {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let layer = the_box.container("web").layer().display().to_string();
+        let line = mounts.lines().find(|line| line.split(' ').nth(4) == Some(&layer)).unwrap().to_string();
+        line.split(" - ext4 ").nth(1).unwrap().split(' ').next().unwrap().to_string()
+    };
+    let before = device(&the_box);
+    let mut keeper = Command::new("unshare");
+    keeper.args(["--mount", "--propagation", "private", "sleep", "infinity"]);
+    let keeper = Process::spawn(&mut keeper);
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+    let theirs = format!("/proc/{}/ns/mnt", keeper.pid());
+    eventually("its namespace", || fs::read_link(&theirs).is_ok_and(|it| it != own));
+    the_box.inside("web", "echo kept > /root/kept; sync");
+    the_box.kill("web");
+    the_box.start("web");
+    assert_eq!(device(&the_box), before);
+    assert_eq!(the_box.inside("web", "cat /root/kept"), "kept");
+    drop(keeper);
+    the_box.delete("web");
     the_box.assert_nothing_left();
 }

@@ -13,12 +13,12 @@ use nix::errno::Errno;
 use nix::mount::{mount, umount2, MntFlags, MsFlags};
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The kernel may detach a loop device a moment after its unmount.
+/// The kernel may detach a loop device a moment after its last user has closed it.
 const DETACH_TIME: Duration = Duration::from_secs(2);
 /// Between two tries to lock its file.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -57,7 +57,6 @@ pub fn unmount_root(dir: &ContainerDir, lower: &Path) -> Result<()> {
 fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     let path = dir.disk();
     let file = disk::open(&path)?;
-    lock(&file, &path)?;
     let small = disk::stretch(&file, &path, size)?;
     attach_disk(&file, &path, &dir.layer())?;
     if small && !disk::grow_mounted(dir, size)? {
@@ -70,8 +69,7 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
 
 /// Mounts the sparse file `disk`, which is open as `file`.
 pub fn attach_disk(file: &File, disk: &Path, at: &Path) -> Result<()> {
-    let (device, node) = sys::loop_attach(file.as_fd(), false)
-        .map_err(|e| Error::io("cannot attach a loop device to", disk, &e))?;
+    let (device, node) = device_of(file, disk)?;
     // noinit_itable: the file reads as zeros already; writing them would fill the sparse file in the background.
     // discard: what the guest deletes is freed on the host.
     let options = "noinit_itable,discard";
@@ -81,22 +79,45 @@ pub fn attach_disk(file: &File, disk: &Path, at: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Locks the file for as long as a loop device has it: mounted twice, an ext4 is lost. The lock belongs to the open
-/// file, which the device keeps.
-fn lock(file: &File, path: &Path) -> Result<()> {
+/// The one loop device of the sparse file `disk`: mounted by two, an ext4 is lost. The file is locked for as long as a
+/// device has it, since the lock belongs to the opening that the device keeps. A device outlives the unmount where some
+/// other process has a mount namespace of its own that still has the mount: then that device is the one.
+fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
     let deadline = Instant::now() + DETACH_TIME;
     loop {
         match sys::flock(file) {
-            Err(e) if e.kind() == ErrorKind::WouldBlock && Instant::now() < deadline => {
-                std::thread::sleep(LOOK_AGAIN);
+            Ok(()) => {
+                let attached = sys::loop_attach(file.as_fd(), false);
+                return attached.map_err(|e| Error::io("cannot attach a loop device to", disk, &e));
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {
-                let why = format!("{} is mounted already; try again when that has ended", path.display());
-                return Err(Error::new(Code::Busy, why));
-            }
-            other => return other.map_err(|e| Error::io("cannot lock", path, &e)),
+            Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(Error::io("cannot lock", disk, &e)),
+            Err(_) => {}
+        }
+        if let Some(device) = present_device(disk) {
+            return Ok(device);
+        }
+        if Instant::now() > deadline {
+            let why = format!("somebody else has {} locked; try again when that has ended", disk.display());
+            return Err(Error::new(Code::Busy, why));
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// The loop device that has the file `disk`, held open.
+fn present_device(disk: &Path) -> Option<(OwnedFd, PathBuf)> {
+    let disk = fs::canonicalize(disk).ok()?;
+    for entry in fs::read_dir("/sys/block").ok()?.flatten() {
+        let backing = entry.path().join("loop/backing_file");
+        let is_it = || fs::read_to_string(&backing).is_ok_and(|file| Path::new(file.trim_end()) == disk);
+        if is_it() {
+            let node = Path::new("/dev").join(entry.file_name());
+            let device = File::options().read(true).write(true).open(&node).ok()?;
+            // Open, it cannot be given another file any more.
+            return is_it().then(|| (device.into(), node));
         }
     }
+    None
 }
 
 /// A directory tree of another container's, seen with the ids it has inside. Dropped, it is closed.
