@@ -388,7 +388,8 @@ mod tests {
         let tell = |addresses: &[&str]| {
             let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
             let host = Host { addresses, ..host(&web, &[]) };
-            adverts(&[declared("s", "web", "_a._udp", "1", None)], &[host], "alpha", &|_, _| true)[0].family()
+            adverts(&[declared("s", "web", "_aa._udp", "1", None)], &[host], "alpha", &|_, _| true)[0]
+                .family()
         };
         assert_eq!(tell(&["10.0.0.7"]), Family::Ipv4);
         assert_eq!(tell(&["fd00::7"]), Family::Ipv6);

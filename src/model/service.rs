@@ -1,7 +1,8 @@
 //! A service of a container: what a `service` section, a `publish` call or an image's manifest says, checked.
 //!
-//! Limits are DNS-SD's (RFC 6763, RFC 6335) and avahi's: a service type is `_name._tcp` with at most 15 characters in the
-//! name, an instance's name has at most 63 bytes, a TXT record at most 255, and all of them together must fit one packet.
+//! Limits are DNS-SD's (RFC 6763, RFC 6335) and avahi's: a service type is `_name._tcp` with 2 to 15 characters in the
+//! name, of which avahi 0.8 refuses one alone; an instance's name has at most 63 bytes, a TXT record at most 255, and all
+//! of them together must fit one packet.
 
 use super::name::Name;
 use super::spec::invalid;
@@ -13,8 +14,8 @@ pub const NAME_MAX: usize = 63;
 const RECORD_MAX: usize = 255;
 /// The most bytes of all TXT records: beyond that avahi says "established" and sends nothing.
 const TXT_MAX: usize = 1300;
-/// The longest name of a protocol in a type.
-const PROTOCOL_MAX: usize = 15;
+/// How many characters the name of a protocol in a type has.
+const PROTOCOL: std::ops::RangeInclusive<usize> = 2..=15;
 
 /// Over which family of addresses a service is announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,8 +156,8 @@ pub fn parse_kind(text: &str) -> Result<String> {
     if transport != "_tcp" && transport != "_udp" {
         return bad("it must end in ._tcp or ._udp");
     }
-    if protocol.is_empty() || protocol.len() > PROTOCOL_MAX {
-        return bad("1 to 15 characters stand between the first '_' and the '.'");
+    if !PROTOCOL.contains(&protocol.len()) {
+        return bad("2 to 15 characters stand between the first '_' and the '.'");
     }
     let plain = protocol.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     let hyphens = protocol.starts_with('-') || protocol.ends_with('-') || protocol.contains("--");
@@ -237,7 +238,7 @@ mod tests {
     #[test]
     fn types() {
         for good in
-            ["_http._tcp", "_tahoe-lafs._tcp", "_snpservice._tcp", "_proxy3._tcp", "_a._udp", "_HTTP._tcp"]
+            ["_http._tcp", "_tahoe-lafs._tcp", "_snpservice._tcp", "_proxy3._tcp", "_aa._udp", "_HTTP._tcp"]
         {
             assert_eq!(parse_kind(good).unwrap(), good.to_ascii_lowercase());
         }
@@ -247,6 +248,7 @@ mod tests {
             "_http",
             "_http._sctp",
             "_a._sctp",
+            "_a._tcp",
             "_toolongservicename._tcp",
             "_._tcp",
             "_-a._tcp",

@@ -138,12 +138,12 @@ fn nothing_is_written_when_nothing_changed() {
 fn a_delete_takes_the_services_along_and_a_failed_create_does_not() {
     let mut bench = bench(&["web", "db"]);
     for container in ["web", "db"] {
-        let service = json!({"container": container, "type": "_a._udp", "port": 1});
+        let service = json!({"container": container, "type": "_aa._udp", "port": 1});
         bench.ok("cloudbox.service publish", service);
     }
     bench.ok("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15}));
     let config = bench.fake.world().config;
-    assert!(!config.contains("web") && config.contains("config service 'db_a_udp_1'"), "{config}");
+    assert!(!config.contains("web") && config.contains("config service 'db_aa_udp_1'"), "{config}");
     bench.fake.change(|world| world.config += "config service 'x'\n\toption container 'new'\n");
     bench.fake.fail("runtime.start");
     bench.fails("failed", "cloudbox.container create", json!({"name": "new", "wait": 15}));
@@ -176,10 +176,10 @@ fn what_an_image_offers_can_be_switched_off_and_on() {
 #[test]
 fn bad_services_are_refused_and_harm_nobody() {
     let mut bench = bench(&["web"]);
-    let good = json!({"container": "web", "type": "_a._udp", "port": 1});
+    let good = json!({"container": "web", "type": "_aa._udp", "port": 1});
     bench.ok("cloudbox.service publish", good.clone());
     for (code, key, value) in [
-        ("exists", "type", json!("_a._udp")),
+        ("exists", "type", json!("_aa._udp")),
         ("invalid_argument", "type", json!("http")),
         ("invalid_argument", "type", json!("_toolongservicename._tcp")),
         ("invalid_argument", "type", json!("_a._sctp")),
@@ -227,9 +227,9 @@ fn what_is_on_the_network_is_told_with_its_box() {
 fn what_cannot_be_written_is_said_and_tried_again() {
     let mut bench = bench(&["web"]);
     bench.fake.fail_always("avahi.announce");
-    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_a._udp", "port": 1}));
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_aa._udp", "port": 1}));
     bench.settle();
-    assert_eq!(bench.service("web_a_udp_1"), "withheld injected failure of avahi.announce");
+    assert_eq!(bench.service("web_aa_udp_1"), "withheld injected failure of avahi.announce");
     assert!(bench.ok("cloudbox status", json!({}))["avahi"]["message"]
         .as_str()
         .unwrap()
@@ -238,14 +238,14 @@ fn what_cannot_be_written_is_said_and_tried_again() {
     bench.fake.heal();
     bench.ok("cloudbox status", json!({}));
     assert_eq!(bench.announced(), ["web-alpha 1"]);
-    assert_eq!(bench.service("web_a_udp_1"), "published");
+    assert_eq!(bench.service("web_aa_udp_1"), "published");
 }
 
 #[test]
 fn after_a_restart_nothing_is_withdrawn_before_its_port_was_tried() {
     let Some((_listener, port)) = port() else { return };
     let mut bench = bench(&["web"]);
-    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_a._tcp", "port": port}));
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_aa._tcp", "port": port}));
     assert_eq!(bench.announced().len(), 1);
     let before = bench.fake.calls().len();
     let mut bench = bench.restarted();
