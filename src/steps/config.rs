@@ -90,12 +90,18 @@ pub fn edit_service(
 
 /// Removes container `name`'s section from `document`, and with `services` those of its services.
 pub fn edit_out(document: &mut Document, name: &Name, services: bool) -> std::result::Result<(), EditError> {
-    let package = document.package();
-    let its_own = package.section(&name.uci_section()).filter(|section| section.kind() == "container");
-    let its = |section: &&Section| services && section.get_str("container") == Some(name.as_str());
-    let services = package.sections_of("service").filter(its);
-    let sections: Vec<String> = its_own.into_iter().chain(services).map(|s| s.name().to_string()).collect();
-    sections.iter().try_for_each(|section| document.remove_section(section))
+    let own = name.uci_section();
+    let its = |section: &Section| match section.kind() {
+        "container" => section.name() == own,
+        "service" => services && section.get_str("container") == Some(name.as_str()),
+        _ => false,
+    };
+    // One after the other: sections without a name are called by their place, which changes with each removal.
+    while let Some(found) = document.package().sections().iter().find(|section| its(section)) {
+        let section = found.name().to_string();
+        document.remove_section(&section)?;
+    }
+    Ok(())
 }
 
 /// The file itself.
@@ -264,4 +270,25 @@ pub(crate) fn no_section(name: &Name) -> Error {
              `uci set cloudbox.{section}=container; uci commit cloudbox`, or delete it"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_goes_with_its_services_named_or_not() {
+        let text =
+            "config container 'web'\n\nconfig service\n\toption container 'web'\n\toption port '1'\n\n\
+                    config service 'web_b_2'\n\toption container 'web'\n\n\
+                    config service\n\toption container 'web'\n\toption port '3'\n\n";
+        let others = "config service 'mail_1'\n\toption container 'mail'\n\nconfig container 'mail'\n";
+        let left = |services: bool| {
+            let mut document = Document::parse((text.to_string() + others).as_bytes()).unwrap();
+            edit_out(&mut document, &Name::new("web").unwrap(), services).unwrap();
+            document.package().sections().len()
+        };
+        assert_eq!(left(true), 2);
+        assert_eq!(left(false), 5);
+    }
 }
