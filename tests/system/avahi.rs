@@ -115,6 +115,13 @@ impl Avahi {
         }
     }
 
+    /// Puts a whole file among its services.
+    pub fn write_service(&self, file: &str, text: &str) {
+        let services = self.place.etc.join("services");
+        fs::write(services.join(".new"), text).unwrap();
+        fs::rename(services.join(".new"), services.join(file)).unwrap();
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(&self.place.log).unwrap_or_default()
     }

@@ -91,15 +91,15 @@ impl Listener {
     /// Returns once everything is subscribed.
     pub fn new(socket: &Path) -> Listener {
         let mut client = Client::connect(socket).unwrap();
-        for object in ["cloudbox.container", "cloudbox.image", "cloudbox.job"] {
+        for object in ["cloudbox.container", "cloudbox.image", "cloudbox.service", "cloudbox.job"] {
             client.connection().subscribe(object);
         }
-        for pattern in ["container.*", "image.*", "job.*"] {
+        for pattern in ["container.*", "image.*", "service.*", "job.*"] {
             client.connection().register_event(pattern);
         }
         let deadline = Instant::now() + Duration::from_secs(5);
         let mut subscribed = 0;
-        while subscribed < 3 {
+        while subscribed < 4 {
             match client.next_event(Some(deadline)).unwrap().expect("no subscription in time") {
                 Event::Subscribed { .. } => subscribed += 1,
                 Event::SubscribeFailed { status, .. } => panic!("cannot subscribe: {status}"),
@@ -130,7 +130,7 @@ impl Listener {
     pub fn hears(&mut self, name: &str, subject: &str) {
         let about = |n: &Notice| {
             let data = &n.data;
-            n.name == name && (data["name"] == subject || data["target"] == subject)
+            n.name == name && ["name", "target", "id"].iter().any(|field| data[*field] == subject)
         };
         let both = |heard: &[Notice]| {
             [true, false].iter().all(|way| heard.iter().any(|n| n.subscribed == *way && about(n)))

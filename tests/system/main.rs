@@ -31,4 +31,7 @@ mod monitor_death;
 mod network_and_files;
 mod notices;
 mod package;
+mod services;
+mod services_measured;
+mod services_refused;
 mod story;

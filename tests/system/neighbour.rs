@@ -2,12 +2,14 @@
 //! sees is what the community sees.
 
 use crate::avahi::{Avahi, Place};
+use crate::bus::Answer;
 use crate::processes::{output, sh, Process};
 use crate::test_box::{eventually, TestBox, PATIENCE};
+use serde_json::{json, Value};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{channel, Receiver};
 use std::time::{Duration, Instant};
@@ -98,6 +100,15 @@ impl Neighbour {
         }
     }
 
+    /// Announces a service of its own.
+    pub fn announce(&self, name: &str, kind: &str, port: u16) {
+        let text = format!(
+            "<service-group><name>{name}</name><service><type>{kind}</type><port>{port}</port>\
+             <txt-record>of=neighbour</txt-record></service></service-group>"
+        );
+        self.avahi.write_service(&format!("{port}.service"), &text);
+    }
+
     /// The address of a name, if anybody has one; to learn that nobody has takes five seconds.
     pub fn resolve(&self, host: &str) -> Option<IpAddr> {
         self.avahi.resolve(host)
@@ -124,6 +135,107 @@ impl Neighbour {
         });
         Watch { _process: process, lines, heard: Vec::new() }
     }
+}
+
+/// A box with its avahi-daemon, and a neighbour.
+pub struct Neighbourhood {
+    pub avahi: Avahi,
+    pub neighbour: Neighbour,
+    /// The last to go.
+    pub the_box: TestBox,
+}
+
+impl Neighbourhood {
+    pub fn of(the_box: TestBox) -> Neighbourhood {
+        Neighbourhood { avahi: Avahi::of(&the_box), neighbour: Neighbour::of(&the_box), the_box }
+    }
+
+    pub fn without_dbus(the_box: TestBox) -> Neighbourhood {
+        Neighbourhood { avahi: Avahi::without_dbus(&the_box), neighbour: Neighbour::of(&the_box), the_box }
+    }
+
+    pub fn call(&self, method: &str, arguments: Value) -> Answer {
+        self.the_box.call("cloudbox.service", method, arguments)
+    }
+
+    /// Publishes a service, with `more` arguments than it must have. Returns its id.
+    pub fn publish(&self, container: &str, kind: &str, port: u16, more: Value) -> String {
+        let mut arguments = more;
+        for (field, value) in [("container", json!(container)), ("type", json!(kind)), ("port", json!(port))]
+        {
+            arguments[field] = value;
+        }
+        let shown = arguments.to_string();
+        let reply = self.call("publish", arguments).unwrap_or_else(|e| panic!("publish {shown}: {e:?}"));
+        reply["id"].as_str().unwrap().to_string()
+    }
+
+    pub fn withdraw(&self, id: &str) {
+        self.call("withdraw", json!({ "id": id })).unwrap_or_else(|e| panic!("withdraw {id}: {e:?}"));
+    }
+
+    pub fn services(&self) -> Vec<Value> {
+        self.call("list", json!({})).unwrap()["services"].as_array().unwrap().clone()
+    }
+
+    /// An entry of `list`; null when there is none.
+    pub fn service(&self, id: &str) -> Value {
+        self.services().into_iter().find(|service| service["id"] == id).unwrap_or_default()
+    }
+
+    pub fn wait_for_state(&self, id: &str, state: &str) {
+        eventually(&format!("{id} is {state}"), || self.service(id)["state"] == state);
+    }
+
+    /// Waits until all of so many are announced.
+    pub fn wait_for_all_published(&self, count: usize) {
+        eventually(&format!("{count} services to be published"), || {
+            self.services().iter().filter(|service| service["state"] == "published").count() == count
+        });
+    }
+
+    /// What the box calls itself on the network.
+    pub fn box_name(&self) -> String {
+        self.service("box")["name"].as_str().unwrap().to_string()
+    }
+
+    /// The name of a container on the network.
+    pub fn host(&self, container: &str) -> String {
+        format!("{container}-{}.local", self.box_name())
+    }
+
+    /// What the box has in avahi's file of hosts.
+    pub fn hosts(&self) -> String {
+        fs::read_to_string(self.the_box.avahi().join("hosts")).unwrap_or_default()
+    }
+
+    /// The box's service files.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.the_box.avahi().join("services")).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Starts a web server in a guest of the mini image.
+    pub fn serve(&self, container: &str, port: u16) {
+        self.the_box.inside(container, &format!("httpd -p {port} -h /www </dev/null >/dev/null 2>&1"));
+    }
+
+    /// Ends all of them.
+    pub fn silence(&self, container: &str) {
+        self.the_box.inside(container, "killall httpd");
+    }
+}
+
+/// The moment at which a port answers.
+pub fn answering(address: IpAddr, port: u16) -> Instant {
+    let at = SocketAddr::new(address, port);
+    eventually(&format!("an answer of {at}"), || {
+        TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_ok()
+    });
+    Instant::now()
 }
 
 /// A line of `avahi-browse -p`.
@@ -214,6 +326,11 @@ impl Watch {
         self.listen_until(&format!("{name} to be resolved"), |heard| heard.iter().any(|h| is_it(&h)));
         let (at, line) = self.heard.iter().find(is_it).unwrap();
         (at.duration_since(since), line.resolved.clone().unwrap())
+    }
+
+    /// How long after `since` all of these were resolved.
+    pub fn found_all(&mut self, names: &[String], since: Instant) -> Duration {
+        names.iter().map(|name| self.found(name, since)).max().unwrap_or_default()
     }
 
     /// How long after `since` the service was known no more. It must have been known.

@@ -143,7 +143,7 @@ impl TestBox {
             _turn: turn,
         };
         the_box.write_config("");
-        the_box.start_dhcp();
+        the_box.start_dhcp(100);
         Some(the_box)
     }
 
@@ -213,20 +213,28 @@ impl TestBox {
         fs::write(self.config(), change(self.config_text())).unwrap();
     }
 
-    fn start_dhcp(&mut self) {
+    /// Gives addresses from `first` on.
+    fn start_dhcp(&mut self, first: u8) {
         let log = fs::File::create(self.dir.join("dhcp.log")).unwrap();
         let mut command = Command::new("dnsmasq");
         command
             .args(["--conf-file=/dev/null", "--keep-in-foreground", "--port=0", "--bind-interfaces"])
             .args(["--except-interface=lo", "--dhcp-authoritative", "--no-ping", "--user=root"])
             .arg(format!("--interface={}", self.bridge))
-            .arg(format!("--dhcp-range={},{},255.255.255.0,1h", self.address(100), self.address(250)))
+            .arg(format!("--dhcp-range={},{},255.255.255.0,1h", self.address(first), self.address(250)))
             .arg(format!("--dhcp-leasefile={}", self.dir.join("leases").display()))
             .arg("--pid-file=")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         self.dhcp = Some(Process::spawn(&mut command));
+    }
+
+    /// Another DHCP server, which knows nothing of the first one's leases.
+    pub fn new_dhcp(&mut self, first: u8) {
+        drop(self.dhcp.take());
+        let _ = fs::remove_file(self.dir.join("leases"));
+        self.start_dhcp(first);
     }
 
     pub fn start_bus(&mut self) {
@@ -447,8 +455,12 @@ impl TestBox {
                 .filter_map(|a| a.as_str()?.split('/').next()?.parse::<IpAddr>().ok());
             addresses.find(IpAddr::is_ipv4)
         };
-        eventually(&format!("an address of {name}"), || find().is_some());
-        find().unwrap()
+        let mut found = None;
+        eventually(&format!("an address of {name}"), || {
+            found = find();
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     /// Runs a command inside.
