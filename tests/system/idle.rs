@@ -1,9 +1,9 @@
 //! A daemon that has nothing to do does nothing.
 
-use crate::processes::context_switches;
+use crate::processes::{wait_for_rest, wakings};
 use crate::test_box::TestBox;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn with_five_quiet_containers_the_daemon_sleeps() {
@@ -13,18 +13,9 @@ fn with_five_quiet_containers_the_daemon_sleeps() {
         the_box.create(&name, json!({}));
         the_box.wait_for_address(&name);
     }
-    // Guests take a moment until they have nothing to tell any more: quiet is when two looks see the same.
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let quiet_for = |span: Duration| {
-        let before = context_switches(the_box.daemon_pid());
-        std::thread::sleep(span);
-        context_switches(the_box.daemon_pid()) - before
-    };
-    while quiet_for(Duration::from_secs(1)) > 0 {
-        assert!(Instant::now() < deadline, "the daemon never comes to rest");
-    }
+    wait_for_rest(the_box.daemon_pid());
     // This wait is the measurement.
-    let woken = quiet_for(Duration::from_secs(10));
+    let woken = wakings(the_box.daemon_pid(), Duration::from_secs(10));
     println!("context switches of the idle daemon in 10 s, 5 containers: {woken}");
     assert_eq!(woken, 0);
     for name in the_box.names() {

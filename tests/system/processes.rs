@@ -2,11 +2,11 @@
 
 use nix::sys::wait::{waitpid, WaitPidFlag};
 use nix::unistd::Pid;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Our own children, which their starters wait for. What else becomes a child of ours is reaped.
 static OURS: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
@@ -154,15 +154,37 @@ pub fn is_init(pid: i32) -> bool {
     levels.len() == 2 && levels[1] == "1"
 }
 
-/// Context switches of all threads of a process so far.
-pub fn context_switches(pid: i32) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
-    let of_task = |task: fs::DirEntry| -> u64 {
-        let text = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        text.lines()
-            .filter(|line| line.contains("ctxt_switches"))
-            .filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok())
-            .sum()
+/// Waits until a process sleeps. Guests take a moment until they have nothing to tell any more: an IPv6 address is looked
+/// over for two seconds before it is one.
+pub fn wait_for_rest(pid: i32) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while wakings(pid, Duration::from_secs(3)) > 0 {
+        assert!(Instant::now() < deadline, "process {pid} never comes to rest");
+    }
+}
+
+/// How often the threads of a process run within `span`. That of a thread which ends counts as once.
+pub fn wakings(pid: i32, span: Duration) -> u64 {
+    let before = context_switches(pid);
+    std::thread::sleep(span);
+    let after = context_switches(pid);
+    let of_thread = |(thread, count): (&String, &u64)| match after.get(thread) {
+        Some(now) => now - count,
+        None => 1,
     };
-    tasks.map(of_task).sum()
+    let new: u64 =
+        after.iter().filter(|(thread, _)| !before.contains_key(*thread)).map(|(_, count)| count).sum();
+    new + before.iter().map(of_thread).sum::<u64>()
+}
+
+/// Context switches so far of each thread of a process.
+fn context_switches(pid: i32) -> BTreeMap<String, u64> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let of_task = |task: fs::DirEntry| {
+        let text = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let counts = text.lines().filter(|line| line.contains("ctxt_switches"));
+        let count = counts.filter_map(|line| line.split_whitespace().last()?.parse::<u64>().ok()).sum();
+        (task.file_name().to_string_lossy().into_owned(), count)
+    };
+    tasks.map(of_task).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::bus::call_all;
 use crate::neighbour::{answering, Neighbourhood, Watch};
-use crate::processes::context_switches;
+use crate::processes::{wait_for_rest, wakings};
 use crate::test_box::TestBox;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::json;
@@ -185,17 +185,10 @@ fn services_that_are_not_checked_cost_nothing() {
         here.publish(&name, "_bb._udp", 80, json!({}));
     }
     here.wait_for_all_published(7);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let woken = |span: Duration| {
-        let before = context_switches(the_box.daemon_pid());
-        std::thread::sleep(span);
-        context_switches(the_box.daemon_pid()) - before
-    };
-    while woken(Duration::from_secs(1)) > 0 {
-        assert!(Instant::now() < deadline, "the daemon never comes to rest");
-    }
+    wait_for_rest(the_box.daemon_pid());
+    let in_ten_seconds = || wakings(the_box.daemon_pid(), Duration::from_secs(10));
     // These waits are the measurements.
-    let idle = woken(Duration::from_secs(10));
+    let idle = in_ten_seconds();
     println!("context switches in 10 s, six services that are not checked: {idle}");
     assert_eq!(idle, 0);
 
@@ -203,7 +196,7 @@ fn services_that_are_not_checked_cost_nothing() {
     here.serve("c1", 8080);
     let id = here.publish("c1", "_cc._tcp", 8080, json!({}));
     here.wait_for_state(&id, "published");
-    println!("context switches in 10 s, one that is checked and answers: {}", woken(Duration::from_secs(10)));
+    println!("context switches in 10 s, one that is checked and answers: {}", in_ten_seconds());
     for name in the_box.names() {
         the_box.delete(&name);
     }
