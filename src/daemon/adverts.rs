@@ -162,6 +162,11 @@ impl Core {
         }
         let nothing_written = troubles.iter().any(|(file, _)| file.is_empty());
         self.announcer.watch = if nothing_written { self.machine.avahi.watch_directory() } else { None };
+        // It may have come just before it was watched.
+        let was_absent = troubles.iter().any(|(_, error)| error.code == Code::NotFound);
+        if was_absent && self.machine.avahi.state() != State::Absent {
+            self.adverts_changed();
+        }
         let before = std::mem::replace(&mut self.announcer.done, written);
         let failed_before = std::mem::replace(&mut self.announcer.troubles, troubles);
         let was = |advert: &&Advert| !failed(&failed_before, advert);
