@@ -112,6 +112,8 @@ fn a_service_goes_with_its_container_however_that_ends_and_comes_back_with_it() 
     let (the_box, neighbour) = (&here.the_box, &here.neighbour);
     let mut watch = neighbour.watch(HTTP);
     the_box.create("web", json!({}));
+    // Its shell reads what is added to the script that it is at: it has come past that when it has an address.
+    the_box.wait_for_address("web");
     // It serves whenever it runs.
     the_box.inside("web", "echo 'httpd -p 80 -h /www' >> /etc/init.d/rcS");
     here.serve("web", 80);
