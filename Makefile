@@ -4,7 +4,7 @@ SECONDS ?= 60
 
 ARCH ?= x86_64
 
-.PHONY: help build static package image demo run test luci-test bench fuzz lint clean
+.PHONY: help build static package image demo run test luci-test vm bench fuzz lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -32,6 +32,9 @@ test: ## run every test, those with real containers too
 
 luci-test: ## run the tests of LuCI's pages in node
 	scripts/luci-test.sh
+
+vm: ## try the package on a virtual box, and pull its plug
+	scripts/vm.sh
 
 bench: ## measure, side by side with bare LXC
 	scripts/bench.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that a task of the Makefile needs, and only those that are missing.
 #
-#   scripts/install-deps.sh demo|test|ci
+#   scripts/install-deps.sh demo|test|vm|ci
 #
 # No service of the machine is started, stopped or reconfigured.
 set -eu
@@ -16,6 +16,9 @@ demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2
 	avahi-daemon avahi-utils dbus zstd xz-utils ca-certificates gcc libc6-dev"
 # The tests add the small image, the tools that look at the result from outside, and nft for isolation.
 test="$demo busybox-static nftables curl jq"
+# The virtual box.
+vm="mmdebstrap debian-archive-keyring ca-certificates busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils
+	qemu-system-x86 gcc libc6-dev"
 # Continuous integration adds the linters, the static build, what the C peers of the differential tests need,
 # and node for LuCI's pages.
 ci="$test shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
@@ -25,8 +28,9 @@ command -v npm >/dev/null || ci="$ci nodejs npm"
 case ${1:-} in
 demo) wanted=$demo ;;
 test) wanted=$test ;;
+vm) wanted=$vm ;;
 ci) wanted=$ci ;;
-*) die "usage: scripts/install-deps.sh demo|test|ci" ;;
+*) die "usage: scripts/install-deps.sh demo|test|vm|ci" ;;
 esac
 
 command -v apt-get >/dev/null || die "apt is missing: on a machine that is not Debian's, install by hand: $wanted"

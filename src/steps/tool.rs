@@ -315,10 +315,7 @@ impl<'a> Running<'a> {
     }
 
     /// Ends the program's input and waits for its end, keeping what it still says.
-    ///
-    /// # Errors
-    /// [`Code::Timeout`] or [`Code::Cancelled`].
-    pub fn end(mut self) -> Result<Output> {
+    fn end(mut self) -> Result<Output> {
         self.stdin = None;
         let mut out = Kept::default();
         loop {

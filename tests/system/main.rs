@@ -21,7 +21,6 @@ mod copies;
 mod daemon_death;
 mod ends;
 mod exec;
-mod first_boot;
 mod hundred;
 mod idle;
 mod inside;

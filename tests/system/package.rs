@@ -102,47 +102,14 @@ impl OnBox {
         });
     }
 
-    /// What opkg does: the files, but a changed configuration is kept and the new one put beside it; then the scripts.
     fn opkg_install(&self, ipk: &Path, upgrade: bool) -> String {
-        fs::copy(ipk, self.the_box.dir.join("new.ipk")).unwrap();
-        let packed = self.the_box.dir.join("new.ipk").display().to_string();
-        let upgrading = u8::from(upgrade);
-        let prerm = if upgrade { "$info/cloudbox.prerm upgrade 9" } else { ":" };
-        self.sh(&format!(
-            "set -e
-            info=/usr/lib/opkg/info new=/new-package
-            export PKG_UPGRADE={upgrading}
-            mkdir -p $new/data $new/control
-            tar -xzOf {packed} ./control.tar.gz | tar -xzf - -C $new/control
-            tar -xzOf {packed} ./data.tar.gz | tar -xzf - -C $new/data
-            {prerm}
-            for file in control conffiles postinst postinst-pkg prerm prerm-pkg; do
-                cp -p $new/control/$file $info/cloudbox.$file
-            done
-            (cd $new/data && find . -type f | sed 's/^.//') > $info/cloudbox.list
-            for file in $(cat $info/cloudbox.list); do
-                mkdir -p $(dirname $file)
-                to=$file
-                if grep -qx $file $info/cloudbox.conffiles && [ -e $file ] && ! cmp -s $new/data$file $file; then
-                    to=$file-opkg
-                fi
-                rm -f $to
-                cp -p $new/data$file $to
-            done
-            rm -r $new
-            $info/cloudbox.postinst configure"
-        ))
+        let here = self.the_box.dir.join("new.ipk");
+        fs::copy(ipk, &here).unwrap();
+        self.sh(&format!("opkg {} {}", if upgrade { "upgrade" } else { "install" }, here.display()))
     }
 
     fn opkg_remove(&self) -> String {
-        self.sh("set -e
-            info=/usr/lib/opkg/info
-            export PKG_UPGRADE=0
-            $info/cloudbox.prerm remove
-            for file in $(cat $info/cloudbox.list); do
-                grep -qx $file $info/cloudbox.conffiles || rm -f $file
-            done
-            rm $info/cloudbox.*")
+        self.sh("opkg remove cloudbox")
     }
 
     /// Configures it as its owner would, for this test's bridge and storage.

@@ -8,7 +8,6 @@ mod apart;
 mod bus;
 mod copies;
 mod errors;
-mod first_boot;
 mod jobs;
 mod life;
 mod reload;

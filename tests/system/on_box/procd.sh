@@ -33,8 +33,18 @@ procd_close_service() {
 	# shellcheck disable=SC2046
 	IFS='
 ' && set -- $(cat "/run/procd/$service.command") && unset IFS
-	setsid "$@" </dev/null >>"/run/procd/$service.output" 2>&1 &
+	procd_run "$@" </dev/null >>"/run/procd/$service.output" 2>&1 &
 	echo $! >"/run/procd/$service.pid"
+}
+
+# Where cgroup v2 is all there is, procd gives each instance a group of its own.
+procd_run() {
+	group=/sys/fs/cgroup/services/$service/instance1
+	if [ -e /sys/fs/cgroup/cgroup.subtree_control ]; then
+		mkdir -p "$group"
+		sh -c "echo \$PPID >$group/cgroup.procs"
+	fi
+	exec setsid "$@"
 }
 
 procd_running() {
