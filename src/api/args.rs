@@ -132,6 +132,12 @@ pub struct Create {
     pub description: Option<String>,
     /// SSH keys of its root.
     pub authorized_keys: Option<Vec<String>>,
+    /// What its guest calls itself; as the container is called unless said otherwise.
+    pub hostname: Option<String>,
+    /// Its time zone, `Europe/Madrid`.
+    pub timezone: Option<String>,
+    /// A script that is run once inside, or the path of one on the box.
+    pub first_boot: Option<String>,
     /// The slice it belongs to.
     pub slice: Option<String>,
     /// Refuse to delete it.
@@ -254,6 +260,9 @@ impl Create {
             authorized_keys: self.authorized_keys.clone().unwrap_or_default(),
             slice: self.slice.clone(),
             protected: self.protected.map(flag),
+            hostname: self.hostname.clone(),
+            timezone: self.timezone.clone(),
+            first_boot: self.first_boot.clone(),
             advertise: None,
         }
     }
@@ -356,6 +365,8 @@ pub struct Log {
     pub name: String,
     /// The last so many lines; 100 unless said otherwise.
     pub lines: Option<u32>,
+    /// What the first-boot script said, instead of the console.
+    pub first_boot: Option<bool>,
 }
 
 /// `cloudbox.image import`

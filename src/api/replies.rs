@@ -191,6 +191,8 @@ pub struct ContainerInfo {
     pub fixed: Vec<&'static str>,
     /// How its last run ended.
     pub last_exit: Option<LastExit>,
+    /// How far its first-boot script is, where it has one.
+    pub first_boot: Option<FirstBoot>,
     /// When it was made.
     pub created: u64,
     /// The guest's root on the host, while it runs.
@@ -213,6 +215,17 @@ pub struct LastExit {
     pub signal: Option<i32>,
     /// When.
     pub at: u64,
+}
+
+/// A script that is run once.
+#[derive(Debug, Serialize)]
+pub struct FirstBoot {
+    /// `pending`, `running`, `done`, `failed`, `interrupted` (the daemon or the box ended meanwhile)
+    pub state: &'static str,
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it said.
+    pub log: String,
 }
 
 /// Limits of a container.

@@ -213,6 +213,9 @@ pub const COMMANDS: &[Command] = &[
             option_of("key", "KEY", Values::File, "SSH key of its root, or a file of keys; may be repeated"),
             option("slice", "SLICE", "the slice it belongs to"),
             flag("protected", None, "refuse to delete it"),
+            option("hostname", "NAME", "what it calls itself, instead of its name"),
+            option("timezone", "ZONE", "such as Europe/Madrid"),
+            option_of("first-boot", "FILE", Values::File, "a script that is run once inside"),
             NO_WAIT,
         ],
         action: Action::Work { requests: request::container_create },
@@ -395,6 +398,7 @@ pub const COMMANDS: &[Command] = &[
         options: &[
             option("lines", "NUMBER", "how many lines; 100 unless said otherwise"),
             flag("follow", Some('f'), "go on with what comes"),
+            flag("first-boot", None, "what the first-boot script said, instead"),
         ],
         action: Action::Own(log::run),
     },

@@ -42,7 +42,9 @@ pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 /// The container's log, at its present end.
 fn open(context: &mut Context, args: &Args) -> Result<(String, File), Failure> {
     let reply = context.call(&request::container_info(args)?)?;
-    let path = View::new(&reply).raw("console_log").into_owned();
+    let view = View::new(&reply);
+    let first_boot = view.table("first_boot").filter(|_| args.flag("first-boot"));
+    let path = first_boot.map_or_else(|| view.raw("console_log"), |it| it.raw("log")).into_owned();
     let opened = File::open(&path).and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
     let file = opened.map_err(|error| {
         let remedy = match error.kind() {

@@ -100,6 +100,15 @@ pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
     if args.flag("protected") {
         fields.bool("protected", true);
     }
+    for option in ["hostname", "timezone"] {
+        if let Some(value) = args.value(option) {
+            fields.str(option, value);
+        }
+    }
+    if let Some(path) = args.value("first-boot") {
+        let wrong = |error| Failure::usage(format!("--first-boot {path:?} cannot be read: {error}"));
+        fields.str("first_boot", &std::fs::read_to_string(path).map_err(wrong)?);
+    }
     let keys = keys(args)?;
     if !keys.is_empty() {
         fields.array("authorized_keys", |list| {
@@ -258,6 +267,9 @@ pub fn container_log(args: &Args) -> Result<Request, Failure> {
     fields.str("name", args.operand(0));
     if let Some(lines) = args.number("lines", "lines")? {
         fields.int("lines", lines.into());
+    }
+    if args.flag("first-boot") {
+        fields.bool("first_boot", true);
     }
     Request::new(Face::Container, "log", fields)
 }

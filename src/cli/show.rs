@@ -149,6 +149,11 @@ pub fn container(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     {
         table.pair(title, view.text(field));
     }
+    if let Some(script) = view.table("first_boot") {
+        let code = script.number("code").filter(|code| *code > 0);
+        let status = code.map_or_else(String::new, |code| format!(", status {code}"));
+        table.pair("first boot", format!("{}{status}", script.text("state")));
+    }
     for key in view.texts("authorized_keys") {
         table.pair("ssh key", key);
     }

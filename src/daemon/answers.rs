@@ -300,6 +300,7 @@ impl Core {
                 signal: exit.signal(),
                 at: exit.at,
             }),
+            first_boot: self.first_boot(name),
             created: record.created,
             rootfs: dir.rootfs().display().to_string(),
             lxcpath: self.layout.containers().display().to_string(),

@@ -9,11 +9,11 @@ use crate::error::{Code, Error, Result};
 use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
 use crate::steps::console;
-use crate::steps::layout::ContainerDir;
 use crate::steps::lxc::Exec;
 use openwrt_ubus::{from_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 impl Core {
@@ -88,8 +88,8 @@ impl Core {
                 .and_then(|reply| encode(&reply)),
             (Face::Container, "log") => {
                 return match decode::<args::Log>(arguments).and_then(|args| self.check_log(&args)) {
-                    Ok((dir, lines)) => self.answer(request, move || {
-                        let (log, truncated) = console::tail(&dir, lines)?;
+                    Ok((files, lines)) => self.answer(request, move || {
+                        let (log, truncated) = console::tail(&files, lines)?;
                         encode(&replies::LogReply { log: answers::printable(&log), truncated })
                     }),
                     Err(error) => self.send_reply(request, Err(error)),
@@ -270,11 +270,16 @@ impl Core {
         }
     }
 
-    fn check_log(&self, args: &args::Log) -> Result<(ContainerDir, usize)> {
+    fn check_log(&self, args: &args::Log) -> Result<(Vec<PathBuf>, usize)> {
         let name = Name::new(&args.name)?;
         self.known(&name)?;
+        let dir = self.layout.container(&name);
+        let files = match args.first_boot.unwrap_or(false) {
+            true => vec![dir.first_boot_log()],
+            false => console::files(&dir),
+        };
         let lines = args.lines.unwrap_or(args::LOG_LINES);
-        Ok((self.layout.container(&name), usize::try_from(lines).unwrap_or(usize::MAX)))
+        Ok((files, usize::try_from(lines).unwrap_or(usize::MAX)))
     }
 
     pub(super) fn check_exec(&self, args: args::Exec) -> Result<(Name, Exec)> {

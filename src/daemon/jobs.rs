@@ -96,7 +96,7 @@ impl Core {
         };
         let name = Name::new(&target);
         if let Ok(name) = &name {
-            if !kind.is_of_image() {
+            if kind.holds_container() {
                 if let (Some(record), Err(_)) = (self.making.remove(name), &result) {
                     self.spoiled.push(record.ids);
                 }
@@ -153,7 +153,7 @@ impl Core {
                 self.notify(Face::Image, "image.added", &subject);
                 self.absorb_made(&name, *made);
             }
-            (Ok(Outcome::Pruned), Ok(_)) => {}
+            (Ok(Outcome::Pruned | Outcome::FirstBootDone), Ok(_)) => {}
             (Ok(Outcome::Imported(image)), _) => {
                 self.read_images();
                 let subject = ImageSubject { name: &target, sha256: &image.manifest.sha256 };
@@ -165,7 +165,7 @@ impl Core {
             }
             (Ok(_), Err(error)) => return Err(error),
             (Err(error), name) => {
-                if let (false, Ok(name)) = (kind.is_of_image(), name) {
+                if let (true, Ok(name)) = (kind.holds_container(), name) {
                     self.absorb_failure(&name, kind, &error);
                 }
                 return Err(error);
@@ -195,13 +195,14 @@ impl Core {
         if running {
             log::info!("container {name} runs");
             self.notify_container("container.started", name);
+            self.begin_first_boot(name);
         }
     }
 
     /// Does what a reload left to job `id`, which worked on the container: stops one whose section went, and applies
     /// changed limits.
     pub(super) fn settle(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(id).filter(|job| !job.kind.is_of_image()) else { return };
+        let Some(job) = self.jobs.get(id).filter(|job| job.kind.holds_container()) else { return };
         let (kind, Ok(name)) = (job.kind, Name::new(&job.target)) else { return };
         // What failed or was cancelled is not begun again by itself.
         if kind != Kind::Set && self.is_stale(&name) && self.idle(&name).is_ok() {
@@ -287,7 +288,7 @@ impl Core {
         self.active.remove(&id);
         if result.is_err() {
             let target =
-                self.jobs.get(id).filter(|job| !job.kind.is_of_image()).map(|job| job.target.clone());
+                self.jobs.get(id).filter(|job| job.kind.holds_container()).map(|job| job.target.clone());
             self.making.retain(|name, _| Some(name.as_str()) != target.as_deref());
         }
         self.jobs.finish(id, &result, now());

@@ -2,16 +2,19 @@
 
 use super::core::{now, Container, Core};
 use super::work::Work;
+use crate::api::replies::FirstBoot;
 use crate::api::{args, Face};
 use crate::error::{Code, Error, Result};
 use crate::model::admission;
 use crate::model::job::JobId;
+use crate::model::job::{Job, Kind};
 use crate::model::life::{Exit, Life, Reason};
 use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::model::spec::{Restart, Spec};
 use crate::ops::Set;
 use crate::steps::config::{no_section, Change};
+use crate::steps::lxc::first_boot::{self, Status};
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
 use crate::sys;
@@ -49,6 +52,30 @@ struct OutOfMemory<'a> {
 }
 
 impl Core {
+    /// Runs the first-boot script of a container that has just been started, unless it was begun before.
+    pub(super) fn begin_first_boot(&mut self, name: &Name) {
+        if self.first_boot(name).is_some_and(|first_boot| first_boot.state == "pending") {
+            self.start_job(Work::FirstBoot(name.clone()));
+        }
+    }
+
+    /// How far the first-boot script is, of a container that has one.
+    pub(super) fn first_boot(&self, name: &Name) -> Option<FirstBoot> {
+        self.containers.get(name).filter(|c| !c.record.spec.first_boot.is_empty())?;
+        let dir = self.layout.container(name);
+        let is_it =
+            |job: &&Job| job.kind == Kind::FirstBoot && job.target == name.as_str() && !job.state.is_final();
+        let at_work = self.jobs.iter().any(|job| is_it(&job));
+        let (state, code) = match first_boot::status(&dir) {
+            _ if at_work => ("running", None),
+            None => ("pending", None),
+            Some(Status::Begun) => ("interrupted", None),
+            Some(Status::Ended(0)) => ("done", Some(0)),
+            Some(Status::Ended(code)) => ("failed", Some(code)),
+        };
+        Some(FirstBoot { state, code, log: dir.first_boot_log().display().to_string() })
+    }
+
     pub(super) fn set(&mut self, args: &args::Set) -> Result<JobId> {
         let name = Name::new(&args.name)?;
         self.known(&name)?;

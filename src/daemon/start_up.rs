@@ -64,6 +64,11 @@ impl Core {
             self.machine.runtime.tidy();
         }
         self.boot_pending = !boot_is_done(&self.layout.boot_marker());
+        let running = self.containers.iter().filter(|(_, container)| container.live.is_some());
+        // An earlier daemon may have ended before it began them.
+        for name in running.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.begin_first_boot(&name);
+        }
         self.carry_out();
         Ok(())
     }

@@ -96,6 +96,8 @@ pub enum Work {
     TakeOver(Box<TakeOver>),
     /// Removes what one left half made.
     Prune(Name),
+    /// Runs one's first-boot script.
+    FirstBoot(Name),
     /// Imports an image.
     Import {
         /// The file.
@@ -141,6 +143,8 @@ pub enum Outcome {
     TakenOver(Box<Made>),
     /// Nothing is left.
     Pruned,
+    /// The first-boot script ended well.
+    FirstBootDone,
     /// The image is in the store.
     Imported(Box<Image>),
     /// The image is gone.
@@ -166,6 +170,7 @@ impl Work {
             Work::DeleteSnapshot { .. } => Kind::SnapshotDelete,
             Work::Adopt(_) | Work::TakeOver(_) => Kind::Adopt,
             Work::Prune(_) => Kind::Prune,
+            Work::FirstBoot(_) => Kind::FirstBoot,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
         }
@@ -180,7 +185,7 @@ impl Work {
             | Work::Ended(record)
             | Work::Adopt(record) => record.name.to_string(),
             Work::TakeOver(what) => what.record.name.to_string(),
-            Work::Prune(name) => name.to_string(),
+            Work::Prune(name) | Work::FirstBoot(name) => name.to_string(),
             Work::Set(set) => set.name.to_string(),
             Work::Rename { name, .. } => name.to_string(),
             Work::Stop { name, .. }
@@ -196,7 +201,14 @@ impl Work {
 
     /// Whether it mostly waits for a guest, so that it must not keep a place from others.
     pub fn waits(&self) -> bool {
-        matches!(self, Work::Restart { .. } | Work::Stop { .. } | Work::Freeze { .. } | Work::Ended(_))
+        matches!(
+            self,
+            Work::Restart { .. }
+                | Work::Stop { .. }
+                | Work::Freeze { .. }
+                | Work::Ended(_)
+                | Work::FirstBoot(_)
+        )
     }
 
     fn run(self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
@@ -233,6 +245,7 @@ impl Work {
                 ops::take_over(machine, ctx, *what).map(|made| Outcome::TakenOver(Box::new(made)))
             }
             Work::Prune(name) => ops::prune(machine, ctx, &name).map(|()| Outcome::Pruned),
+            Work::FirstBoot(name) => ops::first_boot(machine, ctx, &name).map(|()| Outcome::FirstBootDone),
             Work::Import { path, name, sha256 } => machine
                 .images
                 .import(ctx, &path, &name, sha256.as_deref())

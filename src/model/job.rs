@@ -45,6 +45,8 @@ pub enum Kind {
     Adopt,
     /// Removes what was left half made.
     Prune,
+    /// Runs a container's first-boot script, beside whatever else is done to the container.
+    FirstBoot,
     /// Brings an image into the store.
     ImageImport,
     /// Removes an image from the store.
@@ -71,6 +73,7 @@ impl Kind {
             Kind::SnapshotDelete => "snapshot_delete",
             Kind::Adopt => "adopt",
             Kind::Prune => "prune",
+            Kind::FirstBoot => "first_boot",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
         }
@@ -79,6 +82,11 @@ impl Kind {
     /// Whether its target is an image and not a container.
     pub fn is_of_image(self) -> bool {
         matches!(self, Kind::ImageImport | Kind::ImageDelete)
+    }
+
+    /// Whether a container is its own while it lasts.
+    pub fn holds_container(self) -> bool {
+        !self.is_of_image() && self != Kind::FirstBoot
     }
 
     /// Whether it can be undone in the middle.
@@ -247,7 +255,7 @@ impl Jobs {
 
     /// The unfinished job that works on container `name`.
     pub fn active_on(&self, name: &str) -> Option<&Job> {
-        self.jobs.iter().find(|job| !job.state.is_final() && job.target == name && !job.kind.is_of_image())
+        self.jobs.iter().find(|job| !job.state.is_final() && job.target == name && job.kind.holds_container())
     }
 
     /// Records how job `id` ended, and forgets the oldest finished jobs beyond [`KEPT`].

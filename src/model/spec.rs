@@ -11,6 +11,8 @@ use std::net::Ipv4Addr;
 const DESCRIPTION_MAX: usize = 256;
 /// Longest authorized key, in bytes: an RSA key of 16384 bits is 2,800.
 const KEY_MAX: usize = 4096;
+/// Longest first-boot script, in bytes.
+pub const SCRIPT_MAX: usize = 64 << 10;
 /// Most processes a container may be allowed.
 const PIDS_MAX: u32 = 1_000_000;
 /// Where a container stands in the order of starts that says nothing, and the last place.
@@ -87,6 +89,15 @@ pub struct Spec {
     /// It is not deleted.
     #[serde(default)]
     pub protected: bool,
+    /// What its guest calls itself; empty: as the container is called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// Its time zone, `Europe/Madrid`; empty: the image's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub timezone: String,
+    /// The script that is run once inside, or the path of a file on the box that holds it; or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub first_boot: String,
 }
 
 /// What a record says that was written before there was the field.
@@ -134,6 +145,12 @@ pub struct Asked {
     pub advertise: Option<String>,
     /// `option protected`
     pub protected: Option<String>,
+    /// `option hostname`
+    pub hostname: Option<String>,
+    /// `option timezone`
+    pub timezone: Option<String>,
+    /// `option first_boot`
+    pub first_boot: Option<String>,
 }
 
 /// Values for what was not said, from section `main`.
@@ -175,6 +192,9 @@ impl Asked {
             slice: text(&spec.slice),
             advertise: flag(spec.advertise),
             protected: flag(spec.protected).filter(|_| spec.protected),
+            hostname: text(&spec.hostname),
+            timezone: text(&spec.timezone),
+            first_boot: text(&spec.first_boot),
         }
     }
 
@@ -196,6 +216,9 @@ impl Asked {
             ("slice", &self.slice),
             ("advertise", &self.advertise),
             ("protected", &self.protected),
+            ("hostname", &self.hostname),
+            ("timezone", &self.timezone),
+            ("first_boot", &self.first_boot),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
     }
@@ -264,6 +287,15 @@ impl Asked {
         if let Some(text) = &self.protected {
             spec.protected = parse_bool("protected", text)?;
         }
+        if let Some(text) = &self.hostname {
+            spec.hostname = parse_hostname(text)?;
+        }
+        if let Some(text) = &self.timezone {
+            spec.timezone = parse_timezone(text)?;
+        }
+        if let Some(text) = &self.first_boot {
+            spec.first_boot = parse_script(text)?;
+        }
         Ok(spec)
     }
 }
@@ -288,6 +320,9 @@ impl Defaults {
             slice: String::new(),
             advertise: true,
             protected: false,
+            hostname: String::new(),
+            timezone: String::new(),
+            first_boot: String::new(),
         }
     }
 }
@@ -299,6 +334,9 @@ impl Spec {
             ("image", self.image != made.image),
             ("disk", self.disk != made.disk && !self.grows(made)),
             ("authorized_keys", self.authorized_keys != made.authorized_keys),
+            ("hostname", self.hostname != made.hostname),
+            ("timezone", self.timezone != made.timezone),
+            ("first_boot", self.first_boot != made.first_boot),
         ])
     }
 
@@ -308,6 +346,9 @@ impl Spec {
             image: made.image.clone(),
             disk: if self.grows(made) { self.disk } else { made.disk },
             authorized_keys: made.authorized_keys.clone(),
+            hostname: made.hostname.clone(),
+            timezone: made.timezone.clone(),
+            first_boot: made.first_boot.clone(),
             ..self.clone()
         }
     }
@@ -456,6 +497,37 @@ fn parse_key(text: &str) -> Result<String> {
     Ok(text.to_string())
 }
 
+/// Reads a host name: labels as DNS has them, 64 bytes in all, as Linux has it.
+fn parse_hostname(text: &str) -> Result<String> {
+    let label = |label: &str| crate::model::name::Name::new(label).is_ok();
+    if text.is_empty() || (text.len() <= 64 && text.split('.').all(label)) {
+        return Ok(text.to_string());
+    }
+    Err(invalid("hostname", text, "write one such as web or web.example.org, of a-z, 0-9 and '-'"))
+}
+
+/// Reads a time zone's name: a path below /usr/share/zoneinfo that leads nowhere else.
+fn parse_timezone(text: &str) -> Result<String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+');
+    let part = |part: &str| !part.is_empty() && part.chars().all(good);
+    if text.is_empty() || (text.len() <= 64 && text.split('/').all(part)) {
+        return Ok(text.to_string());
+    }
+    Err(invalid("timezone", text, "write one such as Europe/Madrid"))
+}
+
+/// Reads a script: its text, or the absolute path of a file on the box.
+fn parse_script(text: &str) -> Result<String> {
+    if text.len() > SCRIPT_MAX || text.contains('\0') {
+        return Err(invalid(
+            "first_boot",
+            text,
+            "write a script of at most 64 KiB, or the path of one on the box",
+        ));
+    }
+    Ok(text.to_string())
+}
+
 fn parse_slice(text: &str) -> Result<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.len() > 63 || !text.chars().all(good) {
@@ -508,6 +580,9 @@ pub(crate) mod tests {
             slice: Some("s".into()),
             advertise: Some("0".into()),
             protected: Some("1".into()),
+            hostname: Some("web.example.org".into()),
+            timezone: Some("Europe/Madrid".into()),
+            first_boot: Some("#!/bin/sh\necho 'a' \"b\" \\ $c\n".into()),
             image: Some("other".into()),
         };
         let all = asked.resolve(&defaults()).unwrap();
@@ -525,7 +600,7 @@ pub(crate) mod tests {
             asked.resolve(&defaults())
         };
         type Row = (&'static str, fn(&mut Asked, String), &'static [&'static str]);
-        let rows: [Row; 12] = [
+        let rows: [Row; 15] = [
             ("memory", |a, v| a.memory = Some(v), &["-1", "0", "10X", "1M", ""]),
             ("cpus", |a, v| a.cpus = Some(v), &["-1", "0", "x"]),
             ("disk", |a, v| a.disk = Some(v), &["-1", "0", "10X", "1M", "no"]),
@@ -546,6 +621,9 @@ pub(crate) mod tests {
                 &["x", "ssh-rsa", "ssh-rsa A\nB", "rm -rf"],
             ),
             ("slice", |a, v| a.slice = Some(v), &["a b", "a/b"]),
+            ("hostname", |a, v| a.hostname = Some(v), &["a b", "-a", "a..b", "a\nb", "A", "a/b"]),
+            ("timezone", |a, v| a.timezone = Some(v), &["../etc", "/etc/passwd", "a//b", "a b", "a\nb", "."]),
+            ("first_boot", |a, v| a.first_boot = Some(v), &["a\0b"]),
         ];
         for (option, set, values) in rows {
             for value in values {

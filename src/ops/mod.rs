@@ -5,6 +5,7 @@
 mod adopt;
 mod create;
 mod delete;
+mod first_boot;
 mod rename;
 mod run;
 mod set;
@@ -17,6 +18,7 @@ mod tests;
 pub use adopt::{adopt, prune, take_over, TakeOver};
 pub use create::{create, Create};
 pub use delete::delete;
+pub use first_boot::first_boot;
 pub use rename::rename;
 pub use run::{ended, live, restart, start, stop, Ended};
 pub use set::{set, Set};

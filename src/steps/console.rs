@@ -4,21 +4,26 @@ use super::layout::ContainerDir;
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The most that is shown at once: with every byte replaced by three it still fits a message.
 const SHOWN_MAX: u64 = 256 << 10;
 
-/// The last `lines` lines of the console's log, and whether there are earlier ones. Nothing written yet is fine.
+/// The files of a container's console, the earlier one first.
+pub fn files(dir: &ContainerDir) -> Vec<PathBuf> {
+    vec![dir.earlier_console_log(), dir.console_log()]
+}
+
+/// The last `lines` lines of a log in these files, and whether there are earlier ones. Nothing written yet is fine.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn tail(dir: &ContainerDir, lines: usize) -> Result<(Vec<u8>, bool)> {
+pub fn tail(files: &[PathBuf], lines: usize) -> Result<(Vec<u8>, bool)> {
     let mut text = Vec::new();
     let mut whole = true;
     // The later one is the longer the later it is read: then nothing is missing in between.
-    for path in [dir.earlier_console_log(), dir.console_log()] {
-        whole &= append(&path, &mut text).map_err(|e| Error::io("cannot read", &path, &e))?;
+    for path in files {
+        whole &= append(path, &mut text).map_err(|e| Error::io("cannot read", path, &e))?;
     }
     let start = last_lines(&text, lines).max(text.len().saturating_sub(SHOWN_MAX as usize));
     text.drain(..start);
@@ -71,8 +76,9 @@ mod tests {
     fn both_files_are_one_log() {
         let temp = TempDir::make();
         let dir = ContainerDir(temp.path().to_path_buf());
-        let read =
-            |lines| tail(&dir, lines).map(|(text, more)| (String::from_utf8(text).unwrap(), more)).unwrap();
+        let read = |lines| {
+            tail(&files(&dir), lines).map(|(text, more)| (String::from_utf8(text).unwrap(), more)).unwrap()
+        };
         assert_eq!(read(9), (String::new(), false));
         std::fs::write(dir.console_log(), "lf\nsecond\n").unwrap();
         assert_eq!(read(9), ("lf\nsecond\n".into(), false));

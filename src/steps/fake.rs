@@ -962,6 +962,10 @@ impl Runtime for FakeBox {
         })
     }
 
+    fn first_boot(&self, ctx: &Ctx, name: &Name) -> Result<i32> {
+        self.act("runtime.first_boot", name.as_str(), Some(ctx), |_| Ok(3))
+    }
+
     fn foreign(&self, _lxcpath: &Path) -> Vec<Foreign> {
         self.state().foreign.clone()
     }

@@ -6,9 +6,9 @@
 
 use crate::error::{Error, Result};
 use crate::sys;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{mkdirat, Mode};
-use nix::unistd::{fchown, unlinkat, Gid, Uid, UnlinkatFlags};
+use nix::unistd::{fchown, fchownat, symlinkat, unlinkat, Gid, Uid, UnlinkatFlags};
 use std::cell::RefCell;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -158,6 +158,23 @@ impl GuestRoot {
             Ok(())
         };
         put().map_err(|e| self.failed(path, &e))
+    }
+
+    /// Puts a symbolic link in place of whatever is there.
+    ///
+    /// # Errors
+    /// As symlink(2).
+    pub fn link(&self, path: &str, target: &str) -> Result<()> {
+        self.remove(path)?;
+        let link = || -> io::Result<()> {
+            let path = Path::new(path);
+            let dir = self.reach_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
+            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
+            symlinkat(target, dir.as_fd(), name)?;
+            let (uid, gid) = (Uid::from_raw(self.owner), Gid::from_raw(self.owner));
+            Ok(fchownat(dir.as_fd(), name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        };
+        link().map_err(|e| self.failed(path, &e))
     }
 
     /// Gives a file to the guest's root. Capabilities and modes are set after the owner, which resets them.

@@ -137,6 +137,16 @@ impl ContainerDir {
         self.0.join("console.log.1")
     }
 
+    /// What the first-boot script said.
+    pub fn first_boot_log(&self) -> PathBuf {
+        self.0.join("first-boot.log")
+    }
+
+    /// `running`, or the exit code of the first-boot script; not there before it is run.
+    pub fn first_boot_status(&self) -> PathBuf {
+        self.0.join("first-boot.status")
+    }
+
     /// The sparse file with the writable layer's file system, when there is a quota.
     pub fn disk(&self) -> PathBuf {
         self.0.join("disk.img")

@@ -315,7 +315,10 @@ impl<'a> Running<'a> {
     }
 
     /// Ends the program's input and waits for its end, keeping what it still says.
-    fn end(mut self) -> Result<Output> {
+    ///
+    /// # Errors
+    /// [`Code::Timeout`] or [`Code::Cancelled`].
+    pub fn end(mut self) -> Result<Output> {
         self.stdin = None;
         let mut out = Kept::default();
         loop {

@@ -21,6 +21,7 @@ mod copies;
 mod daemon_death;
 mod ends;
 mod exec;
+mod first_boot;
 mod hundred;
 mod idle;
 mod inside;

@@ -8,6 +8,7 @@ mod apart;
 mod bus;
 mod copies;
 mod errors;
+mod first_boot;
 mod jobs;
 mod life;
 mod reload;

@@ -63,7 +63,11 @@ pub fn render(
     let group = layout.cgroup();
     let name = &record.name;
 
-    line("# Written by cloudbox at each start; change the container with uci or ubus.\nlxc.uts.name", name);
+    let hostname = record.hostname();
+    line(
+        "# Written by cloudbox at each start; change the container with uci or ubus.\nlxc.uts.name",
+        &hostname,
+    );
     line("lxc.rootfs.path", &format_args!("dir:{}", dir.rootfs().display()));
     for kind in ["u", "g"] {
         line("lxc.idmap", &format_args!("{kind} 0 {} {}", record.ids.base, idrange::SIZE));

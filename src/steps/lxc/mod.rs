@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod config;
 pub mod exec;
+pub mod first_boot;
 mod foreign;
 mod notices;
 mod runtime;
@@ -119,6 +120,13 @@ pub trait Runtime: Send + Sync {
     /// # Errors
     /// [`crate::error::Code::Timeout`], or why it cannot be run: no such program, user or directory in there.
     fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output>;
+
+    /// Runs the container's first-boot script to its end, and returns its exit code. Run already, it is left alone.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::NotRunning`] and whatever else keeps it from being begun: it is run another time then;
+    /// [`crate::error::Code::Timeout`].
+    fn first_boot(&self, ctx: &Ctx, name: &Name) -> Result<i32>;
 
     /// The containers that other tools made below `lxcpath`.
     fn foreign(&self, lxcpath: &Path) -> Vec<Foreign>;

@@ -9,6 +9,7 @@ use super::super::wait::{self, Woken};
 use super::cgroup::{Cgroups, Limits, Meter, Usage};
 use super::config::{self, Host};
 use super::exec::{self, Exec, Output};
+use super::first_boot;
 use super::foreign::{self, Foreign};
 use super::notices::Notices;
 use super::{AfterEnd, Running, Runtime, Stop};
@@ -21,6 +22,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -109,6 +111,17 @@ impl Lxc {
         let code = error.code;
         let reason = reason.map_or_else(|| error.into_message(), without_source_place);
         Error::new(code, format!("container {name} does not start: {reason}; {} has more", log.display()))
+    }
+
+    /// What runs of a container, and lxc-attach with the words that name it.
+    fn attach(&self, name: &Name) -> Result<(Running, Command)> {
+        let Some(running) = self.find(name)? else {
+            let why = format!("container {name} is not running; start it first");
+            return Err(Error::new(Code::NotRunning, why));
+        };
+        let mut attach = Tool::command("lxc-attach")?;
+        attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
+        Ok((running, attach))
     }
 
     fn running(&self, init: i32, monitor: Option<i32>) -> Option<Running> {
@@ -380,13 +393,13 @@ impl Runtime for Lxc {
     }
 
     fn exec(&self, ctx: &Ctx, name: &Name, exec: &Exec) -> Result<Output> {
-        let Some(running) = self.find(name)? else {
-            let why = format!("container {name} is not running; start it first");
-            return Err(Error::new(Code::NotRunning, why));
-        };
-        let mut attach = Tool::command("lxc-attach")?;
-        attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
+        let (running, attach) = self.attach(name)?;
         exec::run(ctx, name, &running, attach, exec)
+    }
+
+    fn first_boot(&self, ctx: &Ctx, name: &Name) -> Result<i32> {
+        let (running, attach) = self.attach(name)?;
+        first_boot::run(ctx, &self.layout.container(name), &running, attach)
     }
 
     fn foreign(&self, lxcpath: &Path) -> Vec<Foreign> {

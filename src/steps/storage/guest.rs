@@ -3,12 +3,16 @@
 //! All of them by [`GuestRoot`], so that no link in an image leads the daemon to a file of the host.
 
 use super::super::guest_root::GuestRoot;
+use super::super::lxc::first_boot::SCRIPT;
 use super::Record;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::model::address::{Address, Ipv4Net};
+use crate::model::spec::SCRIPT_MAX;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::io::Read;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What a guest with a static address must know of its network.
@@ -33,13 +37,18 @@ pub fn machine_id(box_id: &str, record: &Record) -> String {
 /// Writes all of them into the root mounted at `rootfs`.
 pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNetwork) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
-    let name = record.name.as_str();
+    let name = record.hostname();
+    // Behind the whole name the first word of it.
+    let names = match name.split_once('.') {
+        Some((first, _)) => format!("{name} {first}"),
+        None => name.to_string(),
+    };
     root.put("etc/hostname", 0o644, &format!("{name}\n"))?;
     root.put("etc/machine-id", 0o444, &format!("{machine_id}\n"))?;
     root.put(
         "etc/hosts",
         0o644,
-        &format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
+        &format!("127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
     )?;
     if !record.spec.authorized_keys.is_empty() {
         root.make_dir("root/.ssh", 0o700)?;
@@ -53,7 +62,67 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     if let Address::Static(address) = record.spec.address {
         set_static(&root, address, network)?;
     }
+    if !record.spec.timezone.is_empty() {
+        let zone = &record.spec.timezone;
+        root.put("etc/timezone", 0o644, &format!("{zone}\n"))?;
+        root.link("etc/localtime", &format!("../usr/share/zoneinfo/{zone}"))?;
+    }
+    if root.has("etc/cloud") {
+        write_seed(&root, record, machine_id)?;
+    }
+    if !record.spec.first_boot.is_empty() {
+        root.put(SCRIPT, 0o700, &script(&record.spec.first_boot)?)?;
+    }
     root.sync()
+}
+
+/// The script that `first_boot` says, or that is in the file it names.
+fn script(first_boot: &str) -> Result<String> {
+    if !first_boot.starts_with('/') || first_boot.contains('\n') {
+        return Ok(first_boot.to_string());
+    }
+    let path = Path::new(first_boot);
+    let read = || -> std::io::Result<String> {
+        let mut text = String::new();
+        let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        file.take(SCRIPT_MAX as u64 + 1).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|e| Error::io("first_boot: cannot read", path, &e))?;
+    if text.is_empty() || text.len() > SCRIPT_MAX {
+        let why = format!("first_boot: {first_boot} is empty, or longer than the 64 KiB a script may have");
+        return Err(Error::new(Code::InvalidArgument, why));
+    }
+    Ok(text)
+}
+
+/// What cloud-init finds in an image that has it: who the guest is, and that it needs nobody else to tell.
+fn write_seed(root: &GuestRoot, record: &Record, machine_id: &str) -> Result<()> {
+    // JSON's strings are YAML's, too.
+    let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+    let name = quoted(record.hostname());
+    let mut user_data = format!("#cloud-config\nhostname: {name}\ndisable_root: false\n");
+    if !record.spec.timezone.is_empty() {
+        let _ = writeln!(user_data, "timezone: {}", quoted(&record.spec.timezone));
+    }
+    if !record.spec.authorized_keys.is_empty() {
+        user_data.push_str("ssh_authorized_keys:\n");
+        for key in &record.spec.authorized_keys {
+            let _ = writeln!(user_data, "  - {}", quoted(key));
+        }
+    }
+    let mut settings = String::from("datasource_list: [NoCloud, None]\n");
+    if matches!(record.spec.address, Address::Static(_)) {
+        settings.push_str("network: {config: disabled}\n");
+    }
+    let seed = "var/lib/cloud/seed/nocloud";
+    root.put(
+        &format!("{seed}/meta-data"),
+        0o644,
+        &format!("instance-id: {machine_id}\nlocal-hostname: {name}\n"),
+    )?;
+    root.put(&format!("{seed}/user-data"), 0o600, &user_data)?;
+    root.put("etc/cloud/cloud.cfg.d/99-cloudbox.cfg", 0o644, &settings)
 }
 
 /// Writes the network anew into the root mounted at `rootfs`, after the container's address was changed.

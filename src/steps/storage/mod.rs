@@ -53,6 +53,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// What its guest is called.
+    pub fn hostname(&self) -> &str {
+        match self.spec.hostname.as_str() {
+            "" => self.name.as_str(),
+            own => own,
+        }
+    }
+
     /// The same container under `name`.
     pub fn called(mut self, name: &Name) -> Record {
         if self.name != *name {

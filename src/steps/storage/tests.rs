@@ -34,6 +34,9 @@ pub(super) fn record(of: &str) -> Record {
             slice: "guifi".into(),
             advertise: true,
             protected: true,
+            hostname: String::new(),
+            timezone: String::new(),
+            first_boot: String::new(),
         },
         image_sha256: "ab".repeat(32),
         init: Init::Systemd,
@@ -449,7 +452,7 @@ fn no_link_in_an_image_leads_outside() {
         return;
     }
     type Hostile = (&'static str, fn(&Path, &Path));
-    let images: [Hostile; 14] = [
+    let images: [Hostile; 17] = [
         ("etc is the host's root", |root, _| symlink("/", root.join("etc")).unwrap()),
         ("etc is the host's etc", |root, outside| symlink(outside.join("etc"), root.join("etc")).unwrap()),
         ("etc climbs out", |root, _| symlink("../outside/etc", root.join("etc")).unwrap()),
@@ -487,6 +490,21 @@ fn no_link_in_an_image_leads_outside() {
             symlink(outside.join("etc"), root.join("etc/systemd/network")).unwrap();
             symlink(outside.join("etc"), root.join("etc/network")).unwrap();
         }),
+        ("the time zone is the host's", |root, outside| {
+            fs::create_dir_all(root.join("etc")).unwrap();
+            symlink(outside.join("etc/passwd"), root.join("etc/timezone")).unwrap();
+            symlink(outside.join("etc/passwd"), root.join("etc/localtime")).unwrap();
+        }),
+        ("the seed is the host's", |root, outside| {
+            fs::create_dir_all(root.join("etc/cloud")).unwrap();
+            fs::create_dir_all(root.join("var/lib/cloud")).unwrap();
+            symlink(outside.join("etc"), root.join("etc/cloud/cloud.cfg.d")).unwrap();
+            symlink(outside.join("etc"), root.join("var/lib/cloud/seed")).unwrap();
+        }),
+        ("the script's place is the host's", |root, outside| {
+            fs::create_dir_all(root.join("var/lib")).unwrap();
+            symlink(outside.join("etc"), root.join("var/lib/cloudbox")).unwrap();
+        }),
     ];
     for (title, make) in images {
         let dir = TempDir::make();
@@ -501,6 +519,8 @@ fn no_link_in_an_image_leads_outside() {
         let before = tree(&outside);
         let host = fs::read("/etc/hostname").ok();
         let mut evil = record("evil-guest");
+        evil.spec.timezone = "Europe/Madrid".into();
+        evil.spec.first_boot = "#!/bin/sh\n".into();
         let written = guest::write(&root, &evil, "0123", &network());
         for address in ["10.139.40.11/27", "dhcp"] {
             evil.spec.address = Address::parse(address).unwrap();
@@ -529,4 +549,60 @@ fn an_absolute_link_in_an_image_means_the_guests_own_file() {
     symlink("/usr/etc", root.join("etc")).unwrap();
     guest::write(root, &record("web"), "0123", &network()).unwrap();
     assert_eq!(fs::read_to_string(root.join("usr/etc/hostname")).unwrap(), "web\n");
+}
+
+#[test]
+fn a_guest_is_told_all_it_needs_at_its_first_boot() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let root = dir.path().join("rootfs");
+    fs::create_dir_all(root.join("etc/cloud")).unwrap();
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let mut web = record("web");
+    web.spec.hostname = "www.example.org".into();
+    web.spec.timezone = "Europe/Madrid".into();
+    web.spec.authorized_keys = vec!["ssh-ed25519 AAAA \"me\": #1".into()];
+    web.spec.first_boot = "#!/bin/sh\necho hello\n".into();
+    guest::write(&root, &web, "0123", &network()).unwrap();
+    assert_eq!(read("etc/hostname"), "www.example.org\n");
+    assert!(read("etc/hosts").contains("127.0.1.1\twww.example.org www\n"));
+    assert_eq!(read("etc/timezone"), "Europe/Madrid\n");
+    assert_eq!(
+        fs::read_link(root.join("etc/localtime")).unwrap(),
+        Path::new("../usr/share/zoneinfo/Europe/Madrid")
+    );
+    assert_eq!(
+        read("var/lib/cloud/seed/nocloud/meta-data"),
+        "instance-id: 0123\nlocal-hostname: \"www.example.org\"\n"
+    );
+    assert_eq!(
+        read("var/lib/cloud/seed/nocloud/user-data"),
+        "#cloud-config\nhostname: \"www.example.org\"\ndisable_root: false\ntimezone: \"Europe/Madrid\"\n\
+         ssh_authorized_keys:\n  - \"ssh-ed25519 AAAA \\\"me\\\": #1\"\n"
+    );
+    assert!(read("etc/cloud/cloud.cfg.d/99-cloudbox.cfg").contains("network: {config: disabled}"));
+    let script = root.join("var/lib/cloudbox/first-boot");
+    assert_eq!(
+        (read("var/lib/cloudbox/first-boot").as_str(), mode(&script)),
+        ("#!/bin/sh\necho hello\n", 0o700)
+    );
+    assert_eq!(fs::symlink_metadata(root.join("etc/localtime")).unwrap().uid(), web.ids.base);
+
+    // A script in a file of the box, and files that are none.
+    let file = dir.path().join("script");
+    web.spec.first_boot = file.display().to_string();
+    for (content, part) in
+        [(None, "cannot read"), (Some(String::new()), "is empty"), (Some("x".repeat(65_537)), "64 KiB")]
+    {
+        if let Some(content) = &content {
+            fs::write(&file, content).unwrap();
+        }
+        let error = guest::write(&root, &web, "0123", &network()).unwrap_err();
+        assert!(error.message.contains("first_boot") && error.message.contains(part), "{error}");
+    }
+    fs::write(&file, "echo from the box\n").unwrap();
+    guest::write(&root, &web, "0123", &network()).unwrap();
+    assert_eq!(read("var/lib/cloudbox/first-boot"), "echo from the box\n");
 }
