@@ -405,9 +405,9 @@ fn wrong_usage_needs_no_bus() {
 fn replies_are_shown_as_tables_and_as_json() {
     let world = World::with_daemon();
     let table = "\
-NAME  STATE    ADDRESS   MEMORY      PIDS  DISK  IMAGE   AUTOSTART
-db    stopped  -         -/512M         -  -     distro  no
-web   running  10.0.0.2  23.4M/256M    14  -     distro  yes
+NAME  STATE    ADDRESS   CPU  MEMORY      PIDS  DISK  UP  IMAGE
+db    stopped  -           -  -/512M         -  -     -   distro
+web   running  10.0.0.2    -  23.4M/256M    14  -     -   distro
 ";
     assert_eq!(world.run(&["list"]), ran(0, table, ""));
     assert_eq!(world.run(&["list", "--names"]), ran(0, "db\nweb\n", ""));

@@ -83,6 +83,7 @@ pub struct ContainerEntry {
     /// The host's pid of its init.
     pub pid: Option<i32>,
     /// Its addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Memory used.
     pub memory: Option<u64>,
@@ -90,6 +91,14 @@ pub struct ContainerEntry {
     pub memory_limit: Option<u64>,
     /// Processes.
     pub pids: Option<u64>,
+    /// Processor time used, in microseconds.
+    pub cpu_time: Option<u64>,
+    /// Thousandths of a processor it used since the last call; at first since its start.
+    pub cpu: Option<u64>,
+    /// Bytes that came in through its interface.
+    pub received: Option<u64>,
+    /// Bytes that went out.
+    pub sent: Option<u64>,
     /// Bytes its layer takes on the disk, where it has a quota.
     pub disk: Option<u64>,
     /// Its disk quota.
@@ -178,8 +187,14 @@ pub struct ContainerInfo {
     pub asked: Limits,
     /// What the kernel enforces; only while it runs.
     pub in_force: Option<Limits>,
-    /// Processor time used, in microseconds.
-    pub cpu_time: Option<u64>,
+    /// The most memory it has used in this run.
+    pub memory_peak: Option<u64>,
+    /// Its interfaces.
+    pub interfaces: Vec<Interface>,
+    /// Its place in the order of starts at boot.
+    pub priority: u32,
+    /// `no`, `on-failure`, `always`: whether it is started again when it ended by itself.
+    pub restart: &'static str,
     /// The slice it belongs to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub slice: String,
@@ -226,6 +241,19 @@ pub struct FirstBoot {
     pub code: Option<i32>,
     /// What it said.
     pub log: String,
+}
+
+/// An interface of a container.
+#[derive(Debug, Serialize)]
+pub struct Interface {
+    /// Its name in the container.
+    pub name: &'static str,
+    /// The host's end of its veth pair.
+    pub host: String,
+    /// Bytes that came in, while it runs.
+    pub received: Option<u64>,
+    /// Bytes that went out.
+    pub sent: Option<u64>,
 }
 
 /// Limits of a container.

@@ -4,7 +4,7 @@ use super::args::Args;
 use super::bus::Context;
 use super::page::Show;
 use super::request::{self, Request};
-use super::{bus, completion, copy, enter, events, follow, help, log, show, Failure};
+use super::{bus, completion, copy, enter, events, follow, help, log, show, top, Failure};
 
 /// One command.
 pub struct Command {
@@ -159,7 +159,8 @@ pub const COMMANDS: &[Command] = &[
         also: &["ls", "ps", "lst"],
         section: "Containers",
         summary: "show all containers with their state, addresses and usage",
-        details: "MEMORY and DISK are what is used and what is allowed. A disk without a quota is not measured.",
+        details: "CPU is the share of one processor since somebody asked last. MEMORY and DISK are what is used and what \
+                  is allowed. A disk without a quota is not measured.",
         examples: &[
             ("list", "a table"),
             ("list --names", "names only, one a line, for scripts"),
@@ -179,6 +180,17 @@ pub const COMMANDS: &[Command] = &[
         operands: &[NAME],
         options: &[],
         action: Action::Show { request: request::container_info, show: show::container },
+    },
+    Command {
+        name: "top",
+        also: &["htop"],
+        section: "Containers",
+        summary: "show who uses what, again and again, until Ctrl-C",
+        details: "CPU is the share of one processor. Where the output is no terminal, it is shown once.",
+        examples: &[("top --interval 5", "every five seconds")],
+        operands: &[],
+        options: &[option("interval", "SECONDS", "how often; 2 unless said otherwise")],
+        action: Action::Own(top::run),
     },
     Command {
         name: "create",

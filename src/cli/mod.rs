@@ -20,6 +20,7 @@ mod page;
 mod request;
 mod show;
 mod text;
+mod top;
 mod view;
 
 use self::args::{Args, Parsed};

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::page::Page;
-use super::text::{count, duration, or_dash, share, size, tone, Table};
+use super::text::{count, duration, or_dash, percent, share, size, tone, Table};
 use super::view::View;
 use super::{OK, REFUSED};
 
@@ -21,25 +21,26 @@ pub fn containers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
         apart(view, page);
         return OK;
     }
-    let titles = ["NAME", "STATE", "ADDRESS", "MEMORY", "PIDS", "DISK", "IMAGE", "AUTOSTART"];
-    let mut table = Table::titled(&titles, &[4], Some(1));
+    let titles = ["NAME", "STATE", "ADDRESS", "CPU", "MEMORY", "PIDS", "DISK", "UP", "IMAGE"];
+    let mut table = Table::titled(&titles, &[3, 5], Some(1));
     for container in &containers {
         table.row(vec![
             container.text("name"),
             container.text("state"),
             or_dash(first_addresses(container)),
+            or_dash(container.number("cpu").map_or_else(String::new, percent)),
             share(container.number("memory"), container.number("memory_limit")),
             or_dash(number(container, "pids")),
             share(container.number("disk"), container.number("disk_limit")),
+            or_dash(container.number("uptime").map_or_else(String::new, duration)),
             or_dash(container.text("image")),
-            yes_no(container, "autostart"),
         ]);
     }
     table.write(&mut page.text, "", page.color);
     for container in &containers {
         let name = container.text("name");
         if let Some(error) = container.table("error") {
-            page.line(&format!("{name}: {}", error.text("message")));
+            page.line(&format!("{name}: {}{}", error.text("message"), again(container)));
         }
         let changed = container.texts("restart_required");
         if !changed.is_empty() {
@@ -90,6 +91,13 @@ pub fn prune(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
     OK
 }
 
+/// `; it is started again in 8s, for the 4th time`
+fn again(container: &View<'_>) -> String {
+    let Some(seconds) = container.number("restart_in") else { return String::new() };
+    let before = container.number("restarts").unwrap_or(0);
+    format!("; it is started again in {} (so far {})", duration(seconds), count(before, "restart"))
+}
+
 /// The first address and how many more there are: a container may have a dozen of IPv6.
 fn first_addresses(container: &View<'_>) -> String {
     let addresses = container.texts("addresses");
@@ -117,15 +125,26 @@ pub fn container(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     table.pair("image", format!("{} {}", view.text("image"), short_hash(view, "image_sha256")));
     table.pair("made", ago(view, "created", page.now));
     table.pair("autostart", yes_no(view, "autostart"));
+    table.pair("priority", number(view, "priority"));
+    table.pair("restart", view.text("restart"));
     table.pair("slice", view.text("slice"));
     table.pair("addresses", view.texts("addresses").join(", "));
     table.pair("network", format!("{} on {}", view.text("address"), view.text("network")));
     table.pair("interface", format!("{}, MAC {}", view.text("veth"), view.text("mac")));
-    table.pair("memory", share(view.number("memory"), view.number("memory_limit")));
+    let peak =
+        view.number("memory_peak").map_or_else(String::new, |peak| format!(", {} at most", size(Some(peak))));
+    table.pair("memory", share(view.number("memory"), view.number("memory_limit")) + &peak);
     table.pair("disk", share(view.number("disk"), view.number("disk_limit")));
+    for interface in
+        view.tables("interfaces").iter().filter(|interface| interface.number("received").is_some())
+    {
+        let bytes = |field| size(interface.number(field));
+        table.pair(&interface.text("name"), format!("{} in, {} out", bytes("received"), bytes("sent")));
+    }
     table.pair("processes", number(view, "pids"));
     if let Some(microseconds) = view.number("cpu_time") {
-        table.pair("cpu time", duration(microseconds / 1_000_000));
+        let now = view.number("cpu").map_or_else(String::new, |cpu| format!(", {} now", percent(cpu)));
+        table.pair("cpu time", duration(microseconds / 1_000_000) + &now);
     }
     table.pair("up", view.number("uptime").map_or_else(String::new, duration));
     if let Some(exit) = view.table("last_exit") {
@@ -505,9 +524,9 @@ mod tests {
         {"name":"db","state":"stopped","image":"distro","addresses":[],"memory_limit":536870912,"autostart":false},
         {"name":"web-server","state":"running","image":"distro","pid":812,"addresses":["10.0.0.2","fd00::2","fe80::1"],
          "memory":24537907,"memory_limit":268435456,"pids":14,"disk":104857600,"disk_limit":4294967296,"autostart":true,
-         "restart_required":["image"]},
+         "cpu":123,"uptime":7500,"restart_required":["image"]},
         {"name":"x","state":"failed","image":"","addresses":[],"autostart":true,
-         "error":{"code":"no_memory","message":"no\u001b[2J memory"}}]}"#;
+         "restart_in":8,"restarts":1,"error":{"code":"no_memory","message":"no\u001b[2J memory"}}]}"#;
 
     #[test]
     fn list() {
@@ -515,12 +534,12 @@ mod tests {
         assert_eq!(
             text,
             "\
-NAME        STATE    ADDRESS      MEMORY      PIDS  DISK     IMAGE   AUTOSTART
-db          stopped  -            -/512M         -  -        distro  no
-web-server  running  10.0.0.2 +2  23.4M/256M    14  100M/4G  distro  yes
-x           failed   -            -              -  -        -       yes
+NAME        STATE    ADDRESS        CPU  MEMORY      PIDS  DISK     UP     IMAGE
+db          stopped  -                -  -/512M         -  -        -      distro
+web-server  running  10.0.0.2 +2  12.3%  23.4M/256M    14  100M/4G  2h 5m  distro
+x           failed   -                -  -              -  -        -      -
 web-server: a restart applies image
-x: no\\u{1b}[2J memory
+x: no\\u{1b}[2J memory; it is started again in 8s (so far 1 restart)
 "
         );
         assert_eq!(code, 0);
@@ -558,7 +577,9 @@ x: no\\u{1b}[2J memory
             "autostart":true,"description":"a\nwiki","image_sha256":"0123456789abcdef0123","section":"web",
             "network":"br-lan","address":"dhcp","mac":"02:00:00:00:00:01","veth":"cb0","id_base":100000,
             "id_count":65536,"asked":{"memory":268435456,"cpus":"0.5","pids":200,"disk":4294967296},
-            "in_force":{"memory":268435456,"cpus":"0.5","pids":200},"cpu_time":61500000,"slice":"",
+            "in_force":{"memory":268435456,"cpus":"0.5","pids":200},"cpu_time":61500000,"cpu":5,"uptime":184,
+            "memory_peak":104857600,"interfaces":[{"name":"eth0","host":"cb0","received":3000,"sent":70}],
+            "last_exit":{"reason":"crashed","signal":9,"at":913600},"restarts":2,"slice":"",
             "authorized_keys":["ssh-ed25519 AAAA me"],"created":913600,"rootfs":"/srv/c/web/rootfs",
             "lxcpath":"/srv/c","console_log":"/srv/c/web/console.log","job":null,"error":null}"#;
         let (text, _) = shown(&["info", "web"], json);
@@ -574,10 +595,14 @@ autostart    yes
 addresses    10.0.0.2, fd00::2
 network      dhcp on br-lan
 interface    cb0, MAC 02:00:00:00:00:01
-memory       23.4M/256M
+memory       23.4M/256M, 100M at most
 disk         100M/4G
+eth0         2.9K in, 70 out
 processes    14
-cpu time     1m 1s
+cpu time     1m 1s, 0.5% now
+up           3m 4s
+last end     crashed, signal 9 1d 0h ago
+restarts     2
 asked for    memory 256M, cpus 0.5, pids 200, disk 4G
 in force     memory 256M, cpus 0.5, pids 200
 host ids     100000 to 165535

@@ -77,6 +77,11 @@ pub fn share(used: Option<u64>, limit: Option<u64>) -> String {
     }
 }
 
+/// `12.3%`, of thousandths.
+pub fn percent(thousandths: u64) -> String {
+    format!("{}.{}%", thousandths / 10, thousandths % 10)
+}
+
 /// `text`, or `-` when it is empty.
 pub fn or_dash(text: String) -> String {
     if text.is_empty() {

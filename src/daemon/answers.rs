@@ -2,8 +2,8 @@
 
 use super::core::{Container, Core};
 use crate::api::replies::{
-    ContainerEntry, ContainerInfo, ContainerList, Counts, ImageEntry, ImageList, LastExit, Limits, Resource,
-    StatusReply,
+    ContainerEntry, ContainerInfo, ContainerList, Counts, ImageEntry, ImageList, Interface, LastExit, Limits,
+    Resource, StatusReply,
 };
 use crate::error::{Code, Error, Result};
 use crate::model::idrange;
@@ -13,6 +13,7 @@ use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::model::size::Cpus;
 use crate::model::spec::Spec;
+use crate::steps::network::Traffic;
 use crate::sys;
 use std::path::Path;
 use std::time::Instant;
@@ -58,6 +59,12 @@ pub fn printable(bytes: &[u8]) -> String {
 fn seconds_until(at: Instant) -> u64 {
     let left = at.saturating_duration_since(Instant::now());
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
+}
+
+/// What went through the interface whose host's end is called so.
+fn traffic_of<'a>(traffic: &'a [Traffic], interface: &str) -> Option<&'a Traffic> {
+    let at = traffic.binary_search_by(|t| t.interface.as_str().cmp(interface)).ok()?;
+    traffic.get(at)
 }
 
 /// The box's architecture as `uname -m` prints it.
@@ -196,12 +203,13 @@ impl Core {
     }
 
     pub(super) fn container_list(&self) -> ContainerList {
+        let traffic = self.traffic();
         let names = self.names();
         let (orphans, containers): (Vec<&Name>, Vec<&Name>) =
             names.iter().partition(|name| self.state(name) == "orphan");
         ContainerList {
-            containers: containers.into_iter().map(|name| self.entry(name)).collect(),
-            orphans: orphans.into_iter().map(|name| self.entry(name)).collect(),
+            containers: containers.into_iter().map(|name| self.entry(name, &traffic)).collect(),
+            orphans: orphans.into_iter().map(|name| self.entry(name, &traffic)).collect(),
             foreign: self.foreign_entries(),
         }
     }
@@ -213,7 +221,17 @@ impl Core {
         names
     }
 
-    fn entry(&self, name: &Name) -> ContainerEntry {
+    /// What went through the interfaces of containers that run.
+    fn traffic(&self) -> Vec<Traffic> {
+        let any = self.containers.values().any(|container| container.live.is_some());
+        if any {
+            self.machine.network.traffic()
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn entry(&self, name: &Name, traffic: &[Traffic]) -> ContainerEntry {
         let container = self.containers.get(name);
         let live = container.and_then(|c| c.live.as_ref());
         let record = container.map(|c| &c.record).or_else(|| self.making.get(name));
@@ -223,6 +241,7 @@ impl Core {
         let failure = container.and_then(|c| c.failure.as_ref());
         let error = failure.or(broken).or(self.not_made.get(name)).or(self.unreadable.get(name));
         let addresses = live.and_then(|l| l.addresses.as_ref());
+        let traffic = live.and_then(|_| traffic_of(traffic, &record?.veth));
         let exit = container.filter(|c| c.live.is_none()).and_then(|c| c.life.exit.as_ref());
         let exit = exit.filter(|exit| exit.reason != Reason::Asked);
         ContainerEntry {
@@ -236,6 +255,10 @@ impl Core {
             memory: usage.memory,
             memory_limit: spec.map(|s| s.memory.get()),
             pids: usage.pids,
+            cpu_time: usage.cpu_time,
+            cpu: live.and_then(|live| live.cpu_share(usage.cpu_time?)),
+            received: traffic.map(|traffic| traffic.received),
+            sent: traffic.map(|traffic| traffic.sent),
             disk: record.filter(|r| r.spec.disk.is_some()).and_then(|_| self.machine.storage.used(name)),
             disk_limit: record.map(|r| &r.spec).or(spec).and_then(|s| s.disk).map(|d| d.get()),
             autostart: spec.is_some_and(|s| s.autostart),
@@ -268,8 +291,8 @@ impl Core {
         let live = container.is_some_and(|c| c.live.is_some());
         let in_force = live.then(|| self.machine.runtime.limits(name));
         let dir = self.layout.container(name);
+        let entry = self.entry(name, &self.traffic());
         Ok(ContainerInfo {
-            entry: self.entry(name),
             image_sha256: record.image_sha256.clone(),
             section: name.uci_section(),
             network: spec.bridge.clone(),
@@ -290,7 +313,15 @@ impl Core {
                 pids: limits.pids,
                 disk: record.spec.disk.map(|d| d.get()),
             }),
-            cpu_time: live.then(|| self.machine.runtime.cpu_time(name)).flatten(),
+            memory_peak: live.then(|| self.machine.runtime.memory_peak(name)).flatten(),
+            interfaces: vec![Interface {
+                name: "eth0",
+                host: record.veth.clone(),
+                received: entry.received,
+                sent: entry.sent,
+            }],
+            priority: spec.priority.into(),
+            restart: spec.restart.as_str(),
             slice: spec.slice.clone(),
             authorized_keys: spec.authorized_keys.clone(),
             fixed: spec.fixed_since_made(&record.spec),
@@ -305,6 +336,7 @@ impl Core {
             rootfs: dir.rootfs().display().to_string(),
             lxcpath: self.layout.containers().display().to_string(),
             console_log: dir.console_log().display().to_string(),
+            entry,
         })
     }
 

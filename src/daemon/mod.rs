@@ -42,6 +42,9 @@ use std::time::{Duration, Instant};
 const LOCK_TIME: Duration = Duration::from_secs(5);
 const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
+/// Descriptors for some thousand containers.
+const FILES: u64 = 16 << 10;
+
 /// How the daemon is started.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -95,11 +98,15 @@ fn lock(path: &Path) -> Result<Flock<File>> {
     }
 }
 
-/// Each running container takes two descriptors; the usual soft limit of 1,024 is soon reached.
+/// Each running container takes eight descriptors; the usual limits of 1,024 and 4,096 are soon reached.
 fn raise_file_limit() {
     use nix::sys::resource::{getrlimit, setrlimit, Resource};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        // More than the hard limit is for those only who may.
+        let wanted = hard.max(FILES);
+        let more = setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted);
+        more.or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
+    });
     if let Err(error) = raised {
         log::warn!("cannot raise the limit of open files: {error}");
     }

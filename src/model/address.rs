@@ -151,6 +151,11 @@ pub fn veth(box_id: &str, name: &str) -> String {
     format!("cb{:02x}{:02x}{:02x}{:02x}{:02x}", h[0], h[1], h[2], h[3], h[4])
 }
 
+/// Whether an interface is called as [`veth`] calls them.
+pub fn is_veth(interface: &str) -> bool {
+    interface.len() == 12 && interface.starts_with("cb")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +207,6 @@ mod tests {
         assert_ne!(address, mac("box", "web2"));
         assert_ne!(mac("bo", "xweb"), mac("box", "web"));
         assert!(address.starts_with("02:") && address.len() == 17);
-        assert!(veth("box", &"a".repeat(63)).len() <= 15);
+        assert!(veth("box", &"a".repeat(63)).len() <= 15 && is_veth(&veth("box", "web")) && !is_veth("eth0"));
     }
 }

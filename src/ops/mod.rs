@@ -27,6 +27,8 @@ pub use snapshot::{delete_snapshot, held, let_go, restore, snapshot, Restore, Ta
 use crate::steps::lxc::Running;
 use crate::steps::network::AddressWatch;
 use crate::steps::storage::Record;
+use crate::sys;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// A container that runs, with what the loop watches of it.
@@ -38,12 +40,28 @@ pub struct Live {
     pub addresses: Option<AddressWatch>,
     /// When its init began, since the box's boot.
     pub began: Duration,
+    /// The processor time it had used when it was last asked for, in microseconds, and when that was.
+    pub cpu_seen: Cell<Option<(u64, Instant)>>,
     /// It is frozen: none of its processes runs.
     pub frozen: bool,
     /// How often it ran out of memory in this run.
     pub ooms: u64,
     /// When that was told last.
     pub ooms_told: Option<Instant>,
+}
+
+impl Live {
+    /// The thousandths of a processor it used since the last call, or since its start; `used` is its processor time by
+    /// now, in microseconds.
+    pub fn cpu_share(&self, used: u64) -> Option<u64> {
+        let now = Instant::now();
+        let (before, time) = match self.cpu_seen.replace(Some((used, now))) {
+            Some((before, seen)) => (before, now - seen),
+            None => (0, sys::boottime().saturating_sub(self.began)),
+        };
+        let microseconds = u64::try_from(time.as_micros()).ok().filter(|time| *time > 0)?;
+        Some(used.saturating_sub(before).saturating_mul(1000) / microseconds)
+    }
 }
 
 /// A container that was made or started.

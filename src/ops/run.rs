@@ -83,7 +83,15 @@ pub fn start_mounted(
 pub fn live(machine: &Machine, name: &Name, running: Running) -> Live {
     let addresses = machine.network.watch(running.init).inspect_err(|e| log::warn!("{e}")).ok();
     let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
-    Live { running, addresses, began, frozen: machine.runtime.is_frozen(name), ooms: 0, ooms_told: None }
+    Live {
+        running,
+        addresses,
+        began,
+        cpu_seen: Default::default(),
+        frozen: machine.runtime.is_frozen(name),
+        ooms: 0,
+        ooms_told: None,
+    }
 }
 
 /// Stops a container. Not running is fine: what is still mounted is unmounted. True: it had to be killed.

@@ -12,7 +12,7 @@ use super::image::fake::Fake as ImageStore;
 use super::image::Images;
 use super::lxc::cgroup::{Limits, Usage};
 use super::lxc::{AfterEnd, Exec, Foreign, Output, Running, Runtime, Stop};
-use super::network::{AddressWatch, Network};
+use super::network::{AddressWatch, Network, Traffic};
 use super::storage::{Copies, Found, GuestNetwork, Record, Shifted, Snapshot, Stage, Storage};
 use super::wait;
 use crate::error::{Code, Error, Result};
@@ -257,7 +257,15 @@ impl FakeBox {
         let began = crate::sys::boottime();
         Made {
             record,
-            live: Some(Live { running, addresses, began, frozen: false, ooms: 0, ooms_told: None }),
+            live: Some(Live {
+                running,
+                addresses,
+                began,
+                cpu_seen: Default::default(),
+                frozen: false,
+                ooms: 0,
+                ooms_told: None,
+            }),
         }
     }
 
@@ -982,13 +990,13 @@ impl Runtime for FakeBox {
 
     fn usage(&self, name: &Name) -> Usage {
         match self.state().world.processes.contains_key(name) {
-            true => Usage { memory: Some(23_456_789), pids: Some(17) },
+            true => Usage { memory: Some(23_456_789), pids: Some(17), cpu_time: Some(1_234_567) },
             false => Usage::default(),
         }
     }
 
-    fn cpu_time(&self, name: &Name) -> Option<u64> {
-        self.state().world.processes.contains_key(name).then_some(1_234_567)
+    fn memory_peak(&self, name: &Name) -> Option<u64> {
+        self.state().world.processes.contains_key(name).then_some(34_567_890)
     }
 
     fn set_limits(&self, record: &Record) -> Result<()> {
@@ -1031,6 +1039,13 @@ impl Network for FakeBox {
 
     fn own_addresses(&self) -> Vec<Ipv4Addr> {
         vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 1, 1)]
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        let state = self.state();
+        let records =
+            state.world.processes.keys().filter_map(|name| state.world.alive.get(name)?.record.as_ref());
+        records.map(|r| Traffic { interface: r.veth.clone(), received: 4_567_890, sent: 345_678 }).collect()
     }
 
     fn watch(&self, pid: i32) -> Result<AddressWatch> {

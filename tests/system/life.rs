@@ -402,3 +402,52 @@ fn a_renamed_container_keeps_what_it_had_and_its_guest_hears_of_it() {
         the_box.assert_nothing_left();
     }
 }
+
+#[test]
+fn what_a_container_uses_is_what_the_kernel_counts() {
+    let Some(the_box) = TestBox::new("usage") else { return };
+    the_box.create("web", json!({ "memory": "64M", "disk": "64M", "cpus": 1 }));
+    the_box.create("idle", json!({}));
+    the_box.wait_for_address("web");
+    let entry = |name: &str| the_box.list().into_iter().find(|c| c["name"] == name).unwrap();
+    let number =
+        |entry: &Value, field: &str| entry[field].as_u64().unwrap_or_else(|| panic!("{field}: {entry}"));
+    let before = entry("web");
+
+    // A second of work, 20 MiB held, 10 MiB written, and 1 MiB sent and received each.
+    the_box
+        .inside("web", "mkdir -p /mem; mount -t tmpfs none /mem; dd if=/dev/zero of=/mem/x bs=1M count=20");
+    the_box.inside("web", "dd if=/dev/urandom of=/root/x bs=1M count=10; sync");
+    the_box.inside("web", "dd if=/dev/zero of=/www/file bs=1M count=1; httpd -h /www");
+    let address = before["addresses"][0].as_str().unwrap();
+    crate::processes::sh(&format!("curl -s -o /dev/null http://{address}/file"));
+    the_box.inside("web", "t=$(($(date +%s) + 2)); while [ $(date +%s) -lt $t ]; do :; done");
+    let after = entry("web");
+    let grown = |field: &str| number(&after, field) - number(&before, field);
+    assert!(grown("memory") >= 20 * MIB, "{before} {after}");
+    assert!(grown("disk") >= 10 * MIB, "{before} {after}");
+    assert!((500_000..4_000_000).contains(&grown("cpu_time")), "{before} {after}");
+    assert!((50..=1200).contains(&number(&after, "cpu")), "{after}");
+    assert!(grown("sent") >= MIB && grown("sent") < 2 * MIB, "{before} {after}");
+    assert!(grown("received") > 0 && grown("received") < MIB, "{before} {after}");
+    assert!(number(&after, "uptime") >= 1, "{after}");
+
+    let info = the_box.info("web");
+    assert!(number(&info, "memory_peak") >= number(&after, "memory"), "{info}");
+    let interface = &info["interfaces"][0];
+    assert_eq!((&interface["name"], &interface["host"]), (&json!("eth0"), &info["veth"]));
+    assert!(interface["sent"].as_u64() >= after["sent"].as_u64(), "{info}");
+    // An idle one is idle: the last look was a moment ago.
+    entry("idle");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(number(&entry("idle"), "cpu") < 200, "{}", entry("idle"));
+    // Nothing of it is left of one that is stopped.
+    the_box.kill("web");
+    let stopped = entry("web");
+    for field in ["memory", "pids", "cpu_time", "cpu", "received", "sent", "uptime", "addresses"] {
+        assert_eq!(stopped.get(field), None, "{stopped}");
+    }
+    the_box.delete("web");
+    the_box.delete("idle");
+    the_box.assert_nothing_left();
+}

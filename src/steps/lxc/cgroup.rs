@@ -45,6 +45,8 @@ pub struct Usage {
     pub memory: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Processor time, in microseconds.
+    pub cpu_time: Option<u64>,
 }
 
 /// Limits in force; None is no limit.
@@ -221,23 +223,21 @@ impl Cgroups {
 
     /// Opens the files that tell what `name` uses.
     pub fn meter(&self, name: &Name) -> Meter {
-        let memory = match self.family {
-            Family::V1 => "memory.usage_in_bytes",
-            Family::V2 => "memory.current",
-        };
+        let v1 = self.family == Family::V1;
+        let memory = if v1 { "memory.usage_in_bytes" } else { "memory.current" };
         let open = |controller: &str, file: &str| fs::File::open(self.dir(controller, name)?.join(file)).ok();
-        Meter { memory: open("memory", memory), pids: open("pids", "pids.current") }
+        Meter {
+            memory: open("memory", memory),
+            pids: open("pids", "pids.current"),
+            cpu: if v1 { open("cpuacct", "cpuacct.usage") } else { open("cpu", "cpu.stat") },
+            nanoseconds: v1,
+        }
     }
 
-    /// The processor time `name` has used, in microseconds.
-    pub fn cpu_time(&self, name: &Name) -> Option<u64> {
-        match self.family {
-            Family::V1 => self.number("cpuacct", name, "cpuacct.usage").map(|nanoseconds| nanoseconds / 1000),
-            Family::V2 => {
-                let text = fs::read_to_string(self.dir("cpu", name)?.join("cpu.stat")).ok()?;
-                text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok())
-            }
-        }
+    /// The most memory `name` has used in this run.
+    pub fn memory_peak(&self, name: &Name) -> Option<u64> {
+        let file = if self.family == Family::V1 { "memory.max_usage_in_bytes" } else { "memory.peak" };
+        self.number("memory", name, file)
     }
 
     /// The number in a file of `name`'s group.
@@ -325,13 +325,17 @@ impl Cgroups {
 pub struct Meter {
     memory: Option<fs::File>,
     pids: Option<fs::File>,
+    cpu: Option<fs::File>,
+    /// `cpu` counts these and no microseconds.
+    nanoseconds: bool,
 }
 
 impl Meter {
     /// What the container uses now; None of all when its groups are gone.
     pub fn read(&self) -> Usage {
         let read = |file: &Option<fs::File>| read_number(file.as_ref()?);
-        Usage { memory: read(&self.memory), pids: read(&self.pids) }
+        let cpu_time = read(&self.cpu).map(|time| if self.nanoseconds { time / 1000 } else { time });
+        Usage { memory: read(&self.memory), pids: read(&self.pids), cpu_time }
     }
 }
 
@@ -343,11 +347,13 @@ pub fn quota(spec: &Spec) -> u64 {
     u64::from(spec.cpus.milli()) * CPU_PERIOD / 1000
 }
 
-/// The number at the beginning of a file.
+/// The number at the beginning of a file, which v2's cpu.stat names.
 fn read_number(file: &fs::File) -> Option<u64> {
-    let mut text = [0; 24];
+    let mut text = [0; 40];
     let length = file.read_at(&mut text, 0).ok()?;
-    std::str::from_utf8(text.get(..length)?).ok()?.trim().parse().ok()
+    let line = text.get(..length)?.split(|byte| *byte == b'\n').next()?;
+    let line = std::str::from_utf8(line).ok()?;
+    line.strip_prefix("usage_usec ").unwrap_or(line).trim().parse().ok()
 }
 
 /// v1 writes "no limit" as the largest multiple of the page size.
@@ -477,6 +483,22 @@ mod tests {
         let nobody = Name::new("nobody").unwrap();
         of.0.thaw(&nobody).unwrap();
         assert!(!of.0.is_frozen(&nobody) && of.0.freeze(&nobody, &Cancel::new().unwrap()).is_err());
+    }
+
+    #[test]
+    fn numbers_as_the_kernel_writes_them() {
+        let path = std::env::temp_dir().join(format!("cloudbox-number-{}", std::process::id()));
+        for (text, number) in [
+            ("123\n", Some(123)),
+            ("usage_usec 987654321012\nuser_usec 5\nsystem_usec 6\nnr_periods 7\n", Some(987_654_321_012)),
+            ("18446744073709551615\n", Some(u64::MAX)),
+            ("max\n", None),
+            ("", None),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(read_number(&fs::File::open(&path).unwrap()), number, "{text:?}");
+        }
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -140,11 +140,11 @@ pub trait Runtime: Send + Sync {
     /// Removes what is common to all containers. Call it when none runs and none is being started.
     fn tidy(&self);
 
-    /// The memory and processes the container uses, read from the kernel.
+    /// What the container uses, read from the kernel.
     fn usage(&self, name: &Name) -> Usage;
 
-    /// The processor time the container has used, in microseconds.
-    fn cpu_time(&self, name: &Name) -> Option<u64>;
+    /// The most memory it has used in this run.
+    fn memory_peak(&self, name: &Name) -> Option<u64>;
 
     /// Sets the limits of the running container to those of its record.
     ///

@@ -18,6 +18,7 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::table::Table;
 use crate::sys;
+use nix::sys::resource::{getrlimit, Resource};
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,8 +35,9 @@ const MONITOR_TIME: Duration = Duration::from_secs(15);
 const KILL_TIME: Duration = Duration::from_secs(20);
 /// A process whose pid namespace has lost its init is being killed by the kernel: milliseconds.
 const END_TIME: Duration = Duration::from_secs(1);
-/// Containers whose meters are kept open, two descriptors each; the others' are opened each time.
-const METERS_MAX: usize = 256;
+/// Descriptors that a container takes with its meters open. Where there are not enough for all, the others' are opened
+/// each time.
+const DESCRIPTORS: u64 = 8;
 /// How often a monitor that outlives its container's init is looked at, and the first time between two requests to
 /// halt. Only while a job waits for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -48,6 +50,7 @@ pub struct Lxc {
     cgroups: Cgroups,
     host: Host,
     meters: Mutex<Table<Name, Meter>>,
+    meters_max: usize,
     notices: Notices,
 }
 
@@ -59,7 +62,9 @@ impl Lxc {
     pub fn new(layout: Layout) -> Result<Lxc> {
         let cgroups = Cgroups::detect(&layout.cgroup())?;
         let notices = Notices::open(&layout)?;
-        Ok(Lxc { layout, cgroups, host: Host::detect(), meters: Mutex::default(), notices })
+        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+        let meters_max = usize::try_from(descriptors / DESCRIPTORS).unwrap_or(usize::MAX);
+        Ok(Lxc { layout, cgroups, host: Host::detect(), meters: Mutex::default(), meters_max, notices })
     }
 
     fn meters(&self) -> MutexGuard<'_, Table<Name, Meter>> {
@@ -426,14 +431,14 @@ impl Runtime for Lxc {
         let meter = self.cgroups.meter(name);
         let usage = meter.read();
         meters.remove(name);
-        if usage.pids.is_some() && meters.len() < METERS_MAX {
+        if usage.pids.is_some() && meters.len() < self.meters_max {
             meters.insert(name.clone(), meter);
         }
         usage
     }
 
-    fn cpu_time(&self, name: &Name) -> Option<u64> {
-        self.cgroups.cpu_time(name)
+    fn memory_peak(&self, name: &Name) -> Option<u64> {
+        self.cgroups.memory_peak(name)
     }
 
     fn set_limits(&self, record: &Record) -> Result<()> {

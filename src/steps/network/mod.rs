@@ -5,7 +5,7 @@ mod netlink;
 pub use netlink::{remove_interface, AddressWatch, Change};
 
 use crate::error::{Code, Error, Result};
-use crate::model::address::Ipv4Net;
+use crate::model::address::{self, Ipv4Net};
 use nix::ifaddrs::getifaddrs;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -24,11 +24,25 @@ pub trait Network: Send + Sync {
     /// All IPv4 addresses of the box itself.
     fn own_addresses(&self) -> Vec<Ipv4Addr>;
 
+    /// What went through the hosts' ends of containers' interfaces, sorted by their names.
+    fn traffic(&self) -> Vec<Traffic>;
+
     /// Watches the addresses inside the network namespace of process `pid`.
     ///
     /// # Errors
     /// When the process has ended.
     fn watch(&self, pid: i32) -> Result<AddressWatch>;
+}
+
+/// What went through an interface of a container, as the container sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traffic {
+    /// The name of the host's end.
+    pub interface: String,
+    /// Bytes that came in.
+    pub received: u64,
+    /// Bytes that went out.
+    pub sent: u64,
 }
 
 /// The real one.
@@ -58,6 +72,11 @@ impl Network for Host {
         ipv4_addresses(None).into_iter().map(|net| net.addr).collect()
     }
 
+    fn traffic(&self) -> Vec<Traffic> {
+        // One read for all: the files below /sys/class/net would be four system calls each.
+        parse_traffic(&std::fs::read_to_string("/proc/net/dev").unwrap_or_default())
+    }
+
     fn watch(&self, pid: i32) -> Result<AddressWatch> {
         AddressWatch::open(pid)
     }
@@ -73,4 +92,39 @@ fn ipv4_addresses(only: Option<&str>) -> Vec<Ipv4Net> {
         Some(Ipv4Net { addr, prefix: u32::from(mask).count_ones() as u8 })
     };
     of_interest.filter_map(read).collect()
+}
+
+/// What a `/proc/net/dev` says of our interfaces. What the host's end receives, the container has sent.
+fn parse_traffic(text: &str) -> Vec<Traffic> {
+    let line = |line: &str| {
+        let (interface, counts) =
+            line.trim_start().split_once(':').filter(|(name, _)| address::is_veth(name))?;
+        let mut counts = counts.split_ascii_whitespace().map(str::parse);
+        let sent = counts.next()?.ok()?;
+        // Bytes, packets and six kinds of trouble, then the same the other way.
+        let received = counts.nth(7)?.ok()?;
+        Some(Traffic { interface: interface.to_string(), received, sent })
+    };
+    let mut traffic: Vec<Traffic> = text.lines().filter_map(line).collect();
+    traffic.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
+    traffic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_as_the_container_sees_it() {
+        let text = "\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:  123 1 0 0 0 0 0 0  123 1 0 0 0 0 0 0
+cb00000000ff: 98765432109 7 0 0 0 0 0 0   42 3 0 0 0 0 0 0
+cb0000000001:10 1 0 0 0 0 0 0 20 1 0 0 0 0 0 0
+cb0000000002: 10 1 0 0 0
+";
+        let of = |interface: &str, received, sent| Traffic { interface: interface.into(), received, sent };
+        assert_eq!(parse_traffic(text), [of("cb0000000001", 20, 10), of("cb00000000ff", 42, 98_765_432_109)]);
+    }
 }
