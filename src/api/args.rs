@@ -264,6 +264,7 @@ impl Create {
             timezone: self.timezone.clone(),
             first_boot: self.first_boot.clone(),
             advertise: None,
+            deleting: None,
         }
     }
 }
@@ -317,26 +318,28 @@ pub struct Stop {
     pub wait: Option<u32>,
 }
 
-/// `cloudbox.container snapshot` and `snapshot_delete`
+/// `cloudbox.container snapshot`, `restore` and `snapshot_delete`
 #[derive(Debug, Deserialize)]
 pub struct Snapshot {
     /// The container's name.
     pub name: String,
     /// The snapshot's name; a new one is called by the time when nothing is said.
     pub snapshot: Option<String>,
+    /// Restore it also when the container is running: it is killed and started again.
+    pub force: Option<bool>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }
 
-/// `cloudbox.container restore`
+/// `cloudbox.container clone`
 #[derive(Debug, Deserialize)]
-pub struct Restore {
-    /// The container's name.
+pub struct Clone {
+    /// The container that is copied.
     pub name: String,
-    /// The snapshot's name.
-    pub snapshot: String,
-    /// Also when it is running: it is killed and started again.
-    pub force: Option<bool>,
+    /// The copy's name.
+    pub new_name: String,
+    /// A snapshot to copy instead of what there is now.
+    pub snapshot: Option<String>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }

@@ -65,8 +65,9 @@ impl Face {
                 .method::<args::Log>("log")
                 .method::<args::Snapshot>("snapshot")
                 .method::<args::Named>("snapshots")
-                .method::<args::Restore>("restore")
+                .method::<args::Snapshot>("restore")
                 .method::<args::Snapshot>("snapshot_delete")
+                .method::<args::Clone>("clone")
                 .method::<args::Adopt>("adopt")
                 .method::<args::Prune>("prune"),
             Face::Image => object

@@ -521,6 +521,22 @@ pub const COMMANDS: &[Command] = &[
         action: Action::Work { requests: request::container_snapshot_delete },
     },
     Command {
+        name: "clone",
+        also: &["copy", "duplicate"],
+        section: "Containers",
+        summary: "make a copy of a container",
+        details: "The copy has an identity of its own: name, machine id, hardware address, user ids; its SSH server \
+                  makes new keys, and its address comes by DHCP. It does not run yet. A container that runs stands \
+                  still while it is copied. Its services are not copied.",
+        examples: &[
+            ("clone web web-2", "as it is now"),
+            ("clone web web-2 --snapshot before-upgrade", "as it was"),
+        ],
+        operands: &[NAME, operand("NEW-NAME", Times::One, Values::Any)],
+        options: &[option("snapshot", "SNAPSHOT", "copy this snapshot of it"), NO_WAIT],
+        action: Action::Work { requests: request::container_clone },
+    },
+    Command {
         name: "image list",
         also: &["images"],
         section: "Images",

@@ -294,6 +294,16 @@ pub fn container_snapshot_delete(args: &Args) -> Result<Vec<Request>, Failure> {
     of_snapshot(args, "snapshot_delete")
 }
 
+/// `cloudbox clone`
+pub fn container_clone(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0)).str("new_name", args.operand(1));
+    if let Some(snapshot) = args.value("snapshot") {
+        fields.str("snapshot", snapshot);
+    }
+    Ok(vec![Request::new(Face::Container, "clone", fields)?])
+}
+
 /// A request about one snapshot of one container.
 fn of_snapshot(args: &Args, method: &str) -> Result<Vec<Request>, Failure> {
     let mut fields = Builder::new();
@@ -588,6 +598,10 @@ mod tests {
             (
                 &["snapshot-delete", "web", "one"],
                 &[r#"cloudbox.container snapshot_delete {"name":"web","snapshot":"one"}"#],
+            ),
+            (
+                &["clone", "web", "copy", "--snapshot", "one"],
+                &[r#"cloudbox.container clone {"name":"web","new_name":"copy","snapshot":"one"}"#],
             ),
             (&["image", "list"], &["cloudbox.image list {}"]),
             (&["image", "info", "d"], &[r#"cloudbox.image info {"name":"d"}"#]),

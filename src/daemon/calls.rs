@@ -95,25 +95,20 @@ impl Core {
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
-            (Face::Container, "snapshot") => {
-                let asked = decode::<args::Snapshot>(arguments);
-                let started = asked.and_then(|args| Ok((self.snapshot(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
             (Face::Container, "snapshots") => {
                 return match decode::<args::Named>(arguments) {
                     Ok(args) => self.snapshots(request, &args.name),
                     Err(error) => self.send_reply(request, Err(error)),
                 };
             }
-            (Face::Container, "restore") => {
-                let asked = decode::<args::Restore>(arguments);
-                let started = asked.and_then(|args| Ok((self.restore(&args)?, args.wait)));
+            (Face::Container, "snapshot" | "restore" | "snapshot_delete") => {
+                let asked = decode::<args::Snapshot>(arguments);
+                let started = asked.and_then(|args| Ok((self.work_on_snapshot(method, &args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
-            (Face::Container, "snapshot_delete") => {
-                let asked = decode::<args::Snapshot>(arguments);
-                let started = asked.and_then(|args| Ok((self.delete_snapshot(&args)?, args.wait)));
+            (Face::Container, "clone") => {
+                let asked = decode::<args::Clone>(arguments);
+                let started = asked.and_then(|args| Ok((self.clone_container(&args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
             (Face::Image, "list") => encode(&self.image_list()),

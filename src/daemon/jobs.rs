@@ -21,6 +21,9 @@ impl Core {
     /// Adds a job and begins it as soon as there is a place.
     pub(super) fn start_job(&mut self, work: Work) -> JobId {
         let id = self.jobs.add(work.kind(), &work.target(), now());
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.source = work.source();
+        }
         // One that stops is not announced any more.
         self.adverts_changed();
         match Cancel::new() {
@@ -181,6 +184,10 @@ impl Core {
             let declared = Declared { spec: Ok(made.record.spec.clone()), deleting: false, renaming: None };
             self.config.containers.insert(name.clone(), declared);
         }
+        if let Some(declared) = self.config.containers.get_mut(name).filter(|_| created) {
+            // Read while it was half made.
+            declared.deleting = false;
+        }
         self.not_made.remove(name);
         let running = made.live.is_some();
         let mut life = self.containers.remove(name).map(|container| container.life).unwrap_or_default();
@@ -203,7 +210,13 @@ impl Core {
     /// changed limits.
     pub(super) fn settle(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(id).filter(|job| job.kind.holds_container()) else { return };
-        let (kind, Ok(name)) = (job.kind, Name::new(&job.target)) else { return };
+        let (kind, names) = (job.kind, [Some(job.target.clone()), job.source.clone()]);
+        for name in names.iter().flatten().filter_map(|name| Name::new(name).ok()) {
+            self.settle_container(kind, name);
+        }
+    }
+
+    fn settle_container(&mut self, kind: Kind, name: Name) {
         // What failed or was cancelled is not begun again by itself.
         if kind != Kind::Set && self.is_stale(&name) && self.idle(&name).is_ok() {
             if let Err(error) = self.apply(&name) {
@@ -246,7 +259,7 @@ impl Core {
             self.not_made.insert(name.clone(), error.clone());
         }
         match kind {
-            Kind::Delete => self.read_deleting(name),
+            Kind::Delete | Kind::Clone => self.read_deleting(name),
             Kind::Set | Kind::Rename => self.read_again(name),
             _ => {}
         }

@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::model::image::{Image, Init};
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
-use crate::ops::{self, Create, Ended, Made, Restore, Set, TakeOver, TakeSnapshot};
+use crate::ops::{self, CloneOf, Create, Ended, Made, Restore, Set, TakeOver, TakeSnapshot};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
@@ -98,6 +98,8 @@ pub enum Work {
     Prune(Name),
     /// Runs one's first-boot script.
     FirstBoot(Name),
+    /// Copies one.
+    Clone(Box<CloneOf>),
     /// Imports an image.
     Import {
         /// The file.
@@ -171,6 +173,7 @@ impl Work {
             Work::Adopt(_) | Work::TakeOver(_) => Kind::Adopt,
             Work::Prune(_) => Kind::Prune,
             Work::FirstBoot(_) => Kind::FirstBoot,
+            Work::Clone(_) => Kind::Clone,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
         }
@@ -194,8 +197,17 @@ impl Work {
             | Work::DeleteSnapshot { name, .. } => name.to_string(),
             Work::Snapshot(what) => what.record.name.to_string(),
             Work::Restore(what) => what.record.name.to_string(),
+            Work::Clone(what) => what.record.name.to_string(),
             Work::Import { name, .. } => name.to_string(),
             Work::DeleteImage { called, .. } => called.clone(),
+        }
+    }
+
+    /// The container it copies from, when that is another one.
+    pub fn source(&self) -> Option<String> {
+        match self {
+            Work::Clone(what) => Some(what.from.name.to_string()),
+            _ => None,
         }
     }
 
@@ -237,6 +249,7 @@ impl Work {
             Work::Restore(what) => {
                 ops::restore(machine, ctx, &what).map(|made| Outcome::Restored(made.map(Box::new)))
             }
+            Work::Clone(what) => ops::clone(machine, ctx, &what).map(|m| Outcome::Made(Box::new(m))),
             Work::DeleteSnapshot { name, snapshot } => {
                 ops::delete_snapshot(machine, ctx, &name, &snapshot).map(|()| Outcome::SnapshotsChanged)
             }

@@ -47,6 +47,8 @@ pub enum Kind {
     Prune,
     /// Runs a container's first-boot script, beside whatever else is done to the container.
     FirstBoot,
+    /// Copies a container.
+    Clone,
     /// Brings an image into the store.
     ImageImport,
     /// Removes an image from the store.
@@ -74,6 +76,7 @@ impl Kind {
             Kind::Adopt => "adopt",
             Kind::Prune => "prune",
             Kind::FirstBoot => "first_boot",
+            Kind::Clone => "clone",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
         }
@@ -162,6 +165,9 @@ pub struct Job {
     pub kind: Kind,
     /// The container or image it works on.
     pub target: String,
+    /// The container it copies from, when that is another one: both are busy.
+    #[serde(skip)]
+    pub source: Option<String>,
     /// How far it is.
     pub state: State,
     /// The present step, or the last one.
@@ -210,6 +216,7 @@ impl Jobs {
             id: self.next,
             kind,
             target: target.to_string(),
+            source: None,
             state: State::Pending,
             step: String::new(),
             bytes: 0,
@@ -255,7 +262,10 @@ impl Jobs {
 
     /// The unfinished job that works on container `name`.
     pub fn active_on(&self, name: &str) -> Option<&Job> {
-        self.jobs.iter().find(|job| !job.state.is_final() && job.target == name && job.kind.holds_container())
+        self.jobs.iter().find(|job| {
+            let meant = job.target == name || job.source.as_deref() == Some(name);
+            meant && !job.state.is_final() && job.kind.holds_container()
+        })
     }
 
     /// Records how job `id` ended, and forgets the oldest finished jobs beyond [`KEPT`].

@@ -151,6 +151,8 @@ pub struct Asked {
     pub timezone: Option<String>,
     /// `option first_boot`
     pub first_boot: Option<String>,
+    /// `option deleting`: what is half made shall be gone after a crash.
+    pub deleting: Option<String>,
 }
 
 /// Values for what was not said, from section `main`.
@@ -195,6 +197,7 @@ impl Asked {
             hostname: text(&spec.hostname),
             timezone: text(&spec.timezone),
             first_boot: text(&spec.first_boot),
+            deleting: None,
         }
     }
 
@@ -219,6 +222,7 @@ impl Asked {
             ("hostname", &self.hostname),
             ("timezone", &self.timezone),
             ("first_boot", &self.first_boot),
+            ("deleting", &self.deleting),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect()
     }
@@ -583,6 +587,7 @@ pub(crate) mod tests {
             hostname: Some("web.example.org".into()),
             timezone: Some("Europe/Madrid".into()),
             first_boot: Some("#!/bin/sh\necho 'a' \"b\" \\ $c\n".into()),
+            deleting: None,
             image: Some("other".into()),
         };
         let all = asked.resolve(&defaults()).unwrap();

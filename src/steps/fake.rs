@@ -876,6 +876,41 @@ impl Copies for FakeBox {
         })
     }
 
+    fn copy_layer(
+        &self,
+        ctx: &Ctx,
+        from: &Record,
+        snapshot: Option<&Snapshot>,
+        to: &Record,
+        _bytes: u64,
+    ) -> Result<()> {
+        self.act("storage.copy_layer", to.name.as_str(), Some(ctx), |state| {
+            let world = &mut state.world;
+            let moves = world.processes.contains_key(&from.name) && !world.resting.contains(&from.name);
+            let layer = match snapshot {
+                Some(snapshot) => {
+                    world.snapshots.get(&(from.name.clone(), snapshot.name.clone())).map(|s| s.1)
+                }
+                None => world.alive.get(&from.name).filter(|_| !moves).map(|files| files.layer),
+            };
+            let files = world.unborn.get_mut(&to.name).ok_or_else(|| impossible("a copy", &to.name))?;
+            files.layer = layer.ok_or_else(|| impossible("copying", &from.name))?;
+            Ok(())
+        })
+    }
+
+    fn write_identity(&self, record: &Record, _was: &Record) -> Result<()> {
+        let name = &record.name;
+        self.act("storage.write_identity", name.as_str(), None, |state| {
+            if !state.world.roots.contains(&(UNBORN, name.clone())) {
+                return Err(impossible("the identity", name));
+            }
+            let files = state.world.unborn.get_mut(name).ok_or_else(|| impossible("files", name))?;
+            files.guest = Some(GuestNetwork::default());
+            Ok(())
+        })
+    }
+
     fn discard_layer(&self, name: &Name) -> Result<()> {
         self.act("storage.discard_layer", name.as_str(), None, |state| {
             state.world.beside.remove(name);

@@ -4,6 +4,7 @@
 //! leads the host's root to a file of the host, and what is found is looked at before it is opened, so that no pipe
 //! makes it wait and no file of a kernel's file system is read with its rights.
 
+use super::image::entries;
 use crate::error::{Error, Result};
 use crate::sys;
 use nix::fcntl::{AtFlags, OFlag};
@@ -94,6 +95,13 @@ impl GuestRoot {
     /// As open(2).
     pub fn open_dir(&self, dir: &Path) -> io::Result<OwnedFd> {
         sys::openat2_in_root(self.dir.as_fd(), relative(dir), libc::O_DIRECTORY | libc::O_RDONLY, 0)
+    }
+
+    /// The names in directory `dir`; none when there is no such directory.
+    pub fn entries(&self, dir: &str) -> Vec<String> {
+        let opened = self.open_dir(Path::new(dir)).ok();
+        let path = opened.as_ref().map(|dir| format!("/proc/self/fd/{}", dir.as_raw_fd()));
+        path.and_then(|path| entries(Path::new(&path)).ok()).unwrap_or_default()
     }
 
     /// Opens directory `dir`, making what is missing of it.

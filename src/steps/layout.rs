@@ -194,7 +194,7 @@ impl ContainerDir {
 
     /// What is known of a snapshot.
     pub fn snapshot_record(&self) -> PathBuf {
-        self.0.join("snapshot.json")
+        self.0.join("snapshot")
     }
 
     /// The guest's root, where the overlay is mounted.

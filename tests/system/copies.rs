@@ -1,7 +1,9 @@
 //! Snapshots of real guests, on real file systems.
 
 use crate::processes::{output, sh};
-use crate::test_box::{eventually, Image, TestBox};
+#[cfg(feature = "faults")]
+use crate::test_box::eventually;
+use crate::test_box::{Image, TestBox};
 use crate::tree_hash::tree_hash;
 use nix::mount::{mount, umount, MsFlags};
 use serde_json::json;
@@ -249,6 +251,97 @@ fn a_cancelled_snapshot_leaves_nothing_and_lets_its_guest_go_on() {
     the_box.assert_nothing_left();
 }
 
+/// What a layer holds besides who its container is.
+pub fn but_identity(layer: &[String]) -> Vec<String> {
+    let who = [
+        "\"etc\" ",
+        "\"etc/hostname\" ",
+        "\"etc/machine-id\" ",
+        "\"etc/hosts\" ",
+        "\"etc/ssh",
+        "\"etc/network",
+    ];
+    layer.iter().filter(|line| !who.iter().any(|path| line.starts_with(path))).cloned().collect()
+}
+
+/// Who a container is, as it sees itself and as its neighbours do; it must run.
+pub fn identity(the_box: &TestBox, name: &str) -> Vec<String> {
+    assert_eq!(the_box.inside(name, "hostname"), name);
+    assert_eq!(
+        the_box.inside(name, "cat /etc/hostname; sed -n 's/^127.0.1.1.//p' /etc/hosts"),
+        format!("{name}\n{name}")
+    );
+    let inside = the_box.inside(name, "cat /etc/machine-id /sys/class/net/eth0/address");
+    let info = the_box.info(name);
+    let mut all: Vec<String> = inside.lines().map(String::from).collect();
+    all.extend([info["id_base"].to_string(), info["veth"].to_string()]);
+    all.push(the_box.wait_for_address(name).to_string());
+    all
+}
+
+#[test]
+fn a_clone_has_the_files_and_an_identity_of_its_own() {
+    let Some(the_box) = TestBox::new("clones") else { return };
+    for disk in DISKS {
+        let address = format!("{}/24", the_box.address(20));
+        the_box.create("web", json!({ "disk": disk, "address": address, "pids": 77 }));
+        fill(&the_box, "web");
+        the_box.inside(
+            "web",
+            "mkdir /etc/ssh; echo key | tee /etc/ssh/ssh_host_rsa_key > /etc/ssh/sshd_config; sync",
+        );
+        snapshot(&the_box, "web", "one");
+        let clone = |more: serde_json::Value| {
+            let mut arguments = more;
+            arguments["name"] = "web".into();
+            the_box.whole("cloudbox.container", "clone", arguments).unwrap();
+        };
+        clone(json!({ "new_name": "of-running" }));
+        the_box.inside("web", "echo on > /srv/on; rm /srv/on");
+        clone(json!({ "new_name": "of-snapshot", "snapshot": "one" }));
+        the_box.kill("web");
+        clone(json!({ "new_name": "of-stopped" }));
+        let original = layer_of(&the_box, "web");
+        for name in ["of-running", "of-snapshot", "of-stopped"] {
+            let copy = layer_of(&the_box, name);
+            let srv = |tree: &[String]| {
+                tree.iter().filter(|l| l.starts_with("\"srv/")).cloned().collect::<Vec<_>>()
+            };
+            assert_eq!(srv(&copy), srv(&original), "{name}, disk {disk}");
+            if name == "of-stopped" {
+                assert_eq!(but_identity(&copy), but_identity(&original), "disk {disk}");
+            }
+            assert!(
+                !copy.iter().any(|line| line.contains("ssh_host"))
+                    && copy.iter().any(|l| l.contains("sshd_config"))
+            );
+            let info = the_box.info(name);
+            assert_eq!((&info["address"], &info["asked"]["pids"]), (&json!("dhcp"), &json!(77)), "{info}");
+        }
+        for name in ["web", "of-running", "of-snapshot", "of-stopped"] {
+            the_box.start(name);
+        }
+        let mut known = Vec::new();
+        for name in ["web", "of-running", "of-snapshot", "of-stopped"] {
+            for part in identity(&the_box, name) {
+                assert!(!known.contains(&part), "{part} of {name} is another's too: {known:?}");
+                known.push(part);
+            }
+            // Its own root can do with its files what it likes.
+            the_box.inside(
+                name,
+                "chown 5:5 /srv/text && chmod 600 /srv/random && rm -r /srv/deep /www && mkdir /www",
+            );
+        }
+        let config = the_box.config_text();
+        assert!(config.contains("config container 'of_running'") && !config.contains("deleting"), "{config}");
+        for name in the_box.names() {
+            the_box.delete(&name);
+        }
+        the_box.assert_nothing_left();
+    }
+}
+
 #[cfg(feature = "faults")]
 mod killed {
     use super::*;
@@ -347,5 +440,36 @@ mod killed {
             the_box.assert_nothing_left();
         }
         eventually("quiet", || the_box.jobs().iter().all(crate::test_box::is_final));
+    }
+
+    #[test]
+    fn at_any_step_of_a_clone_it_is_whole_or_not_there() {
+        let Some(mut the_box) = TestBox::new("kill -9 in clone") else { return };
+        for disk in DISKS {
+            the_box.create("web", json!({ "disk": disk }));
+            fill(&the_box, "web");
+            snapshot(&the_box, "web", "one");
+            for more in [json!({}), json!({ "snapshot": "one" })] {
+                let mut arguments = json!({ "name": "web", "new_name": "copy" });
+                arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                let points = points_of(&mut the_box, |b| {
+                    b.whole("cloudbox.container", "clone", arguments.clone()).unwrap();
+                });
+                the_box.delete("copy");
+                println!("disk {disk}, {more}: {}", points.join(" "));
+                assert!(points.len() >= 9, "{points:?}");
+                for point in &points {
+                    die_at(&mut the_box, point, "clone", &arguments);
+                    // Whatever the daemon does about it is done when it is quiet.
+                    assert_eq!(the_box.state("copy"), "absent", "{point}");
+                    assert!(!the_box.config_text().contains("copy"), "{point}: {}", the_box.config_text());
+                    assert_goes_on(&the_box, point);
+                    let left = fs::read_dir(the_box.layout.run.join("lower")).unwrap().count();
+                    assert_eq!(left, 0, "{point}");
+                }
+            }
+            the_box.delete("web");
+            the_box.assert_nothing_left();
+        }
     }
 }

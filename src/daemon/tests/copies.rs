@@ -76,7 +76,7 @@ fn a_bad_call_about_a_snapshot_touches_nothing() {
         ("running", restore, json!({"name": "web", "snapshot": "one"}), "or restore it with force"),
         ("not_found", restore, json!({"name": "web", "snapshot": "two", "force": true}), "no snapshot two"),
         ("invalid_name", restore, json!({"name": "web", "snapshot": "../one"}), "'.' is not allowed"),
-        ("invalid_argument", restore, json!({"name": "web"}), "snapshot"),
+        ("invalid_name", restore, json!({"name": "web"}), "it is empty"),
         ("busy", restore, json!({"name": "idle", "snapshot": "one"}), "works on idle"),
         ("not_found", delete, json!({"name": "web", "snapshot": "two"}), "no snapshot two"),
         ("invalid_name", delete, json!({"name": "web"}), "it is empty"),
@@ -137,4 +137,125 @@ fn a_cancelled_snapshot_leaves_nothing_and_the_container_runs() {
     assert!(world.unborn_snapshots.is_empty() && world.frozen.is_empty() && world.held.is_empty());
     assert_eq!(bench.states(), ["web running"]);
     assert_eq!(bench.ok("cloudbox.job status", json!({"id": job}))["state"], "cancelled");
+}
+
+#[test]
+fn a_clone_is_a_container_of_its_own() {
+    let mut bench = Bench::with(&["web"]);
+    bench.reload(&format!(
+        "{CONFIG}config container 'web'\n\toption memory '32M'\n\toption address '10.0.0.9/24'\n\toption autostart '0'\n"
+    ));
+    snapshot(&mut bench, "web", "one");
+    bench.listen();
+    bench.ok("cloudbox.container clone", json!({"name": "web", "new_name": "copy", "wait": 15}));
+    assert_eq!(bench.notified(), [r#"container.created {"name":"copy"}"#]);
+    assert_eq!(bench.states(), ["copy stopped", "web running"]);
+    let (web, copy) = (
+        bench.ok("cloudbox.container info", json!({"name": "web"})),
+        bench.ok("cloudbox.container info", json!({"name": "copy"})),
+    );
+    for differs in ["mac", "veth", "id_base", "address", "section"] {
+        assert_ne!(web[differs], copy[differs], "{differs}");
+    }
+    assert_eq!(copy["address"], "dhcp");
+    for same in ["image_sha256", "memory_limit", "autostart", "image"] {
+        assert_eq!(web[same], copy[same], "{same}");
+    }
+    let arguments = json!({"name": "web", "new_name": "copy-2", "snapshot": "one", "wait": 15});
+    bench.ok("cloudbox.container clone", arguments);
+    bench.ok("cloudbox.container start", json!({"name": "copy-2", "wait": 15}));
+    // It is there for good: the file says the same.
+    let mut bench = bench.restarted();
+    assert_eq!(bench.states(), ["copy stopped", "copy-2 running", "web running"]);
+    assert_eq!(bench.warnings(), Vec::<String>::new());
+    bench.ok("cloudbox reload", json!({}));
+    bench.work();
+    assert_eq!(bench.states(), ["copy stopped", "copy-2 running", "web running"]);
+}
+
+#[test]
+fn while_a_clone_is_made_both_containers_are_busy() {
+    let mut bench = Bench::with(&["web"]);
+    bench.fake.hold("storage.copy_layer copy");
+    let job = bench.job("cloudbox.container clone", json!({"name": "web", "new_name": "copy"}));
+    bench.work_until_held("storage.copy_layer copy");
+    assert_eq!(bench.states(), ["copy creating", "web running"]);
+    for (method, name) in [("stop", "web"), ("delete", "web"), ("start", "copy"), ("delete", "copy")] {
+        let why = bench.fails(
+            "busy",
+            &format!("cloudbox.container {method}"),
+            json!({"name": name, "force": true}),
+        );
+        assert!(why.contains("(clone)") && why.contains(&format!("job {job}")), "{why}");
+    }
+    // A reload meets a section that shall be deleted, and leaves it to the job.
+    bench.ok("cloudbox reload", json!({}));
+    bench.fake.release("storage.copy_layer copy");
+    bench.work();
+    assert_eq!(bench.states(), ["copy stopped", "web running"]);
+    bench.ok("cloudbox.container start", json!({"name": "copy", "wait": 15}));
+
+    bench.fake.fail("storage.copy_layer");
+    bench.fails(
+        "failed",
+        "cloudbox.container clone",
+        json!({"name": "web", "new_name": "other", "wait": 15}),
+    );
+    bench.fake.fail("storage.give_name");
+    bench.fails(
+        "failed",
+        "cloudbox.container clone",
+        json!({"name": "web", "new_name": "other", "wait": 15}),
+    );
+    assert_eq!(bench.states(), ["copy running", "web running"]);
+    assert!(bench.fake.world().frozen.is_empty());
+}
+
+#[test]
+fn a_section_that_goes_while_its_container_is_cloned_stops_it_then() {
+    let mut bench = Bench::with(&["web"]);
+    bench.fake.hold("storage.copy_layer copy");
+    bench.job("cloudbox.container clone", json!({"name": "web", "new_name": "copy"}));
+    bench.work_until_held("storage.copy_layer copy");
+    bench
+        .fake
+        .change(|world| world.config = world.config.replace("config container 'web'", "config other 'web'"));
+    bench.ok("cloudbox reload", json!({}));
+    bench.fake.release("storage.copy_layer copy");
+    bench.work();
+    assert_eq!(bench.states(), ["copy stopped", "web orphan"]);
+}
+
+#[test]
+fn a_clone_that_was_cut_short_is_cleared_away() {
+    let bench = Bench::with(&["web"]);
+    bench.fake.change(|world| {
+        world.config.push_str("config container 'copy'\n\toption deleting '1'\n");
+        let files = world.alive[&name("web")].clone();
+        world.unborn.insert(name("copy"), files);
+    });
+    let mut bench = bench.restarted();
+    bench.work();
+    assert_eq!(bench.states(), ["web running"]);
+    let world = bench.fake.world();
+    assert!(!world.config.contains("copy") && world.unborn.is_empty(), "{}", world.config);
+}
+
+#[test]
+fn a_bad_clone_is_refused() {
+    let mut bench = Bench::with(&["web", "idle-"]);
+    let before = bench.fake.world();
+    for (code, arguments, words) in [
+        ("invalid_name", json!({"name": "web", "new_name": "a/b"}), "'/' is not allowed"),
+        ("invalid_argument", json!({"name": "web"}), "new_name"),
+        ("exists", json!({"name": "web", "new_name": "idle"}), "a container named idle already exists"),
+        ("exists", json!({"name": "web", "new_name": "web"}), "a container named web already exists"),
+        ("not_found", json!({"name": "nobody", "new_name": "copy"}), "no container nobody"),
+        ("not_found", json!({"name": "web", "new_name": "copy", "snapshot": "x"}), "no snapshot x"),
+        ("invalid_name", json!({"name": "web", "new_name": "copy", "snapshot": "../x"}), "a snapshot's name"),
+    ] {
+        let message = bench.fails(code, "cloudbox.container clone", arguments.clone());
+        assert!(message.contains(words), "{arguments}: {message}");
+    }
+    assert_eq!(bench.fake.world(), before);
 }

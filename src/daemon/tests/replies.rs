@@ -130,6 +130,8 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.container snapshot", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
             ("cloudbox.container snapshots", json!({"name": "my-wiki"})),
             ("cloudbox.container restore", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
+            ("cloudbox.container clone", json!({"name": "my-wiki", "new_name": "copy", "wait": 15})),
+            ("cloudbox.container delete", json!({"name": "copy", "wait": 15})),
             (
                 "cloudbox.container snapshot_delete",
                 json!({"name": "my-wiki", "snapshot": "before", "wait": 15}),

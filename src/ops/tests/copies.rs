@@ -1,11 +1,11 @@
 //! Cases of what copies containers.
 
-use super::super::{delete_snapshot, restore, snapshot, Restore, TakeSnapshot};
+use super::super::{clone, delete_snapshot, restore, snapshot, CloneOf, Restore, TakeSnapshot};
 use super::*;
 use crate::model::admission::Disk;
 use crate::steps::storage::Snapshot;
 
-pub(super) const CASES: [Case; 6] = [
+pub(super) const CASES: [Case; 10] = [
     Case {
         title: "snapshot",
         before: || Bench::new().with_container("web", false),
@@ -46,6 +46,34 @@ pub(super) const CASES: [Case; 6] = [
         run: |machine, ctx| delete_snapshot(machine, ctx, &name("web"), &name("first")),
         failed: Failed::Resumable,
     },
+    Case {
+        title: "clone",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| done(clone(machine, ctx, &to_clone(false, false))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "clone of what runs",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| done(clone(machine, ctx, &to_clone(true, false))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "clone without a quota",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| {
+            let mut what = to_clone(false, false);
+            what.record.spec.disk = None;
+            done(clone(machine, ctx, &what))
+        },
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "clone of a snapshot of what runs",
+        before: || with_snapshot(true),
+        run: |machine, ctx| done(clone(machine, ctx, &to_clone(true, true))),
+        failed: Failed::Whole,
+    },
 ];
 
 const PLENTY: Disk = Disk { free: 1 << 40, reserve: 0, promised: 0 };
@@ -63,8 +91,45 @@ fn with_snapshot(running: bool) -> Bench {
     bench
 }
 
+fn first() -> Snapshot {
+    Snapshot { name: name("first"), created: 5, bytes: 1 << 20, image_sha256: distro().manifest.sha256 }
+}
+
 fn to_restore(running: bool) -> Restore {
-    let image_sha256 = distro().manifest.sha256;
-    let snapshot = Snapshot { name: name("first"), created: 5, bytes: 1 << 20, image_sha256 };
-    Restore { record: record("web"), snapshot, running, disk: PLENTY }
+    Restore { record: record("web"), snapshot: first(), running, disk: PLENTY }
+}
+
+fn to_clone(running: bool, of_snapshot: bool) -> CloneOf {
+    let mut copy = record("copy");
+    (copy.spec.address, copy.ids.base) = (crate::model::address::Address::Dhcp, 0x7001_0000);
+    CloneOf { from: record("web"), snapshot: of_snapshot.then(first), record: copy, running, disk: PLENTY }
+}
+
+#[test]
+fn a_clone_has_what_it_was_cloned_from_and_is_said_to_be_there_at_last() {
+    let bench = with_snapshot(true);
+    clone(&bench.machine, &Ctx::silent().unwrap(), &to_clone(true, false)).unwrap();
+    let world = bench.fake.world();
+    assert_eq!(world.alive[&name("copy")].layer, 2);
+    assert_eq!(world.alive[&name("copy")].record, Some(to_clone(true, false).record));
+    assert!(world.frozen.is_empty() && world.held.is_empty());
+    let section = world.config.split("config container 'copy'").nth(1).unwrap();
+    assert!(
+        section.contains("option memory '64M'") && section.contains("option address 'dhcp'"),
+        "{section}"
+    );
+    assert!(!section.contains("deleting"), "{section}");
+    let calls = bench.fake.calls();
+    let at = |call: &str| calls.iter().position(|c| c == call).unwrap_or_else(|| panic!("{call}: {calls:?}"));
+    assert!(at("config.add_container copy") < at("storage.build copy"));
+    assert!(at("storage.give_name copy") < at("config.change copy"));
+
+    let bench = with_snapshot(true);
+    clone(&bench.machine, &Ctx::silent().unwrap(), &to_clone(true, true)).unwrap();
+    assert_eq!(bench.fake.world().alive[&name("copy")].layer, 1);
+    assert_eq!(
+        bench.fake.calls().iter().filter(|call| *call == "runtime.freeze web").count(),
+        1,
+        "by the snapshot"
+    );
 }

@@ -13,7 +13,7 @@ mod squashfs;
 mod store;
 mod tar;
 
-pub use store::Store;
+pub use store::{entries, Store};
 
 use super::ctx::Ctx;
 use crate::error::{Code, Error, Result};

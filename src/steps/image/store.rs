@@ -497,7 +497,7 @@ fn remove_tree(path: &Path) -> Result<()> {
 }
 
 /// The names in `directory`; none when there is no such directory.
-fn entries(directory: &Path) -> Result<Vec<String>> {
+pub fn entries(directory: &Path) -> Result<Vec<String>> {
     let failed = |e: io::Error| Error::io("cannot read", directory, &e);
     let listing = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

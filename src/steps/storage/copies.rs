@@ -4,21 +4,24 @@
 //! and named; what a crash leaves is swept.
 
 use super::tree::{self, Progress, Shift};
-use super::{claim, make_dir, remove_tree, rename, sync_dir, write_durably, Disk, Record, Storage};
+use super::{
+    claim, guest, make_dir, mount, remove_tree, rename, sync_dir, write_durably, Disk, Record, Storage,
+};
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
+use crate::steps::image::entries;
 use crate::steps::layout::ContainerDir;
 use crate::sys;
-use serde::{Deserialize, Serialize};
+use nix::mount::MsFlags;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What is known of a snapshot. Kept in its directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is known of a snapshot. Kept in its directory: the numbers and the sha256 in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// Its name.
     pub name: Name,
@@ -135,6 +138,25 @@ pub trait Copies {
     /// The rename's.
     fn exchange_layer(&self, record: &Record) -> Result<()>;
 
+    /// Copies the layer of `from`, of `bytes`, or a snapshot of it, into the unborn container `to`, durably.
+    ///
+    /// # Errors
+    /// Any file's, [`Code::Cancelled`].
+    fn copy_layer(
+        &self,
+        ctx: &Ctx,
+        from: &Record,
+        snapshot: Option<&Snapshot>,
+        to: &Record,
+        bytes: u64,
+    ) -> Result<()>;
+
+    /// Writes who it is into the mounted root of an unborn container that was `was` before.
+    ///
+    /// # Errors
+    /// Any file's.
+    fn write_identity(&self, record: &Record, was: &Record) -> Result<()>;
+
     /// Removes what stands beside the container's layer. Nothing is fine.
     ///
     /// # Errors
@@ -144,25 +166,20 @@ pub trait Copies {
 
 impl Copies for Disk {
     fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>> {
-        let dir = self.layout.container(name).snapshots();
-        let failed = |e: io::Error| Error::io("cannot read", &dir, &e);
-        let entries = match fs::read_dir(&dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(failed)?,
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let path = ContainerDir(entry.map_err(failed)?.path()).snapshot_record();
-            match fs::read(&path).map(|text| serde_json::from_slice::<Snapshot>(&text)) {
-                Ok(Ok(snapshot)) if path.parent() == Some(dir.join(snapshot.name.as_str()).as_path()) => {
-                    found.push(snapshot);
+        let dir = self.layout.container(name);
+        let mut found: Vec<Snapshot> = Vec::new();
+        for entry in entries(&dir.snapshots())? {
+            let Ok(name) = Name::of_snapshot(&entry) else { continue };
+            let path = dir.snapshot(&name).snapshot_record();
+            match fs::read_to_string(&path).ok().and_then(|line| decode(name, &line)) {
+                Some(snapshot) => {
+                    let at = found
+                        .partition_point(|of| (of.created, &of.name) < (snapshot.created, &snapshot.name));
+                    found.insert(at, snapshot);
                 }
-                Ok(Err(e)) => log::warn!("{} is damaged: {e}", path.display()),
-                // One that has no name yet, or no more.
-                _ => {}
+                None => log::warn!("{} is damaged", path.display()),
             }
         }
-        found.sort_unstable_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
         Ok(found)
     }
 
@@ -219,12 +236,13 @@ impl Copies for Disk {
     }
 
     fn held(&self) -> Vec<(Name, bool)> {
-        let notes = fs::read_dir(self.layout.held()).into_iter().flatten().flatten();
-        let read = |note: fs::DirEntry| {
-            let frozen = fs::read(note.path()).is_ok_and(|text| !text.is_empty());
-            Some((Name::new(note.file_name().to_str()?).ok()?, frozen))
-        };
-        notes.filter_map(read).collect()
+        let dir = self.layout.held();
+        let mut held = Vec::new();
+        for note in entries(&dir).unwrap_or_default() {
+            let frozen = fs::read(dir.join(&note)).is_ok_and(|text| !text.is_empty());
+            held.extend(Name::new(&note).map(|name| (name, frozen)));
+        }
+        held
     }
 
     fn copy_to_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Name, bytes: u64) -> Result<()> {
@@ -243,10 +261,8 @@ impl Copies for Disk {
         let dir = self.layout.container(&record.name);
         let (unborn, named) = (dir.unborn_snapshot(&snapshot.name), dir.snapshot(&snapshot.name));
         flush_files(record, &unborn)?;
-        let path = unborn.snapshot_record();
-        let text =
-            serde_json::to_vec_pretty(snapshot).map_err(|e| Error::io("cannot write", &path, &e.into()))?;
-        write_durably(&path, &text)?;
+        let line = format!("{} {} {}\n", snapshot.created, snapshot.bytes, snapshot.image_sha256);
+        write_durably(&unborn.snapshot_record(), line.as_bytes())?;
         rename(&unborn, &named)?;
         sync_dir(&dir.snapshots()).inspect_err(|_| {
             let _ = rename(&named, &unborn);
@@ -294,24 +310,97 @@ impl Copies for Disk {
         })
     }
 
+    fn copy_layer(
+        &self,
+        ctx: &Ctx,
+        from: &Record,
+        snapshot: Option<&Snapshot>,
+        to: &Record,
+        bytes: u64,
+    ) -> Result<()> {
+        self.with_new_layer(to, &mut |upper, links| {
+            self.with_layer(from, snapshot, &mut |source| {
+                let shift = Shift { from: from.ids.base, to: to.ids.base };
+                tree::copy(source, upper, links, shift, &mut Progress::new(ctx, Some(bytes)))
+            })
+        })
+    }
+
+    fn write_identity(&self, record: &Record, was: &Record) -> Result<()> {
+        let rootfs = self.layout.unborn(&record.name).rootfs();
+        guest::write_identity(&rootfs, record, &guest::machine_id(&self.box_id()?, record), was)
+    }
+
     fn discard_layer(&self, name: &Name) -> Result<()> {
         remove_tree(self.layout.container(name).restored().path())
     }
 }
 
 impl Disk {
-    /// Removes what an earlier daemon left of copies that belong to the container in `dir`, and says what it was.
-    pub(super) fn sweep_copies(dir: &Path) -> Result<Vec<String>> {
-        let dir = ContainerDir(dir.to_path_buf());
-        let snapshots = fs::read_dir(dir.snapshots()).into_iter().flatten().flatten();
-        let hidden = snapshots.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"."));
-        let mut swept = Vec::new();
-        for path in hidden.map(|entry| entry.path()).chain([dir.restored().0]).filter(|path| path.exists()) {
-            remove_tree(&path)?;
-            swept.push(path.display().to_string());
+    /// Does `work` with the tree of the container's layer, or of a snapshot's, which is mounted for that if it must be.
+    fn with_layer(
+        &self,
+        record: &Record,
+        snapshot: Option<&Snapshot>,
+        work: &mut dyn FnMut(&Path) -> Result<()>,
+    ) -> Result<()> {
+        let container = self.layout.container(&record.name);
+        let dir = snapshot.map_or_else(|| container.clone(), |snapshot| container.snapshot(&snapshot.name));
+        let _claim = claim(&container)?;
+        if record.spec.disk.is_none() || is_mounted(&dir.layer()) {
+            return work(&dir.upper());
         }
-        Ok(swept)
+        let at = self.layout.lower(&record.name);
+        make_dir(&at, 0o700)?;
+        let done =
+            mount::mount_apart(&dir.disk(), &at, MsFlags::MS_RDONLY).and_then(|()| work(&at.join("upper")));
+        let unmounted = mount::unmount(&at);
+        let _ = fs::remove_dir(&at);
+        done.and(unmounted)
     }
+
+    /// Does `work` with the empty upper directory of the unborn container, and a directory beside it to be made; what
+    /// comes of it is durable.
+    fn with_new_layer(
+        &self,
+        record: &Record,
+        work: &mut dyn FnMut(&Path, &Path) -> Result<()>,
+    ) -> Result<()> {
+        let dir = self.layout.unborn(&record.name);
+        if record.spec.disk.is_some() {
+            mount::mount_apart(&dir.disk(), &dir.layer(), MsFlags::empty())?;
+            mount::make_layer(&dir, record.ids)?;
+        }
+        work(&dir.upper(), &dir.layer().join("links"))?;
+        mount::unmount(&dir.layer())?;
+        flush_files(record, &dir)
+    }
+
+    /// Removes what an earlier daemon left of copies that belong to the container in `dir`, and says what it was.
+    pub(super) fn sweep_copies(dir: &Path, swept: &mut Vec<String>) -> Result<()> {
+        let dir = ContainerDir(dir.to_path_buf());
+        let mut hidden = vec![dir.restored().0];
+        for entry in entries(&dir.snapshots()).unwrap_or_default() {
+            if entry.starts_with('.') {
+                hidden.push(dir.snapshots().join(entry));
+            }
+        }
+        for path in hidden {
+            if path.exists() {
+                remove_tree(&path)?;
+                swept.push(path.display().to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The snapshot called `name` of which `line` tells.
+fn decode(name: Name, line: &str) -> Option<Snapshot> {
+    let mut words = line.split_whitespace();
+    let created = words.next()?.parse().ok()?;
+    let bytes = words.next()?.parse().ok()?;
+    Some(Snapshot { name, created, bytes, image_sha256: words.next()?.to_string() })
 }
 
 /// Copies the layer in `from`, of `bytes`, to the new directory `to`.
@@ -358,7 +447,7 @@ mod tests {
     use super::*;
     use crate::model::size::Bytes;
     use crate::steps::fake::TempDir;
-    use crate::steps::storage::mount::{attach_disk, make_layer as make_empty, unmount};
+    use crate::steps::storage::mount::{make_layer as make_empty, unmount};
 
     fn snapshot(called: &str) -> Snapshot {
         Snapshot { name: name(called), created: 5, bytes: 1, image_sha256: "ab".repeat(32) }
@@ -370,8 +459,7 @@ mod tests {
     }
 
     fn attach(container: &ContainerDir) {
-        let disk = container.disk();
-        attach_disk(&super::super::disk::open(&disk).unwrap(), &disk, &container.layer()).unwrap();
+        mount::mount_apart(&container.disk(), &container.layer(), MsFlags::empty()).unwrap();
     }
 
     #[test]
@@ -429,7 +517,7 @@ mod tests {
         disk.take_snapshot_name(&record.name, &name("two")).unwrap();
         disk.copy_from_snapshot(&ctx, &record, &snapshot("one")).unwrap();
         assert_eq!(disk.snapshots(&record.name).unwrap().len(), 1, "what has no name is no snapshot");
-        fs::write(container.snapshot(&name("one")).snapshot_record(), "{").unwrap();
+        fs::write(container.snapshot(&name("one")).snapshot_record(), "5 x").unwrap();
         assert_eq!(disk.snapshots(&record.name).unwrap(), [], "a damaged one is left alone");
         assert_eq!(disk.sweep().unwrap().len(), 3);
         let left: Vec<_> =

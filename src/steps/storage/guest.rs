@@ -125,6 +125,43 @@ fn write_seed(root: &GuestRoot, record: &Record, machine_id: &str) -> Result<()>
     root.put("etc/cloud/cloud.cfg.d/99-cloudbox.cfg", 0o644, &settings)
 }
 
+/// Tells a copy of a container, mounted at `rootfs`, who it is: its name, and nothing by which it could be taken for
+/// the one that it was. The keys of its SSH server are made anew when that starts, as they were in the first place: the
+/// image has none.
+pub fn write_identity(rootfs: &Path, record: &Record, machine_id: &str, was: &Record) -> Result<()> {
+    let root = GuestRoot::open(rootfs, record.ids.base)?;
+    let name = record.hostname();
+    root.put("etc/hostname", 0o644, &format!("{name}\n"))?;
+    let line = format!("{machine_id}\n");
+    root.put("etc/machine-id", 0o444, &line)?;
+    if root.has("var/lib/dbus") {
+        root.put("var/lib/dbus/machine-id", 0o444, &line)?;
+    }
+    let hosts = root.read("etc/hosts", TEXT_MAX).ok().and_then(|text| String::from_utf8(text).ok());
+    if let Some(mut hosts) = hosts {
+        let names = was.was.iter().chain([&was.name]).map(|was| was.as_str());
+        for was in names.chain([was.hostname()]) {
+            hosts = with_word(&hosts, was, name);
+        }
+        root.put("etc/hosts", 0o644, &hosts)?;
+    }
+    for dir in ["etc/ssh", "etc/dropbear"] {
+        for file in root.entries(dir) {
+            if file.starts_with("ssh_host_") || file.ends_with("_host_key") {
+                root.remove(&format!("{dir}/{file}"))?;
+            }
+        }
+    }
+    root.remove("var/lib/systemd/random-seed")?;
+    if was.spec.address != Address::Dhcp {
+        set_dhcp(&root)?;
+    }
+    if root.has("etc/cloud") {
+        write_seed(&root, record, machine_id)?;
+    }
+    root.sync()
+}
+
 /// Writes the network anew into the root mounted at `rootfs`, after the container's address was changed.
 pub fn write_network(rootfs: &Path, record: &Record, network: &GuestNetwork) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
@@ -135,15 +172,16 @@ pub fn write_network(rootfs: &Path, record: &Record, network: &GuestNetwork) -> 
     root.sync()
 }
 
-/// The configuration of a guest's own avahi-daemon, and the most that is read of it.
+/// The configuration of a guest's own avahi-daemon.
 const AVAHI_FILE: &str = "etc/avahi/avahi-daemon.conf";
-const AVAHI_MAX: u64 = 64 << 10;
+/// The most that is read of a guest's file.
+const TEXT_MAX: u64 = 64 << 10;
 
 /// Gives the guest's own avahi-daemon the name by which the box announces it, and the guest its name if it still has
 /// one that the container had before.
 pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
-    let read = |path: &str| root.read(path, NAME_FILE_MAX).ok().and_then(|text| String::from_utf8(text).ok());
+    let read = |path: &str| root.read(path, TEXT_MAX).ok().and_then(|text| String::from_utf8(text).ok());
     let hostname = if record.was.is_empty() { None } else { read("etc/hostname") };
     if let Some(was) = hostname.and_then(|is| record.was.iter().find(|was| was.as_str() == is.trim())) {
         let name = record.name.as_str();
@@ -152,7 +190,7 @@ pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
             root.put("etc/hosts", 0o644, &with_word(&hosts, was.as_str(), name))?;
         }
     }
-    let Ok(text) = root.read(AVAHI_FILE, AVAHI_MAX) else { return Ok(()) };
+    let Ok(text) = root.read(AVAHI_FILE, TEXT_MAX) else { return Ok(()) };
     let Ok(text) = String::from_utf8(text) else { return Ok(()) };
     let named = with_host_name(&text, label);
     if named == text {
@@ -160,9 +198,6 @@ pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
     }
     root.put(AVAHI_FILE, 0o644, &named)
 }
-
-/// The most that is read of a file with names.
-const NAME_FILE_MAX: u64 = 64 << 10;
 
 /// `text` with the word `was` wherever it stands alone replaced by `is`.
 fn with_word(text: &str, was: &str, is: &str) -> String {

@@ -11,6 +11,7 @@ mod tree;
 mod tests;
 
 use super::ctx::Ctx;
+use super::image::entries;
 use super::layout::{ContainerDir, Layout};
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::IdRange;
@@ -407,9 +408,10 @@ impl Storage for Disk {
 
     fn sweep(&self) -> Result<Vec<String>> {
         let mut swept = Vec::new();
-        for entry in fs::read_dir(self.layout.containers()).into_iter().flatten().flatten() {
-            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-                swept.extend(Disk::sweep_copies(&entry.path())?);
+        let dir = self.layout.containers();
+        for name in entries(&dir)? {
+            if !name.starts_with('.') {
+                Disk::sweep_copies(&dir.join(name), &mut swept)?;
             }
         }
         for name in self.leftovers()? {

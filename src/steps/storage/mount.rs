@@ -58,22 +58,27 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     let path = dir.disk();
     let file = disk::open(&path)?;
     let small = disk::stretch(&file, &path, size)?;
-    attach_disk(&file, &path, &dir.layer())?;
+    attach_disk(&file, &path, &dir.layer(), MsFlags::empty())?;
     if small && !disk::grow_mounted(dir, size)? {
         unmount(&dir.layer())?;
         disk::grow_unmounted(&path)?;
-        attach_disk(&file, &path, &dir.layer())?;
+        attach_disk(&file, &path, &dir.layer(), MsFlags::empty())?;
     }
     Ok(())
 }
 
+/// Mounts the sparse file `disk` of a layer that is not in use, for a look at it or to fill it.
+pub fn mount_apart(disk: &Path, at: &Path, more: MsFlags) -> Result<()> {
+    attach_disk(&disk::open(disk)?, disk, at, more)
+}
+
 /// Mounts the sparse file `disk`, which is open as `file`.
-pub fn attach_disk(file: &File, disk: &Path, at: &Path) -> Result<()> {
+fn attach_disk(file: &File, disk: &Path, at: &Path, more: MsFlags) -> Result<()> {
     let (device, node) = device_of(file, disk)?;
     // noinit_itable: the file reads as zeros already; writing them would fill the sparse file in the background.
     // discard: what the guest deletes is freed on the host.
     let options = "noinit_itable,discard";
-    let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV;
+    let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV | more;
     mount(Some(&node), at, Some("ext4"), flags, Some(options)).map_err(|e| failed("mount", disk, e))?;
     drop(device);
     Ok(())
