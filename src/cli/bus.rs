@@ -7,7 +7,7 @@ use super::view::View;
 use super::{Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::conn::{Reply, DEFAULT_SOCKET};
-use openwrt_ubus::{to_fields, Status};
+use openwrt_ubus::{json, Status};
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -136,23 +136,16 @@ pub fn raw_call(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 }
 
 fn raw_request(args: &Args) -> Result<Request, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        Failure::usage(format!("{:?} is no JSON object: {error}", args.operand(2)))
+    let wrong = |error| {
+        let text = args.operand(2);
+        Failure::usage(format!("{text:?}: {error}; write names and values, such as '{{\"name\":\"web\"}}'"))
     };
-    let arguments = match args.operand(2) {
-        "" => serde_json::Value::Object(serde_json::Map::new()),
-        text => serde_json::from_str(text).map_err(|error| wrong(&error))?,
+    let fields = match args.operand(2) {
+        "" => Vec::new(),
+        text => json::to_fields(text).map_err(wrong)?,
     };
-    if !arguments.is_object() {
-        return Err(wrong(&"write names and values, such as '{\"name\":\"web\"}'"));
-    }
     let patience = args.seconds("timeout")?.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()));
-    Ok(Request {
-        object: args.operand(0).to_string(),
-        method: args.operand(1).to_string(),
-        fields: to_fields(&arguments).map_err(|error| wrong(&error))?,
-        patience,
-    })
+    Ok(Request { object: args.operand(0).to_string(), method: args.operand(1).to_string(), fields, patience })
 }
 
 /// The operating system's words, without Rust's "(os error N)".

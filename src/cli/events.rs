@@ -6,7 +6,7 @@ use super::page::write_stdout;
 use super::text::visible;
 use super::view::View;
 use super::{complain, Failure, REFUSED};
-use openwrt_ubus::{Event, Fields};
+use openwrt_ubus::{json, Event};
 use std::time::Duration;
 
 const PATTERNS: [&str; 4] = ["container.*", "image.*", "service.*", "job.*"];
@@ -75,9 +75,9 @@ fn line(id: &str, data: &[u8]) -> String {
 
 /// `{"container.started":{"name":"web"}}`
 fn json_line(id: &str, data: &[u8]) -> String {
-    let id = serde_json::to_string(id).unwrap_or_default();
-    let content = serde_json::to_string(&Fields::new(data)).unwrap_or_else(|_| "{}".to_string());
-    let json = format!("{{{id}:{content}}}");
+    let id = json::string(id);
+    let content = json::from_fields(data, json::Layout::Line).unwrap_or_else(|_| "{}".to_string());
+    let json = ["{", &id, ":", &content, "}"].concat();
     let mut line = String::with_capacity(json.len() + 1);
     super::page::push_json(&mut line, &json);
     line.push('\n');

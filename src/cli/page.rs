@@ -4,7 +4,7 @@ use super::args::Args;
 use super::text::is_dangerous;
 use super::view::View;
 use super::{Failure, REFUSED};
-use openwrt_ubus::Fields;
+use openwrt_ubus::json;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -49,7 +49,8 @@ impl Page {
 
     /// Adds encoded fields as JSON, over several lines.
     pub fn json(&mut self, fields: &[u8]) -> Result<(), Failure> {
-        let json = serde_json::to_string_pretty(&Fields::new(fields)).map_err(|error| undecodable(&error))?;
+        let json = json::from_fields(fields, json::Layout::Indented)
+            .map_err(|error| Failure::new(REFUSED, format!("the reply cannot be decoded: {error}")))?;
         push_json(&mut self.text, &json);
         self.text.push('\n');
         Ok(())
@@ -95,10 +96,6 @@ pub fn wants_color(stream: &impl IsTerminal) -> bool {
 /// Seconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-fn undecodable(error: &serde_json::Error) -> Failure {
-    Failure::new(REFUSED, format!("the reply cannot be decoded: {error}"))
 }
 
 #[cfg(test)]

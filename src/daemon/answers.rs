@@ -356,7 +356,7 @@ impl Core {
             os: manifest.os.clone(),
             release: manifest.release.clone(),
             arch: manifest.arch.clone(),
-            init: format!("{:?}", manifest.init).to_lowercase(),
+            init: manifest.init.as_str().to_string(),
             size: manifest.size,
             imported: manifest.imported,
             services: manifest.services.iter().map(service).collect(),

@@ -10,9 +10,10 @@ use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::ops::{Ended, Made};
 use crate::steps::ctx::{Cancel, Update};
-use openwrt_ubus::to_fields;
+use openwrt_ubus::{json, to_fields};
 use serde::Serialize;
 use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 /// `job.progress` is sent at most so often for each job.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -334,12 +335,15 @@ impl Core {
         }
         let path = self.layout.jobs();
         let temporary = path.with_extension("new");
-        let written = serde_json::to_vec(&self.jobs)
-            .map_err(std::io::Error::from)
-            .and_then(|text| std::fs::write(&temporary, text))
-            .and_then(|()| std::fs::rename(&temporary, &path));
-        if let Err(error) = written {
-            log::warn!("cannot keep the jobs in {}: {error}", path.display());
+        let warn =
+            |error: &dyn fmt::Display| log::warn!("cannot keep the jobs in {}: {error}", path.display());
+        match json::to_string(&self.jobs, json::Layout::Line) {
+            Ok(text) => {
+                if let Err(error) = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)) {
+                    warn(&error);
+                }
+            }
+            Err(error) => warn(&error),
         }
     }
 

@@ -19,6 +19,26 @@ pub enum Init {
     Other,
 }
 
+impl Init {
+    const ALL: [Init; 5] = [Init::Systemd, Init::Sysvinit, Init::Busybox, Init::Procd, Init::Other];
+
+    /// Its name in manifests and replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Init::Systemd => "systemd",
+            Init::Sysvinit => "sysvinit",
+            Init::Busybox => "busybox",
+            Init::Procd => "procd",
+            Init::Other => "other",
+        }
+    }
+
+    /// The one called `text`.
+    pub fn from_text(text: &str) -> Option<Init> {
+        Init::ALL.into_iter().find(|init| init.as_str() == text)
+    }
+}
+
 /// A service the image offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OfferedService {

@@ -305,6 +305,7 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use openwrt_ubus::json;
 
     #[test]
     fn the_last_64_finished_jobs_are_kept_and_no_unfinished_one_is_lost() {
@@ -325,8 +326,8 @@ mod tests {
     fn a_restart_interrupts_what_was_open_and_goes_on_counting() {
         let mut jobs = Jobs::default();
         let id = jobs.add(Kind::Create, "web", 1);
-        let text = serde_json::to_string(&jobs).unwrap();
-        let mut jobs: Jobs = serde_json::from_str(&text).unwrap();
+        let text = json::to_string(&jobs, json::Layout::Line).unwrap();
+        let mut jobs: Jobs = json::from_slice(text.as_bytes()).unwrap();
         jobs.interrupt_unfinished(5);
         let job = jobs.get(id).unwrap();
         assert_eq!((job.state, job.finished), (State::Failed, Some(5)));

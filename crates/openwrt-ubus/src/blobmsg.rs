@@ -307,13 +307,19 @@ pub enum BuildError {
     Depth,
 }
 
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl BuildError {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Self::TooLong => "the message is longer than ubus allows (1 MiB)",
             Self::Nul => "text with a NUL byte inside cannot be sent over ubus",
             Self::Depth => "the data is nested too deeply to be sent over ubus",
-        })
+        }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -10,7 +10,8 @@ use crate::model::image::{Init, Manifest, OfferedService};
 use crate::sys;
 use nix::fcntl::readlink;
 use nix::sys::stat::{fstat, FileStat, SFlag};
-use serde_json::Value;
+use openwrt_ubus::blobmsg::Value;
+use openwrt_ubus::{json, Fields};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -201,43 +202,43 @@ fn sane(text: &str) -> bool {
 
 /// Puts what the image declares into `manifest`.
 fn declare(manifest: &mut Manifest, text: &str) {
-    let declared: Value = match serde_json::from_str(text) {
-        Ok(value) => value,
+    let fields = match json::to_fields(text) {
+        Ok(fields) => fields,
         Err(e) => return log::warn!("the image's /{DECLARED} is ignored: {e}"),
     };
+    let declared = |key: &str| Fields::new(&fields).get(key).unwrap_or(Value::Null);
     for (key, field) in [
         ("name", &mut manifest.name),
         ("version", &mut manifest.version),
         ("os", &mut manifest.os),
         ("release", &mut manifest.release),
     ] {
-        match &declared[key] {
-            Value::Null => {}
-            Value::String(text) if sane(text) => field.clone_from(text),
-            other => ignored(key, other),
+        match (declared(key), declared(key).as_str()) {
+            (Value::Null, _) => {}
+            (_, Some(text)) if sane(text) => *field = text.to_string(),
+            (other, _) => ignored(key, other),
         }
     }
-    match &declared["arch"] {
-        Value::Null => {}
-        Value::String(text) if manifest.arch.is_empty() && sane(text) => manifest.arch.clone_from(text),
-        Value::String(text) if family(text) == family(&manifest.arch) => {}
-        other => ignored("arch", other),
+    match (declared("arch"), declared("arch").as_str()) {
+        (Value::Null, _) => {}
+        (_, Some(text)) if manifest.arch.is_empty() && sane(text) => manifest.arch = text.to_string(),
+        (_, Some(text)) if family(text) == family(&manifest.arch) => {}
+        (other, _) => ignored("arch", other),
     }
-    if !declared["init"].is_null() {
-        match serde_json::from_value(declared["init"].clone()) {
-            Ok(init) => manifest.init = init,
-            Err(_) => ignored("init", &declared["init"]),
-        }
+    match (declared("init"), declared("init").as_str().and_then(Init::from_text)) {
+        (Value::Null, _) => {}
+        (_, Some(init)) => manifest.init = init,
+        (other, None) => ignored("init", other),
     }
-    match &declared["services"] {
+    match declared("services") {
         Value::Null => {}
         Value::Array(services) => {
-            for service in services {
-                match offered(service) {
+            for service in services.iter().map_while(|field| field.ok()) {
+                match offered(service.value) {
                     Some(offered) if manifest.services.len() < SERVICES_MAX => {
                         manifest.services.push(offered)
                     }
-                    _ => ignored("services", service),
+                    _ => ignored("services", service.value),
                 }
             }
         }
@@ -245,20 +246,24 @@ fn declare(manifest: &mut Manifest, text: &str) {
     }
 }
 
-fn ignored(key: &str, value: &Value) {
-    let mut value = value.to_string();
+fn ignored(key: &str, value: Value) {
+    let mut value = json::from_value(value, json::Layout::Line).unwrap_or_default();
     if let Some((end, _)) = value.char_indices().nth(TEXT_MAX) {
         value.truncate(end);
     }
     log::warn!("the image's /{DECLARED}: {key} cannot be {value}; it is ignored");
 }
 
-fn offered(service: &Value) -> Option<OfferedService> {
-    let text =
-        |key: &str| service[key].as_str().filter(|text| !text.is_empty() && text.len() <= 63 && sane(text));
+fn offered(service: Value) -> Option<OfferedService> {
+    let Value::Table(service) = service else { return None };
+    let text = |key: &str| {
+        service.get(key)?.as_str().filter(|text| !text.is_empty() && text.len() <= 63 && sane(text))
+    };
     let kind = text("type").filter(|kind| is_service_type(kind))?;
-    let port =
-        service["port"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0)?;
+    let port = match service.get("port")? {
+        Value::Int32(port) => u16::try_from(port).ok().filter(|port| *port != 0)?,
+        _ => return None,
+    };
     Some(OfferedService { name: text("name")?.to_string(), kind: kind.to_string(), port })
 }
 

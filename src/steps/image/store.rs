@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::mount::{mount, umount2, MntFlags, MsFlags};
 use nix::sys::statvfs::statvfs;
 use nix::sys::utsname::uname;
+use openwrt_ubus::json;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -247,7 +248,7 @@ impl Store {
             )
         };
         let mut manifest: Manifest =
-            serde_json::from_slice(&text).map_err(|e| damaged(&format!("its {MANIFEST}: {e}")))?;
+            json::from_slice(&text).map_err(|e| damaged(&format!("its {MANIFEST}: {e}")))?;
         let size = place.join(ROOTFS).metadata().map_or(0, |m| m.len());
         if size != manifest.size {
             return Err(damaged(&format!("{ROOTFS} has {size} bytes, not {}", manifest.size)));
@@ -477,10 +478,11 @@ fn private_directory(path: &Path) -> Result<()> {
 
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
     let failed = |e: io::Error| Error::io("cannot write", path, &e);
-    let mut text = serde_json::to_vec_pretty(manifest).map_err(|e| failed(e.into()))?;
-    text.push(b'\n');
+    let mut text = json::to_string(manifest, json::Layout::Indented)
+        .map_err(|e| Error::new(Code::Failed, format!("cannot write {}: {e}", path.display())))?;
+    text.push('\n');
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 /// Makes the names in `directory` survive a power cut.

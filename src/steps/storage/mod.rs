@@ -18,6 +18,7 @@ use crate::model::idrange::IdRange;
 use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
+use openwrt_ubus::json;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -237,7 +238,7 @@ impl Disk {
 pub fn read_record(dir: &ContainerDir) -> Result<Record> {
     let path = dir.record();
     let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
-    serde_json::from_slice(&text).map_err(|e| {
+    json::from_slice(&text).map_err(|e| {
         Error::new(
             Code::Failed,
             format!(
@@ -298,8 +299,8 @@ impl Storage for Disk {
         ctx.step("create.record")?;
         // Flushed when the container gets its name; until then a torn one is swept with all the rest.
         let path = dir.record();
-        let written = encode_record(record).and_then(|text| fs::write(&path, text));
-        written.map_err(|e| Error::io("cannot write", &path, &e))
+        let text = encode(&path, record)?;
+        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, &e))
     }
 
     fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()> {
@@ -434,13 +435,16 @@ impl Storage for Disk {
     }
 }
 
-fn encode_record(record: &Record) -> io::Result<Vec<u8>> {
-    Ok(serde_json::to_vec_pretty(record)?)
+/// `value` as it is kept in the file `path`.
+fn encode(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
+    let text = json::to_string(value, json::Layout::Indented)
+        .map_err(|e| Error::new(Code::Failed, format!("cannot write {}: {e}", path.display())))?;
+    Ok(text.into_bytes())
 }
 
 fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
     let path = dir.record();
-    let text = encode_record(record).map_err(|e| Error::io("cannot write", &path, &e))?;
+    let text = encode(&path, record)?;
     write_durably(&path, &text)
 }
 
