@@ -183,10 +183,10 @@ boot() {
 		-drive "file=$vm/disk.img,format=raw,if=virtio" \
 		-append "console=ttyS0 quiet panic=-1 apparmor=0 scenario=$(echo "$1" | tr ' ' ,)" &
 	qemu_pid=$!
-	end=$(($(date +%s) + 180))
+	end=$(($(date +%s) + 300))
 	pulled=
 	while kill -0 "$qemu_pid" 2>/dev/null; do
-		if [ -z "$pulled" ] && grep -q '^VM: pull the plug' "$vm/now.log"; then
+		if [ -z "$pulled" ] && grep -aq '^VM: pull the plug' "$vm/now.log"; then
 			kill -KILL "$qemu_pid"
 			pulled=yes
 		fi
@@ -201,9 +201,9 @@ boot() {
 	qemu_pid=
 	cat "$vm/now.log" >>"$log"
 	tr -d '\r' <"$vm/now.log" | sed -n 's/^VM: /    /p' | grep -v '^    off$' || true
-	if grep -q '^VM: FAILED' "$vm/now.log" || { [ -z "$pulled" ] && ! grep -q '^VM: off' "$vm/now.log"; }; then
+	if grep -aq '^VM: FAILED' "$vm/now.log" || { [ -z "$pulled" ] && ! grep -aq '^VM: off' "$vm/now.log"; }; then
 		sed -n '/VM: FAILED/,$p' "$vm/now.log" >&2
-		[ -n "$(grep '^VM: FAILED' "$vm/now.log" || true)" ] || tail -n 40 "$vm/now.log" >&2
+		[ -n "$(grep -a '^VM: FAILED' "$vm/now.log" || true)" ] || tail -n 40 "$vm/now.log" >&2
 		die "failed in: $1; the console of all runs is in $log"
 	fi
 }

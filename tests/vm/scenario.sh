@@ -37,6 +37,12 @@ state_of() { cloudbox list | awk -v name="$1" '$1 == name { print $2 }'; }
 runs() { [ "$(state_of "$1")" = running ]; }
 # No job is at work.
 quiet() { ! cloudbox job list | grep -Eq 'running|pending'; }
+# Runs a program in a container, with the patience that an emulated machine needs.
+inside() {
+	container=$1
+	shift
+	cloudbox exec --timeout 60 "$container" -- "$@"
+}
 group() { echo "/sys/fs/cgroup/cloudbox/$1"; }
 
 install() {
@@ -62,13 +68,13 @@ limit() {
 	grep -q '^0::/cloudbox/web' "/proc/$(cloudbox info web --json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p')/cgroup" ||
 		fail "web's init is in another group"
 	# More than it may have: the kernel ends the one that takes it, and web goes on.
-	cloudbox exec web -- sh -c 'dd if=/dev/zero of=/dev/null bs=96M count=1' && fail "96M of 48M were given"
+	inside web sh -c 'dd if=/dev/zero of=/dev/null bs=96M count=1' && fail "96M of 48M were given"
 	grep -q '^oom_kill [1-9]' "$memory/memory.events" || fail "nobody was ended: $(cat "$memory/memory.events")"
 	[ ! -e "$memory/memory.peak" ] || [ "$(cat "$memory/memory.peak")" -le $((48 << 20)) ] ||
 		fail "it had $(cat "$memory/memory.peak") bytes"
-	cloudbox exec web -- true || fail "web did not survive"
+	inside web true || fail "web did not survive"
 	ping -c 1 -W 5 10.77.0.10 >/dev/null || fail "web is not reached at its address"
-	cloudbox exec web -- sh -c 'echo kept > /root/file; sync' || fail "web's disk cannot be written"
+	inside web sh -c 'echo kept > /root/file; sync' || fail "web's disk cannot be written"
 	# The daemon's group is procd's, and no container's process is in it.
 	while read -r pid; do
 		case $(tr '\0' ' ' <"/proc/$pid/cmdline") in
@@ -92,7 +98,8 @@ measure() {
 came_back() {
 	within 30 reachable || fail "the service does not answer"
 	within 30 runs web || fail "web did not come back: $(state_of web)"
-	[ "$(cloudbox exec web -- cat /root/file)" = kept ] || fail "web lost its file"
+	file=$(inside web cat /root/file) || fail "web's file cannot be read"
+	[ "$file" = kept ] || fail "web's file says '$file'"
 	[ "$(cat "$(group web)/memory.max")" = $((48 << 20)) ] || fail "web lost its limit"
 	say "web came back"
 }
@@ -107,7 +114,7 @@ check() {
 	for name in $(cloudbox list --names); do
 		[ "$name" != web ] || continue
 		within 30 runs "$name" || fail "$name is half done: $(cloudbox list)"
-		cloudbox exec "$name" -- true || fail "$name does not answer"
+		inside "$name" true || fail "$name does not answer"
 		say "$name is whole"
 		cloudbox delete --force "$name" || fail "$name cannot be deleted"
 	done
