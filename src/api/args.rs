@@ -2,6 +2,7 @@
 
 use crate::model::service;
 use crate::model::spec::Asked;
+use openwrt_ubus::json;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
 use std::fmt;
@@ -50,7 +51,9 @@ impl<'de> Deserialize<'de> for Text {
                 Ok(Text(number.to_string()))
             }
             fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
-                Ok(Text(number.to_string()))
+                let text = json::double(number);
+                // A person who writes 2.0 means 2.
+                Ok(Text(text.strip_suffix(".0").unwrap_or(&text).to_string()))
             }
             fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
                 Ok(Text(if value { "1" } else { "0" }.to_string()))

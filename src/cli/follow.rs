@@ -262,7 +262,10 @@ impl<'a> Follower<'a> {
             kind => format!("{} of {target} is done", text::visible(kind)),
         };
         match self.begun {
-            Some(begun) => format!("{result} ({:.2} s)", begun.elapsed().as_secs_f32()),
+            Some(begun) => {
+                let took = begun.elapsed();
+                format!("{result} ({}.{:02} s)", took.as_secs(), took.subsec_millis() / 10)
+            }
             None => result,
         }
     }

@@ -354,11 +354,7 @@ impl<'a> Running<'a> {
             if left.is_zero() {
                 return Err(Error::new(
                     Code::Timeout,
-                    format!(
-                        "{} was stopped: it did not end within {} s",
-                        self.name,
-                        self.limit.as_secs_f32()
-                    ),
+                    format!("{} was stopped: it did not end within {} s", self.name, self.limit.as_secs()),
                 ));
             }
             let mut fds = vec![PollFd::new(self.ctx.cancel.fd(), PollFlags::POLLIN)];

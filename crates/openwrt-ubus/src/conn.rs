@@ -27,10 +27,11 @@ use crate::error::Error;
 use crate::msg::{
     self, attr, kind, system_object, Attributes, Frame, Header, Inbox, Incoming, Invoke, Status, TooLong,
 };
+use crate::table::Table;
 use crate::to_fields;
 use request::{Abandoned, Ticket};
 use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
 
@@ -112,12 +113,12 @@ pub struct Connection {
     seq: u16,
     last_handle: u32,
     /// Our requests that `ubusd` has not ended yet, by sequence number.
-    requests: BTreeMap<u16, Waiting>,
+    requests: Table<u16, Waiting>,
     objects: Vec<Declared>,
-    calls: BTreeMap<CallId, Call>,
-    lookups: BTreeMap<LookupId, Lookup>,
+    calls: Table<CallId, Call>,
+    lookups: Table<LookupId, Lookup>,
     /// Ids of objects called before, by path. An id is random, so an outdated one meets nothing rather than another.
-    known: BTreeMap<String, u32>,
+    known: Table<String, u32>,
     subscriptions: Vec<Subscription>,
     ear: Ear,
     abandoned: Abandoned,
@@ -594,7 +595,9 @@ impl Connection {
         let path = call.path.clone();
         match self.send_lookup(&path, Purpose::Find(id)) {
             Ok(seq) => {
-                self.calls.entry(id).and_modify(|call| call.seq = Some(seq));
+                if let Some(call) = self.calls.get_mut(&id) {
+                    call.seq = Some(seq);
+                }
             }
             Err(status) => self.end_call(id, status, false),
         }
@@ -646,7 +649,9 @@ impl Connection {
         let pattern = lookup.pattern.clone();
         match self.send_lookup(&pattern, Purpose::Lookup(id)) {
             Ok(seq) => {
-                self.lookups.entry(id).and_modify(|lookup| lookup.seq = Some(seq));
+                if let Some(lookup) = self.lookups.get_mut(&id) {
+                    lookup.seq = Some(seq);
+                }
             }
             Err(status) => self.end_lookup(id, status),
         }

@@ -41,6 +41,7 @@ pub mod json;
 pub mod msg;
 mod ser;
 pub mod signature;
+mod table;
 
 pub use blobmsg::Fields;
 pub use conn::{Connection, Event, Object, ObjectId, Request};
