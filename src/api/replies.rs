@@ -507,7 +507,7 @@ pub struct StatusReply {
 }
 
 /// One check of `doctor`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Check {
     /// What was checked.
     pub name: &'static str,

@@ -114,6 +114,28 @@ impl Core {
 
     /// What is wrong with the configuration and with containers.
     pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.config_warnings();
+        for (name, error) in self.failures() {
+            warnings.push(format!("container {name}: {}", error.message));
+        }
+        warnings.extend(self.unreadable.values().map(|error| error.message.clone()));
+        for name in self.orphans() {
+            warnings.push(format!(
+                "container {name} has no section in UCI; its data is kept: \
+                 `cloudbox delete {name}` removes it, `cloudbox adopt {name}` gives it its section again"
+            ));
+        }
+        warnings
+    }
+
+    /// Containers that could not be made or started, and why.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&Name, &Error)> {
+        let failures = self.containers.iter().filter_map(|(name, c)| Some((name, c.failure.as_ref()?)));
+        failures.chain(&self.not_made)
+    }
+
+    /// What is wrong with the configuration.
+    pub(super) fn config_warnings(&self) -> Vec<String> {
         let mut warnings: Vec<String> = Vec::new();
         if let Some(error) = &self.config_error {
             warnings.push(format!("{}; what it said before holds until it is mended", error.message));
@@ -124,17 +146,6 @@ impl Core {
                 "storage is {} until the daemon is restarted; move what is in it to {} first",
                 self.layout.storage.display(),
                 self.config.settings.storage.display()
-            ));
-        }
-        let failures = self.containers.iter().filter_map(|(name, c)| Some((name, c.failure.as_ref()?)));
-        for (name, error) in failures.chain(&self.not_made) {
-            warnings.push(format!("container {name}: {}", error.message));
-        }
-        warnings.extend(self.unreadable.values().map(|error| error.message.clone()));
-        for name in self.orphans() {
-            warnings.push(format!(
-                "container {name} has no section in UCI; its data is kept: \
-                 `cloudbox delete {name}` removes it, `cloudbox adopt {name}` gives it its section again"
             ));
         }
         warnings

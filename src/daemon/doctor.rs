@@ -1,16 +1,22 @@
 //! `doctor`: what the box needs, what it lacks, and the command that cures it.
 
 use super::answers::free_space;
-use super::core::Core;
+use super::core::{now, Core};
 use crate::api::replies::{Check, DoctorReply};
+use crate::error::Error;
 use crate::machine::Machine;
+use crate::model::idrange;
+use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::steps::avahi::State;
+use crate::steps::ctx::Ctx;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
-use crate::steps::tool::Tool;
+use crate::steps::storage::try_overlay;
+use crate::steps::tool::{self, Tool};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The state of a check, from good to bad.
 const OK: &str = "ok";
@@ -22,6 +28,14 @@ const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// That of overlayfs, which the root of most boxes is. No overlay can have its upper layer there.
 const OVERLAY: u32 = 0x794c_7630;
+
+/// The oldest LXC that is known to do.
+const LXC_MIN: u32 = 4;
+/// `lxc-start --version` answers at once.
+const VERSION_TIME: Duration = Duration::from_secs(10);
+/// When this was written, in seconds since 1970; and a year's, leap days and all.
+const WRITTEN: u64 = 1_767_225_600;
+const YEAR: u64 = 31_556_952;
 
 /// Fewer inotify instances than these are soon used up: the kernel's default of 128 by some 60 guests.
 const INOTIFY_INSTANCES: u32 = 1024;
@@ -35,6 +49,11 @@ pub struct Examination {
     cgroups: Option<Cgroups>,
     warnings: Vec<String>,
     images: usize,
+    /// Checks of what only the model knows.
+    known: Vec<Check>,
+    /// Names under which something is just being made or removed.
+    busy: Vec<String>,
+    ranges: usize,
 }
 
 impl Examination {
@@ -47,23 +66,63 @@ impl Examination {
             quota: settings.defaults.disk.is_some(),
             disk_reserve: settings.disk_reserve,
             cgroups: core.cgroups.clone(),
-            warnings: core.warnings(),
+            warnings: core.config_warnings(),
             images: core.images.len(),
+            known: containers(core),
+            busy: core
+                .jobs
+                .iter()
+                .filter(|job| !job.state.is_final())
+                .map(|job| job.target.clone())
+                .collect(),
+            ranges: core.containers.len(),
         }
     }
+}
+
+/// Containers that do not do what they should, each with the reason and what cures it.
+fn containers(core: &Core) -> Vec<Check> {
+    let failed = |(name, error): (&Name, &Error)| {
+        let message = format!("{name}: {}", error.message);
+        check(
+            "container",
+            ERROR,
+            &message,
+            &format!("then `cloudbox start {name}`; `cloudbox log {name}` says more"),
+        )
+    };
+    let mut checks: Vec<Check> = core.failures().map(failed).collect();
+    for error in core.unreadable.values() {
+        let (what, remedy) = split_remedy(&error.message);
+        checks.push(check("container", ERROR, &what, &remedy));
+    }
+    for name in core.orphans() {
+        let message = format!("{name} has no section in UCI; its data is kept");
+        let remedy = format!(
+            "`cloudbox adopt {name}` gives it its section again, `cloudbox delete {name}` removes it"
+        );
+        checks.push(check("container", WARNING, &message, &remedy));
+    }
+    checks
 }
 
 /// Examines the box.
 pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
     let mut checks = vec![
-        tool("lxc", &["lxc-start", "lxc-attach"], ERROR),
+        lxc(),
         namespaces(),
+        seccomp(),
         filesystem("overlay", "one of OpenWrt's own images, which have it"),
         filesystem("squashfs", "kmod-fs-squashfs"),
         loop_devices(),
+        veth(),
         cgroups(what.cgroups.as_ref()),
         bridge(machine, &what.bridge),
         storage(&what.layout, what.disk_reserve),
+        upper_layer(&what.layout, what.quota),
+        ids(what.ranges),
+        clock(),
+        leftovers(machine, &what.busy),
         avahi(machine),
         inotify(),
         tool("image tools", &["mksquashfs", "gzip", "xz", "zstd"], WARNING),
@@ -73,6 +132,7 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
         checks.push(tool("disk quota", &["mkfs.ext4"], ERROR));
         checks.push(filesystem("ext4", "kmod-fs-ext4"));
     }
+    checks.extend(what.known.iter().cloned());
     if what.warnings.is_empty() {
         checks.push(check("configuration", OK, "it is read whole and carried out", ""));
     }
@@ -89,7 +149,7 @@ pub fn report(machine: &Machine, what: &Examination) {
         let (name, message, remedy) = (check.name, check.message, check.remedy);
         match check.state {
             // The configuration's own warnings are in the log already, and avahi-daemon is started after this one.
-            _ if matches!(name, "configuration" | "avahi") => {}
+            _ if matches!(name, "configuration" | "container" | "avahi") => {}
             OK => {}
             ERROR => log::error!("{name}: {message}; {remedy}"),
             _ => log::warn!("{name}: {message}; {remedy}"),
@@ -110,6 +170,34 @@ fn tool(name: &'static str, tools: &[&str], missing: &'static str) -> Check {
     }
     let (what, remedy) = split_remedy(&errors.join("; "));
     check(name, missing, &what, &remedy)
+}
+
+/// LXC's tools, and which LXC it is.
+fn lxc() -> Check {
+    let found = tool("lxc", &["lxc-start", "lxc-attach"], ERROR);
+    if found.state != OK {
+        return found;
+    }
+    let version = Tool::command("lxc-start")
+        .and_then(|mut lxc| tool::run(lxc.arg("--version"), &Ctx::silent()?, VERSION_TIME));
+    let version =
+        version.map_or_else(|e| e.into_message(), |said| String::from_utf8_lossy(&said.stdout).into_owned());
+    judge_lxc(version.trim())
+}
+
+fn judge_lxc(version: &str) -> Check {
+    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+        Some(major) if major >= LXC_MIN => check("lxc", OK, &format!("LXC {version} is installed"), ""),
+        Some(_) => check(
+            "lxc",
+            WARNING,
+            &format!("LXC {version} is older than what cloudbox is tested with, {LXC_MIN}.0"),
+            "install a newer one: `opkg update; opkg upgrade lxc liblxc`, or Debian 12",
+        ),
+        None => {
+            check("lxc", ERROR, &format!("lxc-start does not say its version: {version}"), "install it again")
+        }
+    }
 }
 
 /// "mksquashfs is not installed; install …": the first is what, the rest is the remedy.
@@ -138,13 +226,47 @@ fn namespaces() -> Check {
 /// Whether the kernel knows a file system, or has a module that the first mount loads.
 fn filesystem(name: &'static str, openwrt: &str) -> Check {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    let release =
-        nix::sys::utsname::uname().map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
-    let modules = Path::new("/lib/modules").join(release);
-    let listed = fs::read_to_string(modules.join("modules.dep")).unwrap_or_default();
-    // OpenWrt has no such list, but the modules themselves side by side.
-    let module = listed.contains(&format!("/{name}.ko")) || modules.join(format!("{name}.ko")).exists();
-    judge_filesystem(name, openwrt, &known, module)
+    judge_filesystem(name, openwrt, &known, has_module(name))
+}
+
+/// Where the kernel's modules are.
+fn modules() -> PathBuf {
+    let uname = nix::sys::utsname::uname();
+    let release = uname.map(|u| u.release().to_string_lossy().into_owned()).unwrap_or_default();
+    Path::new("/lib/modules").join(release)
+}
+
+/// Whether there is a module called `name`, to be loaded or built in.
+fn has_module(name: &str) -> bool {
+    let file = format!("{name}.ko");
+    let listed = |list: &str| {
+        let text = fs::read_to_string(modules().join(list)).unwrap_or_default();
+        text.contains(&format!("/{file}"))
+    };
+    // OpenWrt has no lists, but the modules themselves side by side.
+    listed("modules.dep") || listed("modules.builtin") || modules().join(&file).exists()
+}
+
+fn veth() -> Check {
+    if !modules().exists() || has_module("veth") || Path::new("/sys/module/veth").exists() {
+        return check("veth", OK, "the kernel is not known to lack veth, the containers' cables", "");
+    }
+    let remedy = "install kmod-veth (OpenWrt), or a kernel with CONFIG_VETH";
+    check(
+        "veth",
+        WARNING,
+        "there is no module veth: unless it is built in, no container gets a network",
+        remedy,
+    )
+}
+
+fn seccomp() -> Check {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if status.contains("\nSeccomp:") {
+        return check("seccomp", OK, "the kernel filters containers' system calls", "");
+    }
+    let remedy = "use a kernel with CONFIG_SECCOMP_FILTER, as OpenWrt's have";
+    check("seccomp", WARNING, "the kernel has no seccomp: containers may try every system call", remedy)
 }
 
 /// `known` is the text of `/proc/filesystems`.
@@ -270,6 +392,67 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
     check("storage", OK, &message, "")
 }
 
+/// Whether the storage's file system can hold a container's layer: it is tried, where nobody else sees it.
+fn upper_layer(layout: &Layout, quota: bool) -> Check {
+    // Quotas bring a file system of their own.
+    let state = if quota { WARNING } else { ERROR };
+    match try_overlay(layout) {
+        Ok(()) => check("layers", OK, "the storage's file system can hold containers' layers", ""),
+        Err(error) => check(
+            "layers",
+            state,
+            &format!("no container without a disk quota can run: {}", error.message),
+            "use ext4, xfs or btrfs for the storage, or give every container a quota: \
+             `uci set cloudbox.main.disk=4G`",
+        ),
+    }
+}
+
+/// Ranges of user ids, and namespaces to use them in.
+fn ids(used: usize) -> Check {
+    let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    judge_ids(used, limit.trim().parse().ok())
+}
+
+fn judge_ids(used: usize, namespaces: Option<usize>) -> Check {
+    let message = format!("{used} of {} ranges of user ids are taken", idrange::COUNT);
+    if let Some(limit) = namespaces.filter(|limit| *limit <= used + 1) {
+        let message = format!("{message}, but user.max_user_namespaces allows {limit} namespaces only");
+        return check("user ids", ERROR, &message, "`sysctl -w user.max_user_namespaces=16384`");
+    }
+    check("user ids", OK, &message, "")
+}
+
+/// Certificates and the order of jobs want a clock that is not before this program was built.
+fn clock() -> Check {
+    judge_clock(now(), option_env!("SOURCE_DATE_EPOCH").and_then(|time| time.parse().ok()).unwrap_or(WRITTEN))
+}
+
+fn judge_clock(now: u64, built: u64) -> Check {
+    if now >= built {
+        return check("clock", OK, "it is later than this program", "");
+    }
+    let year = 1970 + now / YEAR;
+    let remedy = "`/etc/init.d/sysntpd restart`, or `date -s`; a box without a battery needs NTP at boot";
+    check("clock", ERROR, &format!("the clock says that it is {year}"), remedy)
+}
+
+fn leftovers(machine: &Machine, busy: &[String]) -> Check {
+    let left = machine.storage.leftovers().unwrap_or_default();
+    let left: Vec<&str> =
+        left.iter().map(Name::as_str).filter(|name| !busy.iter().any(|b| b == name)).collect();
+    if left.is_empty() {
+        return check("leftovers", OK, "nothing was left half made", "");
+    }
+    let message = format!("something was left half made or half removed of {}", left.join(", "));
+    check(
+        "leftovers",
+        WARNING,
+        &message,
+        "`cloudbox prune` says what it is, `cloudbox prune --yes` removes it",
+    )
+}
+
 /// Whether others, such as a container's root, cannot pass through directory `dir`.
 fn is_closed(dir: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -310,6 +493,27 @@ mod tests {
         let missing = judge_filesystem("squashfs", "kmod-fs-squashfs", known, false);
         assert_eq!(missing.state, ERROR);
         assert!(missing.remedy.contains("kmod-fs-squashfs"), "{}", missing.remedy);
+    }
+
+    #[test]
+    fn versions_clocks_and_ids_are_judged() {
+        for (version, state) in
+            [("5.0.2", OK), ("4.0.12", OK), ("6.0.0-devel", OK), ("3.2.1", WARNING), ("", ERROR)]
+        {
+            assert_eq!(judge_lxc(version).state, state, "{version}");
+        }
+        assert_eq!(judge_clock(WRITTEN, WRITTEN).state, OK);
+        let early = judge_clock(90 * 86_400, WRITTEN);
+        assert!(early.state == ERROR && early.message.ends_with("1970"), "{}", early.message);
+        for (used, limit, state) in [
+            (0, None, OK),
+            (0, Some(0), ERROR),
+            (9, Some(10), ERROR),
+            (9, Some(11), OK),
+            (3, Some(16_384), OK),
+        ] {
+            assert_eq!(judge_ids(used, limit).state, state, "{used} {limit:?}");
+        }
     }
 
     #[test]

@@ -586,6 +586,29 @@ fn without_lxc_the_daemon_runs_and_says_what_to_install() {
 }
 
 #[test]
+fn doctor_finds_what_is_wrong_with_the_storage_and_with_what_was_left() {
+    let Some(the_box) = TestBox::new("doctor in full") else { return };
+    the_box.create("web", json!({}));
+    for name in ["lxc", "layers", "user ids", "clock", "leftovers", "seccomp", "veth"] {
+        assert_eq!(check(&the_box, name)["state"], "ok", "{name}: {}", check(&the_box, name));
+    }
+    assert!(check(&the_box, "lxc")["message"].as_str().unwrap().contains("LXC "));
+    let storage = the_box.layout.storage.display();
+    let look = || sh(&format!("ls -A {storage}; grep {storage} /proc/mounts"));
+    let before = look();
+    check(&the_box, "layers");
+    assert_eq!(look(), before, "the trial left something");
+    fs::create_dir_all(the_box.layout.containers().join(".new-half")).unwrap();
+    let left = check(&the_box, "leftovers");
+    assert!(left["state"] == "warning" && left["message"].as_str().unwrap().contains("half"), "{left}");
+    the_box.container_call("prune", json!({ "yes": true }));
+    the_box.quiet();
+    assert_eq!(check(&the_box, "leftovers")["state"], "ok");
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}
+
+#[test]
 fn without_its_bridge_the_box_says_so_and_recovers() {
     let Some(the_box) = TestBox::new("no bridge") else { return };
     the_box.create("web", json!({}));

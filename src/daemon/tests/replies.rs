@@ -207,11 +207,51 @@ fn doctor_names_every_check_with_state_and_remedy() {
     assert_eq!(find("images")["message"], "1 in the store");
     assert_eq!(find("configuration")["state"], "warning");
     assert!(find("configuration")["message"].as_str().unwrap().contains("\"Web\""));
-    for name in
-        ["lxc", "namespaces", "overlay", "squashfs", "loop devices", "cgroups", "storage", "image tools"]
-    {
+    for name in [
+        "lxc",
+        "namespaces",
+        "seccomp",
+        "overlay",
+        "squashfs",
+        "loop devices",
+        "veth",
+        "cgroups",
+        "storage",
+        "layers",
+        "user ids",
+        "clock",
+        "leftovers",
+        "image tools",
+    ] {
         find(name);
     }
+}
+
+#[test]
+fn doctor_names_each_container_that_does_not_start_and_each_orphan() {
+    let mut bench = Bench::with(&["web-", "old-"]);
+    bench.fake.fail("runtime.start web");
+    bench.fails("failed", "cloudbox.container start", json!({"name": "web", "wait": 15}));
+    bench.fake.change(|world| {
+        let at = world.config.find("config container 'old'").unwrap();
+        world.config.truncate(at);
+    });
+    bench.ok("cloudbox reload", json!({}));
+    let reply = bench.ok("cloudbox doctor", json!({}));
+    let checks = reply["checks"].as_array().unwrap().iter().filter(|c| c["name"] == "container");
+    let told: Vec<(&str, &str, &str)> = checks
+        .map(|c| {
+            (c["state"].as_str().unwrap(), c["message"].as_str().unwrap(), c["remedy"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(
+        told[0].0 == "error" && told[0].1.starts_with("web: injected") && told[0].2.contains("start web")
+    );
+    assert!(
+        told[1].0 == "warning" && told[1].1.starts_with("old ") && told[1].2.contains("adopt old"),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -11,6 +11,7 @@ use nix::sched::{unshare, CloneFlags};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The right to mount a stopped container's layer, or to read it as it is: nobody else has it meanwhile.
 pub struct Claim(#[allow(dead_code)] File);
@@ -67,6 +68,40 @@ impl Drop for Apart {
         if let Err(error) = mount::unmount_root(&self.dir, &self.lower) {
             log::error!("{error}");
         }
+    }
+}
+
+/// What the trial needs of it.
+const STACK: usize = 128 << 10;
+
+/// Tries whether an overlay can have its upper layer in the storage, in a mount namespace of a thread's own.
+///
+/// # Errors
+/// It cannot.
+pub fn try_overlay(layout: &Layout) -> Result<()> {
+    /// Two that try at the same time would be in each other's way.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let place = ContainerDir(layout.storage.join(".trial"));
+    let lower = place.path().join("lower");
+    let try_it = || {
+        for dir in [place.upper(), place.work(), place.rootfs(), lower.clone()] {
+            make_dir(&dir, 0o700)?;
+        }
+        enter_namespace(layout)?;
+        mount::mount_overlay(&place, &lower)?;
+        mount::unmount(&place.rootfs())
+    };
+    let tried = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, try_it);
+        thread.map(|thread| thread.join())
+    });
+    let removed = super::remove_tree(place.path());
+    match tried {
+        Ok(Ok(tried)) => tried.and(removed),
+        // A panic aborts the daemon.
+        Ok(Err(_)) => removed,
+        Err(e) => Err(Error::io("cannot start a thread to try", place.path(), &e)),
     }
 }
 

@@ -25,7 +25,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use apart::{claim, Apart};
+pub use apart::{claim, try_overlay, Apart};
 pub use copies::{Copies, Snapshot};
 pub use guest::GuestNetwork;
 pub use mount::Shifted;

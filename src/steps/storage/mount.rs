@@ -194,7 +194,7 @@ fn mount_shifted(source: &Path, target: &Path, inside: u32, outside: u32) -> Res
     })
 }
 
-fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
+pub fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
         lower.display(),
