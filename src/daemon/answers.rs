@@ -178,10 +178,10 @@ impl Core {
     }
 
     /// Every container that is known: made, being made, or only declared.
-    fn names(&self) -> Vec<Name> {
+    fn names(&self) -> Vec<&Name> {
         let declared = self.config.containers.keys();
         let made = self.containers.keys().chain(self.making.keys()).chain(self.unreadable.keys());
-        let mut names: Vec<Name> = declared.chain(made).cloned().collect();
+        let mut names: Vec<&Name> = declared.chain(made).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -218,7 +218,7 @@ impl Core {
         let traffic = self.traffic();
         let names = self.names();
         let (orphans, containers): (Vec<&Name>, Vec<&Name>) =
-            names.iter().partition(|name| self.state(name) == "orphan");
+            names.into_iter().partition(|name| self.state(name) == "orphan");
         ContainerList {
             containers: containers.into_iter().map(|name| self.entry(name, &traffic)).collect(),
             orphans: orphans.into_iter().map(|name| self.entry(name, &traffic)).collect(),
@@ -228,9 +228,7 @@ impl Core {
 
     /// Containers without a section, that do not run.
     pub(super) fn orphans(&self) -> Vec<Name> {
-        let mut names = self.names();
-        names.retain(|name| self.state(name) == "orphan");
-        names
+        self.names().into_iter().filter(|name| self.state(name) == "orphan").cloned().collect()
     }
 
     /// What went through the interfaces of containers that run.

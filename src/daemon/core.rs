@@ -63,6 +63,34 @@ pub(super) struct Waiter {
     pub(super) whole_job: bool,
 }
 
+/// The same as [`Watched`], as long as nothing has happened: of thousands, one or two do.
+#[derive(Debug, Clone, Copy)]
+pub enum Watching<'a> {
+    /// The end of its init.
+    Init(&'a Name),
+    /// A change of its addresses.
+    Addresses(&'a Name),
+    /// avahi's directory, which is missing.
+    Avahi,
+    /// The end of a try to connect to one of its ports.
+    Port(&'a Port),
+    /// What LXC and the kernel tell of all of them.
+    Notices,
+}
+
+impl Watching<'_> {
+    /// It has happened.
+    pub fn owned(self) -> Watched {
+        match self {
+            Watching::Init(name) => Watched::Init(name.clone()),
+            Watching::Addresses(name) => Watched::Addresses(name.clone()),
+            Watching::Avahi => Watched::Avahi,
+            Watching::Port(port) => Watched::Port(port.clone()),
+            Watching::Notices => Watched::Notices,
+        }
+    }
+}
+
 /// What the loop waits for on behalf of a container.
 #[derive(Debug, Clone)]
 pub enum Watched {
@@ -208,7 +236,7 @@ impl Core {
     }
 
     /// What the loop shall watch of the containers. Those a job works on are the job's.
-    pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watched)> {
+    pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watching<'_>)> {
         let mut watched = Vec::new();
         if self.ending {
             return watched;
@@ -218,15 +246,15 @@ impl Core {
             if self.jobs.active_on(name.as_str()).is_some() {
                 continue;
             }
-            watched.push((live.running.pidfd.as_fd(), Watched::Init(name.clone())));
+            watched.push((live.running.pidfd.as_fd(), Watching::Init(name)));
             if let Some(addresses) = &live.addresses {
-                watched.push((addresses.fd(), Watched::Addresses(name.clone())));
+                watched.push((addresses.fd(), Watching::Addresses(name)));
             }
         }
-        watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
-        watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
+        watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watching::Notices)));
+        watched.extend(self.announcer.watch().map(|fd| (fd, Watching::Avahi)));
         let trying = self.announcer.probes.trying();
-        watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
+        watched.extend(trying.map(|(port, fd)| (fd, Watching::Port(port))));
         watched
     }
 

@@ -209,8 +209,8 @@ impl Core {
     /// The storage's file system, and what containers may still write.
     pub(super) fn disk(&self) -> admission::Disk {
         let unused = |record: &Record| {
-            let limit = record.spec.disk.map_or(0, |d| d.get());
-            limit.saturating_sub(self.machine.storage.used(&record.name).unwrap_or(0))
+            let Some(limit) = record.spec.disk else { return 0 };
+            limit.get().saturating_sub(self.machine.storage.used(&record.name).unwrap_or(0))
         };
         let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
         admission::Disk {

@@ -262,9 +262,10 @@ impl Jobs {
 
     /// The unfinished job that works on container `name`.
     pub fn active_on(&self, name: &str) -> Option<&Job> {
-        self.jobs.iter().find(|job| {
+        // Asked for every container again and again, while almost all jobs have ended.
+        self.jobs.iter().filter(|job| !job.state.is_final()).find(|job| {
             let meant = job.target == name || job.source.as_deref() == Some(name);
-            meant && !job.state.is_final() && job.kind.holds_container()
+            meant && job.kind.holds_container()
         })
     }
 

@@ -306,7 +306,7 @@ impl Bench {
 
     /// Lets the tries under way end.
     fn try_ports(&mut self) {
-        let trying: Vec<_> = self.core.watched().into_iter().map(|(_, watched)| watched).collect();
+        let trying: Vec<_> = self.core.watched().into_iter().map(|(_, watching)| watching.owned()).collect();
         for watched in trying {
             if matches!(watched, super::core::Watched::Port(_)) {
                 self.core.handle_container(&watched);
@@ -387,7 +387,7 @@ impl Bench {
             let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
             nix::poll::poll(&mut fds, PollTimeout::ZERO).unwrap();
             if fds[0].any() == Some(true) {
-                ready.push(what);
+                ready.push(what.owned());
             }
         }
         for what in &ready {
