@@ -78,6 +78,8 @@ small="$small -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
 # what the linker says: zig links no static-pie, so that code which could be anywhere would be longer for nothing (on
 # mips by a sixth).
 small="$small -Zcross-crate-inline-threshold=always -Crelocation-model=static"
+# What Debug would write is for programmers, and no message is made of it: error::quoted says so, and a test.
+small="$small -Zfmt-debug=none"
 
 mkdir -p "$tools" "$out"
 export CARGO_TARGET_DIR="$PWD/target/static-build"

@@ -3,6 +3,7 @@
 use super::commands::{self, Command, Opt, Times, Values, COMMANDS, GLOBAL};
 use super::help::Topic;
 use super::Failure;
+use cloudbox::error::quoted;
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
 use std::fmt;
@@ -70,7 +71,8 @@ impl Args {
         let Some(value) = self.value(long) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| {
             Failure::usage(format!(
-                "--{long} {value:?} is no number of {what}; write a whole one, such as 60"
+                "--{long} {value} is no number of {what}; write a whole one, such as 60",
+                value = quoted(value)
             ))
         })
     }
@@ -211,9 +213,10 @@ fn check_operands(args: &Args) -> Result<(), Failure> {
         command.operands.last().is_none_or(|last| matches!(last.times, Times::One | Times::Optional));
     match args.operands.get(command.operands.len()) {
         Some(extra) if bounded => Err(Failure::usage(format!(
-            "{extra:?} is too much for `{}`: cloudbox {}",
+            "{extra} is too much for `{}`: cloudbox {}",
             command.name,
-            command.synopsis()
+            command.synopsis(),
+            extra = quoted(extra)
         ))),
         _ => Ok(()),
     }
@@ -288,11 +291,19 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 fn text(word: OsString) -> Result<String, Failure> {
-    word.into_string().map_err(|word| Failure::usage(format!("{word:?} is not UTF-8")))
+    word.into_string().map_err(|word| {
+        Failure::usage(format!("{word} is not UTF-8", word = quoted(&word.to_string_lossy())))
+    })
 }
 
 fn unreadable(error: lexopt::Error) -> Failure {
-    Failure::usage(error.to_string())
+    Failure::usage(match error {
+        // lexopt writes the value by Debug, which the static build does not have.
+        lexopt::Error::UnexpectedValue { option, value } => {
+            format!("unexpected argument for option '{option}': {}", quoted(&value.to_string_lossy()))
+        }
+        error => error.to_string(),
+    })
 }
 
 /// The arguments of a command line, for tests.

@@ -5,6 +5,7 @@ use super::page::Page;
 use super::request::{Request, PATIENCE};
 use super::view::View;
 use super::{Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
+use cloudbox::error::quoted;
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::conn::{Reply, DEFAULT_SOCKET};
 use openwrt_ubus::{json, Status};
@@ -138,7 +139,10 @@ pub fn raw_call(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 fn raw_request(args: &Args) -> Result<Request, Failure> {
     let wrong = |error| {
         let text = args.operand(2);
-        Failure::usage(format!("{text:?}: {error}; write names and values, such as '{{\"name\":\"web\"}}'"))
+        Failure::usage(format!(
+            "{text}: {error}; write names and values, such as '{{\"name\":\"web\"}}'",
+            text = quoted(text)
+        ))
     };
     let fields = match args.operand(2) {
         "" => Vec::new(),

@@ -5,6 +5,7 @@ use super::bus::Context;
 use super::commands::{self, Command, Opt, Times, Values, COMMANDS, GLOBAL};
 use super::page::write_stdout;
 use super::{Failure, OK};
+use cloudbox::error::quoted;
 use std::fmt::Write;
 
 /// Shells there is a script for.
@@ -18,7 +19,10 @@ pub fn run(_: &mut Context, args: &Args) -> Result<u8, Failure> {
         "fish" => fish(),
         other => {
             let known = SHELLS.join(", ");
-            return Err(Failure::usage(format!("there is no completion for {other:?}, only for {known}")));
+            return Err(Failure::usage(format!(
+                "there is no completion for {other}, only for {known}",
+                other = quoted(other)
+            )));
         }
     };
     write_stdout(script.as_bytes())?;

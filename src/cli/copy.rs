@@ -11,7 +11,7 @@ use super::interrupt;
 use super::request;
 use super::view::View;
 use super::{Failure, OK, REFUSED};
-use cloudbox::error::{Error, Result};
+use cloudbox::error::{quoted, Error, Result};
 use cloudbox::model::idrange::SIZE;
 use cloudbox::model::name::Name;
 use cloudbox::steps::guest_root::{is_kernels, GuestRoot};
@@ -80,7 +80,10 @@ fn error(message: String) -> Error {
 fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
     let parts = text.split_once(':').filter(|(_, path)| path.starts_with('/'));
     let Some((name, path)) = parts else {
-        let why = format!("{text:?} is no place in a container; write NAME:/PATH, such as web:/etc/motd");
+        let why = format!(
+            "{text} is no place in a container; write NAME:/PATH, such as web:/etc/motd",
+            text = quoted(text)
+        );
         return Err(Failure::usage(why));
     };
     let name = Name::new(name).map_err(|e| Failure::usage(e.into_message()))?;
@@ -92,7 +95,7 @@ fn open_source(from: &str) -> std::result::Result<(Box<dyn Read>, u32), Failure>
     if from == "-" {
         return Ok((Box::new(io::stdin()), 0o644));
     }
-    let wrong = |why: String| Failure::usage(format!("{from:?} cannot be pushed: {why}"));
+    let wrong = |why: String| Failure::usage(format!("{from} cannot be pushed: {why}", from = quoted(from)));
     // What is no file is not opened: a pipe would wait.
     let meta = std::fs::metadata(from).map_err(|e| wrong(e.to_string()))?;
     if !meta.is_file() {

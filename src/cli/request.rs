@@ -4,6 +4,7 @@ use super::args::Args;
 use super::Failure;
 use cloudbox::api::args::{BROWSE_TIMEOUT, EXEC_TIMEOUT, WAIT_MAX};
 use cloudbox::api::Face;
+use cloudbox::error::quoted;
 use openwrt_ubus::blobmsg::Builder;
 use std::path::Path;
 use std::time::Duration;
@@ -106,7 +107,9 @@ pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
         }
     }
     if let Some(path) = args.value("first-boot") {
-        let wrong = |error| Failure::usage(format!("--first-boot {path:?} cannot be read: {error}"));
+        let wrong = |error| {
+            Failure::usage(format!("--first-boot {path} cannot be read: {error}", path = quoted(path)))
+        };
         fields.str("first_boot", &std::fs::read_to_string(path).map_err(wrong)?);
     }
     let keys = keys(args)?;
@@ -130,7 +133,12 @@ pub fn container_set(args: &Args) -> Result<Vec<Request>, Failure> {
             None => {}
             Some("yes") => drop(fields.bool(option, true)),
             Some("no") => drop(fields.bool(option, false)),
-            Some(other) => return Err(Failure::usage(format!("--{option} {other:?}: write yes or no"))),
+            Some(other) => {
+                return Err(Failure::usage(format!(
+                    "--{option} {other}: write yes or no",
+                    other = quoted(other)
+                )))
+            }
         }
     }
     if args.flag("force") {
@@ -331,8 +339,10 @@ pub fn image_info(args: &Args) -> Result<Request, Failure> {
 pub fn image_import(args: &Args) -> Result<Vec<Request>, Failure> {
     // The daemon works in another directory than the person who types.
     let path = std::path::absolute(args.operand(0))
-        .map_err(|error| Failure::usage(format!("{:?} is no path: {error}", args.operand(0))))?;
-    let path = path.to_str().ok_or_else(|| Failure::usage(format!("{path:?} is not UTF-8")))?;
+        .map_err(|error| Failure::usage(format!("{} is no path: {error}", quoted(args.operand(0)))))?;
+    let path = path.to_str().ok_or_else(|| {
+        Failure::usage(format!("{path} is not UTF-8", path = quoted(&path.to_string_lossy())))
+    })?;
     let mut fields = Builder::new();
     fields.str("path", path);
     match args.operand(1) {
@@ -449,7 +459,8 @@ fn keys(args: &Args) -> Result<Vec<String>, Failure> {
         }
         let content = std::fs::read_to_string(value).map_err(|error| {
             Failure::usage(format!(
-                "--key {value:?} is neither an SSH key nor a file that can be read: {error}"
+                "--key {value} is neither an SSH key nor a file that can be read: {error}",
+                value = quoted(value)
             ))
         })?;
         // The private half lies beside the public one, and its name is shorter to type.
@@ -476,7 +487,7 @@ fn image_name(path: &str) -> Result<String, Failure> {
     let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
     let name: String = stem.chars().map(letter).collect();
     match name.trim_matches('-') {
-        "" => Err(Failure::usage(format!("{path:?} makes no name; write one behind it"))),
+        "" => Err(Failure::usage(format!("{path} makes no name; write one behind it", path = quoted(path)))),
         name => Ok(name.to_string()),
     }
 }

@@ -5,7 +5,7 @@ use super::probes::{Port, Probes};
 use super::work::{self, Report};
 use crate::api::replies::{AvahiReply, FoundService, FoundServices, ServiceEntry, ServiceId, ServiceList};
 use crate::api::{args, Face};
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::mdns::Found;
 use crate::model::advert::{self, Advert, Host, OfBox};
 use crate::model::job::Kind;
@@ -389,8 +389,10 @@ impl Core {
                 return Err(Error::new(Code::NotSupported, why));
             }
             (None, None) => {
-                let why =
-                    format!("there is no service {id:?}; `cloudbox service list` shows those there are");
+                let why = format!(
+                    "there is no service {id}; `cloudbox service list` shows those there are",
+                    id = quoted(id)
+                );
                 return Err(Error::new(Code::NotFound, why));
             }
         };

@@ -5,7 +5,7 @@ use super::core::{Core, Waiter};
 use super::doctor;
 use super::work;
 use crate::api::{args, replies, Face};
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
 use crate::steps::console;
@@ -178,7 +178,7 @@ impl Core {
         match self.connection.reply(&request, &fields) {
             Ok(()) => self.connection.complete(request, status),
             Err(error) => {
-                log::error!("a reply of {} bytes cannot be sent: {error:?}", fields.len());
+                log::error!("a reply of {} bytes cannot be sent: {error}", fields.len());
                 self.connection.complete(request, Status::UNKNOWN_ERROR);
             }
         }
@@ -327,19 +327,22 @@ fn check_words(exec: &Exec) -> Result<()> {
         if word.len() > args::EXEC_WORD_MAX {
             let start: String = word.chars().take(20).collect();
             return wrong(format!(
-                "command: {start:?}... has {} bytes, and Linux passes no argument or variable of more than {}; \
+                "command: {start}... has {} bytes, and Linux passes no argument or variable of more than {}; \
                  push a file into the container instead",
                 word.len(),
-                args::EXEC_WORD_MAX
+                args::EXEC_WORD_MAX, start = quoted(&start)
             ));
         }
     }
     if let Some(variable) = exec.environment.iter().find(|v| v.find('=').is_none_or(|at| at == 0)) {
-        return wrong(format!("environment: {variable:?} is no variable; write NAME=value"));
+        return wrong(format!(
+            "environment: {variable} is no variable; write NAME=value",
+            variable = quoted(variable)
+        ));
     }
     match &exec.directory {
         Some(path) if !path.starts_with('/') => {
-            wrong(format!("directory {path:?}: give an absolute path in the container"))
+            wrong(format!("directory {path}: give an absolute path in the container", path = quoted(path)))
         }
         _ => Ok(()),
     }

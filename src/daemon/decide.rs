@@ -7,7 +7,7 @@ use super::life::stop_how;
 use super::order::Boot;
 use super::work::Work;
 use crate::api::{args, replies};
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::model::address::{self, Address};
 use crate::model::admission;
 use crate::model::config::Declared;
@@ -377,7 +377,7 @@ impl Core {
         self.idle_image(name.as_str())?;
         let path = PathBuf::from(&args.path);
         if !path.is_absolute() {
-            let why = format!("path {:?}: give an absolute path of a file on the box", args.path);
+            let why = format!("path {}: give an absolute path of a file on the box", quoted(&args.path));
             return Err(Error::new(Code::InvalidArgument, why));
         }
         Ok(self.start_job(Work::Import { path, name, sha256: args.sha256.clone() }))

@@ -202,5 +202,5 @@ fn sleep(
 }
 
 fn failed(what: &str, errno: Errno) -> Error {
-    Error::new(Code::Failed, format!("cannot {what}: {errno}"))
+    Error::new(Code::Failed, format!("cannot {what}: {}", errno.desc()))
 }

@@ -6,7 +6,7 @@ pub mod browser;
 pub mod message;
 mod socket;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use socket::Sockets;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ pub fn browse(kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>> {
     let Some(mut browser) = browser::Browser::new(kind) else {
         return Err(Error::new(
             Code::InvalidArgument,
-            format!("{:?} is no type of service; write it like _http._tcp", kind.unwrap_or_default()),
+            format!("{} is no type of service; write it like _http._tcp", quoted(kind.unwrap_or_default())),
         ));
     };
     let mut sockets = Sockets::open()?;

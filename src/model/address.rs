@@ -1,6 +1,6 @@
 //! Addresses of containers: as configured, and the hardware address derived from names.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -76,7 +76,7 @@ impl Address {
             let shown: String = text.chars().take(60).collect();
             Error::new(
                 Code::InvalidArgument,
-                format!("address {shown:?}: {why}; write 'dhcp', or an IPv4 address with its prefix such as 10.139.40.10/27"),
+                format!("address {shown}: {why}; write 'dhcp', or an IPv4 address with its prefix such as 10.139.40.10/27", shown = quoted(&shown)),
             )
         };
         match Ipv4Net::parse(text) {
@@ -115,7 +115,9 @@ impl From<Address> for String {
 /// [`Code::InvalidArgument`] when it is no address or lies outside the network.
 pub fn parse_gateway(text: &str, address: Address) -> Result<Ipv4Addr> {
     let shown: String = text.chars().take(60).collect();
-    let wrong = |why: String| Error::new(Code::InvalidArgument, format!("gateway {shown:?}: {why}"));
+    let wrong = |why: String| {
+        Error::new(Code::InvalidArgument, format!("gateway {shown}: {why}", shown = quoted(&shown)))
+    };
     let gateway: Ipv4Addr =
         text.parse().map_err(|_| wrong("it is no IPv4 address; write one such as 10.139.40.1".into()))?;
     match address {

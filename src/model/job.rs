@@ -1,6 +1,6 @@
 //! Jobs: work that takes longer than a call may. The table of them, and what is kept over a restart.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Finished jobs that are remembered.
@@ -250,7 +250,10 @@ impl Jobs {
             let shown: String = text.chars().take(20).collect();
             Error::new(
                 Code::NotFound,
-                format!("there is no job {shown:?}; `cloudbox job list` shows those known"),
+                format!(
+                    "there is no job {shown}; `cloudbox job list` shows those known",
+                    shown = quoted(&shown)
+                ),
             )
         })
     }

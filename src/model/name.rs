@@ -1,6 +1,6 @@
 //! Names of containers and images.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{escaped, quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl Name {
         } else if text.len() > LABEL_MAX {
             format!("it has {} characters, {LABEL_MAX} are allowed", text.len())
         } else if let Some(bad) = text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
-            format!("{bad:?} is not allowed")
+            format!("'{}' is not allowed", escaped(&bad.to_string()))
         } else if text.starts_with('-') || text.ends_with('-') {
             "it begins or ends with '-'".to_string()
         } else {
@@ -43,7 +43,10 @@ impl Name {
         };
         Err(Error::new(
             Code::InvalidName,
-            format!("{:?} cannot be a {what}'s name: {problem}; use a-z, 0-9 and '-' inside", shorten(text)),
+            format!(
+                "{} cannot be a {what}'s name: {problem}; use a-z, 0-9 and '-' inside",
+                quoted(&shorten(text))
+            ),
         ))
     }
 
@@ -126,8 +129,8 @@ impl ImageName {
         Err(Error::new(
             Code::InvalidName,
             format!(
-                "{:?} cannot be an image's name: use 1 to {LABEL_MAX} of a-z, 0-9, and '-', '.', '_' inside",
-                shorten(text)
+                "{} cannot be an image's name: use 1 to {LABEL_MAX} of a-z, 0-9, and '-', '.', '_' inside",
+                quoted(&shorten(text))
             ),
         ))
     }

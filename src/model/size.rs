@@ -1,6 +1,6 @@
 //! Sizes in bytes and shares of processors, as people write them.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -20,7 +20,10 @@ impl Bytes {
         let wrong = |why: &str| {
             Error::new(
                 Code::InvalidArgument,
-                format!("{what} {text:?}: {why}; write a whole number and K, M, G or T, such as 512M"),
+                format!(
+                    "{what} {text}: {why}; write a whole number and K, M, G or T, such as 512M",
+                    text = quoted(text)
+                ),
             )
         };
         let trimmed = text.trim();
@@ -98,7 +101,10 @@ impl Cpus {
         let wrong = || {
             Error::new(
                 Code::InvalidArgument,
-                format!("{what} {text:?} is no number of processors; write one from 0.01 to 1024, such as 1 or 0.5"),
+                format!(
+                    "{what} {text} is no number of processors; write one from 0.01 to 1024, such as 1 or 0.5",
+                    text = quoted(text)
+                ),
             )
         };
         let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));

@@ -3,7 +3,7 @@
 use super::address::{parse_gateway, Address};
 use super::name::ImageName;
 use super::size::{Bytes, Cpus};
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::net::Ipv4Addr;
 
@@ -401,7 +401,7 @@ fn names_of<const N: usize>(differs: [(&'static str, bool); N]) -> Vec<&'static 
 /// An error about the value of an argument or option.
 pub fn invalid(what: &str, text: &str, why: &str) -> Error {
     let shown: String = text.chars().take(60).collect();
-    Error::new(Code::InvalidArgument, format!("{what} {shown:?}: {why}"))
+    Error::new(Code::InvalidArgument, format!("{what} {shown}: {why}", shown = quoted(&shown)))
 }
 
 /// Reads a memory limit.

@@ -59,7 +59,12 @@ impl fmt::Display for FileError {
             FileError::Open(path, error) => write!(f, "cannot open {}: {error}", path.display()),
             FileError::Lock(path, error) => write!(f, "cannot lock {}: {error}", path.display()),
             FileError::LockTimeout(path, waited) => {
-                write!(f, "cannot lock {}: another program has held it for {waited:?}", path.display())
+                write!(
+                    f,
+                    "cannot lock {}: another program has held it for {} s",
+                    path.display(),
+                    waited.as_secs()
+                )
             }
             FileError::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             FileError::Syntax(path, error) => write!(f, "{}: {error}", path.display()),

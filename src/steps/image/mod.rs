@@ -16,7 +16,7 @@ mod tar;
 pub use store::{entries, Store};
 
 use super::ctx::Ctx;
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::model::image::Image;
 use crate::model::name::ImageName;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,10 @@ pub fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
     }
     Err(Error::new(
         Code::NotFound,
-        format!("no image {shown:?} on this box; list shows those there are, pull or import brings one in"),
+        format!(
+            "no image {shown} on this box; list shows those there are, pull or import brings one in",
+            shown = quoted(&shown)
+        ),
     ))
 }
 
@@ -131,7 +134,10 @@ fn parse_sha256(text: &str) -> Result<String> {
     let shown: String = text.chars().take(SHA256_DIGITS + 1).collect();
     Err(Error::new(
         Code::InvalidArgument,
-        format!("sha256 {shown:?} is none; write the {SHA256_DIGITS} hex digits that sha256sum prints"),
+        format!(
+            "sha256 {shown} is none; write the {SHA256_DIGITS} hex digits that sha256sum prints",
+            shown = quoted(&shown)
+        ),
     ))
 }
 

@@ -5,7 +5,7 @@
 //! must hold before anything is kept in memory: a long name or an extended header claims any size it likes.
 
 use super::bad;
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::steps::tool::Source;
 use tar::{EntryType, Header};
 
@@ -381,10 +381,10 @@ fn ends_early() -> Error {
 fn shown(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     if text.chars().count() <= 120 {
-        return format!("{text:?}");
+        return quoted(&text);
     }
     let cut: String = text.chars().take(117).collect();
-    format!("{cut:?}...")
+    quoted(&cut) + "..."
 }
 
 #[cfg(test)]

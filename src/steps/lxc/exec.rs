@@ -5,7 +5,7 @@ use super::super::ctx::Ctx;
 use super::super::guest_root::GuestRoot;
 use super::super::tool;
 use super::Running;
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::model::idrange;
 use crate::model::name::Name;
 use crate::sys;
@@ -143,7 +143,10 @@ pub fn find_user(root: &GuestRoot, name: &Name, who: &str) -> Result<User> {
         }
         _ => Err(Error::new(
             Code::NotFound,
-            format!("user {who:?}: container {name} has none of that name; its /etc/passwd lists them"),
+            format!(
+                "user {who}: container {name} has none of that name; its /etc/passwd lists them",
+                who = quoted(who)
+            ),
         )),
     }
 }
@@ -172,7 +175,7 @@ fn check_directory(root: &GuestRoot, name: &Name, directory: &str) -> Result<()>
         Ok(_) => Ok(()),
         Err(_) => Err(Error::new(
             Code::NotFound,
-            format!("directory {directory:?}: container {name} has none there"),
+            format!("directory {directory}: container {name} has none there", directory = quoted(directory)),
         )),
     }
 }
@@ -202,7 +205,7 @@ fn check_program(root: &GuestRoot, name: &Name, exec: &Exec, directory: &str) ->
         ),
         None => Error::new(
             Code::NotFound,
-            format!("command: there is no program {program:?} in container {name}; install it there, or give its path"),
+            format!("command: there is no program {program} in container {name}; install it there, or give its path", program = quoted(program)),
         ),
     })
 }

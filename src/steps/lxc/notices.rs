@@ -67,7 +67,7 @@ impl Notices {
     /// # Errors
     /// No descriptor can be had.
     pub fn open(layout: &Layout) -> Result<Notices> {
-        let failed = |e: Errno| Error::new(Code::Failed, format!("cannot make an epoll set: {e}"));
+        let failed = |e: Errno| Error::new(Code::Failed, format!("cannot make an epoll set: {}", e.desc()));
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         let fifo =
             open_fifo(layout).inspect_err(|e| log::warn!("{e}; it stays unknown how containers end")).ok();
@@ -109,7 +109,7 @@ impl Notices {
                 state.last = id;
                 state.watched.push(Watched { id, name: name.clone(), memory });
             }
-            Err(e) => log::warn!("cannot watch the memory of container {name}: {e}"),
+            Err(e) => log::warn!("cannot watch the memory of container {name}: {}", e.desc()),
         }
     }
 

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Formatting the largest quota takes well under a second; a disk that needs longer is broken.
@@ -43,9 +44,9 @@ fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
         return Ok(blank);
     }
     // Two jobs may format at once: each its own file, and the last rename wins with an equal one.
-    let unique = format!("{:?}", std::thread::current().id());
-    let digits: String = unique.chars().filter(char::is_ascii_digit).collect();
-    let temporary = blanks.join(format!(".tmp-{}-{}-{digits}", size.get(), std::process::id()));
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let unique = MADE.fetch_add(1, Ordering::Relaxed);
+    let temporary = blanks.join(format!(".tmp-{}-{}-{unique}", size.get(), std::process::id()));
     let made = format(ctx, &temporary, size)
         .and_then(|()| fs::rename(&temporary, &blank).map_err(|e| Error::io("cannot rename to", &blank, &e)));
     if made.is_err() {
