@@ -61,9 +61,9 @@ impl fmt::Display for FileError {
             FileError::LockTimeout(path, waited) => {
                 write!(
                     f,
-                    "cannot lock {}: another program has held it for {} s",
+                    "cannot lock {}: another program has held it for {} ms",
                     path.display(),
-                    waited.as_secs()
+                    waited.as_millis() as u64
                 )
             }
             FileError::Read(path, error) => write!(f, "cannot read {}: {error}", path.display()),
