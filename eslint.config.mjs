@@ -24,7 +24,7 @@ const requires = {
 	}
 };
 
-const modules = [ 'api', 'baseclass', 'dom', 'form', 'fs', 'logic', 'poll',
+const modules = [ 'api', 'baseclass', 'dialogs', 'dom', 'form', 'fs', 'logic', 'poll',
 	'request', 'rpc', 'uci', 'ui', 'view', 'widgets' ];
 const globals = names => Object.fromEntries(names.map(name => [ name, 'readonly' ]));
 
@@ -62,17 +62,12 @@ const rules = {
 	'valid-typeof': 'error'
 };
 
-// Text from the bus never becomes markup: E() makes text of the members of a list, but HTML of a lone string.
+// Text from the bus never becomes markup.
 const markup = [
 	{ selector: 'MemberExpression[property.name=/^(innerHTML|outerHTML|insertAdjacentHTML|srcdoc)$/]',
-		message: 'data is text: use E(tag, attributes, [ … ])' },
-	{ selector: 'CallExpression[callee.name="E"][arguments.length>2]:not([arguments.2.type="ArrayExpression"])',
-		message: 'the third argument of E() is a list: a lone string would be read as HTML' },
-	{ selector: 'CallExpression[callee.name="E"][arguments.length=2]' +
-		':not([arguments.1.type="ArrayExpression"]):not([arguments.1.type="ObjectExpression"])',
-		message: 'the second argument of E() is a list or attributes: a lone string would be read as HTML' },
-	{ selector: 'CallExpression[callee.name="E"][arguments.0.type!="Literal"]',
-		message: 'the first argument of E() is a tag: what begins with “<” would be read as HTML' },
+		message: 'data is text: use el()' },
+	{ selector: 'CallExpression[callee.name="E"]',
+		message: "LuCI's E() reads a lone string as HTML: use el()" },
 	{ selector: 'CallExpression[callee.property.name=/^(showModal|addNotification)$/]' +
 		'[arguments.0.type!="Literal"]:not([arguments.0.type="ArrayExpression"])',
 		message: 'the title is null or a list: a lone string would be read as HTML' },
@@ -87,8 +82,8 @@ export default [
 			ecmaVersion: 2022,
 			sourceType: 'script',
 			parserOptions: { ecmaFeatures: { globalReturn: true } },
-			globals: globals([ ...modules, 'E', 'L', '_', 'document', 'window', 'setTimeout', 'clearTimeout', 'Blob', 'URL',
-				'TextEncoder', 'FormData', 'Node' ])
+			globals: globals([ ...modules, 'E', 'L', '_', 'document', 'window', 'setTimeout', 'TextEncoder',
+				'FormData' ])
 		},
 		plugins: { luci: { rules: { requires } } },
 		rules: { ...rules, 'luci/requires': 'error', 'no-restricted-syntax': [ 'error', ...markup ] }
@@ -98,7 +93,7 @@ export default [
 		languageOptions: {
 			ecmaVersion: 2022,
 			sourceType: 'module',
-			globals: globals([ 'process', 'console', 'URL', 'Buffer', 'fetch', 'setTimeout', 'clearTimeout', 'performance' ])
+			globals: globals([ 'console', 'process', 'URL', 'document', 'window' ])
 		},
 		rules
 	}

@@ -154,7 +154,7 @@ table('matches', logic.matches, [
 ]);
 
 table('census', logic.census, [
-	[ '0 of 0 running', [] ],
+	[ '', [] ],
 	[ '1 of 3 running, 1 with a problem', [ { state: 'running' }, { state: 'failed' }, { state: 'stopped' } ] ]
 ]);
 
@@ -332,4 +332,10 @@ test('problems: errors first, what is well is left out', () => {
 		{ name: 'bridge', state: 'error', message: 'there is no br-lan' } ] });
 	assert.deepEqual(found.map(problem => [ problem.name, problem.remedy ]), [ [ 'bridge', '' ], [ 'avahi', 'start it' ] ]);
 	assert.deepEqual(logic.problems(undefined), []);
+});
+
+test('all: orphans stand among the rest, by name', () => {
+	const list = { containers: [ { name: 'web' }, { name: 'blog' } ], orphans: [ { name: 'old' } ], foreign: [ {} ] };
+	assert.deepEqual(logic.all(list).map(entry => entry.name), [ 'blog', 'old', 'web' ]);
+	assert.deepEqual(logic.all({ containers: [] }), []);
 });

@@ -306,8 +306,15 @@ function matches(entry, wanted) {
 	return words.every(word => text.includes(word));
 }
 
+/** Every container of a `list` that is ours, orphans too, by name. */
+function all(list) {
+	return (list?.containers ?? []).concat(list?.orphans ?? []).sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
 /** How many there are of which state, as a sentence. */
 function census(entries) {
+	if (!entries.length)
+		return '';
 	const running = entries.filter(entry => entry.state === 'running').length;
 	const failed = entries.filter(entry => stateTone(entry.state) === 'bad').length;
 	const parts = [ fill(_('%d of %d running'), running, entries.length) ];
@@ -318,9 +325,9 @@ function census(entries) {
 
 /** Addresses for people: IPv4 first, and none that only works on its own link unless there is no other. */
 function addresses(list) {
-	const all = list ?? [];
-	const global = all.filter(address => !/^fe80:/i.test(address));
-	const shown = global.length ? global : all;
+	const known = list ?? [];
+	const global = known.filter(address => !/^fe80:/i.test(address));
+	const shown = global.length ? global : known;
 	return shown.filter(a => !a.includes(':')).concat(shown.filter(a => a.includes(':')));
 }
 
@@ -479,7 +486,9 @@ function jobTitle(kind, target) {
 	case 'rename': return fill(_('Renaming %s'), target);
 	case 'export': return fill(_('Exporting %s'), target);
 	case 'import': return fill(_('Importing %s'), target);
-	case 'adopt': return fill(_('Adopting %s'), target);
+	case 'adopt':
+	case 'take_over': return fill(_('Adopting %s'), target);
+	case 'prune': return fill(_('Removing what is left of %s'), target);
 	case 'image_import': return fill(_('Importing image %s'), target);
 	case 'image_pull': return fill(_('Fetching image %s'), target);
 	case 'image_delete': return fill(_('Deleting image %s'), target);
@@ -659,7 +668,7 @@ return baseclass.extend({
 	NONE, fill, size, sizeText, parseSize, percent, level, duration, ago,
 	remember, rates, values, ceiling, path,
 	statusWords, failureOf, failureFrom, isPassing,
-	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, census, addresses, losses,
+	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, census, addresses, losses,
 	checkName, checkMemory, checkDisk, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkKey,
 	checkServiceType, checkServiceName, checkTxt, filledIn, changed, leftOf, leftOfDisk,
 	isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,

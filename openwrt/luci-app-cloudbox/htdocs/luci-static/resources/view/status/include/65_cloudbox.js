@@ -1,0 +1,42 @@
+'use strict';
+'require baseclass';
+'require cloudbox.api as api';
+'require cloudbox.logic as logic';
+'require cloudbox.widgets as widgets';
+
+/* The community cloud on LuCI's first page. Whoever may not see it sees nothing. */
+
+const { el } = widgets;
+const { fill } = logic;
+
+function block(status) {
+	const { containers, memory, disk, avahi, warnings } = status;
+	const home = L.url('admin/services/cloudbox/containers');
+	const rows = [
+		[ _('Containers'), el('a', { 'href': home }, [ fill(_('%d of %d running'), containers.running, containers.total),
+			containers.failed ? `, ${fill(_('%d with a problem'), containers.failed)}` : '' ]) ],
+		[ _('Memory promised'), widgets.bar(memory.promised, memory.total - memory.reserve) ],
+		[ _('Disk used'), widgets.bar(disk.total - disk.free, disk.total) ],
+		[ _('Announced services'), avahi.state === 'running' ? String(avahi.published) : _('avahi-daemon does not run') ],
+		warnings.length ? [ _('To look after'), warnings.map(text => el('div', {}, widgets.sentence(text))) ] : null
+	];
+	return rows.filter(row => row);
+}
+
+return baseclass.extend({
+	title: _('Community cloud'),
+
+	/** Never rejects: LuCI would not ask again. */
+	load() {
+		return api.status().catch(error => ({ failure: logic.failureFrom(error) }));
+	},
+
+	render(status) {
+		if (status.failure?.kind === 'denied')
+			return null;
+		const rows = status.failure ? [ [ _('State'), status.failure.message ] ] : block(status);
+		return widgets.page([ el('table', { 'class': 'table' }, rows.map(([ title, value ]) =>
+			el('tr', { 'class': 'tr' }, el('td', { 'class': 'td left', 'width': '33%' }, title),
+				el('td', { 'class': 'td left' }, value)))) ]);
+	}
+});
