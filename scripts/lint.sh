@@ -29,7 +29,7 @@ if ! command -v npm >/dev/null; then
 elif [ ! -f $eslint ] && ! npm install --prefix target/eslint --no-save --no-audit --no-fund --silent eslint@9.39.5; then
 	echo "lint: LuCI's pages are not checked: npm cannot fetch eslint"
 else
-	node $eslint --no-warn-ignored openwrt/luci-app-cloudbox tests/luci eslint.config.mjs || failed=1
+	node $eslint --no-warn-ignored openwrt/luci-app-cloudbox tests/luci scripts/*.mjs eslint.config.mjs || failed=1
 fi
 [ $failed = 0 ] && echo "lint: clean"
 exit $failed
