@@ -124,6 +124,9 @@ impl World {
             .env("UBUS_SOCKET", self.socket())
             .env("CLOUDBOX_CONFIG_DIR", self.dir.join("config"))
             .env("CLOUDBOX_STORAGE", layout.storage)
+            // Directories that are not there: the machine's own avahi-daemon is none of the bench's business.
+            .env("CLOUDBOX_AVAHI", layout.run.join("avahi"))
+            .env("CLOUDBOX_AVAHI_RUN", layout.run.join("avahi-run"))
             .env("CLOUDBOX_RUN_DIR", layout.run);
         command
     }
