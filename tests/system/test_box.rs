@@ -10,6 +10,8 @@ use serde_json::{json, Value};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -73,6 +75,8 @@ pub struct TestBox {
     dhcp: Option<Process>,
     bus: Option<Process>,
     daemon: Option<Process>,
+    /// Held to the end: a test may take its bridge away for a while, and nobody else is to get the name then.
+    _claim: UnixListener,
     _turn: Turn,
 }
 
@@ -118,7 +122,7 @@ impl TestBox {
         } else {
             Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner))
         };
-        let (bridge, network) = new_bridge();
+        let (bridge, network, claim) = new_bridge();
         // A container's root must reach its files: a checkout below a closed directory, such as /root, is no place.
         let place = std::env::var_os("CLOUDBOX_TEST_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").into());
         let dir = Path::new(&place).join(&bridge);
@@ -140,6 +144,7 @@ impl TestBox {
             dhcp: None,
             bus: None,
             daemon: None,
+            _claim: claim,
             _turn: turn,
         };
         the_box.write_config("");
@@ -658,17 +663,20 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A bridge nobody else has, and its network. The kernel decides who gets a name.
-fn new_bridge() -> (String, [u8; 3]) {
+/// A bridge nobody else has, its network, and the claim on its name. The kernel decides who gets a name: an abstract
+/// socket is bound once, and is free again when its process ends, however that happens.
+fn new_bridge() -> (String, [u8; 3], UnixListener) {
     for number in 0..=u16::MAX {
         let name = format!("cbt{number}");
+        let address = SocketAddr::from_abstract_name(format!("cloudbox-test-{name}")).unwrap();
+        let Ok(claim) = UnixListener::bind_addr(&address) else { continue };
         if !output(Command::new("ip").args(["link", "add", &name, "type", "bridge"])).status.success() {
             continue;
         }
         let network = [10, 200 + (number / 256) as u8 % 50, (number % 256) as u8];
         let [a, b, c] = network;
         sh(&format!("ip addr add {a}.{b}.{c}.1/24 dev {name}; ip link set {name} up"));
-        return (name, network);
+        return (name, network, claim);
     }
     panic!("no bridge can be made");
 }
