@@ -615,6 +615,8 @@ fn without_its_bridge_the_box_says_so_and_recovers() {
     the_box.stop("web");
     assert_eq!(check(&the_box, "bridge")["state"], "ok");
     let bridge = the_box.bridge.clone();
+    // One that a failed run left behind is in the way.
+    output(Command::new("ip").args(["link", "delete", &format!("{bridge}x")]));
     sh(&format!("ip link set {bridge} down; ip link set {bridge} name {bridge}x"));
     let before = picture(&the_box);
     let told = check(&the_box, "bridge");

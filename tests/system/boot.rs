@@ -1,5 +1,6 @@
 //! What starts with the box, and what does not.
 
+use crate::processes::Process;
 use crate::test_box::{eventually, Image, TestBox};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -69,7 +70,7 @@ fn a_box_that_is_switched_off_in_uci_starts_nothing() {
 fn a_second_daemon_leaves_the_box_to_the_first() {
     let Some(the_box) = TestBox::new("two daemons") else { return };
     the_box.create("web", json!({}));
-    let status = the_box.daemon_command().status().unwrap();
+    let status = Process::spawn(&mut the_box.daemon_command()).wait();
     assert_eq!(status.code(), Some(1));
     assert!(the_box.daemon_log().contains("another cloudbox daemon holds"), "{}", the_box.daemon_log());
     assert_eq!(the_box.state("web"), "running");

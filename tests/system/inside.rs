@@ -1,6 +1,6 @@
 //! Into a container from the command line: files pushed and pulled, and a shell.
 
-use crate::processes::Process;
+use crate::processes::{output, Process};
 use crate::test_box::{eventually, Image, TestBox};
 use serde_json::json;
 use std::fs;
@@ -324,7 +324,7 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
         let mut files = devices.filter_map(|d| fs::read_to_string(d.path().join("loop/backing_file")).ok());
         files.all(|file| file.trim() != disk.to_str().unwrap())
     });
-    let check = Command::new("e2fsck").args(["-fn"]).arg(disk).output().unwrap();
+    let check = output(Command::new("e2fsck").args(["-fn"]).arg(disk));
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     the_box.delete("web");
     the_box.assert_nothing_left();

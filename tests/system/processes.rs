@@ -1,4 +1,5 @@
-//! Processes: starting ours, reaping those that lost their parent, and looking at those of a container.
+//! Processes: starting ours (always from here: any other child is reaped as an orphan), reaping those that lost their
+//! parent, and looking at those of a container.
 
 use nix::sys::wait::{waitpid, WaitPidFlag};
 use nix::unistd::Pid;
