@@ -14,6 +14,9 @@ use nix::unistd::{sysconf, SysconfVar};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+/// Starts at once for each processor: most of a start is waiting for the kernel.
+const STARTS_EACH: usize = 4;
+
 /// What starts at boot is being started.
 #[derive(Debug)]
 pub(super) struct Boot {
@@ -52,8 +55,8 @@ impl Core {
         self.go_on_shutting_down();
     }
 
-    /// Begins to start what starts at boot and has the smallest priority left, as many at once as there are
-    /// processors. The next group waits until all of this one have been started, or cannot be.
+    /// Begins to start what starts at boot and has the smallest priority left, as many at once as the processors can
+    /// bear. The next group waits until all of this one have been started, or cannot be.
     pub(super) fn go_on_booting(&mut self) -> Vec<JobId> {
         let mut begun = Vec::new();
         // While a daemon ends, its jobs are cut short: the next one starts the rest.
@@ -68,7 +71,7 @@ impl Core {
                 }
                 break;
             };
-            if open >= processors() || open > 0 && *priority != boot.priority {
+            if open >= processors() * STARTS_EACH || open > 0 && *priority != boot.priority {
                 break;
             }
             let Some((priority, action)) = boot.queue.pop_front() else { break };

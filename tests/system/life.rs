@@ -451,3 +451,49 @@ fn what_a_container_uses_is_what_the_kernel_counts() {
     the_box.delete("idle");
     the_box.assert_nothing_left();
 }
+
+#[test]
+fn what_rages_in_some_containers_is_no_matter_to_the_others() {
+    let Some(the_box) = TestBox::alone("hostile guests") else { return };
+    let hostile = [
+        ("bomb", "b() { b | b & }; b", json!({ "pids": 100, "cpus": 0.25 })),
+        ("hog", "while :; do head -c 64m /dev/zero | tail; done", json!({ "memory": "24M", "cpus": 0.25 })),
+        ("filler", "while :; do cat /dev/zero > /root/big; done", json!({ "disk": "32M", "cpus": 0.25 })),
+        (
+            "flooder",
+            "while :; do echo a line of nothing that matters to anybody; done > /dev/console",
+            json!({ "cpus": 0.25 }),
+        ),
+    ];
+    the_box.create("neighbour", json!({}));
+    for (name, script, arguments) in hostile {
+        the_box.create(name, arguments);
+        the_box.inside(name, &format!("({script}) > /dev/null 2>&1 &"));
+    }
+    let mut times = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        let call = Instant::now();
+        let list = the_box.list();
+        times.push(call.elapsed());
+        assert!(list.iter().all(|c| c["state"] == "running"), "{list:?}");
+    }
+    times.sort_unstable();
+    let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+    println!("list beside four hostile guests: {} calls, median {median:?}, worst {worst:?}", times.len());
+    assert!(median < Duration::from_millis(50), "{median:?}");
+    the_box.inside("neighbour", "true");
+    assert!(the_box.info("neighbour").get("exit").is_none());
+    // None of them got beyond what it was given.
+    let entry = |name: &str| the_box.list().into_iter().find(|c| c["name"] == name).unwrap();
+    assert!(entry("bomb")["pids"].as_u64() <= Some(100), "{}", entry("bomb"));
+    assert!(entry("hog")["memory"].as_u64() <= Some(24 * MIB), "{}", entry("hog"));
+    assert!(entry("filler")["disk"].as_u64() <= Some(33 * MIB), "{}", entry("filler"));
+    let log = std::fs::metadata(the_box.container("flooder").console_log()).unwrap().len();
+    assert!(log < 4 * MIB, "{log} bytes of console");
+    assert!(the_box.daemon_log().contains("container hog ran out of memory"), "{}", the_box.daemon_log());
+    for name in the_box.names() {
+        the_box.delete(&name);
+    }
+    the_box.assert_nothing_left();
+}

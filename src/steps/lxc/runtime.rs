@@ -24,7 +24,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// `lxc-start` returns when init runs: tens of milliseconds, seconds on a slow, busy box.
@@ -52,6 +52,8 @@ pub struct Lxc {
     meters: Mutex<Table<Name, Meter>>,
     meters_max: usize,
     notices: Notices,
+    /// What there was of LXC's processes when this daemon began.
+    earlier: OnceLock<Vec<(i32, String)>>,
 }
 
 impl Lxc {
@@ -64,7 +66,15 @@ impl Lxc {
         let notices = Notices::open(&layout)?;
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         let meters_max = usize::try_from(descriptors / DESCRIPTORS).unwrap_or(usize::MAX);
-        Ok(Lxc { layout, cgroups, host: Host::detect(), meters: Mutex::default(), meters_max, notices })
+        Ok(Lxc {
+            layout,
+            cgroups,
+            host: Host::detect(),
+            meters: Mutex::default(),
+            meters_max,
+            notices,
+            earlier: OnceLock::new(),
+        })
     }
 
     fn meters(&self) -> MutexGuard<'_, Table<Name, Meter>> {
@@ -221,23 +231,19 @@ impl Lxc {
 
     /// The pids of `lxc-start` and of LXC's monitor for container `name`.
     fn starters(&self, name: &Name) -> Vec<i32> {
+        let titles = titles().into_iter();
+        titles.filter(|(_, title)| self.is_starter(name, title)).map(|(pid, _)| pid).collect()
+    }
+
+    /// Whether a process with this title is `lxc-start` or LXC's monitor for container `name`.
+    fn is_starter(&self, name: &Name, title: &str) -> bool {
         let path = self.layout.containers().display().to_string();
-        let monitor = format!("[lxc monitor] {path} {name}");
-        let starts = |title: &str| {
-            let words: Vec<&str> = title.split('\0').collect();
-            let has = |pair: [&str; 2]| words.windows(2).any(|w| *w == pair);
-            words.first().is_some_and(|w| w.ends_with("lxc-start"))
-                && has(["-n", name.as_str()])
-                && has(["-P", &path])
-        };
-        let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-        let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        let ours = |pid: &i32| {
-            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let title = String::from_utf8_lossy(&title);
-            title.trim_end_matches('\0') == monitor || starts(&title)
-        };
-        pids.filter(ours).collect()
+        let words: Vec<&str> = title.split('\0').collect();
+        let has = |pair: [&str; 2]| words.windows(2).any(|w| *w == pair);
+        let starts = words.first().is_some_and(|w| w.ends_with("lxc-start"))
+            && has(["-n", name.as_str()])
+            && has(["-P", &path]);
+        starts || title.trim_end_matches('\0') == format!("[lxc monitor] {path} {name}")
     }
 }
 
@@ -305,6 +311,12 @@ impl Runtime for Lxc {
             if let Some(running) = self.find(name)? {
                 self.notices.watch(&self.cgroups, name);
                 return Ok(Some(running));
+            }
+            // Looking through all processes takes long, and an earlier daemon begins nothing any more.
+            if !self.earlier.get_or_init(titles).iter().any(|(_, title)| self.is_starter(name, title)) {
+                self.kill_rest(name);
+                self.remove_groups(name);
+                return Ok(None);
             }
             let starter = self.starters(name).first().and_then(|pid| sys::pidfd_open(*pid).ok());
             let Some(starter) = starter.filter(|_| Instant::now() < deadline) else { break };
@@ -453,6 +465,18 @@ impl Runtime for Lxc {
     fn limits(&self, name: &Name) -> Limits {
         self.cgroups.limits(name)
     }
+}
+
+/// The processes that are called as LXC's are, with their titles.
+fn titles() -> Vec<(i32, String)> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let title = |pid: i32| {
+        let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let title = String::from_utf8_lossy(&title).into_owned();
+        (title.starts_with("[lxc monitor]") || title.contains("lxc-start")).then_some((pid, title))
+    };
+    pids.filter_map(title).collect()
 }
 
 /// `text` without LXC's "../src/lxc/network.c:function:1234 - " before it.
