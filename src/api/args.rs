@@ -347,6 +347,32 @@ pub struct Clone {
     pub wait: Option<u32>,
 }
 
+/// `cloudbox.container export`
+#[derive(Debug, Deserialize)]
+pub struct Export {
+    /// The container's name.
+    pub name: String,
+    /// The archive on the box; there must be no such file yet.
+    pub path: String,
+    /// A snapshot to export instead of what there is now.
+    pub snapshot: Option<String>,
+    /// Put the image into it, for a box that has not got it.
+    pub image: Option<bool>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.container import`
+#[derive(Debug, Deserialize)]
+pub struct Import {
+    /// The archive on the box.
+    pub path: String,
+    /// The name the container gets.
+    pub name: String,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
 /// `cloudbox.container exec`
 #[derive(Debug, Deserialize)]
 pub struct Exec {

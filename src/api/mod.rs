@@ -68,6 +68,8 @@ impl Face {
                 .method::<args::Snapshot>("restore")
                 .method::<args::Snapshot>("snapshot_delete")
                 .method::<args::Clone>("clone")
+                .method::<args::Export>("export")
+                .method::<args::Import>("import")
                 .method::<args::Adopt>("adopt")
                 .method::<args::Prune>("prune"),
             Face::Image => object

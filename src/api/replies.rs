@@ -23,7 +23,7 @@ pub struct JobReply {
     /// Its number.
     pub id: String,
     /// `create`, `delete`, `start`, `stop`, `restart`, `shutdown`, `set`, `rename`, `freeze`, `unfreeze`, `ended`,
-    /// `snapshot`, `restore`, `snapshot_delete`, `clone`, `image_import`, `image_delete`
+    /// `snapshot`, `restore`, `snapshot_delete`, `clone`, `export`, `import`, `image_import`, `image_delete`
     pub kind: &'static str,
     /// The container or image it works on; `*` is all containers.
     pub target: String,

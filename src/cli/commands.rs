@@ -537,6 +537,39 @@ pub const COMMANDS: &[Command] = &[
         action: Action::Work { requests: request::container_clone },
     },
     Command {
+        name: "export",
+        also: &["backup", "dump"],
+        section: "Containers",
+        summary: "write a container into one file",
+        details: "PATH is a file on the box, a tar that others read as well; there must be none yet. It holds what the \
+                  container has changed of its image, and with --image the image, too. A container that runs stands \
+                  still meanwhile; a snapshot can be exported while it runs on.",
+        examples: &[
+            ("export web /mnt/usb/web.tar", "for a box that has the image"),
+            ("export web /mnt/usb/web.tar --image", "for any other"),
+            ("export web /mnt/usb/web.tar --snapshot before-upgrade", "as it was"),
+        ],
+        operands: &[NAME, operand("PATH", Times::One, Values::File)],
+        options: &[
+            option("snapshot", "SNAPSHOT", "export this snapshot of it"),
+            flag("image", None, "put the image into the file"),
+            NO_WAIT,
+        ],
+        action: Action::Work { requests: request::container_export },
+    },
+    Command {
+        name: "import",
+        also: &["unpack"],
+        section: "Containers",
+        summary: "make a container from an exported file",
+        details: "The container gets an identity of its own, as a clone does, and does not run yet. Its image must be \
+                  on the box, or in the file. For an image from a file see `image import`.",
+        examples: &[("import /mnt/usb/web.tar web", "called web")],
+        operands: &[operand("PATH", Times::One, Values::File), operand("NAME", Times::One, Values::Any)],
+        options: &[NO_WAIT],
+        action: Action::Work { requests: request::container_import },
+    },
+    Command {
         name: "image list",
         also: &["images"],
         section: "Images",
@@ -560,7 +593,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "image import",
-        also: &["import", "image add", "image pull", "image create"],
+        also: &["image add", "image pull", "image create"],
         section: "Images",
         summary: "make an image from a file",
         details: "PATH is a file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a \

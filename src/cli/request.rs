@@ -312,6 +312,34 @@ pub fn container_clone(args: &Args) -> Result<Vec<Request>, Failure> {
     Ok(vec![Request::new(Face::Container, "clone", fields)?])
 }
 
+/// `cloudbox export`
+pub fn container_export(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("name", args.operand(0)).str("path", &absolute(args.operand(1))?);
+    if let Some(snapshot) = args.value("snapshot") {
+        fields.str("snapshot", snapshot);
+    }
+    if args.flag("image") {
+        fields.bool("image", true);
+    }
+    Ok(vec![Request::new(Face::Container, "export", fields)?])
+}
+
+/// `cloudbox import`
+pub fn container_import(args: &Args) -> Result<Vec<Request>, Failure> {
+    let mut fields = Builder::new();
+    fields.str("path", &absolute(args.operand(0))?).str("name", args.operand(1));
+    Ok(vec![Request::new(Face::Container, "import", fields)?])
+}
+
+/// `path` as the daemon knows it, which works in another directory than the person who types.
+fn absolute(path: &str) -> Result<String, Failure> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Failure::usage(format!("{} is no path: {error}", quoted(path))))?;
+    let text = absolute.to_str().map(str::to_string);
+    text.ok_or_else(|| Failure::usage(format!("{} is not UTF-8", quoted(&absolute.to_string_lossy()))))
+}
+
 /// A request about one snapshot of one container.
 fn of_snapshot(args: &Args, method: &str) -> Result<Vec<Request>, Failure> {
     let mut fields = Builder::new();
@@ -337,12 +365,7 @@ pub fn image_info(args: &Args) -> Result<Request, Failure> {
 
 /// `cloudbox image import`
 pub fn image_import(args: &Args) -> Result<Vec<Request>, Failure> {
-    // The daemon works in another directory than the person who types.
-    let path = std::path::absolute(args.operand(0))
-        .map_err(|error| Failure::usage(format!("{} is no path: {error}", quoted(args.operand(0)))))?;
-    let path = path.to_str().ok_or_else(|| {
-        Failure::usage(format!("{path} is not UTF-8", path = quoted(&path.to_string_lossy())))
-    })?;
+    let path = &absolute(args.operand(0))?;
     let mut fields = Builder::new();
     fields.str("path", path);
     match args.operand(1) {
@@ -613,6 +636,16 @@ mod tests {
             (
                 &["clone", "web", "copy", "--snapshot", "one"],
                 &[r#"cloudbox.container clone {"name":"web","new_name":"copy","snapshot":"one"}"#],
+            ),
+            (
+                &["export", "web", "/x/web.tar", "--image", "--snapshot", "one"],
+                &[
+                    r#"cloudbox.container export {"name":"web","path":"/x/web.tar","snapshot":"one","image":true}"#,
+                ],
+            ),
+            (
+                &["import", "/x/web.tar", "web"],
+                &[r#"cloudbox.container import {"path":"/x/web.tar","name":"web"}"#],
             ),
             (&["image", "list"], &["cloudbox.image list {}"]),
             (&["image", "info", "d"], &[r#"cloudbox.image info {"name":"d"}"#]),

@@ -191,7 +191,7 @@ impl Core {
         if let Some(job) = self.jobs.active_on(name.as_str()) {
             match job.kind {
                 Kind::Create => return "creating",
-                Kind::Clone if job.target == name.as_str() => return "creating",
+                Kind::Clone | Kind::Import if job.target == name.as_str() => return "creating",
                 Kind::Start => return "starting",
                 Kind::Restart => return "restarting",
                 Kind::Delete => return "deleting",

@@ -106,6 +106,18 @@ impl Core {
                 let started = asked.and_then(|args| Ok((self.work_on_snapshot(method, &args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
+            (Face::Container, "export") => {
+                let asked = decode::<args::Export>(arguments);
+                let started = asked.and_then(|args| Ok((self.export_container(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Container, "import") => {
+                let asked = decode::<args::Import>(arguments);
+                return match asked.and_then(|args| self.check_import(&args).map(|_| args)) {
+                    Ok(args) => self.look_at_archive(request, args),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
             (Face::Container, "clone") => {
                 let asked = decode::<args::Clone>(arguments);
                 let started = asked.and_then(|args| Ok((self.clone_container(&args)?, args.wait)));

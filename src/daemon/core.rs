@@ -367,6 +367,10 @@ impl Core {
                 self.reload();
                 self.send_reply(request, result);
             }
+            Report::Archive(request, args, manifest) => {
+                let started = manifest.and_then(|manifest| self.import_container(&args, *manifest));
+                self.reply_with_job(request, started.map(|job| (job, args.wait)));
+            }
             Report::Answer(request, result) => self.send_reply(request, result),
         }
     }

@@ -107,7 +107,14 @@ impl Core {
             }
         }
         match (result, name) {
-            (Ok(Outcome::Made(made)), Ok(name)) => self.absorb_made(&name, *made),
+            (Ok(Outcome::Made(made)), Ok(name)) => {
+                if kind == Kind::Import {
+                    // Its image may have come along.
+                    self.read_images();
+                }
+                self.absorb_made(&name, *made);
+            }
+            (Ok(Outcome::Exported), _) => {}
             (Ok(Outcome::Stopped(killed)), Ok(name)) => {
                 let reason = if killed { Reason::Killed } else { Reason::Asked };
                 self.absorb_end(&name, Some(reason));
@@ -260,7 +267,7 @@ impl Core {
             self.not_made.insert(name.clone(), error.clone());
         }
         match kind {
-            Kind::Delete | Kind::Clone => self.read_deleting(name),
+            Kind::Delete | Kind::Clone | Kind::Import => self.read_deleting(name),
             Kind::Set | Kind::Rename => self.read_again(name),
             _ => {}
         }

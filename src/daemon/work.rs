@@ -1,5 +1,6 @@
 //! What jobs do, each in a thread of its own that ends with it.
 
+use crate::api::args;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::{Image, Init};
@@ -9,9 +10,9 @@ use crate::ops::{self, CloneOf, Create, Ended, Made, Restore, Set, TakeOver, Tak
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
-use crate::steps::storage::Record;
+use crate::steps::storage::{Manifest, Record};
 use openwrt_ubus::Request;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,10 @@ pub enum Work {
     FirstBoot(Name),
     /// Copies one.
     Clone(Box<CloneOf>),
+    /// Writes its archive.
+    Export(Box<ops::Export>),
+    /// Makes one of an archive.
+    Unpack(Box<ops::Import>),
     /// Imports an image.
     Import {
         /// The file.
@@ -135,6 +140,8 @@ pub enum Outcome {
     Frozen(bool),
     /// It ended, or rebooted.
     Ended(Ended),
+    /// Its archive is written.
+    Exported,
     /// It has other snapshots than before.
     SnapshotsChanged,
     /// Its layer is that of a snapshot; a container that ran was started again.
@@ -174,6 +181,8 @@ impl Work {
             Work::Prune(_) => Kind::Prune,
             Work::FirstBoot(_) => Kind::FirstBoot,
             Work::Clone(_) => Kind::Clone,
+            Work::Export(_) => Kind::Export,
+            Work::Unpack(_) => Kind::Import,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
         }
@@ -198,6 +207,8 @@ impl Work {
             Work::Snapshot(what) => what.record.name.to_string(),
             Work::Restore(what) => what.record.name.to_string(),
             Work::Clone(what) => what.record.name.to_string(),
+            Work::Export(what) => what.record.name.to_string(),
+            Work::Unpack(what) => what.record.name.to_string(),
             Work::Import { name, .. } => name.to_string(),
             Work::DeleteImage { called, .. } => called.clone(),
         }
@@ -250,6 +261,8 @@ impl Work {
                 ops::restore(machine, ctx, &what).map(|made| Outcome::Restored(made.map(Box::new)))
             }
             Work::Clone(what) => ops::clone(machine, ctx, &what).map(|m| Outcome::Made(Box::new(m))),
+            Work::Export(what) => ops::export(machine, ctx, &what).map(|()| Outcome::Exported),
+            Work::Unpack(what) => ops::import(machine, ctx, &what).map(|m| Outcome::Made(Box::new(m))),
             Work::DeleteSnapshot { name, snapshot } => {
                 ops::delete_snapshot(machine, ctx, &name, &snapshot).map(|()| Outcome::SnapshotsChanged)
             }
@@ -281,6 +294,8 @@ pub enum Report {
     Announced(Troubles),
     /// The configuration was changed for a call; with the reply's fields.
     Configured(Request, Result<Vec<u8>>),
+    /// What an archive that shall be imported says of itself, and the call that asked for it.
+    Archive(Request, Box<args::Import>, Result<Box<Manifest>>),
     /// A call that needed a thread is answered: its request, and the reply's fields.
     Answer(Request, Result<Vec<u8>>),
 }
@@ -305,6 +320,24 @@ pub fn spawn_job(
         sender(Report::Done(id, result));
     };
     spawn(run)
+}
+
+/// Looks at an archive in a thread.
+///
+/// # Errors
+/// No thread can be had.
+pub fn spawn_look(
+    machine: Arc<Machine>,
+    sender: &Sender,
+    request: Request,
+    args: args::Import,
+) -> Result<()> {
+    let sender = sender.clone();
+    spawn(move || {
+        let look = |ctx| machine.storage.look_at_archive(&ctx, Path::new(&args.path)).map(Box::new);
+        let manifest = Ctx::silent().and_then(look);
+        sender(Report::Archive(request, Box::new(args), manifest));
+    })
 }
 
 /// Answers a call in a thread.

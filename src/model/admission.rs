@@ -66,8 +66,15 @@ pub fn admit_copy(disk: Disk, bytes: u64) -> Result<()> {
     admit(disk, bytes, &format!("the copy needs {}", Bytes(bytes)))
 }
 
+impl Disk {
+    /// What containers may still be given.
+    pub fn left(self) -> u64 {
+        self.free.saturating_sub(self.reserve).saturating_sub(self.promised)
+    }
+}
+
 fn admit(disk: Disk, needed: u64, what: &str) -> Result<()> {
-    let left = disk.free.saturating_sub(disk.reserve).saturating_sub(disk.promised);
+    let left = disk.left();
     if needed <= left {
         return Ok(());
     }

@@ -49,6 +49,10 @@ pub enum Kind {
     FirstBoot,
     /// Copies a container.
     Clone,
+    /// Writes a container's archive.
+    Export,
+    /// Makes a container of an archive.
+    Import,
     /// Brings an image into the store.
     ImageImport,
     /// Removes an image from the store.
@@ -77,6 +81,8 @@ impl Kind {
             Kind::Prune => "prune",
             Kind::FirstBoot => "first_boot",
             Kind::Clone => "clone",
+            Kind::Export => "export",
+            Kind::Import => "import",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
         }

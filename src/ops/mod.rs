@@ -3,6 +3,7 @@
 //! An operation never touches the model. It is given all it needs, and what it found out is its result.
 
 mod adopt;
+mod archive;
 mod copy;
 mod create;
 mod delete;
@@ -17,6 +18,7 @@ mod undo;
 mod tests;
 
 pub use adopt::{adopt, prune, take_over, TakeOver};
+pub use archive::{export, import, Export, Import};
 pub use copy::{clone, CloneOf};
 pub use create::{create, Create};
 pub use delete::delete;

@@ -324,6 +324,7 @@ fn is_whole_or_nothing(call: &str) -> bool {
         "images.pack",
     ]
     .contains(&call)
+        || ["storage.name_export", "images.import_part", "images.file"].contains(&call)
         || ["storage.give_snapshot_name", "storage.exchange_layer", "runtime.freeze"].contains(&call)
         || call.starts_with("network.")
 }

@@ -13,7 +13,9 @@ use super::image::Images;
 use super::lxc::cgroup::{Limits, Usage};
 use super::lxc::{AfterEnd, Exec, Foreign, Output, Running, Runtime, Stop};
 use super::network::{AddressWatch, Network, Traffic};
-use super::storage::{Copies, Found, GuestNetwork, Record, Shifted, Snapshot, Stage, Storage};
+use super::storage::{
+    Around, Copies, Found, GuestNetwork, Manifest, Record, Shifted, Snapshot, Stage, Storage, ToArchive,
+};
 use super::wait;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
@@ -84,6 +86,10 @@ pub struct World {
     pub unborn_snapshots: BTreeMap<(Name, Name), u32>,
     /// Snapshots to be erased.
     pub dead_snapshots: BTreeSet<(Name, Name)>,
+    /// Archives, with what their layers hold.
+    pub archives: BTreeMap<PathBuf, (Manifest, u32)>,
+    /// Containers of which an archive is being written.
+    pub exports: BTreeSet<Name>,
     /// Layers beside those of containers.
     pub beside: BTreeMap<Name, u32>,
     /// Directories with damaged records.
@@ -735,6 +741,7 @@ impl Storage for FakeBox {
             world.unborn_snapshots.clear();
             world.dead_snapshots.clear();
             world.beside.clear();
+            world.exports.clear();
             world.roots.retain(|(kind, _)| *kind == ALIVE);
             Ok(swept)
         })
@@ -895,6 +902,62 @@ impl Copies for FakeBox {
             };
             let files = world.unborn.get_mut(&to.name).ok_or_else(|| impossible("a copy", &to.name))?;
             files.layer = layer.ok_or_else(|| impossible("copying", &from.name))?;
+            Ok(())
+        })
+    }
+
+    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()> {
+        let name = &what.record.name;
+        ctx.step("export.copy")?;
+        self.act("storage.export", name.as_str(), Some(ctx), |state| {
+            state.world.exports.insert(name.clone());
+            Ok(())
+        })?;
+        around(&mut || {
+            self.act("storage.export_layer", name.as_str(), Some(ctx), |state| {
+                let world = &state.world;
+                let moves = world.processes.contains_key(name) && !world.resting.contains(name);
+                if moves && what.snapshot.is_none() {
+                    return Err(impossible("the export", name));
+                }
+                Ok(())
+            })
+        })?;
+        ctx.step("export.name")?;
+        self.act("storage.name_export", name.as_str(), None, |state| {
+            let world = &mut state.world;
+            let layer = match what.snapshot {
+                Some(snapshot) => world.snapshots[&(name.clone(), snapshot.name.clone())].1,
+                None => world.alive[name].layer,
+            };
+            let image = what.image.map(|(_, size)| (512, size));
+            let manifest = Manifest { record: what.told.clone(), image, bytes: what.bytes };
+            world.archives.insert(what.path.to_path_buf(), (manifest, layer));
+            world.exports.remove(name);
+            Ok(())
+        })
+    }
+
+    fn discard_export(&self, name: &Name) -> Result<()> {
+        self.act("storage.discard_export", name.as_str(), None, |state| {
+            state.world.exports.remove(name);
+            Ok(())
+        })
+    }
+
+    fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest> {
+        self.act("storage.look_at_archive", "", Some(ctx), |state| {
+            let found = state.world.archives.get(path).map(|(manifest, _)| manifest.clone());
+            found.ok_or_else(|| Error::new(Code::NotFound, format!("{} is not there", path.display())))
+        })
+    }
+
+    fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, _left: u64) -> Result<()> {
+        self.act("storage.unpack", to.name.as_str(), Some(ctx), |state| {
+            let world = &mut state.world;
+            let layer = world.archives.get(path).filter(|(is, _)| is == manifest).map(|(_, layer)| *layer);
+            let files = world.unborn.get_mut(&to.name).ok_or_else(|| impossible("an import", &to.name))?;
+            files.layer = layer.ok_or_else(|| impossible("unpacking", &to.name))?;
             Ok(())
         })
     }
@@ -1121,6 +1184,23 @@ impl Images for FakeBox {
     fn import(&self, ctx: &Ctx, path: &Path, name: &ImageName, sha256: Option<&str>) -> Result<Image> {
         self.enter("images.import", name.as_str(), Some(ctx))?;
         self.images.import(ctx, path, name, sha256)
+    }
+
+    fn import_part(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        part: (u64, u64),
+        name: &ImageName,
+        sha256: &str,
+    ) -> Result<Image> {
+        self.enter("images.import_part", name.as_str(), Some(ctx))?;
+        self.images.import_part(ctx, path, part, name, sha256)
+    }
+
+    fn file(&self, ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {
+        self.enter("images.file", "", Some(ctx))?;
+        self.images.file(ctx, sha256)
     }
 
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {

@@ -53,6 +53,16 @@ impl Layout {
         self.run.join("lower").join(name.as_str())
     }
 
+    /// Where an export of container `name` notes the file it writes.
+    pub fn export(&self, name: &Name) -> PathBuf {
+        self.exports().join(name.as_str())
+    }
+
+    /// The notes of all exports.
+    pub fn exports(&self) -> PathBuf {
+        self.storage.join("exports")
+    }
+
     /// Names the containers that are held still for a copy of their layer, each a file.
     pub fn held(&self) -> PathBuf {
         self.run.join("held")

@@ -1,5 +1,6 @@
 //! Snapshots of real guests, on real file systems.
 
+use crate::bus::Refusal;
 use crate::processes::{output, sh};
 #[cfg(feature = "faults")]
 use crate::test_box::eventually;
@@ -342,6 +343,111 @@ fn a_clone_has_the_files_and_an_identity_of_its_own() {
     }
 }
 
+fn export(the_box: &TestBox, name: &str, path: &Path, more: serde_json::Value) -> Result<(), Refusal> {
+    let mut arguments = json!({ "name": name, "path": path });
+    arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    the_box.whole("cloudbox.container", "export", arguments)
+}
+
+fn import(the_box: &TestBox, path: &Path, name: &str) -> Result<(), Refusal> {
+    the_box.whole("cloudbox.container", "import", json!({ "path": path, "name": name }))
+}
+
+#[test]
+fn an_export_becomes_the_same_tree_in_another_storage() {
+    let Some(mut the_box) = TestBox::new("archives") else { return };
+    let first = the_box.layout.storage.clone();
+    for disk in DISKS {
+        the_box.create("web", json!({ "disk": disk, "pids": 77 }));
+        fill(&the_box, "web");
+        the_box.inside("web", "mkdir /etc/ssh; echo key > /etc/ssh/ssh_host_rsa_key; sync");
+        snapshot(&the_box, "web", "one");
+        let path = |called: &str| the_box.dir.join(format!("{called}-{disk}.tar"));
+        let (running, stopped, kept) = (path("running"), path("stopped"), path("snapshot"));
+        export(&the_box, "web", &running, json!({})).unwrap();
+        export(&the_box, "web", &kept, json!({ "snapshot": "one" })).unwrap();
+        assert_eq!(the_box.state("web"), "running");
+        the_box.inside("web", "echo on > /srv/on; rm /srv/on");
+        let known = identity(&the_box, "web");
+        the_box.kill("web");
+        export(&the_box, "web", &stopped, json!({ "image": true })).unwrap();
+        assert_eq!(export(&the_box, "web", &stopped, json!({})).unwrap_err().code, "exists");
+        let original = layer_of(&the_box, "web");
+        the_box.delete("web");
+
+        the_box.stop_daemon();
+        the_box.layout.storage = the_box.dir.join(format!("other-{disk}"));
+        the_box.start_daemon();
+        // The one that brings its image goes first: there is none here.
+        assert_eq!(import(&the_box, &running, "early").unwrap_err().code, "not_found");
+        assert_eq!(the_box.state("early"), "absent");
+        import(&the_box, &stopped, "web").unwrap();
+        assert_eq!(but_identity(&layer_of(&the_box, "web")), but_identity(&original), "disk {disk}");
+        import(&the_box, &running, "of-running").unwrap();
+        import(&the_box, &kept, "of-snapshot").unwrap();
+        let srv =
+            |tree: &[String]| tree.iter().filter(|l| l.starts_with("\"srv/")).cloned().collect::<Vec<_>>();
+        for name in ["of-running", "of-snapshot"] {
+            let copy = layer_of(&the_box, name);
+            assert_eq!(srv(&copy), srv(&original), "{name}, disk {disk}");
+            assert!(!copy.iter().any(|line| line.contains("ssh_host")), "{name}");
+        }
+        let mut known: Vec<String> = known.into_iter().take(2).collect();
+        for name in ["web", "of-running", "of-snapshot"] {
+            assert_eq!(the_box.info(name)["asked"]["pids"], 77);
+            the_box.start(name);
+            for part in identity(&the_box, name) {
+                assert!(!known.contains(&part), "{part} of {name} is another's too: {known:?}");
+                known.push(part);
+            }
+        }
+        for name in the_box.names() {
+            the_box.delete(&name);
+        }
+        the_box.assert_nothing_left();
+        the_box.stop_daemon();
+        the_box.layout.storage.clone_from(&first);
+        the_box.start_daemon();
+    }
+}
+
+#[test]
+fn a_bad_archive_makes_no_container() {
+    let Some(the_box) = TestBox::new("bad archives") else { return };
+    the_box.create("web", json!({ "start": false }));
+    let path = the_box.dir.join("web.tar");
+    export(&the_box, "web", &path, json!({})).unwrap();
+    let good = fs::read(&path).unwrap();
+    let config = the_box.config_text();
+    let bad = the_box.dir.join("bad.tar");
+    let newer =
+        String::from_utf8_lossy(&good[..1024]).replace("{\"cloudbox\":1,", "{\"cloudbox\":2,").into_bytes();
+    let mut changed = good.clone();
+    let inside = good.windows(9).position(|bytes| bytes == b"localhost").unwrap();
+    changed[inside] = b'L';
+    for (code, content) in [
+        ("bad_image", good[..good.len() / 2].to_vec()),
+        ("bad_image", good[..600].to_vec()),
+        ("bad_image", b"no archive at all".to_vec()),
+        ("bad_image", Vec::new()),
+        ("checksum", changed),
+        ("not_supported", [newer, good[1024..].to_vec()].concat()),
+    ] {
+        fs::write(&bad, content).unwrap();
+        let refused = import(&the_box, &bad, "there").unwrap_err();
+        assert_eq!(refused.code, code, "{}", refused.message);
+        assert_eq!(the_box.state("there"), "absent");
+        assert_eq!(the_box.config_text(), config);
+        assert_eq!(fs::read_dir(the_box.layout.containers()).unwrap().count(), 1);
+    }
+    // A pipe is nothing to wait for.
+    let pipe = the_box.dir.join("pipe");
+    sh(&format!("mkfifo {}", pipe.display()));
+    assert_eq!(import(&the_box, &pipe, "there").unwrap_err().code, "invalid_argument");
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}
+
 #[cfg(feature = "faults")]
 mod killed {
     use super::*;
@@ -470,6 +576,72 @@ mod killed {
             }
             the_box.delete("web");
             the_box.assert_nothing_left();
+        }
+    }
+
+    #[test]
+    fn at_any_step_of_an_export_its_file_is_whole_or_not_there() {
+        let Some(mut the_box) = TestBox::new("kill -9 in export") else { return };
+        let out = the_box.dir.join("out");
+        fs::create_dir(&out).unwrap();
+        for disk in DISKS {
+            the_box.create("web", json!({ "disk": disk }));
+            fill(&the_box, "web");
+            let path = out.join("web.tar");
+            let arguments = json!({ "name": "web", "path": path, "image": true });
+            let points = points_of(&mut the_box, |b| {
+                b.whole("cloudbox.container", "export", arguments.clone()).unwrap();
+            });
+            fs::remove_file(&path).unwrap();
+            println!("export, disk {disk}: {}", points.join(" "));
+            assert!(points.len() >= 7, "{points:?}");
+            for point in &points {
+                die_at(&mut the_box, point, "export", &arguments);
+                assert_goes_on(&the_box, point);
+                assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "{point}");
+                assert_eq!(fs::read_dir(the_box.layout.exports()).unwrap().count(), 0, "{point}");
+            }
+            the_box.delete("web");
+            the_box.assert_nothing_left();
+        }
+    }
+
+    #[test]
+    fn at_any_step_of_an_import_the_container_is_whole_or_not_there() {
+        let Some(mut the_box) = TestBox::new("kill -9 in import") else { return };
+        for disk in DISKS {
+            the_box.create("web", json!({ "disk": disk }));
+            fill(&the_box, "web");
+            let path = the_box.dir.join(format!("web-{disk}.tar"));
+            export(&the_box, "web", &path, json!({ "image": true })).unwrap();
+            the_box.delete("web");
+            let arguments = json!({ "path": path, "name": "there" });
+            for with_image in [false, true] {
+                let forget_image = |the_box: &TestBox| {
+                    if with_image {
+                        let _ = the_box.whole("cloudbox.image", "delete", json!({ "name": "mini" }));
+                    }
+                };
+                forget_image(&the_box);
+                let points = points_of(&mut the_box, |b| {
+                    b.whole("cloudbox.container", "import", arguments.clone()).unwrap();
+                });
+                the_box.delete("there");
+                println!("import, disk {disk}, with its image {with_image}: {}", points.join(" "));
+                assert!(points.len() >= 7, "{points:?}");
+                for point in &points {
+                    forget_image(&the_box);
+                    die_at(&mut the_box, point, "import", &arguments);
+                    assert_eq!(the_box.state("there"), "absent", "{point}");
+                    assert!(!the_box.config_text().contains("there"), "{point}: {}", the_box.config_text());
+                    the_box.assert_nothing_left();
+                }
+            }
+            // It can be done all the same.
+            import(&the_box, &path, "there").unwrap();
+            the_box.start("there");
+            assert_eq!(the_box.inside("there", "cat /srv/deep/again"), "text");
+            the_box.delete("there");
         }
     }
 }

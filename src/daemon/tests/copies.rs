@@ -259,3 +259,108 @@ fn a_bad_clone_is_refused() {
     }
     assert_eq!(bench.fake.world(), before);
 }
+
+fn export(bench: &mut Bench, of: &str, path: &str, image: bool) {
+    bench.ok("cloudbox.container export", json!({"name": of, "path": path, "image": image, "wait": 15}));
+}
+
+/// Makes the archive's manifest say something else, as one from another box may.
+fn forge(bench: &Bench, path: &str, change: impl FnOnce(&mut crate::steps::storage::Manifest)) {
+    bench.fake.change(|world| change(&mut world.archives.get_mut(Path::new(path)).unwrap().0));
+}
+
+#[test]
+fn an_archive_becomes_a_container_of_its_own() {
+    let mut bench = Bench::with(&["web"]);
+    bench.reload(&format!(
+        "{CONFIG}config container 'web'\n\toption memory '32M'\n\toption address '10.0.0.9/24'\n"
+    ));
+    snapshot(&mut bench, "web", "one");
+    export(&mut bench, "web", "/mnt/web.tar", false);
+    assert!(bench.fake.world().frozen.is_empty());
+    bench.ok(
+        "cloudbox.container export",
+        json!({"name": "web", "path": "/mnt/one.tar", "snapshot": "one", "wait": 15}),
+    );
+    bench.listen();
+    bench.ok("cloudbox.container import", json!({"path": "/mnt/web.tar", "name": "there", "wait": 15}));
+    assert_eq!(bench.notified(), [r#"container.created {"name":"there"}"#]);
+    assert_eq!(bench.states(), ["there stopped", "web running"]);
+    let (web, there) = (
+        bench.ok("cloudbox.container info", json!({"name": "web"})),
+        bench.ok("cloudbox.container info", json!({"name": "there"})),
+    );
+    for differs in ["mac", "veth", "id_base", "section"] {
+        assert_ne!(web[differs], there[differs], "{differs}");
+    }
+    assert_eq!((&there["address"], &there["memory_limit"]), (&json!("dhcp"), &web["memory_limit"]));
+    bench.ok("cloudbox.container start", json!({"name": "there", "wait": 15}));
+    // A bridge that this box has not got gives way to its own.
+    forge(&bench, "/mnt/web.tar", |manifest| manifest.record.spec.bridge = "br-other".into());
+    bench.ok("cloudbox.container import", json!({"path": "/mnt/web.tar", "name": "third", "wait": 15}));
+    assert_eq!(bench.ok("cloudbox.container info", json!({"name": "third"}))["network"], "br-lan");
+}
+
+#[test]
+fn an_image_comes_along_and_takes_no_name_away() {
+    let mut bench = Bench::with(&["web"]);
+    export(&mut bench, "web", "/mnt/web.tar", true);
+    let sha256 = "cd".repeat(32);
+    forge(&bench, "/mnt/web.tar", |manifest| manifest.record.image_sha256.clone_from(&sha256));
+    bench.ok("cloudbox.container import", json!({"path": "/mnt/web.tar", "name": "there", "wait": 15}));
+    let images = bench.ok("cloudbox.image list", json!({}));
+    assert_eq!(images["images"][0]["names"], json!(["distro"]));
+    assert_eq!(images["images"][1]["names"], json!(["distro-cdcdcdcdcdcd"]));
+    assert_eq!(images["images"][1]["used_by"], json!(["there"]));
+    // The second one finds it.
+    bench.ok("cloudbox.container import", json!({"path": "/mnt/web.tar", "name": "again", "wait": 15}));
+    assert_eq!(bench.ok("cloudbox.image list", json!({}))["images"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_bad_export_or_import_touches_nothing() {
+    let mut bench = Bench::with(&["web", "idle-"]);
+    export(&mut bench, "web", "/mnt/web.tar", false);
+    export(&mut bench, "web", "/mnt/hostile.tar", false);
+    export(&mut bench, "web", "/mnt/elsewhere.tar", false);
+    forge(&bench, "/mnt/hostile.tar", |manifest| manifest.record.spec.description = "a\nlxc.hook".into());
+    forge(&bench, "/mnt/elsewhere.tar", |manifest| manifest.record.image_sha256 = "ef".repeat(32));
+    let before = bench.fake.world();
+    let (export, import) = ("cloudbox.container export", "cloudbox.container import");
+    for (code, method, arguments, words) in [
+        ("invalid_argument", export, json!({"name": "web", "path": "web.tar"}), "absolute"),
+        ("invalid_argument", export, json!({"name": "web", "path": "/"}), "absolute"),
+        ("invalid_argument", export, json!({"name": "web"}), "path"),
+        ("not_found", export, json!({"name": "nobody", "path": "/x"}), "no container nobody"),
+        ("not_found", export, json!({"name": "web", "path": "/x", "snapshot": "one"}), "no snapshot one"),
+        ("invalid_argument", import, json!({"path": "web.tar", "name": "there"}), "absolute"),
+        ("invalid_name", import, json!({"path": "/mnt/web.tar", "name": "../there"}), "is not allowed"),
+        ("exists", import, json!({"path": "/mnt/web.tar", "name": "idle"}), "a container named idle"),
+        ("not_found", import, json!({"path": "/mnt/none.tar", "name": "there"}), "/mnt/none.tar"),
+        (
+            "not_found",
+            import,
+            json!({"path": "/mnt/elsewhere.tar", "name": "there"}),
+            "needs the image distro",
+        ),
+        ("invalid_argument", import, json!({"path": "/mnt/hostile.tar", "name": "there"}), "description"),
+    ] {
+        let message = bench.fails(code, method, arguments.clone());
+        assert!(message.contains(words), "{method} {arguments}: {message}");
+    }
+    assert_eq!(bench.fake.world(), before);
+    assert_eq!(bench.states(), ["idle stopped", "web running"]);
+}
+
+#[test]
+fn a_name_that_is_taken_while_an_archive_is_looked_at_is_taken() {
+    let mut bench = Bench::with(&["web"]);
+    export(&mut bench, "web", "/mnt/web.tar", false);
+    bench.fake.hold("storage.look_at_archive");
+    let import = bench
+        .begin("cloudbox.container import", json!({"path": "/mnt/web.tar", "name": "there", "wait": 15}));
+    bench.ok("cloudbox.container create", json!({"name": "there", "wait": 15}));
+    bench.fake.release("storage.look_at_archive");
+    assert_eq!(bench.wait_for(import).code(), "exists");
+    assert_eq!(bench.states(), ["there running", "web running"]);
+}

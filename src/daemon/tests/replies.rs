@@ -132,6 +132,9 @@ fn every_method_answers_as_written_down() {
             ("cloudbox.container restore", json!({"name": "my-wiki", "snapshot": "before", "wait": 15})),
             ("cloudbox.container clone", json!({"name": "my-wiki", "new_name": "copy", "wait": 15})),
             ("cloudbox.container delete", json!({"name": "copy", "wait": 15})),
+            ("cloudbox.container export", json!({"name": "my-wiki", "path": "/mnt/wiki.tar", "wait": 15})),
+            ("cloudbox.container import", json!({"path": "/mnt/wiki.tar", "name": "there", "wait": 15})),
+            ("cloudbox.container delete", json!({"name": "there", "wait": 15})),
             (
                 "cloudbox.container snapshot_delete",
                 json!({"name": "my-wiki", "snapshot": "before", "wait": 15}),

@@ -1,11 +1,13 @@
 //! Cases of what copies containers.
 
-use super::super::{clone, delete_snapshot, restore, snapshot, CloneOf, Restore, TakeSnapshot};
+use super::super::{
+    clone, delete_snapshot, export, import, restore, snapshot, CloneOf, Export, Import, Restore, TakeSnapshot,
+};
 use super::*;
 use crate::model::admission::Disk;
-use crate::steps::storage::Snapshot;
+use crate::steps::storage::{Manifest, Snapshot};
 
-pub(super) const CASES: [Case; 10] = [
+pub(super) const CASES: [Case; 15] = [
     Case {
         title: "snapshot",
         before: || Bench::new().with_container("web", false),
@@ -74,6 +76,39 @@ pub(super) const CASES: [Case; 10] = [
         run: |machine, ctx| done(clone(machine, ctx, &to_clone(true, true))),
         failed: Failed::Whole,
     },
+    Case {
+        title: "export",
+        before: || Bench::new().with_container("web", false),
+        run: |machine, ctx| export(machine, ctx, &to_export(false, false)),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "export of what runs, with its image",
+        before: || Bench::new().with_container("web", true),
+        run: |machine, ctx| {
+            let what = Export { image: true, ..to_export(true, false) };
+            export(machine, ctx, &what)
+        },
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "export of a snapshot of what runs",
+        before: || with_snapshot(true),
+        run: |machine, ctx| export(machine, ctx, &to_export(true, true)),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "import",
+        before: with_archive,
+        run: |machine, ctx| done(import(machine, ctx, &to_import(None))),
+        failed: Failed::Whole,
+    },
+    Case {
+        title: "import with an image",
+        before: with_archive,
+        run: |machine, ctx| done(import(machine, ctx, &to_import(Some("other")))),
+        failed: Failed::Whole,
+    },
 ];
 
 const PLENTY: Disk = Disk { free: 1 << 40, reserve: 0, promised: 0 };
@@ -103,6 +138,59 @@ fn to_clone(running: bool, of_snapshot: bool) -> CloneOf {
     let mut copy = record("copy");
     (copy.spec.address, copy.ids.base) = (crate::model::address::Address::Dhcp, 0x7001_0000);
     CloneOf { from: record("web"), snapshot: of_snapshot.then(first), record: copy, running, disk: PLENTY }
+}
+
+fn to_export(running: bool, of_snapshot: bool) -> Export {
+    Export {
+        record: record("web"),
+        told: record("web"),
+        snapshot: of_snapshot.then(first),
+        running,
+        image: false,
+        path: "/mnt/web.tar".into(),
+        disk: PLENTY,
+    }
+}
+
+fn manifest(image: bool) -> Manifest {
+    Manifest { record: record("web"), image: image.then_some((512, 4096)), bytes: 1 << 20 }
+}
+
+/// An archive of a container that is on another box.
+fn with_archive() -> Bench {
+    let bench = Bench::new();
+    bench.fake.change(|world| {
+        world.archives.insert("/mnt/web.tar".into(), (manifest(false), 7));
+        world.archives.insert("/mnt/with-image.tar".into(), (manifest(true), 7));
+    });
+    bench
+}
+
+/// `image`: what the image that comes along is called.
+fn to_import(image: Option<&str>) -> Import {
+    let sha256 = if image.is_some() { "cd".repeat(32) } else { distro().manifest.sha256 };
+    Import {
+        path: if image.is_some() { "/mnt/with-image.tar" } else { "/mnt/web.tar" }.into(),
+        manifest: manifest(image.is_some()),
+        record: Record { image_sha256: sha256, ..to_clone(false, false).record },
+        image: image.map(|image| ImageName::new(image).unwrap()),
+        disk: PLENTY,
+    }
+}
+
+#[test]
+fn an_import_that_fails_takes_the_image_along_that_it_brought() {
+    for (call, images) in [("storage.unpack", 1), ("config.change", 1), ("storage.none", 2)] {
+        let bench = with_archive();
+        bench.fake.fail(call);
+        let made = import(&bench.machine, &Ctx::silent().unwrap(), &to_import(Some("other")));
+        assert_eq!(made.is_ok(), images == 2, "{call}");
+        assert_eq!(bench.machine.images.list().unwrap().len(), images, "{call}");
+    }
+    let bench = with_archive();
+    bench.fake.fail("storage.unpack");
+    import(&bench.machine, &Ctx::silent().unwrap(), &to_import(None)).unwrap_err();
+    assert_eq!(bench.machine.images.list().unwrap().len(), 1, "one that was here stays");
 }
 
 #[test]

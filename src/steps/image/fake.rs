@@ -97,6 +97,21 @@ impl Images for Fake {
         Ok(state.images[place].clone())
     }
 
+    fn import_part(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        _part: (u64, u64),
+        name: &ImageName,
+        sha256: &str,
+    ) -> Result<Image> {
+        self.import(ctx, path, name, Some(sha256))
+    }
+
+    fn file(&self, _ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {
+        Ok((self.run.join(sha256), 4096, sha256.to_string()))
+    }
+
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
         self.import(ctx, tree, name, None)
     }

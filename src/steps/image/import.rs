@@ -12,7 +12,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::tool::{Pipes, Running, Source, Tool};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -45,7 +45,23 @@ pub fn import(
     expected: Option<&str>,
 ) -> Result<Image> {
     let expected = expected.map(parse_sha256).transpose()?;
-    let imported = Import { store, ctx, path, name, expected }.run();
+    about(path, Import { store, ctx, path, name, expected, part: None }.run())
+}
+
+/// See [`super::Images::import_part`].
+pub fn import_part(
+    store: &Store,
+    ctx: &Ctx,
+    path: &Path,
+    part: (u64, u64),
+    name: &ImageName,
+    sha256: &str,
+) -> Result<Image> {
+    let expected = Some(parse_sha256(sha256)?);
+    about(path, Import { store, ctx, path, name, expected, part: Some(part) }.run())
+}
+
+fn about(path: &Path, imported: Result<Image>) -> Result<Image> {
     imported.map_err(|mut e| {
         if e.code == Code::BadImage {
             e.message = format!("{} cannot be imported: {}", path.display(), e.message);
@@ -56,7 +72,7 @@ pub fn import(
 
 /// See [`super::Images::pack`].
 pub fn pack(store: &Store, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
-    let import = Import { store, ctx, path: tree, name, expected: None };
+    let import = Import { store, ctx, path: tree, name, expected: None, part: None };
     import.build(|building| import.pack(building))
 }
 
@@ -66,12 +82,17 @@ struct Import<'a> {
     path: &'a Path,
     name: &'a ImageName,
     expected: Option<String>,
+    /// Where in the file it is, and its bytes; None: all of the file.
+    part: Option<(u64, u64)>,
 }
 
 impl Import<'_> {
     fn run(&self) -> Result<Image> {
         self.ctx.step("image.check")?;
         let mut input = Input::open(self.ctx, self.path)?;
+        if let Some(part) = self.part {
+            input.limit_to(part)?;
+        }
         let format = input.format()?;
         if !matches!(format, Format::Squashfs) {
             // Read once more than needed: no byte reaches a decompressor before its sha256 is known to be the expected
@@ -337,11 +358,15 @@ const PACKED: [(&[u8], &str); 3] =
 const USTAR_AT: usize = 257;
 
 /// The file to import: read while it is hashed, told of, and watched for a cancel.
-struct Input<'a> {
+pub struct Input<'a> {
     ctx: &'a Ctx,
     path: &'a Path,
     file: File,
+    /// Where it begins.
+    start: u64,
     size: u64,
+    /// It ends before the file does.
+    limited: bool,
     head: Vec<u8>,
     hash: Sha256,
     done: u64,
@@ -350,7 +375,7 @@ struct Input<'a> {
 
 impl<'a> Input<'a> {
     /// Opens the regular file at `path`.
-    fn open(ctx: &'a Ctx, path: &'a Path) -> Result<Input<'a>> {
+    pub fn open(ctx: &'a Ctx, path: &'a Path) -> Result<Input<'a>> {
         let wrong =
             |why: &str| Error::new(Code::InvalidArgument, format!("cannot import {}: {why}", path.display()));
         if !path.is_absolute() {
@@ -372,7 +397,9 @@ impl<'a> Input<'a> {
             ctx,
             path,
             file,
+            start: 0,
             size: data.len(),
+            limited: false,
             head: vec![0; 512],
             hash: Sha256::new(),
             done: 0,
@@ -382,10 +409,18 @@ impl<'a> Input<'a> {
         Ok(input)
     }
 
+    /// Reads only a part of the file: `size` bytes at `start`.
+    fn limit_to(&mut self, (start, size): (u64, u64)) -> Result<()> {
+        (self.start, self.size, self.limited) = (start, size, true);
+        self.head = vec![0; 512];
+        self.read_head()?;
+        self.rewind()
+    }
+
     fn read_head(&mut self) -> Result<()> {
         let mut filled = 0;
         while filled < self.head.len() {
-            let got = self.file.read_at(&mut self.head[filled..], filled as u64);
+            let got = self.file.read_at(&mut self.head[filled..], self.start + filled as u64);
             match got.map_err(|e| Error::io("cannot read", self.path, &e))? {
                 0 => break,
                 n => filled += n,
@@ -411,22 +446,23 @@ impl<'a> Input<'a> {
         Err(bad("it is neither a squashfs nor a tar archive (plain, or packed with gzip, xz or zstd)"))
     }
 
-    /// Reads, and hashes, what is left.
-    fn read_to_end(&mut self) -> Result<()> {
+    /// Reads, and hashes, what is left; tells how many bytes that makes in all.
+    pub fn read_to_end(&mut self) -> Result<u64> {
         let mut chunk = vec![0; CHUNK];
         while self.read(&mut chunk)? > 0 {}
-        Ok(())
+        Ok(self.done)
     }
 
     /// Begins again, with the hash as well.
     fn rewind(&mut self) -> Result<()> {
-        self.file.rewind().map_err(|e| Error::io("cannot read", self.path, &e))?;
+        let begun = self.file.seek(SeekFrom::Start(self.start));
+        begun.map_err(|e| Error::io("cannot read", self.path, &e))?;
         (self.done, self.told) = (0, 0);
         Ok(())
     }
 
     /// The sha256 of all that was read since the beginning.
-    fn sha256(&mut self) -> String {
+    pub fn sha256(&mut self) -> String {
         hex(&self.hash.finalize_reset())
     }
 }
@@ -434,6 +470,9 @@ impl<'a> Input<'a> {
 impl Source for Input<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         self.ctx.cancel.check()?;
+        let most = if self.limited { self.size.saturating_sub(self.done) } else { u64::MAX };
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = &mut buffer[..most];
         let got = loop {
             match self.file.read(buffer) {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}

@@ -11,8 +11,9 @@ mod import;
 mod manifest;
 mod squashfs;
 mod store;
-mod tar;
+pub(super) mod tar;
 
+pub(super) use import::Input;
 pub use store::{entries, Store};
 
 use super::ctx::Ctx;
@@ -53,6 +54,26 @@ pub trait Images: Send + Sync {
         name: &ImageName,
         expected_sha256: Option<&str>,
     ) -> Result<Image>;
+
+    /// Brings in the squashfs of which the file at `path` has `size` bytes at `at`, whose sha256 is known.
+    ///
+    /// # Errors
+    /// As [`Images::import`].
+    fn import_part(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        part: (u64, u64),
+        name: &ImageName,
+        sha256: &str,
+    ) -> Result<Image>;
+
+    /// The image's own file, its bytes, and the sha256 of just that file: it is another than the image's, where that was
+    /// made of a tarball.
+    ///
+    /// # Errors
+    /// It cannot be read, [`Code::Cancelled`].
+    fn file(&self, ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)>;
 
     /// Makes an image of the directory tree at `tree` and lets `name` mean it. On an error nothing is left.
     ///
@@ -142,7 +163,7 @@ fn parse_sha256(text: &str) -> Result<String> {
 }
 
 /// `bytes` of a digest as hex digits.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
@@ -153,7 +174,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// A file that cannot be an image, and why. The import puts the file's name in front.
-fn bad(why: impl Into<String>) -> Error {
+pub(super) fn bad(why: impl Into<String>) -> Error {
     Error::new(Code::BadImage, why)
 }
 

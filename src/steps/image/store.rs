@@ -323,6 +323,25 @@ impl Images for Store {
         import::import(self, ctx, path, name, expected_sha256)
     }
 
+    fn import_part(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        part: (u64, u64),
+        name: &ImageName,
+        sha256: &str,
+    ) -> Result<Image> {
+        import::import_part(self, ctx, path, part, name, sha256)
+    }
+
+    fn file(&self, ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {
+        let path = self.place(&parse_sha256(sha256)?).join(ROOTFS);
+        let mut file = import::Input::open(ctx, &path)?;
+        let size = file.read_to_end()?;
+        let sha256 = file.sha256();
+        Ok((path, size, sha256))
+    }
+
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
         import::pack(self, ctx, tree, name)
     }

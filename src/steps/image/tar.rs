@@ -9,7 +9,8 @@ use crate::error::{quoted, Code, Error, Result};
 use crate::steps::tool::Source;
 use tar::{EntryType, Header};
 
-const BLOCK: usize = 512;
+/// What tar counts in.
+pub const BLOCK: usize = 512;
 /// Entries in one image. Debian with a desktop has some 200,000.
 const MAX_ENTRIES: u64 = 1_000_000;
 /// Bytes of one long name or extended header. The longest path is 4,096 bytes, an extended attribute 65,536.
@@ -245,7 +246,7 @@ fn check_global_pax(records: &[u8]) -> Result<()> {
 const SPARSE: &str = "it has a sparse file; make the archive without --sparse";
 
 /// The records `LENGTH KEY=VALUE\n` of a pax header. Values are binary: only the length tells where one ends.
-fn pax_records(mut data: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8])>> {
+pub fn pax_records(mut data: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8])>> {
     std::iter::from_fn(move || {
         if data.is_empty() {
             return None;
@@ -326,7 +327,7 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A path that stays within the archive. `what` is the path in the sentence.
-fn check_path(path: &[u8], what: &str) -> std::result::Result<(), String> {
+pub fn check_path(path: &[u8], what: &str) -> std::result::Result<(), String> {
     if path.is_empty() {
         return Err(format!("breaks a rule: {what} is empty"));
     }
@@ -345,7 +346,7 @@ fn check_path(path: &[u8], what: &str) -> std::result::Result<(), String> {
     Ok(())
 }
 
-fn check_sum(header: &Header) -> Result<()> {
+pub fn check_sum(header: &Header) -> Result<()> {
     let bytes = header.as_bytes();
     // The sum counts its own field as eight spaces.
     let sum = bytes[..148].iter().chain(&bytes[156..]).fold(8 * 32, |sum: u32, b| sum + u32::from(*b));
@@ -355,7 +356,7 @@ fn check_sum(header: &Header) -> Result<()> {
     }
 }
 
-fn size_of_entry(header: &Header) -> Result<u64> {
+pub fn size_of_entry(header: &Header) -> Result<u64> {
     let field = &header.as_old().size;
     // Base 256: the library reads the last eight bytes and trusts the others to be zero.
     let in_base_256 = field[0] & 0x80 != 0;
@@ -378,7 +379,7 @@ fn ends_early() -> Error {
 }
 
 /// A name out of the archive as it may stand in a message.
-fn shown(name: &[u8]) -> String {
+pub fn shown(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(name);
     if text.chars().count() <= 120 {
         return quoted(&text);

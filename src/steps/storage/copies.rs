@@ -1,13 +1,16 @@
-//! Copies of a container's layer: snapshots and what is restored from them.
+//! Copies of a container's layer: snapshots and what is restored from them, clones, archives.
 //!
 //! With a quota a copy is one of the sparse file, else of the tree of files. It is made under a hidden name, flushed,
 //! and named; what a crash leaves is swept.
 
+use super::archive::{self, Manifest, Writer};
 use super::tree::{self, Progress, Shift};
 use super::{
-    claim, guest, make_dir, mount, remove_tree, rename, sync_dir, write_durably, Disk, Record, Storage,
+    claim, encode, guest, make_dir, mount, remove_tree, rename, sync_dir, write_durably, Disk, Record,
+    Storage,
 };
 use crate::error::{Code, Error, Result};
+use crate::model::admission;
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
 use crate::steps::image::entries;
@@ -17,7 +20,7 @@ use nix::mount::MsFlags;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{symlink, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// What is known of a snapshot. Kept in its directory: the numbers and the sha256 in one line.
@@ -32,6 +35,28 @@ pub struct Snapshot {
     /// The image below the layer: a container keeps its image, so it is that of the container.
     pub image_sha256: String,
 }
+
+/// An archive to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct ToArchive<'a> {
+    /// Of which container.
+    pub record: &'a Record,
+    /// What the archive says of it.
+    pub told: &'a Record,
+    /// A snapshot of it, instead of what there is now.
+    pub snapshot: Option<&'a Snapshot>,
+    /// The image that comes along: its file, and that file's bytes.
+    pub image: Option<(&'a Path, u64)>,
+    /// Bytes of its layer.
+    pub bytes: u64,
+    /// Where.
+    pub path: &'a Path,
+    /// What may be taken of the storage's disk, in case it is there.
+    pub disk: admission::Disk,
+}
+
+/// Does some work while a container is held.
+pub type Around<'a> = dyn FnMut(&mut dyn FnMut() -> Result<()>) -> Result<()> + 'a;
 
 /// Copies of containers' layers.
 pub trait Copies {
@@ -150,6 +175,31 @@ pub trait Copies {
         to: &Record,
         bytes: u64,
     ) -> Result<()>;
+
+    /// Writes an archive, durably, under a hidden name beside its own, and gives it that. The layer is read inside
+    /// `around`. What it leaves on failure, [`Copies::discard_export`] removes.
+    ///
+    /// # Errors
+    /// [`Code::Exists`], [`Code::NoSpace`], [`Code::Cancelled`], any file's.
+    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()>;
+
+    /// Removes what an export of container `name` left. Nothing is fine.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    fn discard_export(&self, name: &Name) -> Result<()>;
+
+    /// What the archive at `path` says of itself.
+    ///
+    /// # Errors
+    /// [`Code::BadImage`], [`Code::NotSupported`] when a newer cloudbox has written it, [`Code::NotFound`].
+    fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest>;
+
+    /// Unpacks the layer in the archive at `path` into the unborn container `to`, durably. It may take `left` bytes.
+    ///
+    /// # Errors
+    /// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::Cancelled`], any file's.
+    fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, left: u64) -> Result<()>;
 
     /// Writes who it is into the mounted root of an unborn container that was `was` before.
     ///
@@ -326,6 +376,67 @@ impl Copies for Disk {
         })
     }
 
+    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()> {
+        let path = what.path;
+        if path.symlink_metadata().is_ok() {
+            let why = format!("{} is there already; choose another name, or remove it first", path.display());
+            return Err(Error::new(Code::Exists, why));
+        }
+        let failed = |e: io::Error| Error::io("cannot write", path, &e);
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let size = what.image.map_or(0, |(_, size)| size);
+        admission::admit_copy(self.room(dir, what.disk)?, what.bytes.saturating_add(size))?;
+        let mut hidden = std::ffi::OsString::from(".new-");
+        hidden.push(path.file_name().unwrap_or_default());
+        let hidden = dir.join(hidden);
+        let note = self.layout.export(&what.record.name);
+        ctx.step("export.begin")?;
+        make_dir(&note, 0o700)?;
+        symlink(&hidden, note.join("file")).map_err(failed)?;
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&hidden).map_err(failed)?;
+        let record = encode(path, what.told)?;
+        ctx.step("export.copy")?;
+        let progress = &mut Progress::new(ctx, Some(what.bytes.saturating_add(size)));
+        let mut writer = Writer::begin(file, path, &record, size, what.bytes, progress)?;
+        if let Some((image, size)) = what.image {
+            writer.image(image, size)?;
+        }
+        around(&mut || {
+            self.with_layer(what.record, what.snapshot, &mut |layer| {
+                writer.layer(layer, what.record.ids.base, &note.join("links"))
+            })
+        })?;
+        writer.end()?;
+        ctx.step("export.name")?;
+        fs::rename(&hidden, path).map_err(failed)?;
+        sync_dir(dir)?;
+        // From here on it is there; what is left is only the note.
+        remove_tree(&note)
+    }
+
+    fn discard_export(&self, name: &Name) -> Result<()> {
+        let note = self.layout.export(name);
+        if let Ok(hidden) = fs::read_link(note.join("file")) {
+            match fs::remove_file(&hidden) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("cannot remove", &hidden, &e));
+                }
+                _ => {}
+            }
+        }
+        remove_tree(&note)
+    }
+
+    fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest> {
+        archive::peek(ctx, path)
+    }
+
+    fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, left: u64) -> Result<()> {
+        self.with_new_layer(to, &mut |upper, _| {
+            archive::unpack(ctx, path, manifest, upper, to.ids.base, left)
+        })
+    }
+
     fn write_identity(&self, record: &Record, was: &Record) -> Result<()> {
         let rootfs = self.layout.unborn(&record.name).rootfs();
         guest::write_identity(&rootfs, record, &guest::machine_id(&self.box_id()?, record), was)
@@ -357,6 +468,20 @@ impl Disk {
         let unmounted = mount::unmount(&at);
         let _ = fs::remove_dir(&at);
         done.and(unmounted)
+    }
+
+    /// What may be taken of the file system that holds `dir`: on the storage's own, `disk`.
+    fn room(&self, dir: &Path, disk: admission::Disk) -> Result<admission::Disk> {
+        let failed = |e: io::Error| Error::io("cannot look at", dir, &e);
+        let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).map_err(failed);
+        if device(dir)? == device(&self.layout.storage)? {
+            return Ok(disk);
+        }
+        let stat = nix::sys::statvfs::statvfs(dir).map_err(|e| failed(e.into()))?;
+        // The fields are as wide as the platform's long.
+        #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+        let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+        Ok(admission::Disk { free, reserve: 0, promised: 0 })
     }
 
     /// Does `work` with the empty upper directory of the unborn container, and a directory beside it to be made; what

@@ -1,6 +1,7 @@
 //! A container's files: built under a hidden name, mounted, renamed into being, renamed away, erased.
 
 mod apart;
+mod archive;
 mod copies;
 mod disk;
 mod guest;
@@ -26,7 +27,8 @@ use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 pub use apart::{claim, try_overlay, Apart};
-pub use copies::{Copies, Snapshot};
+pub use archive::Manifest;
+pub use copies::{Around, Copies, Snapshot, ToArchive};
 pub use guest::GuestNetwork;
 pub use mount::Shifted;
 
@@ -409,6 +411,11 @@ impl Storage for Disk {
 
     fn sweep(&self) -> Result<Vec<String>> {
         let mut swept = Vec::new();
+        for name in entries(&self.layout.exports())? {
+            if let Ok(name) = Name::new(&name) {
+                self.discard_export(&name)?;
+            }
+        }
         let dir = self.layout.containers();
         for name in entries(&dir)? {
             if !name.starts_with('.') {

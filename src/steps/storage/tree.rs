@@ -163,23 +163,29 @@ pub struct Node {
 }
 
 impl Node {
+    /// Shifts its ids.
+    pub fn shift(&mut self, shift: Shift) {
+        self.owner = (shift.id(self.owner.0), shift.id(self.owner.1));
+        for (name, value) in &mut self.xattrs {
+            shift.xattr(name, value);
+        }
+    }
+
     /// The file at `path`, with its ids shifted.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn read(path: &Path, meta: &Metadata, shift: Shift) -> io::Result<Node> {
-        let mut xattrs = sys::xattrs(path)?;
-        for (name, value) in &mut xattrs {
-            shift.xattr(name, value);
-        }
-        Ok(Node {
+        let mut node = Node {
             mode: meta.mode(),
-            owner: (shift.id(meta.uid()), shift.id(meta.gid())),
+            owner: (meta.uid(), meta.gid()),
             mtime: (meta.mtime(), meta.mtime_nsec()),
             device: meta.rdev(),
             target: if meta.is_symlink() { fs::read_link(path)? } else { PathBuf::new() },
-            xattrs,
-        })
+            xattrs: sys::xattrs(path)?,
+        };
+        node.shift(shift);
+        Ok(node)
     }
 
     /// Its type, `S_IFREG` and the like.
@@ -413,8 +419,9 @@ pub(crate) mod tests {
         fs::hard_link(root.join("gone"), root.join("etc/gone-too")).unwrap();
         let odd = Path::new(std::ffi::OsStr::from_bytes(b"etc/\xff\n\\ name"));
         fs::write(root.join(odd), "odd").unwrap();
+        lchown(root.join(odd), Some(BASE), Some(BASE)).unwrap();
         let long = format!("etc/{}", "n".repeat(255));
-        put(&long, node(libc::S_IFREG | 0o400, 65_535), &[], b"long");
+        put(&long, node(libc::S_IFREG | 0o400, 65_534), &[], b"long");
         let hole = root.join("hole");
         put("hole", node(libc::S_IFREG | 0o644, 0), &[], b"");
         let file = File::options().write(true).open(&hole).unwrap();

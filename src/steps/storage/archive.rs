@@ -1,0 +1,1085 @@
+//! Archives of containers: one tar file with all that another box needs.
+//!
+//! `manifest.json` comes first: a line of numbers (the format's version, the bytes of the image and of the layer) and
+//! the container's record. Then `image.squashfs`, if it comes along, the layer below `layer/` with the guest's own ids,
+//! and `sha256`: that of everything before its content. It is a tar that others read: attributes are SCHILY.xattr
+//! records, sparse files GNU's of format 1.0.
+//!
+//! What is read is not to be trusted. Entries are made in the directories that they were preceded by, which are held
+//! open: no name is walked, so that none leads outside.
+
+use super::super::image::tar::{check_path, check_sum, pax_records, shown, size_of_entry, BLOCK};
+use super::super::image::{bad, hex, Input};
+use super::tree::{next_data, walk, Node, Progress, Shift};
+use super::Record;
+use crate::error::{Code, Error, Result};
+use crate::model::idrange::SIZE;
+use crate::steps::ctx::Ctx;
+use crate::steps::tool::Source;
+use crate::sys;
+use openwrt_ubus::json;
+use sha2::{Digest, Sha256};
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use tar::{EntryType, Header};
+
+/// The format that is written, and the newest that is read.
+const VERSION: u64 = 1;
+/// How a manifest begins.
+const BEGIN: &str = "{\"cloudbox\":";
+/// The longest manifest, extended header or map of a sparse file: an extended attribute has at most 65,536 bytes.
+const SMALL_MAX: u64 = 1 << 20;
+/// Pieces of a sparse file that are told apart; the rest is one.
+const PIECES: usize = 4096;
+/// Longest name in a header; longer ones are in an extended header.
+const NAME_MAX: usize = 100;
+/// Bytes copied at once.
+const CHUNK: usize = 64 << 10;
+/// Directories one in another: each is open.
+const MAX_DEPTH: usize = 256;
+/// The guest's id of what belongs to none of its users.
+const NOBODY: u32 = 65534;
+/// What an entry takes of the disk beside its data.
+const ENTRY: u64 = 4096;
+
+/// What a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The container.
+    pub record: Record,
+    /// Where its image begins in the archive, and its bytes; None when it did not come along.
+    pub image: Option<(u64, u64)>,
+    /// Bytes of its layer.
+    pub bytes: u64,
+}
+
+/// Whether an extended attribute means the same on another box.
+fn travels(name: &CStr) -> bool {
+    let name = name.to_bytes();
+    let known: [&[u8]; 3] = [b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"];
+    known.contains(&name) || name.starts_with(b"user.") || name.starts_with(b"trusted.overlay.")
+}
+
+/// An archive being written.
+pub struct Writer<'a, 'p> {
+    file: File,
+    path: &'a Path,
+    hash: Sha256,
+    progress: &'a mut Progress<'p>,
+}
+
+impl<'a, 'p> Writer<'a, 'p> {
+    /// Begins with the manifest; `image` is the size of the one that comes along, or 0.
+    ///
+    /// # Errors
+    /// The write's.
+    pub fn begin(
+        file: File,
+        path: &'a Path,
+        record: &[u8],
+        image: u64,
+        bytes: u64,
+        progress: &'a mut Progress<'p>,
+    ) -> Result<Writer<'a, 'p>> {
+        let mut writer = Writer { file, path, hash: Sha256::new(), progress };
+        let mut manifest = format!("{BEGIN}{VERSION},\"image\":{image},\"bytes\":{bytes},").into_bytes();
+        // The record is an object of its own.
+        manifest.extend_from_slice(record.strip_prefix(b"{").unwrap_or(record));
+        writer.member(b"manifest.json", &manifest)?;
+        Ok(writer)
+    }
+
+    fn put(&mut self, data: &[u8]) -> Result<()> {
+        self.hash.update(data);
+        self.file.write_all(data).map_err(|e| Error::io("cannot write", self.path, &e))
+    }
+
+    fn member(&mut self, name: &[u8], content: &[u8]) -> Result<()> {
+        self.header(EntryType::Regular, name, b"", &plain(), content.len() as u64, Vec::new())?;
+        self.put(content)?;
+        self.pad(content.len() as u64)
+    }
+
+    /// Fills the last block of something of `size` bytes.
+    fn pad(&mut self, size: u64) -> Result<()> {
+        let over = (size % BLOCK as u64) as usize;
+        self.put(&[0; BLOCK][..(BLOCK - over) % BLOCK])
+    }
+
+    /// Writes an entry's header, with an extended one before it where that is needed.
+    fn header(
+        &mut self,
+        kind: EntryType,
+        path: &[u8],
+        link: &[u8],
+        node: &Node,
+        size: u64,
+        mut records: Vec<u8>,
+    ) -> Result<()> {
+        for (key, value) in [(&b"path"[..], path), (b"linkpath", link)] {
+            if value.len() > NAME_MAX {
+                record(&mut records, key, value);
+            }
+        }
+        let mut out = Vec::with_capacity(BLOCK);
+        if !records.is_empty() {
+            let length = records.len();
+            out.extend_from_slice(&block(EntryType::XHeader, b"PaxHeader", b"", &plain(), length as u64));
+            out.append(&mut records);
+            out.resize(BLOCK + length.next_multiple_of(BLOCK), 0);
+        }
+        out.extend_from_slice(&block(kind, path, link, node, size));
+        self.put(&out)
+    }
+
+    /// Adds the image, a file of `size` bytes.
+    ///
+    /// # Errors
+    /// What cannot be read or written.
+    pub fn image(&mut self, path: &Path, size: u64) -> Result<()> {
+        self.header(EntryType::Regular, b"image.squashfs", b"", &plain(), size, Vec::new())?;
+        let file = File::open(path).map_err(|e| Error::io("cannot read", path, &e))?;
+        self.data(&file, path, &[(0, size)])?;
+        self.pad(size)
+    }
+
+    fn data(&mut self, file: &File, path: &Path, pieces: &[(u64, u64)]) -> Result<()> {
+        let failed = |e: io::Error| Error::io("cannot read", path, &e);
+        let mut buffer = vec![0; CHUNK];
+        for (start, end) in pieces {
+            let mut at = *start;
+            while at < *end {
+                let want = (end - at).min(CHUNK as u64) as usize;
+                file.read_exact_at(&mut buffer[..want], at).map_err(failed)?;
+                self.put(&buffer[..want])?;
+                self.progress.add(want as u64)?;
+                at += want as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the layer at `root`, whose guest's ids begin with `base`. `links` is a directory to be made and removed.
+    ///
+    /// # Errors
+    /// What cannot be read or written, [`Code::Cancelled`].
+    pub fn layer(&mut self, root: &Path, base: u32, links: &Path) -> Result<()> {
+        fs::create_dir(links).map_err(|e| Error::io("cannot make", links, &e))?;
+        let shift = Shift { from: base, to: 0 };
+        walk(root, &mut |path, meta| {
+            let Some(meta) = meta else { return Ok(()) };
+            self.progress.add(0)?;
+            let at = root.join(path);
+            let name = [b"layer/", path.as_os_str().as_bytes()].concat();
+            self.node(&at, &name, meta, shift, links)
+        })?;
+        fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, &e))
+    }
+
+    fn node(
+        &mut self,
+        at: &Path,
+        name: &[u8],
+        meta: &fs::Metadata,
+        shift: Shift,
+        links: &Path,
+    ) -> Result<()> {
+        let failed = |e: io::Error| Error::io("cannot read", at, &e);
+        let mut node = Node::read(at, meta, shift).map_err(failed)?;
+        if !meta.is_dir() && meta.nlink() > 1 {
+            // The first name of a file is kept as a link that nobody follows.
+            let first = links.join(meta.ino().to_string());
+            match fs::read_link(&first) {
+                Ok(first) => {
+                    let first = first.as_os_str().as_bytes();
+                    return self.header(EntryType::Link, name, first, &node, 0, Vec::new());
+                }
+                Err(_) => std::os::unix::fs::symlink(OsStr::from_bytes(name), first).map_err(failed)?,
+            }
+        }
+        node.xattrs.retain(|(name, _)| travels(name));
+        if node.kind() != libc::S_IFCHR {
+            // What none of its users owns is nobody's in the guest.
+            let of_guest =
+                |on_disk: u32, id: u32| if on_disk.wrapping_sub(shift.from) < SIZE { id } else { NOBODY };
+            node.owner = (of_guest(meta.uid(), node.owner.0), of_guest(meta.gid(), node.owner.1));
+        }
+        let mut records = Vec::new();
+        record(&mut records, b"mtime", format!("{}.{:09}", node.mtime.0, node.mtime.1).as_bytes());
+        for (key, value) in &node.xattrs {
+            record(&mut records, &[b"SCHILY.xattr.", key.to_bytes()].concat(), value);
+        }
+        let target = node.target.as_os_str().as_bytes();
+        match node.kind() {
+            libc::S_IFREG => self.file(at, name, &node, meta.len(), records),
+            libc::S_IFDIR => self.header(EntryType::Directory, name, b"", &node, 0, records),
+            libc::S_IFLNK => self.header(EntryType::Symlink, name, target, &node, 0, records),
+            libc::S_IFIFO => self.header(EntryType::Fifo, name, b"", &node, 0, records),
+            libc::S_IFCHR if node.device == 0 => self.header(EntryType::Char, name, b"", &node, 0, records),
+            // A socket is made anew by who listens; a guest makes no device nodes.
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&mut self, at: &Path, name: &[u8], node: &Node, length: u64, mut records: Vec<u8>) -> Result<()> {
+        let failed = |e: io::Error| Error::io("cannot read", at, &e);
+        let file = File::open(at).map_err(failed)?;
+        let mut pieces: Vec<(u64, u64)> = Vec::new();
+        let mut end = 0;
+        while let Some((start, stop)) = next_data(&file, end).map_err(failed)? {
+            end = if pieces.len() + 1 < PIECES { stop.min(length) } else { length };
+            pieces.push((start, end));
+        }
+        let data: u64 = pieces.iter().map(|(start, end)| end - start).sum();
+        if data == length {
+            self.header(EntryType::Regular, name, b"", node, length, records)?;
+            self.data(&file, at, &[(0, length)])?;
+            return self.pad(length);
+        }
+        // Others take the end of the last piece for that of the file.
+        pieces.push((length, length));
+        let mut map = format!("{}\n", pieces.len());
+        for (start, end) in &pieces {
+            map.push_str(&format!("{start}\n{}\n", end - start));
+        }
+        let mut map = map.into_bytes();
+        map.resize(map.len().next_multiple_of(BLOCK), 0);
+        record(&mut records, b"GNU.sparse.major", b"1");
+        record(&mut records, b"GNU.sparse.minor", b"0");
+        record(&mut records, b"GNU.sparse.name", name);
+        record(&mut records, b"GNU.sparse.realsize", length.to_string().as_bytes());
+        let size = map.len() as u64 + data;
+        self.header(EntryType::Regular, name, b"", node, size, records)?;
+        self.put(&map)?;
+        self.data(&file, at, &pieces)?;
+        self.pad(size)
+    }
+
+    /// Ends it with its sha256, and flushes it.
+    ///
+    /// # Errors
+    /// The write's.
+    pub fn end(mut self) -> Result<()> {
+        self.header(EntryType::Regular, b"sha256", b"", &plain(), 64, Vec::new())?;
+        let sha256 = hex(&self.hash.finalize_reset());
+        self.put(sha256.as_bytes())?;
+        self.pad(64)?;
+        self.put(&[0; 2 * BLOCK])?;
+        self.file.sync_all().map_err(|e| Error::io("cannot flush", self.path, &e))
+    }
+}
+
+/// What belongs to nobody in the guest.
+fn plain() -> Node {
+    Node {
+        mode: libc::S_IFREG | 0o600,
+        owner: (0, 0),
+        mtime: (0, 0),
+        device: 0,
+        target: PathBuf::new(),
+        xattrs: Vec::new(),
+    }
+}
+
+fn block(kind: EntryType, path: &[u8], link: &[u8], node: &Node, size: u64) -> [u8; BLOCK] {
+    // GNU's own kind of header would make its tar look for another kind of sparse files.
+    let mut header = Header::new_ustar();
+    let old = header.as_old_mut();
+    for (field, value) in [(&mut old.name, path), (&mut old.linkname, link)] {
+        let length = value.len().min(NAME_MAX);
+        field[..length].copy_from_slice(&value[..length]);
+    }
+    header.set_entry_type(kind);
+    header.set_mode(node.mode & 0o7777);
+    header.set_uid(node.owner.0.into());
+    header.set_gid(node.owner.1.into());
+    header.set_mtime(u64::try_from(node.mtime.0).unwrap_or(0));
+    header.set_size(size);
+    if kind == EntryType::Char {
+        // Fails for other formats of headers only.
+        let _ = header.set_device_major(0).and_then(|()| header.set_device_minor(0));
+    }
+    header.set_cksum();
+    *header.as_bytes()
+}
+
+/// Adds `LENGTH KEY=VALUE\n`, where the length counts its own digits.
+fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length += 1;
+    }
+    records.extend_from_slice(length.to_string().as_bytes());
+    for part in [b" ", key, b"=", value, b"\n"] {
+        records.extend_from_slice(part);
+    }
+}
+
+/// Where in the file something is.
+pub fn peek(ctx: &Ctx, path: &Path) -> Result<Manifest> {
+    let mut input = Input::open(ctx, path)?;
+    let mut reader = Reader::of(&mut input);
+    reader.manifest().map_err(|e| about(path, e))
+}
+
+/// Unpacks the layer of the archive at `path` into the empty directory `upper`, for a guest whose ids begin with
+/// `base`. It may take `left` bytes. `manifest` is what was read of it before.
+///
+/// # Errors
+/// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::Cancelled`], what cannot be written.
+pub fn unpack(ctx: &Ctx, path: &Path, manifest: &Manifest, upper: &Path, base: u32, left: u64) -> Result<()> {
+    let mut input = Input::open(ctx, path)?;
+    let mut reader = Reader::of(&mut input);
+    let unpacked = reader.manifest().and_then(|found| {
+        if found != *manifest {
+            return Err(bad("it has changed meanwhile; import it when it is complete"));
+        }
+        if let Some((_, size)) = found.image {
+            reader.skip(size)?;
+        }
+        reader.layer(upper, base, left)
+    });
+    unpacked.and_then(|()| reader.end()).map_err(|e| about(path, e))
+}
+
+fn about(path: &Path, mut error: Error) -> Error {
+    if matches!(error.code, Code::BadImage | Code::Checksum | Code::NotSupported) {
+        error.message = format!("{} cannot be imported: {}", path.display(), error.message);
+    }
+    error
+}
+
+/// An entry of an archive.
+struct Entry {
+    path: Vec<u8>,
+    kind: EntryType,
+    link: Vec<u8>,
+    node: Node,
+    size: u64,
+    /// The length of a sparse file.
+    real_size: Option<u64>,
+}
+
+/// An archive being read.
+struct Reader<'a, 'c> {
+    input: &'a mut Input<'c>,
+    at: u64,
+    /// The entry that comes next, read already.
+    next: Option<Entry>,
+}
+
+impl<'a, 'c> Reader<'a, 'c> {
+    fn of(input: &'a mut Input<'c>) -> Reader<'a, 'c> {
+        Reader { input, at: 0, next: None }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<()> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.input.read(&mut buffer[filled..])? {
+                0 => return Err(bad("it is cut short; copy it again")),
+                got => filled += got,
+            }
+        }
+        self.at += buffer.len() as u64;
+        Ok(())
+    }
+
+    /// Something small, with what fills its last block.
+    fn small(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > SMALL_MAX {
+            return Err(bad("it has an extended header, a manifest or a map that is too long"));
+        }
+        let mut data = vec![0; (size as usize).next_multiple_of(BLOCK)];
+        self.read(&mut data)?;
+        data.truncate(size as usize);
+        Ok(data)
+    }
+
+    fn skip(&mut self, size: u64) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        let mut left = size.next_multiple_of(BLOCK as u64);
+        while left > 0 {
+            let part = left.min(CHUNK as u64) as usize;
+            self.read(&mut buffer[..part])?;
+            left -= part as u64;
+        }
+        Ok(())
+    }
+
+    /// The next entry, its data not yet read.
+    fn entry(&mut self) -> Result<Entry> {
+        if let Some(entry) = self.next.take() {
+            return Ok(entry);
+        }
+        let mut entry = None;
+        loop {
+            let mut bytes = [0; BLOCK];
+            self.read(&mut bytes)?;
+            let header = Header::from_byte_slice(&bytes);
+            if bytes == [0; BLOCK] {
+                return Err(bad("it is cut short: it has no sha256 at its end; copy it again"));
+            }
+            check_sum(header)?;
+            let size = size_of_entry(header)?;
+            if header.entry_type() != EntryType::XHeader {
+                let entry = entry.get_or_insert_with(empty);
+                read_header(header, size, entry)?;
+                return Ok(std::mem::replace(entry, empty()));
+            }
+            let records = self.small(size)?;
+            let entry = entry.get_or_insert_with(empty);
+            for record in pax_records(&records) {
+                let (key, value) = record?;
+                read_record(key, value, entry)?;
+            }
+        }
+    }
+
+    /// The manifest, and where the image is.
+    fn manifest(&mut self) -> Result<Manifest> {
+        let none = || bad("it is no archive of a container that `cloudbox export` has written");
+        let entry = self.entry().map_err(|e| {
+            if e.code == Code::BadImage && self.at <= BLOCK as u64 {
+                none()
+            } else {
+                e
+            }
+        })?;
+        if entry.path != b"manifest.json" {
+            return Err(none());
+        }
+        let text = self.small(entry.size)?;
+        let text = std::str::from_utf8(&text).map_err(|_| none())?;
+        let line = text.lines().next().unwrap_or_default().strip_prefix(BEGIN).ok_or_else(none)?;
+        let digits = line.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+        let mut numbers = digits.map(|digits| digits.parse::<u64>().ok());
+        let mut number = || numbers.next().flatten().ok_or_else(none);
+        let version = number()?;
+        if version > VERSION {
+            return Err(Error::new(
+                Code::NotSupported,
+                format!("a newer cloudbox has written it (format {version}, this one reads {VERSION}); upgrade this box"),
+            ));
+        }
+        let (image, bytes) = (number()?, number()?);
+        let record = json::from_slice(text.as_bytes()).map_err(|e| bad(format!("its manifest: {e}")))?;
+        let image = if image > 0 {
+            let entry = self.entry()?;
+            if entry.path != b"image.squashfs" || entry.size != image {
+                return Err(bad("its image is not what its manifest says"));
+            }
+            Some((self.at, image))
+        } else {
+            None
+        };
+        Ok(Manifest { record, image, bytes })
+    }
+
+    /// All entries below `layer/`.
+    fn layer(&mut self, upper: &Path, base: u32, mut left: u64) -> Result<()> {
+        let root = File::open(upper).map_err(|e| Error::io("cannot open", upper, &e))?;
+        // The directories that the next entry may be in, each in the one before it.
+        let mut open: Vec<(Vec<u8>, Node, File)> = Vec::new();
+        loop {
+            let mut entry = self.entry()?;
+            let Some(path) = entry.path.strip_prefix(b"layer/") else {
+                self.next = Some(entry);
+                break;
+            };
+            let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
+            let refused = |why: &str| bad(format!("its entry {} {why}", shown(&path)));
+            let taken = entry.size.saturating_add(ENTRY);
+            left = left.checked_sub(taken).ok_or_else(|| {
+                Error::new(
+                    Code::NoSpace,
+                    "the container unpacks to more than there is room for; free some space",
+                )
+            })?;
+            prepare(&mut entry, base).map_err(|why| refused(&why))?;
+            if path.is_empty() {
+                open.push((
+                    path,
+                    entry.node,
+                    root.try_clone().map_err(|e| Error::io("cannot open", upper, &e))?,
+                ));
+                continue;
+            }
+            check_path(&path, "its name").map_err(|why| refused(&why))?;
+            let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
+                Some(slash) => (&path[..slash], &path[slash + 1..]),
+                None => (&path[..0], &path[..]),
+            };
+            while open.last().is_some_and(|(of, ..)| of != dir) {
+                close(&mut open, upper)?;
+            }
+            let Some((_, _, parent)) = open.last() else {
+                return Err(refused("comes without its directory"));
+            };
+            if name.is_empty() || name == b"." || open.len() > MAX_DEPTH {
+                return Err(refused("has a name that none can have"));
+            }
+            let at = at_name(parent, name);
+            let failed = |e: io::Error| match e.kind() {
+                io::ErrorKind::AlreadyExists => refused("is there twice"),
+                _ => Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), &e),
+            };
+            if entry.kind == EntryType::Link {
+                let target = entry.link.strip_prefix(b"layer/").unwrap_or(b"");
+                check_path(target, "the target of its hard link").map_err(|why| refused(&why))?;
+                link(&root, target, &at).map_err(failed)?;
+                continue;
+            }
+            if entry.kind == EntryType::Directory {
+                fs::create_dir(&at).map_err(failed)?;
+                let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+                let made = File::options().read(true).custom_flags(flags).open(&at).map_err(failed)?;
+                open.push((path, entry.node, made));
+                continue;
+            }
+            if let Some(file) = entry.node.make(&at).map_err(failed)? {
+                self.content(&entry, &file, &|e| {
+                    Error::io("cannot write", &upper.join(OsStr::from_bytes(&path)), &e)
+                })?;
+            }
+            entry.node.finish(&at).map_err(failed)?;
+        }
+        if open.is_empty() {
+            return Err(bad("it has no layer"));
+        }
+        while !open.is_empty() {
+            close(&mut open, upper)?;
+        }
+        Ok(())
+    }
+
+    /// Copies an entry's data to `file`.
+    fn content(&mut self, entry: &Entry, file: &File, failed: &dyn Fn(io::Error) -> Error) -> Result<()> {
+        let mut pieces = vec![(0, entry.size)];
+        let mut total = entry.size;
+        if let Some(real_size) = entry.real_size {
+            let begun = self.at;
+            pieces = self.map(entry.size)?;
+            let map = self.at - begun;
+            total =
+                entry.size.checked_sub(map).ok_or_else(|| bad("it has a sparse file without its data"))?;
+            file.set_len(real_size).map_err(failed)?;
+        }
+        let end = entry.real_size.unwrap_or(entry.size);
+        let mut buffer = vec![0; CHUNK];
+        let mut read = 0;
+        for (start, length) in pieces {
+            if start.checked_add(length).is_none_or(|stop| stop > end) || length > total - read {
+                return Err(bad("it has a sparse file with pieces outside of it"));
+            }
+            let mut at = start;
+            while at < start + length {
+                let part = (start + length - at).min(CHUNK as u64) as usize;
+                self.read(&mut buffer[..part])?;
+                file.write_all_at(&buffer[..part], at).map_err(failed)?;
+                at += part as u64;
+            }
+            read += length;
+        }
+        if read != total {
+            return Err(bad("it has a sparse file with more data than pieces"));
+        }
+        let over = (entry.size % BLOCK as u64) as usize;
+        self.read(&mut buffer[..(BLOCK - over) % BLOCK])
+    }
+
+    /// The map before a sparse file's data: how many pieces there are, and where each begins and how long it is.
+    fn map(&mut self, size: u64) -> Result<Vec<(u64, u64)>> {
+        let wrong = || bad("it has a sparse file with a damaged map");
+        let mut numbers: Vec<u64> = Vec::new();
+        let (mut number, mut digits, mut read) = (0_u64, 0, 0);
+        let wanted =
+            |numbers: &[u64]| numbers.first().map_or(1, |count| count.saturating_mul(2).saturating_add(1));
+        while (numbers.len() as u64) < wanted(&numbers) {
+            let mut block = [0; BLOCK];
+            read += BLOCK as u64;
+            if read > size || read > SMALL_MAX {
+                return Err(wrong());
+            }
+            self.read(&mut block)?;
+            for byte in block {
+                if (numbers.len() as u64) == wanted(&numbers) {
+                    break;
+                }
+                match byte {
+                    b'0'..=b'9' if digits < 19 => {
+                        number = number * 10 + u64::from(byte - b'0');
+                        digits += 1;
+                    }
+                    b'\n' if digits > 0 => {
+                        numbers.push(number);
+                        (number, digits) = (0, 0);
+                    }
+                    _ => return Err(wrong()),
+                }
+            }
+        }
+        Ok(numbers[1..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    }
+
+    /// The sha256 at the end, and nothing behind it.
+    fn end(&mut self) -> Result<()> {
+        let entry = self.entry()?;
+        if entry.path != b"sha256" || entry.size != 64 {
+            return Err(bad(format!("it has an entry {} that is not known", shown(&entry.path))));
+        }
+        // Up to here all was read for the hash, and nothing more.
+        let is = self.input.sha256();
+        let told = self.small(64)?;
+        if told != is.as_bytes() {
+            return Err(Error::new(
+                Code::Checksum,
+                format!("its sha256 is {is}, it says {}; copy it again", shown(&told)),
+            ));
+        }
+        let mut rest = vec![0; CHUNK];
+        loop {
+            match self.input.read(&mut rest)? {
+                0 => return Ok(()),
+                got if rest[..got].iter().all(|b| *b == 0) => {}
+                _ => return Err(bad("it has data behind its end")),
+            }
+        }
+    }
+}
+
+/// Gives the directory that is left its owner and time, now that nothing more is put into it.
+fn close(open: &mut Vec<(Vec<u8>, Node, File)>, upper: &Path) -> Result<()> {
+    let Some((path, node, dir)) = open.pop() else { return Ok(()) };
+    let finished = node.finish(&at_name(&dir, b"."));
+    finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), &e))
+}
+
+/// `name` in the open directory `dir`, whatever that is called.
+fn at_name(dir: &File, name: &[u8]) -> PathBuf {
+    Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(OsStr::from_bytes(name))
+}
+
+/// Makes `at` another name of `target` below `root`.
+fn link(root: &File, target: &[u8], at: &Path) -> io::Result<()> {
+    let target = Path::new(OsStr::from_bytes(target));
+    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let flags = libc::O_DIRECTORY | libc::O_RDONLY;
+    let dir = File::from(sys::openat2_in_root(root.as_fd(), dir, flags, 0)?);
+    let name = target.file_name().ok_or(io::ErrorKind::NotFound)?;
+    fs::hard_link(at_name(&dir, name.as_bytes()), at)
+}
+
+fn empty() -> Entry {
+    Entry {
+        path: Vec::new(),
+        kind: EntryType::Regular,
+        link: Vec::new(),
+        node: plain(),
+        size: 0,
+        real_size: None,
+    }
+}
+
+/// Takes an extended header's record.
+fn read_record(key: &[u8], value: &[u8], entry: &mut Entry) -> Result<()> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let wrong = || bad(format!("it has a {} that is no number", shown(key)));
+    match key {
+        b"path" | b"GNU.sparse.name" => entry.path = value.to_vec(),
+        b"linkpath" => entry.link = value.to_vec(),
+        b"GNU.sparse.realsize" => {
+            let size: u64 = number(value).ok_or_else(wrong)?;
+            entry.real_size = Some(size).filter(|size| i64::try_from(*size).is_ok());
+            entry.real_size.ok_or_else(wrong)?;
+        }
+        b"mtime" => {
+            let text = std::str::from_utf8(value).map_err(|_| wrong())?;
+            let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
+            let nanoseconds = fraction.parse().ok().filter(|n| (0..1_000_000_000).contains(n));
+            entry.node.mtime = (seconds.parse().map_err(|_| wrong())?, nanoseconds.ok_or_else(wrong)?);
+        }
+        _ => {
+            if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                let name = CString::new(name).map_err(|_| wrong())?;
+                if !travels(&name) {
+                    return Err(bad(format!("it has an extended attribute {}", shown(key))));
+                }
+                entry.node.xattrs.push((name, value.to_vec()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes what the header itself says; an extended one before it goes first.
+fn read_header(header: &Header, size: u64, entry: &mut Entry) -> Result<()> {
+    if entry.path.is_empty() {
+        entry.path = header.path_bytes().into_owned();
+    }
+    if entry.link.is_empty() {
+        entry.link = header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
+    }
+    let wrong = |_| bad(format!("its entry {} has a damaged header", shown(&entry.path)));
+    let kind = header.entry_type();
+    let mode = header.mode().map_err(wrong)? & 0o7777;
+    let id = |id: io::Result<u64>| id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)).map_err(wrong);
+    entry.node.owner = (id(header.uid())?, id(header.gid())?);
+    // A removed file of the image is a character device with the number 0:0, and no device at all.
+    let whiteout =
+        || header.device_major().ok() == Some(Some(0)) && header.device_minor().ok() == Some(Some(0));
+    let form = match kind {
+        EntryType::Regular | EntryType::Link => libc::S_IFREG,
+        EntryType::Directory => libc::S_IFDIR,
+        EntryType::Symlink => libc::S_IFLNK,
+        EntryType::Fifo => libc::S_IFIFO,
+        EntryType::Char if whiteout() => libc::S_IFCHR,
+        EntryType::Char | EntryType::Block => {
+            return Err(bad(format!("its entry {} is a device node", shown(&entry.path))));
+        }
+        _ => return Err(bad(format!("its entry {} is of an unknown type", shown(&entry.path)))),
+    };
+    if size > 0 && kind != EntryType::Regular {
+        return Err(bad(format!("its entry {} is no file and has data", shown(&entry.path))));
+    }
+    (entry.kind, entry.size, entry.node.mode) = (kind, size, form | mode);
+    entry.node.target = PathBuf::from(OsStr::from_bytes(&entry.link));
+    Ok(())
+}
+
+/// Makes an entry one of a guest whose ids begin with `base`.
+fn prepare(entry: &mut Entry, base: u32) -> std::result::Result<(), String> {
+    let node = &mut entry.node;
+    if node.owner.0 >= SIZE || node.owner.1 >= SIZE {
+        return Err(format!("belongs to {}:{}, which no guest has", node.owner.0, node.owner.1));
+    }
+    // A whiteout is the kernel's, not the guest's.
+    if node.kind() != libc::S_IFCHR {
+        node.shift(Shift { from: 0, to: base });
+    }
+    if entry.kind == EntryType::Symlink && entry.link.is_empty() {
+        return Err("is a symbolic link to nothing".to_string());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{is_root, record};
+    use super::super::tree::tests::{fingerprint, make_layer, BASE};
+    use super::*;
+    use crate::steps::fake::TempDir;
+
+    const OTHER: u32 = BASE + 5 * SIZE;
+
+    fn pack(dir: &Path, image: Option<&[u8]>) -> PathBuf {
+        let path = dir.join("web.tar");
+        let ctx = Ctx::silent().unwrap();
+        let progress = &mut Progress::new(&ctx, None);
+        let json = serde_json::to_vec_pretty(&record("web")).unwrap();
+        let size = image.map_or(0, |image| image.len() as u64);
+        let file = File::create(&path).unwrap();
+        let mut writer = Writer::begin(file, &path, &json, size, 77, progress).unwrap();
+        if let Some(image) = image {
+            fs::write(dir.join("image"), image).unwrap();
+            writer.image(&dir.join("image"), size).unwrap();
+        }
+        writer.layer(&dir.join("from"), BASE, &dir.join("links")).unwrap();
+        writer.end().unwrap();
+        path
+    }
+
+    fn unpack_at(path: &Path, to: &Path, left: u64) -> Result<()> {
+        let ctx = Ctx::silent().unwrap();
+        let manifest = peek(&ctx, path)?;
+        let _ = fs::remove_dir_all(to);
+        fs::create_dir(to).unwrap();
+        unpack(&ctx, path, &manifest, to, OTHER, left)
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_packed() {
+        if !is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        make_layer(&dir.path().join("from"));
+        let deep = dir.path().join("from").join(vec!["directory"; 60].join("/"));
+        fs::create_dir_all(&deep).unwrap();
+        fs::write(deep.join("file"), "deep").unwrap();
+        fs::hard_link(deep.join("file"), dir.path().join("from/near")).unwrap();
+        for path in [dir.path().join("from/directory"), deep] {
+            std::os::unix::fs::chown(path, Some(BASE + 3), Some(BASE + 3)).unwrap();
+        }
+        for image in [None, Some(&[9; 1000][..])] {
+            let path = pack(dir.path(), image);
+            let manifest = peek(&Ctx::silent().unwrap(), &path).unwrap();
+            assert_eq!((manifest.bytes, &manifest.record), (77, &record("web")));
+            if let (Some(image), Some((at, size))) = (image, manifest.image) {
+                let archive = fs::read(&path).unwrap();
+                assert_eq!(&archive[at as usize..(at + size) as usize], image);
+            }
+            assert_eq!(manifest.image.is_some(), image.is_some());
+            let to = dir.path().join("to");
+            unpack_at(&path, &to, u64::MAX).unwrap();
+            // Root's own directories on the way are root's in both.
+            let owners = |lines: Vec<String>| -> Vec<String> {
+                lines.into_iter().filter(|line| !line.contains("directory/directory")).collect()
+            };
+            let (packed, unpacked) =
+                (owners(fingerprint(&dir.path().join("from"), BASE)), owners(fingerprint(&to, OTHER)));
+            for (is, was) in unpacked.iter().zip(&packed) {
+                assert_eq!(is, was);
+            }
+            assert_eq!(unpacked.len(), packed.len());
+            assert!(fs::metadata(&path).unwrap().len() < 1 << 20, "a hole takes no room");
+            assert!(fs::metadata(to.join("hole")).unwrap().blocks() * 512 < 1 << 20);
+        }
+    }
+
+    #[test]
+    fn other_programs_read_it() {
+        if !is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        make_layer(&dir.path().join("from"));
+        let path = pack(dir.path(), None);
+        let to = dir.path().join("to");
+        fs::create_dir(&to).unwrap();
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["-x", "-p", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C"])
+            .arg(&to)
+            .arg("-f")
+            .arg(&path);
+        let Ok(output) = tar.output() else {
+            println!("skipped: tar is not there");
+            return;
+        };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let names = |lines: Vec<String>| -> Vec<String> {
+            // Attributes with ids in them are the guest's in the archive, and tar knows no time of a link.
+            lines.into_iter().filter(|l| !["ping", "listed", "link"].iter().any(|n| l.contains(n))).collect()
+        };
+        let (is, was) =
+            (names(fingerprint(&to.join("layer"), 0)), names(fingerprint(&dir.path().join("from"), BASE)));
+        for (is, was) in is.iter().zip(&was) {
+            assert_eq!(is, was);
+        }
+        assert_eq!(is.len(), was.len());
+        let told = fs::read_to_string(to.join("sha256")).unwrap();
+        assert_eq!(told.len(), 64);
+        assert!(
+            serde_json::from_slice::<serde_json::Value>(&fs::read(to.join("manifest.json")).unwrap()).is_ok()
+        );
+    }
+
+    /// An archive of these entries, with a good sha256 at its end.
+    fn forged(manifest: &str, entries: &[(Header, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes =
+            block(EntryType::Regular, b"manifest.json", b"", &plain(), manifest.len() as u64).to_vec();
+        let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes.extend_from_slice(manifest.as_bytes());
+        pad(&mut bytes);
+        for (header, data) in entries {
+            bytes.extend_from_slice(header.as_bytes());
+            bytes.extend_from_slice(data);
+            pad(&mut bytes);
+        }
+        bytes.extend_from_slice(&block(EntryType::Regular, b"sha256", b"", &plain(), 64));
+        let sha256 = hex(&Sha256::digest(&bytes));
+        bytes.extend_from_slice(sha256.as_bytes());
+        pad(&mut bytes);
+        bytes.resize(bytes.len() + 2 * BLOCK, 0);
+        bytes
+    }
+
+    fn manifest(version: u64) -> String {
+        let json = serde_json::to_string(&record("web")).unwrap();
+        format!("{BEGIN}{version},\"image\":0,\"bytes\":1,\n{}", &json[1..])
+    }
+
+    fn entry(
+        path: &str,
+        kind: EntryType,
+        link: &str,
+        size: usize,
+        change: &dyn Fn(&mut Header),
+    ) -> (Header, Vec<u8>) {
+        let bytes = block(kind, path.as_bytes(), link.as_bytes(), &plain(), size as u64);
+        let mut header = Header::from_byte_slice(&bytes).clone();
+        change(&mut header);
+        header.set_cksum();
+        (header, vec![b'x'; size])
+    }
+
+    fn same(_: &mut Header) {}
+
+    fn extended(records: &[(&str, &[u8])]) -> (Header, Vec<u8>) {
+        let mut data = Vec::new();
+        for (key, value) in records {
+            record_of(&mut data, key, value);
+        }
+        let (header, _) = entry("PaxHeader", EntryType::XHeader, "", data.len(), &same);
+        (header, data)
+    }
+
+    fn record_of(data: &mut Vec<u8>, key: &str, value: &[u8]) {
+        super::record(data, key.as_bytes(), value);
+    }
+
+    #[test]
+    fn what_is_hostile_or_broken_is_refused_by_name() {
+        if !is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        let (path, to) = (dir.path().join("a.tar"), dir.path().join("to"));
+        let top = || entry("layer/", EntryType::Directory, "", 0, &same);
+        let file = |path: &str| entry(path, EntryType::Regular, "", 3, &same);
+        let link = |path: &str, target: &str| entry(path, EntryType::Link, target, 0, &same);
+        let symlink = |path: &str, target: &str| entry(path, EntryType::Symlink, target, 0, &same);
+        let owned = |user: u64| entry("layer/f", EntryType::Regular, "", 3, &move |h| h.set_uid(user));
+        let device = |kind: EntryType, major: u32| {
+            entry("layer/d", kind, "", 0, &move |h| {
+                h.set_device_major(major).and(h.set_device_minor(0)).unwrap()
+            })
+        };
+        let sparse = |real: &str, map: &str, data: usize| {
+            let mut content = map.as_bytes().to_vec();
+            content.resize(content.len().next_multiple_of(BLOCK), 0);
+            content.resize(content.len() + data, b'x');
+            let (header, _) = entry("layer/s", EntryType::Regular, "", content.len(), &same);
+            vec![
+                top(),
+                extended(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", real.as_bytes())]),
+                (header, content),
+            ]
+        };
+        type Row<'a> = (&'a str, Vec<(Header, Vec<u8>)>);
+        let rows: Vec<Row> = vec![
+            ("contains '..'", vec![top(), file("layer/../../etc/passwd")]),
+            ("contains '..'", vec![top(), file("layer/..")]),
+            ("is absolute", vec![top(), file("layer//etc/passwd")]),
+            ("not known", vec![top(), file("/etc/passwd")]),
+            ("not known", vec![top(), file("etc/passwd")]),
+            ("contains '..'", vec![top(), file("layer/f"), link("layer/l", "layer/../../etc/passwd")]),
+            ("is empty", vec![top(), link("layer/l", "/etc/passwd")]),
+            ("is absolute", vec![top(), link("layer/l", "layer//etc/passwd")]),
+            ("cannot unpack", vec![top(), link("layer/l", "layer/none")]),
+            ("cannot unpack", vec![top(), symlink("layer/s", "/etc"), link("layer/l", "layer/s/passwd")]),
+            ("without its directory", vec![top(), symlink("layer/s", "/etc"), file("layer/s/passwd")]),
+            ("without its directory", vec![top(), file("layer/none/file")]),
+            ("without its directory", vec![file("layer/f")]),
+            ("is there twice", vec![top(), file("layer/f"), file("layer/f")]),
+            ("is there twice", vec![top(), symlink("layer/f", "/etc/x"), file("layer/f")]),
+            (
+                "is there twice",
+                vec![
+                    top(),
+                    symlink("layer/f", "/etc"),
+                    entry("layer/f/", EntryType::Directory, "", 0, &same),
+                ],
+            ),
+            ("device node", vec![top(), device(EntryType::Char, 1)]),
+            ("device node", vec![top(), device(EntryType::Block, 0)]),
+            ("unknown type", vec![top(), entry("layer/x", EntryType::new(b'S'), "", 0, &same)]),
+            ("no file and has data", vec![top(), entry("layer/x", EntryType::Directory, "", 3, &same)]),
+            ("which no guest has", vec![top(), owned(65_536)]),
+            ("which no guest has", vec![top(), owned(1 << 40)]),
+            ("to nothing", vec![top(), symlink("layer/s", "")]),
+            (
+                "extended attribute",
+                vec![top(), extended(&[("SCHILY.xattr.trusted.x", b"1")]), file("layer/f")],
+            ),
+            (
+                "extended attribute",
+                vec![top(), extended(&[("SCHILY.xattr.security.selinux", b"1")]), file("layer/f")],
+            ),
+            ("is no number", vec![top(), extended(&[("mtime", b"x.5")]), file("layer/f")]),
+            ("is no number", vec![top(), extended(&[("GNU.sparse.realsize", b"-1")]), file("layer/f")]),
+            (
+                "no list of records",
+                vec![
+                    top(),
+                    (entry("x", EntryType::XHeader, "", 3, &same).0, b"abc".to_vec()),
+                    file("layer/f"),
+                ],
+            ),
+            ("damaged map", sparse("100", "x\n", 10)),
+            ("damaged map", sparse("100", "1000000000000\n1\n", 10)),
+            ("pieces outside", sparse("100", "1\n95\n10\n", 10)),
+            ("pieces outside", sparse("100", "1\n18446744073709551\n10\n", 10)),
+            ("pieces outside", sparse("100", "1\n0\n99\n", 10)),
+            ("more data than pieces", sparse("100", "1\n0\n5\n", 10)),
+            ("no layer", vec![]),
+        ];
+        for (words, entries) in rows {
+            fs::write(&path, forged(&manifest(1), &entries)).unwrap();
+            let error = unpack_at(&path, &to, u64::MAX).unwrap_err();
+            assert!(error.message.contains(words), "{words}: {error}");
+            assert!(error.code == Code::BadImage || words == "cannot unpack", "{words}: {error}");
+            assert!(!Path::new("/etc/l").exists());
+        }
+        for (code, text) in [
+            (Code::NotSupported, manifest(2)),
+            (Code::BadImage, "{}".to_string()),
+            (Code::BadImage, format!("{BEGIN}1,\"image\":0,\"bytes\":1,\n\"name\":\"../web\"}}")),
+            (
+                Code::BadImage,
+                format!(
+                    "{BEGIN}1,\"image\":5,\"bytes\":1,{}",
+                    &manifest(1)[manifest(1).find('\n').unwrap()..]
+                ),
+            ),
+        ] {
+            fs::write(&path, forged(&text, &[top()])).unwrap();
+            assert_eq!(unpack_at(&path, &to, u64::MAX).unwrap_err().code, code, "{text}");
+        }
+        fs::write(&path, forged(&manifest(1), &[top(), file("layer/f")])).unwrap();
+        unpack_at(&path, &to, 3 * ENTRY).unwrap();
+        assert_eq!(unpack_at(&path, &to, ENTRY + 100).unwrap_err().code, Code::NoSpace);
+        fs::write(&path, b"no tar").unwrap();
+        assert_eq!(unpack_at(&path, &to, u64::MAX).unwrap_err().code, Code::BadImage);
+    }
+
+    #[test]
+    fn an_archive_that_was_changed_or_cut_is_never_taken_for_good() {
+        if !is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        let from = dir.path().join("from");
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("a"), vec![1; 700]).unwrap();
+        std::os::unix::fs::symlink("x", from.join("b")).unwrap();
+        let (path, to) = (pack(dir.path(), Some(&[5; 300])), dir.path().join("to"));
+        let good = fs::read(&path).unwrap();
+        unpack_at(&path, &to, u64::MAX).unwrap();
+        // The two empty blocks at the end say nothing.
+        let said = good.len() - 2 * BLOCK;
+        for length in (0..said).step_by(100).chain([said - 448 - 1]) {
+            fs::write(&path, &good[..length]).unwrap();
+            let error = unpack_at(&path, &to, u64::MAX).unwrap_err();
+            assert_eq!(error.code, Code::BadImage, "{length}: {error}");
+        }
+        for at in (0..said - 448).step_by(97) {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            fs::write(&path, &bad).unwrap();
+            let error = unpack_at(&path, &to, u64::MAX).expect_err(&format!("a changed byte at {at}"));
+            assert!(
+                matches!(error.code, Code::BadImage | Code::Checksum | Code::NotSupported | Code::NoSpace),
+                "{at}: {error}"
+            );
+        }
+        fs::write(&path, [&good[..], b"more"].concat()).unwrap();
+        assert_eq!(unpack_at(&path, &to, u64::MAX).unwrap_err().code, Code::BadImage);
+    }
+}
