@@ -141,6 +141,8 @@ pub struct Create {
     pub timezone: Option<String>,
     /// A script that is run once inside, or the path of one on the box.
     pub first_boot: Option<String>,
+    /// Services of its image that are switched on in it, `tahoe-storage`.
+    pub services: Option<Vec<String>>,
     /// The slice it belongs to.
     pub slice: Option<String>,
     /// Refuse to delete it.
@@ -266,6 +268,7 @@ impl Create {
             hostname: self.hostname.clone(),
             timezone: self.timezone.clone(),
             first_boot: self.first_boot.clone(),
+            services: self.services.clone().unwrap_or_default(),
             advertise: None,
             deleting: None,
         }

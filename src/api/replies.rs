@@ -201,6 +201,9 @@ pub struct ContainerInfo {
     /// SSH keys of its root.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorized_keys: Vec<String>,
+    /// Services of its image that were switched on when it was made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
     /// Options that differ from what it was made with, and that cannot be changed any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<&'static str>,

@@ -112,15 +112,21 @@ pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
         };
         fields.str("first_boot", &std::fs::read_to_string(path).map_err(wrong)?);
     }
-    let keys = keys(args)?;
-    if !keys.is_empty() {
-        fields.array("authorized_keys", |list| {
-            for key in &keys {
-                list.str("", key);
+    put_list(&mut fields, "authorized_keys", &keys(args)?);
+    let services: Vec<String> = args.values("service").map(str::to_string).collect();
+    put_list(&mut fields, "services", &services);
+    Ok(vec![Request::new(Face::Container, "create", fields)?])
+}
+
+/// Adds a list, unless it is empty.
+fn put_list(fields: &mut Builder, name: &str, texts: &[String]) {
+    if !texts.is_empty() {
+        fields.array(name, |list| {
+            for text in texts {
+                list.str("", text);
             }
         });
     }
-    Ok(vec![Request::new(Face::Container, "create", fields)?])
 }
 
 /// `cloudbox set`
@@ -594,9 +600,13 @@ mod tests {
                     "ssh-rsa BBBB",
                     "--slice",
                     "s",
+                    "--service",
+                    "proxy",
+                    "--service",
+                    "graphs",
                 ],
                 &[
-                    r#"cloudbox.container create {"name":"web","image":"i","memory":"256M","cpus":"0.5","disk":"none","pids":"99","network":"br-lan","address":"10.0.0.2/24","gateway":"10.0.0.1","description":"a b","slice":"s","autostart":false,"start":false,"authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"]}"#,
+                    r#"cloudbox.container create {"name":"web","image":"i","memory":"256M","cpus":"0.5","disk":"none","pids":"99","network":"br-lan","address":"10.0.0.2/24","gateway":"10.0.0.1","description":"a b","slice":"s","autostart":false,"start":false,"authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"],"services":["proxy","graphs"]}"#,
                 ],
             ),
             (

@@ -173,6 +173,7 @@ pub fn container(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
         let status = code.map_or_else(String::new, |code| format!(", status {code}"));
         table.pair("first boot", format!("{}{status}", script.text("state")));
     }
+    table.pair("services", view.texts("services").join(", "));
     for key in view.texts("authorized_keys") {
         table.pair("ssh key", key);
     }

@@ -7,7 +7,7 @@ use crate::api::replies::{AvahiReply, FoundService, FoundServices, ServiceEntry,
 use crate::api::{args, Face};
 use crate::error::{quoted, Code, Error, Result};
 use crate::mdns::Found;
-use crate::model::advert::{self, Advert, Host, OfBox};
+use crate::model::advert::{self, Advert, Host, OfBox, Source};
 use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::service::{parse_kind, section_name, Asked, Declared};
@@ -223,7 +223,8 @@ impl Core {
             host.addresses.into_iter().map(move |address| (label.clone(), address))
         });
         let hosts = hosts.collect();
-        let adverts = self.adverts(&box_name).into_iter().filter(|advert| advert.withheld.is_none());
+        let ours = |advert: &Advert| advert.withheld.is_none() && advert.source != Source::Guest;
+        let adverts = self.adverts(&box_name).into_iter().filter(ours);
         Wanted { adverts: adverts.collect(), hosts }
     }
 
@@ -257,6 +258,7 @@ impl Core {
                     down: self.down(name, container),
                     addresses: addresses_of(container),
                     offered: image.map_or(&[], |image| &image.manifest.services),
+                    services: &container.record.spec.services,
                     advertise: spec.unwrap_or(&container.record.spec).advertise,
                 }
             })
@@ -380,6 +382,12 @@ impl Core {
         };
         let (container, kind, port) = match (declared, adverts.iter().find(|advert| advert.id == id)) {
             (Some(d), _) => (d.container.clone(), d.service.kind.clone(), d.service.port),
+            (None, Some(Advert { source: Source::Guest, container: Some(container), .. })) => {
+                let why = format!(
+                    "container {container} announces it itself; switch it off there, in /etc/cloudbox-distro"
+                );
+                return Err(Error::new(Code::NotSupported, why));
+            }
             (None, Some(Advert { container: Some(container), service, .. })) => {
                 (container.clone(), service.kind.clone(), service.port)
             }

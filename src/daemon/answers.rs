@@ -334,6 +334,7 @@ impl Core {
             restart: spec.restart.as_str(),
             slice: spec.slice.clone(),
             authorized_keys: spec.authorized_keys.clone(),
+            services: record.spec.services.clone(),
             fixed: spec.fixed_since_made(&record.spec),
             last_exit: container.and_then(|c| c.life.exit).map(|exit| LastExit {
                 reason: exit.reason.as_str(),

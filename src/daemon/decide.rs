@@ -91,6 +91,7 @@ impl Core {
         start: bool,
     ) -> Result<JobId> {
         let image = self.find_image(spec.image.as_str())?;
+        image.check_services(&spec)?;
         self.machine.network.check_bridge(&spec.bridge)?;
         self.check_address(&name, &spec)?;
         self.admit_disk(&spec)?;

@@ -24,6 +24,8 @@ pub enum Source {
     Config,
     /// The image's manifest.
     Image,
+    /// The image's manifest, and the guest announces it by itself.
+    Guest,
     /// cloudbox itself.
     Box,
 }
@@ -34,6 +36,7 @@ impl Source {
         match self {
             Source::Config => "config",
             Source::Image => "image",
+            Source::Guest => "guest",
             Source::Box => "box",
         }
     }
@@ -50,6 +53,8 @@ pub struct Host<'a> {
     pub addresses: Vec<IpAddr>,
     /// What its image offers.
     pub offered: &'a [OfferedService],
+    /// Which of its image's optional services it was made with.
+    pub services: &'a [String],
     /// `option advertise`
     pub advertise: bool,
 }
@@ -135,6 +140,9 @@ pub fn adverts(
     }
     for host in hosts {
         for offered in host.offered {
+            if offered.optional && !host.services.contains(&offered.name) {
+                continue;
+            }
             let Some(service) = offered_service(offered) else { continue };
             let same = |d: &Declared| is_same(d, host.name, &service);
             if declared.iter().any(same) {
@@ -142,7 +150,8 @@ pub fn adverts(
             }
             let id = section_name(host.name, &service.kind, service.port);
             let withheld = withheld(host, &service, answers);
-            let mut advert = of_container(&id, host.name, service, Source::Image, box_name);
+            let source = if offered.optional { Source::Guest } else { Source::Image };
+            let mut advert = of_container(&id, host.name, service, source, box_name);
             advert.withheld = withheld;
             advert.addresses = of_family(host, Family::Any);
             adverts.push(advert);
@@ -343,11 +352,12 @@ mod tests {
     }
 
     fn host<'a>(name: &'a Name, offered: &'a [OfferedService]) -> Host<'a> {
-        Host { name, down: None, addresses: vec![[10, 0, 0, 7].into()], offered, advertise: true }
+        let addresses = vec![[10, 0, 0, 7].into()];
+        Host { name, down: None, addresses, offered, services: &[], advertise: true }
     }
 
     fn offer(name: &str, kind: &str, port: u16) -> OfferedService {
-        OfferedService { name: name.into(), kind: kind.into(), port }
+        OfferedService { name: name.into(), kind: kind.into(), port, optional: false }
     }
 
     /// Names, and reasons why not.

@@ -288,6 +288,15 @@ fn single(option: &Opt) -> Result<&str> {
     }
 }
 
+/// Adds the values of a list to `texts`.
+fn texts(texts: &mut Vec<String>, option: &Opt) -> Result<bool> {
+    for value in option.values() {
+        let text = value.as_str().ok_or_else(|| invalid(option.name(), "", "it is not UTF-8"))?;
+        texts.push(text.to_string());
+    }
+    Ok(true)
+}
+
 /// Puts one option of a container where it belongs; false when there is no such option.
 fn ask(asked: &mut Asked, deleting: &mut bool, renaming: &mut Option<Name>, option: &Opt) -> Result<bool> {
     let field = match option.name() {
@@ -317,13 +326,8 @@ fn ask(asked: &mut Asked, deleting: &mut bool, renaming: &mut Option<Name>, opti
             *renaming = Some(Name::new(single(option)?)?);
             return Ok(true);
         }
-        "authorized_keys" => {
-            for value in option.values() {
-                let text = value.as_str().ok_or_else(|| invalid("authorized_keys", "", "it is not UTF-8"))?;
-                asked.authorized_keys.push(text.to_string());
-            }
-            return Ok(true);
-        }
+        "authorized_keys" => return texts(&mut asked.authorized_keys, option),
+        "services" => return texts(&mut asked.services, option),
         _ => return Ok(false),
     };
     *field = Some(single(option)?.to_string());
@@ -340,13 +344,7 @@ fn ask_service(asked: &mut service::Asked, option: &Opt) -> Result<bool> {
         "protocol" => &mut asked.protocol,
         "check" => &mut asked.check,
         "enabled" => &mut asked.enabled,
-        "txt" => {
-            for value in option.values() {
-                let text = value.as_str().ok_or_else(|| invalid("txt", "", "it is not UTF-8"))?;
-                asked.txt.push(text.to_string());
-            }
-            return Ok(true);
-        }
+        "txt" => return texts(&mut asked.txt, option),
         _ => return Ok(false),
     };
     *field = Some(single(option)?.to_string());

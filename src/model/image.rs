@@ -1,6 +1,8 @@
 //! What is known of an image.
 
 use super::name::ImageName;
+use super::spec::{invalid, Spec};
+use crate::error::Result;
 use serde::{Deserialize, Serialize};
 
 /// The init system inside an image, which decides how it is asked to shut down.
@@ -49,6 +51,9 @@ pub struct OfferedService {
     pub kind: String,
     /// TCP or UDP port.
     pub port: u16,
+    /// Off until a container is made with it; then the guest itself announces it, not the box.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 /// The manifest of an image in the store: `images/<sha256>/manifest.json`.
@@ -89,4 +94,20 @@ pub struct Image {
     pub manifest: Manifest,
     /// The names that point at it; none for one whose name moved on.
     pub names: Vec<ImageName>,
+}
+
+impl Image {
+    /// Checks that every service with which a container shall be made is one that can be switched on in this image.
+    ///
+    /// # Errors
+    /// [`crate::error::Code::InvalidArgument`], with those there are.
+    pub fn check_services(&self, spec: &Spec) -> Result<()> {
+        let optional = self.manifest.services.iter().filter(|offered| offered.optional);
+        let names: Vec<&str> = optional.map(|offered| offered.name.as_str()).collect();
+        let Some(unknown) = spec.services.iter().find(|asked| !names.contains(&asked.as_str())) else {
+            return Ok(());
+        };
+        let there = if names.is_empty() { "none".to_string() } else { names.join(", ") };
+        Err(invalid("services", unknown, &format!("image {} has {there}", spec.image)))
+    }
 }

@@ -1,7 +1,7 @@
 //! What a container shall be: the typed form of a UCI section or of a `create` call.
 
 use super::address::{parse_gateway, Address};
-use super::name::ImageName;
+use super::name::{ImageName, Name};
 use super::size::{Bytes, Cpus};
 use crate::error::{quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,9 @@ pub struct Spec {
     /// The script that is run once inside, or the path of a file on the box that holds it; or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub first_boot: String,
+    /// Services of its image that are switched on in it before its first start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
 }
 
 /// What a record says that was written before there was the field.
@@ -151,6 +154,8 @@ pub struct Asked {
     pub timezone: Option<String>,
     /// `option first_boot`
     pub first_boot: Option<String>,
+    /// `list services`
+    pub services: Vec<String>,
     /// `option deleting`: what is half made shall be gone after a crash.
     pub deleting: Option<String>,
 }
@@ -197,8 +202,14 @@ impl Asked {
             hostname: text(&spec.hostname),
             timezone: text(&spec.timezone),
             first_boot: text(&spec.first_boot),
+            services: spec.services.clone(),
             deleting: None,
         }
+    }
+
+    /// The lists that were said, as they are written to UCI.
+    pub fn lists(&self) -> [(&'static str, &[String]); 2] {
+        [("authorized_keys", &self.authorized_keys), ("services", &self.services)]
     }
 
     /// The options that were said, with their values, as they are written to UCI.
@@ -300,6 +311,9 @@ impl Asked {
         if let Some(text) = &self.first_boot {
             spec.first_boot = parse_script(text)?;
         }
+        if !self.services.is_empty() {
+            spec.services = self.services.iter().map(|text| parse_service(text)).collect::<Result<_>>()?;
+        }
         Ok(spec)
     }
 }
@@ -327,6 +341,7 @@ impl Defaults {
             hostname: String::new(),
             timezone: String::new(),
             first_boot: String::new(),
+            services: Vec::new(),
         }
     }
 }
@@ -341,6 +356,7 @@ impl Spec {
             ("hostname", self.hostname != made.hostname),
             ("timezone", self.timezone != made.timezone),
             ("first_boot", self.first_boot != made.first_boot),
+            ("services", self.services != made.services),
         ])
     }
 
@@ -353,6 +369,7 @@ impl Spec {
             hostname: made.hostname.clone(),
             timezone: made.timezone.clone(),
             first_boot: made.first_boot.clone(),
+            services: made.services.clone(),
             ..self.clone()
         }
     }
@@ -501,6 +518,12 @@ fn parse_key(text: &str) -> Result<String> {
     Ok(text.to_string())
 }
 
+/// Reads the name of a service of an image. It becomes the name of a file.
+fn parse_service(text: &str) -> Result<String> {
+    Name::new(text).map_err(|_| invalid("services", text, "use a-z, 0-9 and '-' inside"))?;
+    Ok(text.to_string())
+}
+
 /// Reads a host name: labels as DNS has them, 64 bytes in all, as Linux has it.
 fn parse_hostname(text: &str) -> Result<String> {
     let label = |label: &str| crate::model::name::Name::new(label).is_ok();
@@ -587,6 +610,7 @@ pub(crate) mod tests {
             hostname: Some("web.example.org".into()),
             timezone: Some("Europe/Madrid".into()),
             first_boot: Some("#!/bin/sh\necho 'a' \"b\" \\ $c\n".into()),
+            services: vec!["proxy".into()],
             deleting: None,
             image: Some("other".into()),
         };

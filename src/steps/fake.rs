@@ -444,8 +444,10 @@ impl ConfigStore for FakeBox {
             for (option, value) in asked.options() {
                 document.set(&section, option, value)?;
             }
-            if !asked.authorized_keys.is_empty() {
-                document.set_list(&section, "authorized_keys", &asked.authorized_keys)?;
+            for (list, values) in asked.lists() {
+                if !values.is_empty() {
+                    document.set_list(&section, list, values)?;
+                }
             }
             Ok(())
         })?;

@@ -157,6 +157,7 @@ fn what_an_image_offers_can_be_switched_off_and_on() {
         name: "graphs".into(),
         kind: "_snpservice._udp".into(),
         port: 80,
+        optional: false,
     }];
     let fake = FakeBox::new(vec![offering]);
     fake.give_addresses(&[address()]);
@@ -171,6 +172,58 @@ fn what_an_image_offers_can_be_switched_off_and_on() {
     let publish = json!({"container": "web", "type": "_snpservice._udp", "port": 80, "name": "Graphs"});
     assert_eq!(bench.ok("cloudbox.service publish", publish), json!({"id": id}));
     assert_eq!(bench.announced(), ["Graphs 80"]);
+}
+
+#[test]
+fn an_optional_service_of_an_image_is_switched_on_and_announced_in_the_guest_alone() {
+    let mut offering = distro();
+    let optional = |name: &str, kind: &str, port| crate::model::image::OfferedService {
+        name: name.into(),
+        kind: kind.into(),
+        port,
+        optional: true,
+    };
+    let services = [optional("graphs", "_snpservice._udp", 80), optional("proxy", "_proxy3._udp", 3128)];
+    offering.manifest.services = services.to_vec();
+    let fake = FakeBox::new(vec![offering]);
+    fake.give_addresses(&[address()]);
+    fake.change(|world| world.config = CONFIG.to_string());
+    let mut bench = Bench::of(fake, TempDir::make());
+    let create = "cloudbox.container create";
+    let why = bench.fails(
+        "invalid_argument",
+        create,
+        json!({"name": "web", "services": ["proxy", "wiki"], "wait": 15}),
+    );
+    assert!(why.contains("services \"wiki\": image distro has graphs, proxy"), "{why}");
+    let why =
+        bench.fails("invalid_argument", create, json!({"name": "web", "services": ["../x"], "wait": 15}));
+    assert!(why.contains("services \"../x\": use a-z"), "{why}");
+
+    bench.ok(create, json!({"name": "web", "services": ["proxy"], "wait": 15}));
+    bench.ok(create, json!({"name": "db", "wait": 15}));
+    assert!(bench.fake.world().config.contains("\tlist services 'proxy'\n"));
+    assert_eq!(bench.ok("cloudbox.container info", json!({"name": "web"}))["services"], json!(["proxy"]));
+    assert_eq!(bench.ok("cloudbox.container info", json!({"name": "db"}))["services"], Json::Null);
+    let list = bench.ok("cloudbox.service list", json!({}))["services"].as_array().unwrap().clone();
+    let told: Vec<_> = list.iter().filter(|s| s["container"].is_string()).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["name"], "proxy (web-alpha)");
+    assert_eq!((&told[0]["source"], &told[0]["state"]), (&json!("guest"), &json!("published")));
+    assert_eq!(bench.announced(), NOTHING, "the guest announces it");
+    let why = bench.fails("not_supported", "cloudbox.service withdraw", json!({"id": "web_proxy3_udp_3128"}));
+    assert!(why.contains("switch it off there"), "{why}");
+
+    // A section is held to the same, and what was switched on at the making stays.
+    bench.fake.change(|world| {
+        world.config = world.config.replace("list services 'proxy'", "list services 'graphs'")
+            + "config container 'new'\n\tlist services 'wiki'\n";
+    });
+    bench.ok("cloudbox reload", json!({}));
+    bench.work();
+    assert_eq!(bench.ok("cloudbox.container info", json!({"name": "web"}))["fixed"], json!(["services"]));
+    let refused = bench.entry("new")["error"]["message"].to_string();
+    assert!(refused.contains("image distro has graphs, proxy"), "{refused}");
 }
 
 #[test]

@@ -264,7 +264,8 @@ fn offered(service: Value) -> Option<OfferedService> {
         Value::Int32(port) => u16::try_from(port).ok().filter(|port| *port != 0)?,
         _ => return None,
     };
-    Some(OfferedService { name: text("name")?.to_string(), kind: kind.to_string(), port })
+    let optional = matches!(service.get("optional"), Some(Value::Bool(on)) if on != 0);
+    Some(OfferedService { name: text("name")?.to_string(), kind: kind.to_string(), port, optional })
 }
 
 /// `_name._tcp` or `_name._udp`.
@@ -413,15 +414,19 @@ mod tests {
         root.file("sbin/init", program()).file("etc/os-release", "ID=debian\nVERSION_ID='12'\nNAME=\"broken").file(
             DECLARED,
             r#"{"name":"guifi-community-distro","version":"1.2","release":13,"arch":"aarch64","init":"systemd",
-                "services":[{"name":"wiki","type":"_http._tcp","port":80},{"name":"x","type":"http","port":80},
+                "services":[{"name":"wiki","type":"_http._tcp","port":80,"optional":false},
+                {"name":"proxy","type":"_proxy3._tcp","port":3128,"optional":true},{"name":"x","type":"http","port":80},
                 {"name":"y","type":"_y._udp","port":70000},{"name":"","type":"_z._tcp","port":1},7]}"#,
         );
         let manifest = root.probe().unwrap();
         assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("guifi-community-distro", "1.2"));
         assert_eq!((manifest.os.as_str(), manifest.release.as_str()), ("debian", "12"));
         assert_eq!((manifest.arch.as_str(), manifest.init), ("x86_64", Init::Systemd));
-        let wiki = OfferedService { name: "wiki".into(), kind: "_http._tcp".into(), port: 80 };
-        assert_eq!(manifest.services, [wiki]);
+        let wiki =
+            OfferedService { name: "wiki".into(), kind: "_http._tcp".into(), port: 80, optional: false };
+        let proxy =
+            OfferedService { name: "proxy".into(), kind: "_proxy3._tcp".into(), port: 3128, optional: true };
+        assert_eq!(manifest.services, [wiki, proxy]);
     }
 
     #[test]

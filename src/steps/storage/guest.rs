@@ -74,8 +74,15 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     if !record.spec.first_boot.is_empty() {
         root.put(SCRIPT, 0o700, &script(&record.spec.first_boot)?)?;
     }
+    for service in &record.spec.services {
+        root.make_dir(SERVICES, 0o755)?;
+        root.put(&(SERVICES.to_string() + "/" + service + ".conf"), 0o644, "enabled=1\n")?;
+    }
     root.sync()
 }
+
+/// Where an image's optional services are switched on: `<service>.conf`.
+const SERVICES: &str = "etc/cloudbox-distro";
 
 /// The script that `first_boot` says, or that is in the file it names.
 fn script(first_boot: &str) -> Result<String> {

@@ -37,6 +37,7 @@ pub(super) fn record(of: &str) -> Record {
             hostname: String::new(),
             timezone: String::new(),
             first_boot: String::new(),
+            services: Vec::new(),
         },
         image_sha256: "ab".repeat(32),
         init: Init::Systemd,
@@ -452,7 +453,7 @@ fn no_link_in_an_image_leads_outside() {
         return;
     }
     type Hostile = (&'static str, fn(&Path, &Path));
-    let images: [Hostile; 17] = [
+    let images: [Hostile; 18] = [
         ("etc is the host's root", |root, _| symlink("/", root.join("etc")).unwrap()),
         ("etc is the host's etc", |root, outside| symlink(outside.join("etc"), root.join("etc")).unwrap()),
         ("etc climbs out", |root, _| symlink("../outside/etc", root.join("etc")).unwrap()),
@@ -501,6 +502,10 @@ fn no_link_in_an_image_leads_outside() {
             symlink(outside.join("etc"), root.join("etc/cloud/cloud.cfg.d")).unwrap();
             symlink(outside.join("etc"), root.join("var/lib/cloud/seed")).unwrap();
         }),
+        ("a service's switch is the host's", |root, outside| {
+            fs::create_dir_all(root.join("etc")).unwrap();
+            symlink(outside.join("etc"), root.join("etc/cloudbox-distro")).unwrap();
+        }),
         ("the script's place is the host's", |root, outside| {
             fs::create_dir_all(root.join("var/lib")).unwrap();
             symlink(outside.join("etc"), root.join("var/lib/cloudbox")).unwrap();
@@ -521,6 +526,7 @@ fn no_link_in_an_image_leads_outside() {
         let mut evil = record("evil-guest");
         evil.spec.timezone = "Europe/Madrid".into();
         evil.spec.first_boot = "#!/bin/sh\n".into();
+        evil.spec.services = vec!["proxy".into()];
         let written = guest::write(&root, &evil, "0123", &network());
         for address in ["10.139.40.11/27", "dhcp"] {
             evil.spec.address = Address::parse(address).unwrap();
@@ -565,10 +571,12 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     web.spec.timezone = "Europe/Madrid".into();
     web.spec.authorized_keys = vec!["ssh-ed25519 AAAA \"me\": #1".into()];
     web.spec.first_boot = "#!/bin/sh\necho hello\n".into();
+    web.spec.services = vec!["proxy".into()];
     guest::write(&root, &web, "0123", &network()).unwrap();
     assert_eq!(read("etc/hostname"), "www.example.org\n");
     assert!(read("etc/hosts").contains("127.0.1.1\twww.example.org www\n"));
     assert_eq!(read("etc/timezone"), "Europe/Madrid\n");
+    assert_eq!(read("etc/cloudbox-distro/proxy.conf"), "enabled=1\n");
     assert_eq!(
         fs::read_link(root.join("etc/localtime")).unwrap(),
         Path::new("../usr/share/zoneinfo/Europe/Madrid")
