@@ -102,6 +102,14 @@ pub struct Named {
     pub name: String,
 }
 
+/// `cloudbox.container list`
+#[derive(Debug, Deserialize)]
+pub struct List {
+    /// What to say of each container besides its name, as the reply's fields are called; everything unless said
+    /// otherwise. Who asks every few seconds asks for what changes.
+    pub fields: Option<Vec<String>>,
+}
+
 /// `cloudbox.container create`
 #[derive(Debug, Deserialize)]
 pub struct Create {

@@ -50,7 +50,7 @@ impl Face {
                 .method::<()>("reload")
                 .method::<args::Shutdown>("shutdown"),
             Face::Container => object
-                .method::<()>("list")
+                .method::<args::List>("list")
                 .method::<args::Named>("info")
                 .method::<args::Create>("create")
                 .method::<args::Delete>("delete")

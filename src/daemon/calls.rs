@@ -10,7 +10,7 @@ use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
 use crate::steps::console;
 use crate::steps::lxc::Exec;
-use openwrt_ubus::{from_fields, to_fields, Fields, Request, Status};
+use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ impl Core {
                 let started = asked.and_then(|args| Ok((self.shut_down(&args)?, args.wait)));
                 return self.reply_with_job(request, started);
             }
-            (Face::Container, "list") => encode(&self.container_list()),
+            (Face::Container, "list") => decode::<args::List>(arguments)
+                .and_then(|args| encode_entries(&self.container_list(), args.fields)),
             (Face::Container, "info") => decode::<args::Named>(arguments)
                 .and_then(|args| self.container_info(&Name::new(&args.name)?))
                 .and_then(|info| encode(&info)),
@@ -368,7 +369,18 @@ fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
 }
 
 pub(super) fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
-    to_fields(reply).map_err(|e| Error::new(Code::Failed, format!("cannot encode the reply: {e}")))
+    to_fields(reply).map_err(cannot_encode)
+}
+
+/// A reply made of lists, whose entries have their name and those of their other fields that are asked for.
+fn encode_entries(reply: &impl Serialize, fields: Option<Vec<String>>) -> Result<Vec<u8>> {
+    let Some(mut fields) = fields.filter(|fields| !fields.is_empty()) else { return encode(reply) };
+    fields.push("name".into());
+    to_chosen_fields(reply, 2, fields).map_err(cannot_encode)
+}
+
+fn cannot_encode(error: openwrt_ubus::Error) -> Error {
+    Error::new(Code::Failed, format!("cannot encode the reply: {error}"))
 }
 
 /// When a reply held back for `seconds` is due.

@@ -343,12 +343,25 @@ pub struct Builder {
     out: Vec<u8>,
     depth: usize,
     error: Option<BuildError>,
+    /// Tables this deep have these fields only.
+    choice: Option<(usize, Vec<String>)>,
 }
 
 impl Builder {
     /// No fields yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn choosing(depth: usize, named: Vec<String>) -> Self {
+        Self { choice: Some((depth, named)), ..Self::default() }
+    }
+
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        match &self.choice {
+            Some((depth, named)) if *depth == self.depth => named.iter().any(|wanted| wanted == name),
+            _ => true,
+        }
     }
 
     /// A string. Fails at [`Builder::finish`] when it has a NUL inside.

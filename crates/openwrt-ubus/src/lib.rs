@@ -48,4 +48,4 @@ pub use conn::{Connection, Event, Object, ObjectId, Request};
 pub use de::from_fields;
 pub use error::Error;
 pub use msg::Status;
-pub use ser::to_fields;
+pub use ser::{to_chosen_fields, to_fields};

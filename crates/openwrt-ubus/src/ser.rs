@@ -17,7 +17,20 @@ use serde::ser::{
 /// For an integer above `i64::MAX`, text with a NUL inside, a map's key that is not text or an integer, an enum
 /// variant with data, bytes, nesting beyond 32, and more than 1 MiB.
 pub fn to_fields<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Error> {
-    let mut out = Builder::new();
+    to_chosen_fields(value, usize::MAX, Vec::new())
+}
+
+/// As [`to_fields`], but a table that lies `depth` arrays and tables deep gets only those of its fields that are `named`:
+/// at 2, the entries of a list in a reply.
+///
+/// # Errors
+/// As [`to_fields`].
+pub fn to_chosen_fields<T: Serialize + ?Sized>(
+    value: &T,
+    depth: usize,
+    named: Vec<String>,
+) -> Result<Vec<u8>, Error> {
+    let mut out = Builder::choosing(depth, named);
     value.serialize(Ser { out: &mut out, place: Place::Root })?;
     Ok(out.finish()?)
 }
@@ -244,6 +257,9 @@ struct Nest<'a> {
 
 impl Nest<'_> {
     fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Error> {
+        if !self.out.wants(name) {
+            return Ok(());
+        }
         value
             .serialize(Ser { out: self.out, place: Place::Field(name) })
             .map_err(|error| error.in_field(name))
@@ -495,6 +511,20 @@ mod tests {
         let bytes = to_fields(&reply).unwrap();
         let json = serde_json::to_string(&Fields::new(&bytes)).unwrap();
         assert_eq!(json, r#"{"name":"n","list":[1,null],"mode":"fast","nothing":null}"#);
+    }
+
+    #[test]
+    fn what_was_not_chosen_is_left_out_at_its_depth_alone() {
+        let value = json!({"list": [{"a": 1, "b": {"a": 2, "c": 3}}, {"c": 4}], "other": {"c": 5}, "c": 6});
+        let chosen = |depth, names: &[&str]| {
+            let named = names.iter().map(|name| name.to_string()).collect();
+            let bytes = to_chosen_fields(&value, depth, named).unwrap();
+            serde_json::to_string(&Fields::new(&bytes)).unwrap()
+        };
+        assert_eq!(chosen(2, &["b", "nobody"]), r#"{"c":6,"list":[{"b":{"a":2,"c":3}},{}],"other":{"c":5}}"#);
+        assert_eq!(chosen(0, &["c"]), r#"{"c":6}"#);
+        assert_eq!(chosen(1, &["x"]), r#"{"c":6,"list":[{"a":1,"b":{"a":2,"c":3}},{"c":4}],"other":{}}"#);
+        assert_eq!(chosen(usize::MAX, &[]), serde_json::to_string(&value).unwrap());
     }
 
     #[test]
