@@ -153,6 +153,15 @@ table('matches', logic.matches, [
 	[ false, { name: 'web', state: 'running', image: 'x' }, 'blog' ]
 ]);
 
+test('what was said before of a container is kept, and nothing of those that are gone', () => {
+	const steady = { containers: [ { name: 'web', image: 'distro', autostart: true }, { name: 'old', image: 'x' } ],
+		orphans: [ { name: 'lost', image: 'mini' } ] };
+	assert.deepEqual(logic.joined([ { name: 'lost', state: 'orphan' }, { name: 'new', state: 'running' },
+		{ name: 'web', state: 'stopped' } ], steady), [ { name: 'lost', state: 'orphan', image: 'mini' },
+		{ name: 'new', state: 'running' }, { name: 'web', state: 'stopped', image: 'distro', autostart: true } ]);
+	assert.deepEqual(logic.joined([ { name: 'web', state: 'running' } ], null), [ { name: 'web', state: 'running' } ]);
+});
+
 table('census', logic.census, [
 	[ '', [] ],
 	[ '1 of 3 running, 1 with a problem', [ { state: 'running' }, { state: 'failed' }, { state: 'stopped' } ] ]

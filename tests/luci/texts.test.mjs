@@ -61,6 +61,15 @@ test('the access group grants every call of the pages, and what it grants to rea
 	assert.deepEqual(granted(cloudbox.read).filter(call => !looks.test(call.split(' ')[1])), []);
 });
 
+test('the fields that are asked for are ones the box knows', () => {
+	const source = readFileSync(new URL('cloudbox/api.js', resources), 'utf8');
+	const replies = readFileSync(join(root, 'src/api/replies.rs'), 'utf8');
+	const asked = [ ...source.matchAll(/^const (?:LIVE|STEADY) = \[([^\]]+)\];/gm) ]
+		.flatMap(([ , names ]) => [ ...names.matchAll(/'(\w+)'/g) ].map(([ , name ]) => name));
+	assert.ok(asked.length > 10);
+	assert.deepEqual(asked.filter(name => !replies.includes(`pub ${name}: `)), []);
+});
+
 test('the menu leads to pages there are, and asks for the group there is', () => {
 	const menu = JSON.parse(readFileSync(appFile('root/usr/share/luci/menu.d/luci-app-cloudbox.json'), 'utf8'));
 	for (const [ path, { action, depends } ] of Object.entries(menu)) {

@@ -11,6 +11,11 @@
 
 const OBJECTS = [ 'cloudbox', 'cloudbox.container', 'cloudbox.image', 'cloudbox.service', 'cloudbox.job' ];
 
+// What `list` says of a container: what changes by itself and is asked for every few seconds, and the rest of what is shown.
+const LIVE = [ 'state', 'addresses', 'memory', 'cpu_time', 'disk', 'uptime', 'job', 'restart_required', 'exit', 'restarts',
+	'restart_in', 'error', 'path' ];
+const STEADY = [ 'image', 'description', 'autostart', 'memory_limit', 'disk_limit' ];
+
 let known = null;
 
 /** Calls a method. `alone`: in a request of its own, since the calls of one request wait for each other. */
@@ -59,7 +64,8 @@ return baseclass.extend({
 
 	status: () => call('cloudbox', 'status'),
 	doctor: () => call('cloudbox', 'doctor'),
-	containers: () => call('cloudbox.container', 'list'),
+	live: () => call('cloudbox.container', 'list', { fields: LIVE }),
+	steady: () => call('cloudbox.container', 'list', { fields: STEADY }),
 	container: name => call('cloudbox.container', 'info', { name }),
 	images: () => call('cloudbox.image', 'list'),
 	services: () => call('cloudbox.service', 'list'),

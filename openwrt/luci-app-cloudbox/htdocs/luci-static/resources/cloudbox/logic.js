@@ -311,6 +311,12 @@ function all(list) {
 	return (list?.containers ?? []).concat(list?.orphans ?? []).sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
+/** The same with what an earlier `list` of other fields said of each. */
+function joined(entries, earlier) {
+	const known = new Map(all(earlier).map(entry => [ entry.name, entry ]));
+	return entries.map(entry => ({ ...known.get(entry.name), ...entry }));
+}
+
 /** How many there are of which state, as a sentence. */
 function census(entries) {
 	if (!entries.length)
@@ -668,7 +674,7 @@ return baseclass.extend({
 	NONE, fill, size, sizeText, parseSize, percent, level, duration, ago,
 	remember, rates, values, ceiling, path,
 	statusWords, failureOf, failureFrom, isPassing,
-	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, census, addresses, losses,
+	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, joined, census, addresses, losses,
 	checkName, checkMemory, checkDisk, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkKey,
 	checkServiceType, checkServiceName, checkTxt, filledIn, changed, leftOf, leftOfDisk,
 	isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,

@@ -5,7 +5,7 @@
 'require cloudbox.logic as logic';
 'require cloudbox.widgets as widgets';
 
-/* Every container, live by one `list` call. What changes seldom is asked for seldom. */
+/* Every container, live by one `list` call. What changes seldom is asked for seldom, and when it may have changed. */
 
 const { el } = widgets;
 
@@ -43,7 +43,7 @@ function makeRow(columns, then) {
 			widgets.renew(name, [ entry.name, entry.description, entry.image, entry.autostart ].join('\n'), () => [
 				el('a', { 'href': dialogs.link('container', entry.name) }, entry.name),
 				el('div', { 'class': 'cb-muted' }, entry.description || entry.image),
-				entry.autostart ? null : el('div', { 'class': 'cb-muted' }, _('not started at boot'))
+				entry.autostart !== false ? null : el('div', { 'class': 'cb-muted' }, _('not started at boot'))
 			]);
 			widgets.renew(state, [ entry.state, ...logic.remarks(entry) ].join('\n'), () => [
 				widgets.stateBadge(entry.state), widgets.remarks(entry) ]);
@@ -134,12 +134,12 @@ return view.extend({
 			'input': () => draw() }, []);
 		const others = el('div', {});
 		const trouble = widgets.troubleSpot(() => [ list, box ]);
-		let entries = null, services = new Map(), last = '';
+		let entries = null, steady = null, services = new Map(), last = '';
 
 		const draw = () => {
 			if (!entries)
 				return;
-			const wanted = entries.filter(entry => logic.matches(entry, filter.value));
+			const wanted = logic.joined(entries, steady).filter(entry => logic.matches(entry, filter.value));
 			for (const name of [ ...rows.keys() ])
 				if (!entries.some(entry => entry.name === name))
 					rows.delete(name);
@@ -158,7 +158,7 @@ return view.extend({
 		};
 		const look = widgets.watch({
 			seconds: SECONDS,
-			load: api.containers,
+			load: api.live,
 			show: reply => {
 				entries = logic.all(reply);
 				draw();
@@ -173,8 +173,9 @@ return view.extend({
 		});
 		const seldom = widgets.watch({
 			seconds: SELDOM,
-			load: () => Promise.all([ api.status(), api.doctor(), api.services() ]),
-			show: ([ status, checks, told ]) => {
+			load: () => Promise.all([ api.steady(), api.status(), api.doctor(), api.services() ]),
+			show: ([ rest, status, checks, told ]) => {
+				steady = rest;
 				widgets.renew(box, JSON.stringify([ status.memory, status.disk, status.avahi, status.enabled ]),
 					() => boxNode(status));
 				widgets.renew(doctor, JSON.stringify(checks), () => widgets.doctorNotes(checks));
