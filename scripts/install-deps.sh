@@ -21,7 +21,7 @@ vm="mmdebstrap debian-archive-keyring ca-certificates busybox-static e2fsprogs s
 	qemu-system-x86 gcc libc6-dev"
 # Continuous integration adds the linters, the static build, what the C peers of the differential tests need,
 # and node for LuCI's pages.
-ci="$test shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
+ci="$test $vm qemu-user shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
 # A node that did not come from Debian has its npm with it.
 command -v npm >/dev/null || ci="$ci nodejs npm"
 

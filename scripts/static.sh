@@ -2,7 +2,8 @@
 # Builds cloudbox as a stripped, static musl binary: target/static/TARGET/cloudbox
 #
 #   scripts/static.sh [TARGET]       TARGET: x86_64-unknown-linux-musl (this machine's, if none is given),
-#                                    aarch64-, armv7-…-musleabihf, mipsel-, mips-, riscv64gc-unknown-linux-musl
+#                                    aarch64-, armv7-…-musleabihf, i686-, mipsel-, mips-, riscv64gc-unknown-linux-musl
+#   scripts/static.sh --test TARGET  runs the tests of the protocol crates as programs of TARGET, under qemu-user
 #
 # Where rustup has the target's std, that is used. Elsewhere std is built from source: the source is Debian's
 # rust-src of the compiler's own version, linker and C library are zig's (from PyPI). What is fetched lives in
@@ -10,6 +11,8 @@
 set -eu
 
 cd "$(dirname "$0")/.."
+test=
+[ "${1:-}" != --test ] || { test=yes && shift; }
 target=${1:-$(uname -m)-unknown-linux-musl}
 tools=$PWD/target/static-tools
 out=$PWD/target/static/$target
@@ -81,7 +84,34 @@ small="$small -Zcross-crate-inline-threshold=always -Crelocation-model=static"
 # What Debug would write is for programmers, and no message is made of it: error::quoted says so, and a test.
 small="$small -Zfmt-debug=none"
 
+# The same words as for the program, with a panic that unwinds, as the test harness wants it. Left out are those that
+# start this program anew: the kernel would have to know how to run it.
+run_tests() {
+	fetch_std
+	fetch_zig
+	case $target in
+	armv7-*) qemu="qemu-arm" ;;
+	i686-*) qemu="qemu-i386" ;;
+	riscv64gc-*) qemu="qemu-riscv64" ;;
+	*) qemu=qemu-${target%%-*} ;;
+	esac
+	command -v "$qemu" >/dev/null || die "$qemu is missing: install qemu-user"
+	export "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_RUNNER=$qemu"
+	PATH=$tools/venv/bin:$PATH \
+		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
+		RUSTC_BOOTSTRAP=1 \
+		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Crelocation-model=static" \
+		cargo-zigbuild test --release --config 'profile.release.panic="unwind"' --config profile.release.lto=false \
+		--package openwrt-ubus --package openwrt-uci --lib --tests --target "$target" \
+		-Zbuild-std=std,panic_unwind,test -- --skip killed --skip processes
+}
+
 mkdir -p "$tools" "$out"
+if [ -n "$test" ]; then
+	export CARGO_TARGET_DIR="$PWD/target/static-test"
+	run_tests
+	exit
+fi
 export CARGO_TARGET_DIR="$PWD/target/static-build"
 sysroot=$(rustc --print sysroot)
 started=$(date +%s)
