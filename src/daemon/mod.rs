@@ -108,7 +108,7 @@ fn raise_file_limit() {
         more.or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
     });
     if let Err(error) = raised {
-        log::warn!("cannot raise the limit of open files: {error}");
+        log::warn!("cannot raise the limit of open files: {}", error.desc());
     }
 }
 

@@ -58,7 +58,7 @@ impl AddressWatch {
             let thread = std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, open);
             thread.map_err(|e| failed(&e))?.join().map_err(|_| failed(&"the thread died"))
         })?;
-        Ok(AddressWatch::reading(opened.map_err(|e| failed(&e))?))
+        Ok(AddressWatch::reading(opened.map_err(|e| failed(&e.desc()))?))
     }
 
     /// A watch of what `socket` brings; the first of it is there already.
@@ -110,7 +110,7 @@ pub fn remove_interface(name: &str) {
     })();
     match removed {
         Ok(()) => log::info!("removed the interface {name} that a start had left"),
-        Err(e) => log::warn!("cannot remove the interface {name}: {e}"),
+        Err(e) => log::warn!("cannot remove the interface {name}: {}", e.desc()),
     }
 }
 
