@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that a task of the Makefile needs, and only those that are missing.
 #
-#   scripts/install-deps.sh demo|test|vm|ci
+#   scripts/install-deps.sh demo|test|package|vm|ci
 #
 # No service of the machine is started, stopped or reconfigured.
 set -eu
@@ -14,23 +14,25 @@ die() {
 # What builds the images and runs the containers.
 demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2 iputils-ping e2fsprogs util-linux
 	avahi-daemon avahi-utils dbus zstd xz-utils ca-certificates gcc libc6-dev"
-# The tests add the small image, the tools that look at the result from outside, and nft for isolation.
-test="$demo busybox-static nftables curl jq"
+# The static build and the packages.
+package="file git python3 python3-venv debian-archive-keyring ca-certificates gcc libc6-dev"
+# The tests add the small image, the tools that look at the result from outside, nft for isolation, and the packages.
+test="$demo $package busybox-static nftables curl jq"
 # The virtual box.
-vm="mmdebstrap debian-archive-keyring ca-certificates busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils
-	qemu-system-x86 gcc libc6-dev"
-# Continuous integration adds the linters, the static build, what the C peers of the differential tests need,
-# and node for LuCI's pages.
-ci="$test $vm qemu-user shellcheck file python3 python3-venv git make cmake pkg-config g++ libjson-c-dev"
+vm="$package mmdebstrap busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils qemu-system-x86"
+# Continuous integration adds the linters, other processors, what the C peers of the differential tests need, and node for
+# LuCI's pages.
+ci="$test $vm qemu-user shellcheck make cmake pkg-config g++ libjson-c-dev"
 # A node that did not come from Debian has its npm with it.
 command -v npm >/dev/null || ci="$ci nodejs npm"
 
 case ${1:-} in
 demo) wanted=$demo ;;
 test) wanted=$test ;;
+package) wanted=$package ;;
 vm) wanted=$vm ;;
 ci) wanted=$ci ;;
-*) die "usage: scripts/install-deps.sh demo|test|vm|ci" ;;
+*) die "usage: scripts/install-deps.sh demo|test|package|vm|ci" ;;
 esac
 
 command -v apt-get >/dev/null || die "apt is missing: on a machine that is not Debian's, install by hand: $wanted"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Packs cloudbox for OpenWrt's opkg: target/package/ARCH/ is a directory that a box can use as a feed.
+# Packs cloudbox and its pages in LuCI for OpenWrt's opkg: target/package/ARCH/ is a directory that a box can use as a feed.
 #
 #   scripts/package.sh [--binary FILE] [--out DIRECTORY] [--key KEY] [ARCH...]
 #
@@ -8,11 +8,10 @@
 # The program is built by scripts/static.sh, unless --binary brings it. With --key (or USIGN_KEY), usign's secret key, the
 # index is signed. The same sources give the same packages, byte for byte.
 #
-# Version, dependencies, scripts and texts are those of openwrt/cloudbox/Makefile.
+# Versions, dependencies, scripts and texts are those of the Makefiles in openwrt/.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
-makefile=openwrt/cloudbox/Makefile
 
 die() {
 	echo "package.sh: $*" >&2
@@ -54,7 +53,12 @@ target_of() {
 	esac
 }
 
-# --- What the feed's Makefile says ------------------------------------------------------------------------
+# --- What a Makefile of the feed says ---------------------------------------------------------------------
+# use DIRECTORY: what follows is read from its Makefile.
+use() {
+	makefile=openwrt/$1/Makefile
+	version="$(variable PKG_VERSION)-r$(variable PKG_RELEASE)"
+}
 variable() {
 	sed -n "s/^$1:=//p" "$makefile" | grep . || die "$makefile has no $1"
 }
@@ -75,9 +79,8 @@ field() {
 }
 # Each with a plus is a package to be installed along; the others are conditions of the build.
 dependencies() {
-	field DEPENDS | tr -s ' \t' '\n' | sed -n 's/^+//p' | paste -sd , | sed 's/,/, /g'
+	tr -s ' \t' '\n' | sed -n 's/^+//p' | paste -sd , | sed 's/,/, /g'
 }
-version="$(variable PKG_VERSION)-r$(variable PKG_RELEASE)"
 
 # What changes only when the sources do.
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null)} ||
@@ -98,6 +101,7 @@ pack_tar() (
 
 # pack NAME ARCHITECTURE: $work/data and $work/control become $out/ARCH/NAME_VERSION_ARCHITECTURE.ipk
 pack() {
+	chmod 644 "$work/control/control"
 	find "$work/data" "$work/control" -type d -exec chmod 755 {} +
 	pack_tar "$work/data" >"$work/data.tar"
 	sed -i "s/^Installed-Size: .*/Installed-Size: $(wc -c <"$work/data.tar")/" "$work/control/control"
@@ -132,37 +136,95 @@ scripts() {
 	done
 }
 
-pack_daemon() {
-	mkdir -p "$work/data/usr/bin" "$work/control"
-	cp -R files/. "$work/data/"
-	# A checkout's modes are its owner's umask's, but for the bit that git keeps.
+# plain_modes: a checkout's modes are its owner's umask's, but for the bit that git keeps.
+plain_modes() {
 	find "$work/data" -type f -exec chmod go-w,u+rw,go+r {} +
 	find "$work/data" -type f -perm -u+x -exec chmod 755 {} +
+}
+
+# facts NAME DEPENDENCIES SECTION: the fields that every package has.
+facts() {
+	echo "Package: $1"
+	echo "Version: $version"
+	echo "Depends: $2"
+	# opkg takes SourceName and SourceDateEpoch for Source again, into the room of the first: it must not be the shortest.
+	source=${makefile%/Makefile}
+	echo "Source: feeds/cloudbox/${source#openwrt/}"
+	echo "SourceName: $1"
+	echo "License: $(variable PKG_LICENSE)"
+	echo "Section: $3"
+	echo "SourceDateEpoch: $epoch"
+	echo "Maintainer: $(variable PKG_MAINTAINER)"
+}
+
+pack_daemon() {
+	use cloudbox
+	mkdir -p "$work/data/usr/bin" "$work/control"
+	cp -R files/. "$work/data/"
+	plain_modes
 	chmod 600 "$work"/data/etc/config/*
 	cp "$1" "$work/data/usr/bin/cloudbox"
 	chmod 755 "$work/data/usr/bin/cloudbox"
 
 	scripts cloudbox
 	definition cloudbox/conffiles >"$work/control/conffiles"
+	chmod 644 "$work/control/conffiles"
 	{
-		echo "Package: cloudbox"
-		echo "Version: $version"
-		echo "Depends: $(dependencies)"
-		# opkg takes SourceName and SourceDateEpoch for Source again, into the room of the first: it must not be the shortest.
-		echo "Source: feeds/cloudbox/cloudbox"
-		echo "SourceName: cloudbox"
-		echo "License: $(variable PKG_LICENSE)"
+		facts cloudbox "$(field DEPENDS | dependencies)" "$(field SECTION | tr -d ' ')"
 		echo "LicenseFiles: $(variable PKG_LICENSE_FILES)"
-		echo "Section: $(field SECTION | tr -d ' ')"
 		echo "Require-User: $(field USERID | tr -d ' ')"
-		echo "SourceDateEpoch: $epoch"
-		echo "Maintainer: $(variable PKG_MAINTAINER)"
 		echo "Architecture: $arch"
 		echo "Installed-Size: 0"
 		definition cloudbox/description | sed 's/^[[:space:]]*/ /; 1s/^/Description:/'
 	} >"$work/control/control"
-	chmod 644 "$work/control/control" "$work/control/conffiles"
 	pack cloudbox "$arch"
+}
+
+# LuCI's pages, as luci.mk packs them, but not minified.
+pack_pages() {
+	use luci-app-cloudbox
+	mkdir -p "$work/data/www" "$work/control"
+	cp -R openwrt/luci-app-cloudbox/htdocs/. "$work/data/www/"
+	cp -R openwrt/luci-app-cloudbox/root/. "$work/data/"
+	plain_modes
+	scripts luci-app-cloudbox
+	cat >"$work/control/postinst-pkg" <<-'END'
+		[ -n "${IPKG_INSTROOT}" ] || {
+			rm -f /tmp/luci-indexcache.*
+			rm -rf /tmp/luci-modulecache/
+			/etc/init.d/rpcd reload 2>/dev/null
+			exit 0
+		}
+	END
+	chmod 755 "$work/control/postinst-pkg"
+	{
+		facts luci-app-cloudbox "$(variable LUCI_DEPENDS | dependencies)" luci
+		echo "Architecture: all"
+		echo "Installed-Size: 0"
+		echo "Description: $(variable LUCI_DESCRIPTION)"
+	} >"$work/control/control"
+	pack luci-app-cloudbox all
+}
+
+# pack_translation LANGUAGE: the pages' texts, and the language's name for the menu of LuCI's settings.
+pack_translation() {
+	case $1 in
+	ca) language="Català (Catalan)" ;;
+	es) language="Español (Spanish)" ;;
+	*) die "luci.mk's name of the language $1 is to be added to package.sh" ;;
+	esac
+	use luci-app-cloudbox
+	mkdir -p "$work/data/etc/uci-defaults" "$work/data/usr/lib/lua/luci/i18n" "$work/control"
+	echo "uci set luci.languages.$1='$language'; uci commit luci" >"$work/data/etc/uci-defaults/luci-i18n-cloudbox-$1"
+	scripts/po2lmo.py "openwrt/luci-app-cloudbox/po/$1/cloudbox.po" "$work/data/usr/lib/lua/luci/i18n/cloudbox.$1.lmo"
+	scripts luci-i18n-cloudbox
+	{
+		facts "luci-i18n-cloudbox-$1" luci-app-cloudbox luci
+		echo "Architecture: all"
+		echo "Installed-Size: 0"
+		echo "Description: Translation for luci-app-cloudbox - $language"
+	} >"$work/control/control"
+	pack "luci-i18n-cloudbox-$1" all
 }
 
 # The index of what is in a directory, as opkg reads it.
@@ -177,6 +239,7 @@ index() (
 	gzip -9n <Packages >Packages.gz
 )
 
+command -v python3 >/dev/null || die "python3, which writes LuCI's translations, is missing: run scripts/install-deps.sh package"
 if [ -n "$key" ]; then
 	[ -r "$key" ] || die "the key $key cannot be read"
 	command -v usign >/dev/null || die "usign, which signs the index, is not installed: it is a part of OpenWrt"
@@ -192,6 +255,11 @@ for arch; do
 	rm -rf "${out:?}/$arch"
 	mkdir -p "$out/$arch"
 	pack_daemon "$program"
+	pack_pages
+	for po in openwrt/luci-app-cloudbox/po/*/cloudbox.po; do
+		language=${po%/cloudbox.po}
+		pack_translation "${language##*/}"
+	done
 	index "$out/$arch"
 	if [ -n "$key" ]; then
 		usign -S -m "$out/$arch/Packages" -s "$key"

@@ -62,7 +62,7 @@ fetch_zig() {
 	[ "$(cat "$tools/venv/versions" 2>/dev/null)" != "$wanted" ] || return 0
 	echo "static.sh: fetching zig and cargo-zigbuild"
 	rm -rf "$tools/venv"
-	python3 -m venv "$tools/venv" || die "python3-venv is missing: run scripts/install-deps.sh ci"
+	python3 -m venv "$tools/venv" || die "python3-venv is missing: run scripts/install-deps.sh package"
 	# Two words for pip.
 	# shellcheck disable=SC2086
 	"$tools/venv/bin/pip" install -q $wanted || {

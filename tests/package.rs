@@ -63,7 +63,16 @@ fn pack(dir: &Path) -> PathBuf {
 }
 
 fn ipk_of(feed: &Path) -> PathBuf {
-    feed.join(format!("cloudbox_{}-r{}_x86_64.ipk", env!("CARGO_PKG_VERSION"), makefile("PKG_RELEASE")))
+    feed.join(format!("cloudbox_{}_x86_64.ipk", version()))
+}
+
+/// A package that suits every box.
+fn noarch(feed: &Path, name: &str) -> PathBuf {
+    feed.join(format!("{name}_{}_all.ipk", version()))
+}
+
+fn version() -> String {
+    format!("{}-r{}", env!("CARGO_PKG_VERSION"), makefile("PKG_RELEASE"))
 }
 
 /// A variable of the feed's Makefile.
@@ -143,6 +152,20 @@ fn fields(text: &str) -> BTreeMap<String, String> {
     fields
 }
 
+/// As OpenWrt's include/package-pack.mk writes them.
+fn assert_openwrt_scripts(control: &[Member]) {
+    assert_eq!(
+        content_text(control, "./postinst"),
+        "#!/bin/sh\n[ \"${IPKG_NO_SCRIPT}\" = \"1\" ] && exit 0\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n\
+         . ${IPKG_INSTROOT}/lib/functions.sh\ndefault_postinst $0 $@\n"
+    );
+    assert_eq!(
+        content_text(control, "./prerm"),
+        "#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n\
+         . ${IPKG_INSTROOT}/lib/functions.sh\ndefault_prerm $0 $@\n"
+    );
+}
+
 #[test]
 fn every_path_mode_and_script_of_the_package() {
     let dir = scratch("contents");
@@ -184,22 +207,12 @@ fn every_path_mode_and_script_of_the_package() {
     let conffiles = content_text(&control, "./conffiles");
     assert_eq!(conffiles, "/etc/config/cloudbox\n/etc/sysctl.d/60-cloudbox.conf\n");
     assert_eq!(content_text(&data, "./lib/upgrade/keep.d/cloudbox"), conffiles);
-    // As OpenWrt's include/package-pack.mk writes them.
-    assert_eq!(
-        content_text(&control, "./postinst"),
-        "#!/bin/sh\n[ \"${IPKG_NO_SCRIPT}\" = \"1\" ] && exit 0\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n\
-         . ${IPKG_INSTROOT}/lib/functions.sh\ndefault_postinst $0 $@\n"
-    );
-    assert_eq!(
-        content_text(&control, "./prerm"),
-        "#!/bin/sh\n[ -s ${IPKG_INSTROOT}/lib/functions.sh ] || exit 0\n\
-         . ${IPKG_INSTROOT}/lib/functions.sh\ndefault_prerm $0 $@\n"
-    );
+    assert_openwrt_scripts(&control);
 
     let fields = fields(&content_text(&control, "./control"));
     let field = |name: &str| fields.get(name).map_or("", String::as_str);
     assert_eq!(field("Package"), "cloudbox");
-    assert_eq!(field("Version"), format!("{}-r{}", env!("CARGO_PKG_VERSION"), makefile("PKG_RELEASE")));
+    assert_eq!(field("Version"), version());
     assert_eq!(field("Architecture"), "x86_64");
     assert_eq!(field("Require-User"), "cloudbox:cloudbox");
     for dependency in
@@ -211,6 +224,119 @@ fn every_path_mode_and_script_of_the_package() {
     let installed: u64 = field("Installed-Size").parse().unwrap();
     assert!((sum..sum + 65_536).contains(&installed), "{installed} is not the size of {sum} bytes");
     assert!(field("Description").lines().count() > 1, "{}", field("Description"));
+}
+
+#[test]
+fn the_pages_are_packed_for_every_box_and_each_language_apart() {
+    let dir = scratch("pages");
+    let feed = pack(&dir);
+    let (_, control, data) = open(&noarch(&feed, "luci-app-cloudbox"), &dir);
+    let fields_of = |control: &[Member]| fields(&content_text(control, "./control"));
+    let said = fields_of(&control);
+    assert_eq!((said["Architecture"].as_str(), said["Depends"].as_str()), ("all", "luci-base, cloudbox"));
+    let names: Vec<_> = listing(&control).iter().map(|(path, _)| *path).collect();
+    assert_eq!(names, ["./control", "./postinst", "./postinst-pkg", "./prerm"]);
+    assert_openwrt_scripts(&control);
+    // Each file of the application, where LuCI looks for it.
+    let app = project().join("openwrt/luci-app-cloudbox");
+    let mut expected = BTreeSet::new();
+    for (part, place) in [("htdocs", "./www"), ("root", ".")] {
+        let found = text(Command::new("find").args([".", "-type", "f"]).current_dir(app.join(part)));
+        for path in found.lines().map(|path| path.trim_start_matches('.')) {
+            let packed = format!("{place}{path}");
+            assert_eq!(content(&data, &packed), fs::read(app.join(part).join(&path[1..])).unwrap());
+            expected.insert(packed);
+        }
+    }
+    assert!(expected.contains("./usr/share/luci/menu.d/luci-app-cloudbox.json"), "{expected:?}");
+    for (path, mode) in listing(&data) {
+        assert!(expected.remove(path), "{path} is nothing of the application's");
+        assert_eq!(mode, if path.starts_with("./usr/libexec/") { 0o755 } else { 0o644 }, "{path}");
+    }
+    assert!(expected.is_empty(), "{expected:?} are not packed");
+
+    for (language, name) in [("ca", "Català (Catalan)"), ("es", "Español (Spanish)")] {
+        let package = format!("luci-i18n-cloudbox-{language}");
+        let (_, control, data) = open(&noarch(&feed, &package), &dir);
+        assert_openwrt_scripts(&control);
+        let said = fields_of(&control);
+        assert_eq!((said["Package"].as_str(), said["Depends"].as_str()), (&*package, "luci-app-cloudbox"));
+        let defaults = format!("./etc/uci-defaults/{package}");
+        let texts = format!("./usr/lib/lua/luci/i18n/cloudbox.{language}.lmo");
+        assert_eq!(listing(&data), [(defaults.as_str(), 0o644), (texts.as_str(), 0o644)]);
+        assert_eq!(
+            content_text(&data, &defaults),
+            format!("uci set luci.languages.{language}='{name}'; uci commit luci\n")
+        );
+        assert!(content(&data, &texts).len() > 10_000);
+    }
+}
+
+/// Runs scripts/po2lmo.py on `po`; its complaint when it refuses.
+fn lmo(dir: &Path, po: &str) -> Result<Vec<u8>, String> {
+    let (from, to) = (dir.join("texts.po"), dir.join("texts.lmo"));
+    fs::write(&from, po).unwrap();
+    let output = run(Command::new(project().join("scripts/po2lmo.py")).arg(&from).arg(&to));
+    if !output.status.success() {
+        return Err(String::from_utf8(output.stderr).unwrap());
+    }
+    Ok(fs::read(to).unwrap())
+}
+
+#[test]
+fn translations_are_written_as_lucis_own_tool_writes_them() {
+    let dir = scratch("po2lmo");
+    let po = r#"# a comment
+msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=UTF-8\n"
+"Plural-Forms: nplurals=2; plural=n != 1;\n"
+
+#: a/place.js
+msgid "Start"
+msgstr "Engega"
+
+msgid "four"
+msgstr "quatre"
+
+msgid "caf\"é\\"
+msgstr "ca\\f\"è"
+
+msgid "%d lines"
+msgstr "%d "
+"línies\n"
+
+msgid "Image"
+msgstr "Image"
+
+msgid "empty"
+msgstr ""
+"#;
+    // What LuCI's po2lmo made of it.
+    let mut golden =
+        "nplurals=2; plural=n != 1;\0\0Engega\0\0quatre\0\0ca\\f\"è\0%d línies\\n".as_bytes().to_vec();
+    for entry in [
+        [0, 0, 0, 26],
+        [0x0a11_079c, 1, 0x34, 12],
+        [0x0e0b_8223, 1, 0x2c, 7],
+        [0x9566_0ce9, 1, 0x1c, 6],
+        [0xd449_9232_u32, 1, 0x24, 6],
+    ] {
+        golden.extend(entry.iter().flat_map(|number| number.to_be_bytes()));
+    }
+    golden.extend(0x40_u32.to_be_bytes());
+    assert_eq!(lmo(&dir, po).unwrap(), golden);
+
+    for (wrong, line) in [
+        ("msgid \"a\"\nmsgid_plural \"b\"\nmsgstr[0] \"c\"\n", "line 2"),
+        ("msgctxt \"menu\"\nmsgid \"a\"\nmsgstr \"b\"\n", "line 1"),
+        ("msgid \"a\nmsgstr \"b\"\n", "line 1"),
+        ("\"begins in the middle\"\n", "line 1"),
+        ("msgid \"a\"\nmsgstr b\n", "line 2"),
+    ] {
+        let said = lmo(&dir, wrong).unwrap_err();
+        assert!(said.contains(line) && said.contains("texts.po"), "{said}");
+    }
 }
 
 #[test]
@@ -238,21 +364,22 @@ fn the_same_sources_make_the_same_package() {
 fn the_index_says_what_is_there() {
     let dir = scratch("index");
     let feed = pack(&dir);
-    let names: BTreeSet<_> =
+    let mut names: BTreeSet<_> =
         fs::read_dir(&feed).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-    let ipk = ipk_of(&feed);
-    let name = ipk.file_name().unwrap().to_str().unwrap();
-    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["Packages", "Packages.gz", name]);
-
     let packages = fs::read_to_string(feed.join("Packages")).unwrap();
     assert_eq!(text(Command::new("gzip").arg("-dc").arg(feed.join("Packages.gz"))), packages);
-    let entries: Vec<&str> = packages.split("\n\n").filter(|entry| !entry.is_empty()).collect();
-    assert_eq!(entries.len(), 1);
-    let entry = fields(entries[0]);
-    assert_eq!(entry["Filename"], name);
-    assert_eq!(entry["Size"], fs::metadata(&ipk).unwrap().len().to_string());
-    let sum = text(Command::new("sha256sum").arg(&ipk));
-    assert_eq!(Some(entry["SHA256sum"].as_str()), sum.split(' ').next());
+    let entries: Vec<_> = packages.split("\n\n").filter(|entry| !entry.is_empty()).map(fields).collect();
+    let packed: Vec<&str> = entries.iter().map(|entry| entry["Package"].as_str()).collect();
+    let i18n = ["luci-i18n-cloudbox-ca", "luci-i18n-cloudbox-es"];
+    assert_eq!(packed, ["cloudbox", "luci-app-cloudbox", i18n[0], i18n[1]]);
+    for entry in entries {
+        let name = &entry["Filename"];
+        assert!(names.remove(name), "there is no {name}");
+        assert_eq!(entry["Size"], fs::metadata(feed.join(name)).unwrap().len().to_string());
+        let sum = text(Command::new("sha256sum").arg(feed.join(name)));
+        assert_eq!(Some(entry["SHA256sum"].as_str()), sum.split(' ').next());
+    }
+    assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["Packages", "Packages.gz"]);
 }
 
 #[test]
