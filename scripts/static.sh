@@ -3,6 +3,7 @@
 #
 #   scripts/static.sh [TARGET]       TARGET: x86_64-unknown-linux-musl (this machine's, if none is given),
 #                                    aarch64-, armv7-…-musleabihf, i686-, mipsel-, mips-, riscv64gc-unknown-linux-musl
+#                                    (scripts/static-check.sh tries those of other processors)
 #   scripts/static.sh --test TARGET  runs the tests of the protocol crates as programs of TARGET, under qemu-user
 #
 # Where rustup has the target's std, that is used. Elsewhere std is built from source: the source is Debian's
@@ -89,13 +90,7 @@ small="$small -Zfmt-debug=none"
 run_tests() {
 	fetch_std
 	fetch_zig
-	case $target in
-	armv7-*) qemu="qemu-arm" ;;
-	i686-*) qemu="qemu-i386" ;;
-	riscv64gc-*) qemu="qemu-riscv64" ;;
-	*) qemu=qemu-${target%%-*} ;;
-	esac
-	command -v "$qemu" >/dev/null || die "$qemu is missing: install qemu-user"
+	qemu=$(scripts/qemu-user.sh "$target")
 	export "CARGO_TARGET_$(echo "$target" | tr a-z- A-Z_)_RUNNER=$qemu"
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
@@ -117,7 +112,8 @@ sysroot=$(rustc --print sysroot)
 started=$(date +%s)
 if [ -d "$sysroot/lib/rustlib/$target" ] && [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then
 	# rustup's std brings its own musl; another architecture would still need a linker.
-	cargo build --release --package cloudbox --bin cloudbox --target "$target"
+	RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$HOME=~" \
+		cargo build --release --package cloudbox --bin cloudbox --target "$target"
 else
 	fetch_std
 	fetch_zig
@@ -136,4 +132,14 @@ case $(file "$out/cloudbox") in
 *"statically linked"* | *"static-pie linked"*) ;;
 *) die "$out/cloudbox is not static" ;;
 esac
+case $(file "$out/cloudbox") in
+*"not stripped"*) die "$out/cloudbox is not stripped" ;;
+esac
+# What a loader would be asked for: an interpreter, other libraries, and where to look for them.
+asked=$(readelf -l -d "$out/cloudbox" | grep -E 'INTERP|NEEDED|RPATH|RUNPATH' || true)
+[ -z "$asked" ] || die "$out/cloudbox asks for what a box may not have: $asked"
+# Nothing tells where it was built.
+for place in "$PWD" "$HOME/"; do
+	! grep -aqF "$place" "$out/cloudbox" || die "$out/cloudbox holds the path $place of this machine"
+done
 echo "target/static/$target/cloudbox: $(stat -c %s "$out/cloudbox") bytes, built in $(($(date +%s) - started)) s"
