@@ -13,6 +13,7 @@ Measures cloudbox side by side with what it is compared with, and prints one tab
 
   create   create -> RUNNING, against a bare lxc-start
   delete   stop and delete, against lxc-stop, umount and rm
+  boot     16 containers that start with the box, against as many lxc-start at once
   incus    create -> RUNNING, against incus launch
   list     list of many running containers, against lxc-ls -f
   bus      one trivial ubus call, against an object built with libubox
@@ -26,7 +27,7 @@ Environment: CLOUDBOX_BENCH_COUNT (containers of list, memory and idle; 100), CL
 is made; a real disk), UBUSD (the bus), UBUS_PREFIX (where libubus is installed).
 ";
 
-const ROWS: [&str; 8] = ["create", "delete", "incus", "list", "bus", "memory", "size", "idle"];
+const ROWS: [&str; 9] = ["create", "delete", "boot", "incus", "list", "bus", "memory", "size", "idle"];
 
 /// What the program shall do.
 pub enum Mode {

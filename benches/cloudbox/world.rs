@@ -208,7 +208,14 @@ impl World {
         Ok(())
     }
 
-    fn start_daemon(&mut self) -> Result<()> {
+    /// Ends the daemon; its containers stay as they are.
+    pub fn stop_daemon(&mut self) {
+        self.client = None;
+        self.daemon = None;
+    }
+
+    /// Starts the daemon, and waits until it answers.
+    pub fn start_daemon(&mut self) -> Result<()> {
         let bridge = self.bridge.as_deref().unwrap_or_default();
         let storage = self.layout().storage;
         let config = self.dir.join("config");

@@ -1,5 +1,6 @@
 //! The rows, one module for each group that shares its preparation.
 
+mod boot;
 pub mod bus;
 mod fleet;
 mod incus;
@@ -14,6 +15,9 @@ use crate::Result;
 pub fn measure(options: &Options, done: &mut Vec<Row>) -> Result<()> {
     if options.wants("create") || options.wants("delete") {
         life::measure(options, done)?;
+    }
+    if options.wants("boot") {
+        boot::measure(options, done)?;
     }
     if options.wants("incus") {
         incus::measure(options, done)?;
