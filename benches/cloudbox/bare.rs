@@ -37,7 +37,10 @@ impl Bare {
         let image = layout.run.join(format!("image-{}", &record.image_sha256));
         fs::create_dir_all(&image)?;
         let file = theirs.storage.join("images").join(&record.image_sha256).join("rootfs.squashfs");
-        process::run(process::command("mount")?.args(["-o", "loop,ro"]).arg(&file).arg(&image))?;
+        // Several of one image share its mount; the last one gone unmounts it.
+        if fs::read_dir(&image)?.next().is_none() {
+            process::run(process::command("mount")?.args(["-o", "loop,ro"]).arg(&file).arg(&image))?;
+        }
         let disk = Disk::new(layout.clone())?;
         Ok(Bare { layout, record, config, image, disk })
     }
@@ -95,6 +98,6 @@ impl Drop for Bare {
         // After an error in the middle something may be running; the world takes the files down.
         self.tidy();
         let _ = self.disk.unmount(&self.record.name);
-        let _ = umount2(&self.image, MntFlags::MNT_DETACH);
+        let _ = umount2(&self.image, MntFlags::empty());
     }
 }

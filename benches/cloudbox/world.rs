@@ -225,7 +225,10 @@ impl World {
              \toption disk '1G'\n\toption memory_reserve '64M'\n\toption disk_reserve '256M'\n",
             storage.display()
         );
-        fs::write(config.join("cloudbox"), text)?;
+        // One that begins again finds its containers there.
+        if !config.join("cloudbox").exists() {
+            fs::write(config.join("cloudbox"), text)?;
+        }
         let log = self.dir.join("daemon.log");
         let mut daemon = self.command(&["daemon", "--foreground"]);
         self.daemon = Some(Server::start("the daemon", &mut daemon, &log)?);
