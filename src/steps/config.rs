@@ -7,6 +7,7 @@ use crate::model::spec::Asked;
 use crate::sys;
 use openwrt_uci::{ConfigFile, Document, EditError, Package, Section};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// An option and its value; None: it is not there.
 pub type Change = (&'static str, Option<String>);
@@ -105,22 +106,29 @@ pub fn edit_out(document: &mut Document, name: &Name, services: bool) -> std::re
 }
 
 /// The file itself.
-pub struct UciFile(ConfigFile);
+pub struct UciFile {
+    file: ConfigFile,
+    /// Held by the job that edits it: those of one daemon wait in line here, and only another program's lock is waited
+    /// for no longer than [`ConfigFile`] says.
+    turn: Mutex<()>,
+}
 
 impl UciFile {
     /// The file `cloudbox` in directory `dir`, which is `/etc/config` on a box.
     pub fn new(dir: PathBuf) -> UciFile {
-        UciFile(ConfigFile::new(dir.join("cloudbox")).open_elsewhere(sys::is_open_elsewhere))
+        let file = ConfigFile::new(dir.join("cloudbox")).open_elsewhere(sys::is_open_elsewhere);
+        UciFile { file, turn: Mutex::new(()) }
     }
 
     fn edit(&self, change: impl FnOnce(&mut Document) -> std::result::Result<(), EditError>) -> Result<()> {
-        self.0.edit_document(change).map_err(|e| Error::new(Code::Config, e.to_string()))
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file.edit_document(change).map_err(|e| Error::new(Code::Config, e.to_string()))
     }
 }
 
 impl ConfigStore for UciFile {
     fn load(&self) -> Result<Package> {
-        match self.0.read() {
+        match self.file.read() {
             Ok(package) => Ok(package),
             Err(e) if e.is_not_found() => Ok(Package::default()),
             Err(e) => Err(Error::new(Code::Config, e.to_string())),

@@ -61,7 +61,7 @@ impl fmt::Display for FileError {
             FileError::LockTimeout(path, waited) => {
                 write!(
                     f,
-                    "cannot lock {}: another program has held it for {} ms",
+                    "cannot lock {}: another program has held it for {} ms; try again when it has let go",
                     path.display(),
                     waited.as_millis() as u64
                 )

@@ -129,7 +129,10 @@ fn a_lock_that_is_never_released_is_reported() {
     let error = file.edit_document(|document| document.set("b", "v", "x")).unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("cannot lock {}: another program has held it for 50 ms", path.display())
+        format!(
+            "cannot lock {}: another program has held it for 50 ms; try again when it has let go",
+            path.display()
+        )
     );
     // Reading does not wait.
     file.read().unwrap();
