@@ -38,17 +38,19 @@ done
 set -- ${archs:-x86_64}
 [ -z "$binary" ] || [ $# = 1 ] || die "--binary goes with one architecture"
 
-# The Rust target of an architecture.
+# The Rust target of an architecture: only of those whose every processor runs what is built for it.
 target_of() {
 	case $1 in
 	x86_64) echo x86_64-unknown-linux-musl ;;
 	aarch64_*) echo aarch64-unknown-linux-musl ;;
-	# Only those with a floating-point unit.
+	# With a floating-point unit.
 	arm_cortex-a*_*vfp* | arm_cortex-a*_neon*) echo armv7-unknown-linux-musleabihf ;;
 	riscv64_*) echo riscv64gc-unknown-linux-musl ;;
-	i386_pentium4 | i386_pentium-mmx) echo i686-unknown-linux-musl ;;
-	mipsel_*) echo mipsel-unknown-linux-musl ;;
-	mips_*) echo mips-unknown-linux-musl ;;
+	# With SSE2, which pentium-mmx lacks.
+	i386_pentium4) echo i686-unknown-linux-musl ;;
+	# Of MIPS32's second release.
+	mipsel_24kc* | mipsel_74kc) echo mipsel-unknown-linux-musl ;;
+	mips_24kc | mips_4kec) echo mips-unknown-linux-musl ;;
 	*) die "no program is built for the architecture $1" ;;
 	esac
 }

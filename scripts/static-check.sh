@@ -80,10 +80,10 @@ conversation() {
 	# A program and its emulator: two words.
 	# shellcheck disable=SC2086
 	$daemon daemon -f -s "$work/bus" --config-dir "$work/box/etc" --run-dir "$work/box/run" --avahi "$work/box/avahi" \
-		>"$work/daemon.log" 2>&1 &
+		>"$to.log" 2>&1 &
 	pids="$pids $!"
 	within 30 "$native" -s "$work/bus" status || {
-		cat "$work/daemon.log" >&2
+		cat "$to.log" >&2
 		die "$daemon does not answer"
 	}
 	{
@@ -108,7 +108,7 @@ command=$native
 conversation "$work/native" "$native"
 for words in '"memory_limit": 4299161600' '"checksum"' "option description 'Néixer'"; do
 	grep -q "$words" "$work/native" || {
-		cat "$work/native" "$work/daemon.log" >&2
+		cat "$work/native" "$work/native.log" >&2
 		die "this machine's own binary does not say $words"
 	}
 done
@@ -124,7 +124,10 @@ for target; do
 	command=$foreign
 	conversation "$work/command" "$native"
 	for side in daemon command; do
-		diff -u "$work/native" "$work/$side" || die "as the $side, the binary for $target does not say the same"
+		diff -u "$work/native" "$work/$side" || {
+			cat "$work/$side.log" >&2
+			die "as the $side, the binary for $target does not say the same; the daemon's log is above"
+		}
 	done
 	echo "$target: $version, understood as daemon and as command"
 done

@@ -74,9 +74,14 @@ fetch_zig() {
 }
 
 # A box has little flash: no tables for unwinding, which a program that aborts never reads; equal runs of instructions
-# called instead of repeated; a panic that aborts without a message, which takes the text and the formatting of every
+# called instead of repeated (but not on 32-bit ARM, where LLVM's outliner makes wrong code: `config cloudbox 'main'` had an
+# "invalid character"); a panic that aborts without a message, which takes the text and the formatting of every
 # possible panic along. `make build` keeps the message: look there for the reason of a panic.
-small="-Cforce-unwind-tables=no -Cllvm-args=-enable-machine-outliner=always"
+small="-Cforce-unwind-tables=no"
+case $target in
+armv7-*) ;;
+*) small="$small -Cllvm-args=-enable-machine-outliner=always" ;;
+esac
 small="$small -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
 # Every function's body is at hand in every crate, so that what is called once moves to its caller. And addresses are
 # what the linker says: zig links no static-pie, so that code which could be anywhere would be longer for nothing (on

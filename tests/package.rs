@@ -397,7 +397,9 @@ fn a_package_that_cannot_be_made_is_refused_with_the_reason() {
     refused(&["--binary", binary, "x86_64", "aarch64_generic"], "one architecture");
     refused(&["--binary", "/nonexistent", "x86_64"], "/nonexistent");
     refused(&["../x86_64"], "../x86_64");
-    refused(&["arm_arm1176jzf-s_vfp"], "arm_arm1176jzf-s_vfp");
+    for without in ["arm_arm1176jzf-s_vfp", "arm_cortex-a9", "i386_pentium-mmx", "mips_mips32", "sparc"] {
+        refused(&[without], without);
+    }
     refused(&["--binary"], "--binary needs a value");
     refused(&["--force"], "--force");
     refused(&["--key", "/nonexistent", "--binary", binary, "x86_64"], "/nonexistent");
