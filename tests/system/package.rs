@@ -244,15 +244,15 @@ fn from_the_installation_to_the_removal() {
     let mini = on_box.the_box.dir.join("mini.squashfs");
     let import = json!({ "path": mini, "name": "mini" });
     on_box.the_box.whole("cloudbox.image", "import", import).unwrap();
-    let created =
-        on_box.the_box.call("cloudbox.container", "create", json!({ "name": "web", "wait": 15 })).unwrap();
+    let web = json!({ "name": "web", "priority": "10", "wait": 15 });
+    let created = on_box.the_box.call("cloudbox.container", "create", web).unwrap();
     assert_eq!(created["state"], "done", "{created}");
     on_box.the_box.create("idle", json!({ "autostart": false }));
     on_box.the_box.kill("idle");
 
     // A change by uci is taken up at a reload, by the same daemon.
     let daemon = on_box.daemon_pid();
-    on_box.sh("echo \"config container 'declared'\" >> /etc/config/cloudbox");
+    on_box.sh("printf \"config container 'declared'\\n\\toption priority '90'\\n\" >> /etc/config/cloudbox");
     on_box.init("reload");
     on_box.the_box.wait_for_state("declared", "running");
     assert_eq!(on_box.daemon_pid(), daemon);
@@ -286,7 +286,8 @@ fn from_the_installation_to_the_removal() {
     on_box.the_box.wait_for_daemon();
     assert_eq!(on_box.the_box.state("web"), "running");
 
-    // The box shuts down: every guest is asked to, and has time to. That one was asked is seen by what its init does then.
+    // The box shuts down: every guest is asked to, in reverse order, and has time to. That one was asked is seen by what its
+    // init does then.
     for name in ["web", "declared"] {
         on_box
             .the_box
@@ -300,6 +301,9 @@ fn from_the_installation_to_the_removal() {
         assert!(mark.exists(), "{name} was not asked to shut down");
     }
     assert!(!on_box.path("/run/procd/cloudbox.pid").exists());
+    let log = on_box.log();
+    let place = |name: &str| log.rfind(&format!("container {name} is stopped"));
+    assert!(place("declared").is_some() && place("declared") < place("web"), "not in reverse order");
 
     // It boots, with adverts of the last run that a loss of power left: they go before avahi-daemon reads them.
     let services = on_box.path("/etc/avahi/services");
