@@ -36,13 +36,17 @@ test('a translation takes what its text takes', () => {
 	}
 });
 
+/** The modules' texts by their names. */
+function sources() {
+	return readdirSync(resources, { withFileTypes: true, recursive: true })
+		.filter(entry => entry.name.endsWith('.js'))
+		.map(entry => [ entry.name, readFileSync(join(entry.parentPath ?? entry.path, entry.name), 'utf8') ]);
+}
+
 /** Every `call('object', 'method'` of the pages. */
 function called() {
 	const calls = new Set();
-	for (const entry of readdirSync(resources, { withFileTypes: true, recursive: true })) {
-		if (!entry.name.endsWith('.js'))
-			continue;
-		const source = readFileSync(join(entry.parentPath ?? entry.path, entry.name), 'utf8');
+	for (const [ , source ] of sources()) {
 		for (const [ , object, method ] of source.matchAll(/\bcall\('(cloudbox[\w.]*)', '(\w+)'/g))
 			calls.add(`${object} ${method}`);
 	}
@@ -68,6 +72,13 @@ test('the fields that are asked for are ones the box knows', () => {
 		.flatMap(([ , names ]) => [ ...names.matchAll(/'(\w+)'/g) ].map(([ , name ]) => name));
 	assert.ok(asked.length > 10);
 	assert.deepEqual(asked.filter(name => !replies.includes(`pub ${name}: `)), []);
+});
+
+// Behind a word or an arrow, the jsmin of OpenWrt's build takes a regular expression for a division, and its blanks away.
+test('a regular expression keeps its meaning when the pages are minified', () => {
+	for (const [ name, source ] of sources())
+		for (const [ , expression ] of source.matchAll(/(?:\breturn|=>) (\/[^/*](?:\\.|[^/\\\n])*\/)/g))
+			assert.doesNotMatch(expression, /[\s'"`]/, name);
 });
 
 test('the menu leads to pages there are, and asks for the group there is', () => {

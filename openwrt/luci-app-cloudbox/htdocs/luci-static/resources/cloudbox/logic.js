@@ -412,7 +412,7 @@ function checkGateway(text) {
 }
 
 function checkKey(text) {
-	return /^(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)\S* \S+/.test(String(text ?? '').trim()) ? null :
+	return /^(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)\S*\s+\S/.test(String(text ?? '').trim()) ? null :
 		_('Paste an SSH public key, such as “ssh-ed25519 AAAA… me”.');
 }
 
