@@ -11,5 +11,6 @@ pub mod machine;
 pub mod mdns;
 pub mod model;
 pub mod ops;
+pub mod simplestreams;
 pub mod steps;
 pub mod sys;

@@ -2,7 +2,7 @@
 
 use super::name::ImageName;
 use super::spec::{invalid, Spec};
-use crate::error::Result;
+use crate::error::{quoted, Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// The init system inside an image, which decides how it is asked to shut down.
@@ -81,6 +81,12 @@ pub struct Manifest {
     /// Services it offers.
     #[serde(default)]
     pub services: Vec<OfferedService>,
+    /// Where it was pulled from, `remote:alias`; empty for one that was not.
+    #[serde(default)]
+    pub source: String,
+    /// Its version there.
+    #[serde(default)]
+    pub source_version: String,
     /// Bytes of the squashfs on disk.
     pub size: u64,
     /// When it was imported, seconds since 1970.
@@ -109,5 +115,52 @@ impl Image {
         };
         let there = if names.is_empty() { "none".to_string() } else { names.join(", ") };
         Err(invalid("services", unknown, &format!("image {} has {there}", spec.image)))
+    }
+}
+
+/// Digits of a sha256.
+pub const SHA256_DIGITS: usize = 64;
+
+/// Whether `text` is of hex digits.
+pub fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// `text` as a sha256 in lower case.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_sha256(text: &str) -> Result<String> {
+    if text.len() == SHA256_DIGITS && is_hex(text) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let shown: String = text.chars().take(SHA256_DIGITS + 1).collect();
+    Err(Error::new(
+        Code::InvalidArgument,
+        format!(
+            "sha256 {shown} is none; write the {SHA256_DIGITS} hex digits that sha256sum prints",
+            shown = quoted(&shown)
+        ),
+    ))
+}
+
+/// `bytes` of a digest as hex digits.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|half| char::from(DIGITS[usize::from(half)]));
+    bytes.iter().flat_map(digits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sha256_texts() {
+        assert_eq!(parse_sha256(&"AB".repeat(32)), Ok("ab".repeat(32)));
+        assert_eq!(parse_sha256(&hex(&[0xa9; 32])), Ok("a9".repeat(32)));
+        for wrong in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
+            assert_eq!(parse_sha256(wrong).unwrap_err().code, Code::InvalidArgument, "{wrong}");
+        }
     }
 }

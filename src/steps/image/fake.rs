@@ -56,6 +56,8 @@ pub fn image(sha256: &str, names: &[&str]) -> Image {
         arch: "x86_64".to_string(),
         init: Init::Systemd,
         services: Vec::new(),
+        source: String::new(),
+        source_version: String::new(),
         size: 4096,
         imported: 1,
     };

@@ -51,6 +51,8 @@ pub fn probe(root: BorrowedFd<'_>, box_arch: &str) -> Result<Manifest> {
         arch: arch.unwrap_or_default(),
         init,
         services: Vec::new(),
+        source: String::new(),
+        source_version: String::new(),
         size: 0,
         imported: 0,
     };

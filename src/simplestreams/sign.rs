@@ -1,0 +1,313 @@
+//! Signatures as usign and OpenBSD's signify make them: ed25519, in base64 below a line of comment.
+//!
+//! A key has a number, eight random bytes, which its signatures carry: it tells which key is meant and proves nothing.
+
+use crate::error::{quoted, Code, Error, Result};
+use ed25519_compact as ed25519;
+use std::fmt;
+use std::io::{ErrorKind, Read};
+
+/// The algorithm that all three kinds of files begin with.
+const ALGORITHM: &[u8; 2] = b"Ed";
+const NUMBER: usize = 8;
+/// Bytes of a public key, a signature and a secret key, with algorithm and number.
+const PUBLIC: usize = 2 + NUMBER + 32;
+const SIGNATURE: usize = 2 + NUMBER + 64;
+const SECRET: usize = 2 + 2 + 4 + 16 + 8 + NUMBER + 64;
+/// Where a secret key has its rounds of hashing a password, its number and the key itself.
+const ROUNDS_AT: usize = 4;
+const SECRET_NUMBER_AT: usize = 32;
+
+/// The number of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number([u8; NUMBER]);
+
+impl fmt::Display for Number {
+    /// Sixteen hex digits, as `usign -F` prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&crate::model::image::hex(&self.0))
+    }
+}
+
+/// A public key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    /// Its number.
+    pub number: Number,
+    key: [u8; 32],
+}
+
+impl PublicKey {
+    /// Reads a key file, or its second line alone: `RWQ…`.
+    ///
+    /// # Errors
+    /// It is none, and what it is instead.
+    pub fn parse(text: &str) -> Result<PublicKey> {
+        let bytes = decode(text, "public key")?;
+        let (number, rest) = split(&bytes, PUBLIC, "public key")?;
+        Ok(PublicKey { number, key: fixed(rest) })
+    }
+}
+
+/// A signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// The number of the key that made it.
+    pub number: Number,
+    signature: [u8; 64],
+}
+
+impl Signature {
+    /// Reads a signature file.
+    ///
+    /// # Errors
+    /// It is none, and what it is instead.
+    pub fn parse(text: &str) -> Result<Signature> {
+        let bytes = decode(text, "signature")?;
+        let (number, rest) = split(&bytes, SIGNATURE, "signature")?;
+        Ok(Signature { number, signature: fixed(rest) })
+    }
+
+    /// The signature as a file.
+    pub fn to_text(&self) -> String {
+        let bytes = [&ALGORITHM[..], &self.number.0, &self.signature].concat();
+        format!("untrusted comment: signed by key {}\n{}\n", self.number, encode(&bytes))
+    }
+
+    /// Whether one of `keys` made it of what `message` holds, which is read in pieces.
+    ///
+    /// # Errors
+    /// It is not; or the message cannot be read.
+    pub fn verify(&self, message: &mut dyn Read, keys: &[PublicKey]) -> Result<()> {
+        let Some(key) = keys.iter().find(|key| key.number == self.number) else {
+            let known: Vec<String> = keys.iter().map(|key| key.number.to_string()).collect();
+            return Err(refused(format!(
+                "it is signed by key {}, trusted is only {}",
+                self.number,
+                known.join(", ")
+            )));
+        };
+        let forged = |_| refused(format!("the signature of key {} is not of this content", self.number));
+        let public = ed25519::PublicKey::new(key.key);
+        let mut state =
+            public.verify_incremental(&ed25519::Signature::new(self.signature)).map_err(forged)?;
+        let mut chunk = vec![0; 16 << 10];
+        loop {
+            match message.read(&mut chunk) {
+                Ok(0) => return state.verify().map_err(forged),
+                Ok(got) => state.absorb(&chunk[..got]),
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::new(Code::Failed, format!("it cannot be read: {e}"))),
+            }
+        }
+    }
+}
+
+/// A secret key without a password, as `usign -G` makes it.
+pub struct SecretKey {
+    /// Its number.
+    pub number: Number,
+    key: [u8; 64],
+}
+
+impl SecretKey {
+    /// Reads a key file.
+    ///
+    /// # Errors
+    /// It is none, or has a password.
+    pub fn parse(text: &str) -> Result<SecretKey> {
+        let bytes = decode(text, "secret key")?;
+        split(&bytes, SECRET, "secret key")?;
+        if bytes[ROUNDS_AT..ROUNDS_AT + 4] != [0; 4] {
+            return Err(wrong(
+                "secret key",
+                "it has a password; make one without: usign -G, or signify -G -n",
+            ));
+        }
+        let rest = &bytes[SECRET_NUMBER_AT..];
+        Ok(SecretKey { number: Number(fixed(rest)), key: fixed(&rest[NUMBER..]) })
+    }
+
+    /// Signs `message`.
+    ///
+    /// # Errors
+    /// The halves of the key do not belong together.
+    pub fn sign(&self, message: &[u8]) -> Result<Signature> {
+        let damaged = |_| wrong("secret key", "it is damaged");
+        let pair = ed25519::KeyPair::from_slice(&self.key).map_err(damaged)?;
+        Ok(Signature { number: self.number, signature: fixed(&pair.sk.sign(message, None)[..]) })
+    }
+}
+
+/// Splits `bytes`, which must have the `length` of a `what`, into the number and what follows it.
+fn split<'a>(bytes: &'a [u8], length: usize, what: &str) -> Result<(Number, &'a [u8])> {
+    let is = match bytes.len() {
+        n if n == length && bytes.starts_with(ALGORITHM) => {
+            return Ok((Number(fixed(&bytes[2..])), &bytes[2 + NUMBER..]));
+        }
+        n if n == length => "it is of another algorithm than ed25519",
+        PUBLIC => "it is a public key",
+        SIGNATURE => "it is a signature",
+        SECRET => "it is a secret key, which nobody else should see",
+        _ => "it is too short or too long for one",
+    };
+    Err(wrong(what, is))
+}
+
+/// The first `N` of `bytes`, which has as many.
+fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    for (to, from) in array.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    array
+}
+
+fn wrong(what: &str, why: &str) -> Error {
+    Error::new(Code::InvalidArgument, format!("it is no {what} of usign: {why}"))
+}
+
+fn refused(why: String) -> Error {
+    Error::new(Code::Checksum, why)
+}
+
+/// The bytes in the last line of `text`, behind a line of comment.
+fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut line = lines.next().unwrap_or_default();
+    if line.starts_with("untrusted comment:") {
+        line = lines.next().unwrap_or_default();
+    }
+    if line.starts_with("ssh-") {
+        return Err(wrong(what, "it is an SSH key; `usign -G` makes the right kind"));
+    }
+    from_base64(line).ok_or_else(|| {
+        let shown: String = line.chars().take(20).collect();
+        wrong(what, &format!("{} is no base64", quoted(&shown)))
+    })
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+fn encode(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            match place <= chunk.len() {
+                true => text.push(DIGITS[(word >> (18 - 6 * place) & 63) as usize].into()),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    if text.is_empty() || text.len() % 4 != 0 || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let (mut word, mut bits) = (0_u32, 0);
+    for digit in digits.bytes() {
+        let value = DIGITS.iter().position(|known| *known == digit)?;
+        word = (word << 6 | value as u32) & 0xffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((word >> bits) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Made by usign itself; the message is "hello\n".
+    const KEY: &str = include_str!("../../tests/data/usign/key.pub");
+    const SECRET_KEY: &str = include_str!("../../tests/data/usign/key.sec");
+    const SIGNED: &str = include_str!("../../tests/data/usign/hello.sig");
+
+    fn refusal(text: &str) -> String {
+        PublicKey::parse(text).unwrap_err().into_message()
+    }
+
+    #[test]
+    fn what_usign_signed_is_ours_to_verify_and_the_other_way_round() {
+        let (key, signature) = (PublicKey::parse(KEY).unwrap(), Signature::parse(SIGNED).unwrap());
+        assert_eq!(signature.number, key.number);
+        signature.verify(&mut &b"hello\n"[..], std::slice::from_ref(&key)).unwrap();
+        // ed25519 leaves no choice: what we sign is what usign signs.
+        let ours = SecretKey::parse(SECRET_KEY).unwrap().sign(b"hello\n").unwrap();
+        assert_eq!(ours.to_text(), SIGNED);
+    }
+
+    #[test]
+    fn a_changed_byte_is_found_wherever_it_is() {
+        let key = PublicKey::parse(KEY).unwrap();
+        let signature = Signature::parse(SIGNED).unwrap();
+        let verify = |signature: &Signature, message: &[u8], keys: &[PublicKey]| {
+            signature.verify(&mut &message[..], keys).map_err(|e| (e.code, e.into_message()))
+        };
+        let keys = [key];
+        assert_eq!(verify(&signature, b"hello\n", &keys), Ok(()));
+        for message in [&b"hellO\n"[..], b"hello", b"", b"hello\n\n"] {
+            let (code, why) = verify(&signature, message, &keys).unwrap_err();
+            assert_eq!(code, Code::Checksum);
+            assert!(why.contains("is not of this content"), "{why}");
+        }
+        for at in [0, 31, 32, 63] {
+            let mut flipped = signature.clone();
+            flipped.signature[at] ^= 1;
+            assert!(verify(&flipped, b"hello\n", &keys).is_err(), "byte {at}");
+        }
+        for at in [0, 31] {
+            let mut flipped = keys[0].clone();
+            flipped.key[at] ^= 1;
+            assert!(verify(&signature, b"hello\n", &[flipped]).is_err(), "byte {at} of the key");
+        }
+        let other = Signature { number: Number([7; 8]), ..signature.clone() };
+        let (_, why) = verify(&other, b"hello\n", &keys).unwrap_err();
+        assert!(why.contains("signed by key 0707070707070707, trusted is only"), "{why}");
+    }
+
+    #[test]
+    fn keys_of_the_wrong_kind_are_called_what_they_are() {
+        let line = |text: &str| text.lines().nth(1).unwrap().to_string();
+        assert_eq!(PublicKey::parse(&line(KEY)), PublicKey::parse(KEY));
+        assert_eq!(PublicKey::parse(&KEY.replace('\n', "\r\n")), PublicKey::parse(KEY));
+        let other = encode(&[&b"Xx"[..], &[0; 40]].concat());
+        for (text, why) in [
+            (SECRET_KEY, "it is a secret key"),
+            (SIGNED, "it is a signature"),
+            ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB me", "it is an SSH key"),
+            ("", "\"\" is no base64"),
+            ("untrusted comment: x\n", "\"\" is no base64"),
+            ("RWQ\u{e9}\u{e9}\u{e9}", "is no base64"),
+            ("RWQ", "is no base64"),
+            ("RWQA", "too short or too long"),
+            (&other, "another algorithm"),
+        ] {
+            assert!(refusal(text).contains(why), "{text:?}: {}", refusal(text));
+        }
+        assert!(Signature::parse(KEY).unwrap_err().message.contains("it is a public key"));
+        assert!(SecretKey::parse(KEY).err().unwrap().message.contains("it is a public key"));
+    }
+
+    #[test]
+    fn base64() {
+        for (bytes, text) in
+            [(&b"a"[..], "YQ=="), (b"ab", "YWI="), (b"abc", "YWJj"), (&[255, 254, 253], "//79")]
+        {
+            assert_eq!(encode(bytes), text);
+            assert_eq!(from_base64(text).as_deref(), Some(bytes));
+        }
+        for wrong in ["=", "====", "Y===", "YQ=a", "YQ", "Y Q=", "YQ==\n"] {
+            assert_eq!(from_base64(wrong), None, "{wrong:?}");
+        }
+    }
+}
