@@ -115,7 +115,7 @@ pub struct List {
 pub struct Create {
     /// The container's name: a DNS label.
     pub name: String,
-    /// The image it is made from.
+    /// The image it is made from: its name here, or `remote:alias`. One that is not here is pulled.
     pub image: Option<String>,
     /// Memory limit, `256M`.
     pub memory: Option<Text>,
@@ -303,7 +303,7 @@ pub struct Adopt {
     pub wait: Option<u32>,
 }
 
-/// `cloudbox.container prune`
+/// `cloudbox.container prune` and `cloudbox.image prune`
 #[derive(Debug, Deserialize)]
 pub struct Prune {
     /// Remove it; without, the reply says what there is.
@@ -421,6 +421,26 @@ pub struct ImageImport {
     pub name: String,
     /// The file's sha256, 64 hex digits, to be checked.
     pub sha256: Option<String>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// `cloudbox.image available`
+#[derive(Debug, Deserialize)]
+pub struct Available {
+    /// Only this server; all of them unless said otherwise.
+    pub remote: Option<String>,
+    /// Only images with this in one of their names.
+    pub filter: Option<String>,
+}
+
+/// `cloudbox.image pull`
+#[derive(Debug, Deserialize)]
+pub struct Pull {
+    /// The image: its name here, or what a server calls it, such as `debian/12` or `community:debian/12`.
+    pub name: String,
+    /// The server; any that has it unless said otherwise.
+    pub remote: Option<String>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }

@@ -76,7 +76,11 @@ impl Face {
                 .method::<()>("list")
                 .method::<args::Named>("info")
                 .method::<args::ImageImport>("import")
-                .method::<args::Named>("delete"),
+                .method::<args::Named>("delete")
+                .method::<()>("remotes")
+                .method::<args::Available>("available")
+                .method::<args::Pull>("pull")
+                .method::<args::Prune>("prune"),
             Face::Service => object
                 .method::<()>("list")
                 .method::<args::Publish>("publish")

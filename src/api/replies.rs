@@ -23,7 +23,8 @@ pub struct JobReply {
     /// Its number.
     pub id: String,
     /// `create`, `delete`, `start`, `stop`, `restart`, `shutdown`, `set`, `rename`, `freeze`, `unfreeze`, `ended`,
-    /// `snapshot`, `restore`, `snapshot_delete`, `clone`, `export`, `import`, `image_import`, `image_delete`
+    /// `snapshot`, `restore`, `snapshot_delete`, `clone`, `export`, `import`, `image_import`, `image_delete`, `image_pull`,
+    /// `image_prune`
     pub kind: &'static str,
     /// The container or image it works on; `*` is all containers.
     pub target: String,
@@ -340,6 +341,11 @@ pub struct ImageEntry {
     /// Services it offers, `name type port`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,
+    /// Where it was pulled from, `remote:alias`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// The version that is there by now, as far as somebody has asked.
+    pub newer: Option<String>,
     /// Containers made from it.
     pub used_by: Vec<String>,
 }
@@ -349,6 +355,79 @@ pub struct ImageEntry {
 pub struct ImageList {
     /// Oldest first.
     pub images: Vec<ImageEntry>,
+}
+
+/// A server in `cloudbox.image remotes`.
+#[derive(Debug, Serialize)]
+pub struct RemoteEntry {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub url: String,
+    /// Whether what it says must be signed.
+    pub signed: bool,
+    /// The numbers of the keys in its section; those in files are not listed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+    /// Why it cannot be used.
+    pub error: Option<JobError>,
+}
+
+/// `cloudbox.image remotes`
+#[derive(Debug, Serialize)]
+pub struct RemoteList {
+    /// In the order of the file.
+    pub remotes: Vec<RemoteEntry>,
+}
+
+/// An image in `cloudbox.image available`.
+#[derive(Debug, Serialize)]
+pub struct OfferEntry {
+    /// The server.
+    pub remote: String,
+    /// What it calls the image.
+    pub aliases: Vec<String>,
+    /// Operating system.
+    pub os: String,
+    /// The system's release.
+    pub release: String,
+    /// The variant.
+    pub variant: String,
+    /// The newest version.
+    pub version: String,
+    /// `squashfs`, `tar.xz`
+    pub packing: Option<&'static str>,
+    /// Bytes to be fetched.
+    pub size: Option<u64>,
+    /// sha256 of the file.
+    pub sha256: Option<String>,
+    /// `new`; `here`; `newer` than the one that was pulled from there
+    pub state: &'static str,
+    /// Why it cannot be had.
+    pub error: Option<JobError>,
+}
+
+/// `cloudbox.image available`
+#[derive(Debug, Serialize)]
+pub struct OfferList {
+    /// As the servers list them.
+    pub images: Vec<OfferEntry>,
+    /// Servers that could not be asked, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
+}
+
+/// `cloudbox.image prune`
+#[derive(Debug, Serialize)]
+pub struct ImagePruneReply {
+    /// Images that nobody uses.
+    pub images: Vec<String>,
+    /// Their bytes on disk.
+    pub bytes: u64,
+    /// Bytes that pulls have left.
+    pub partial: u64,
+    /// The job that removes them.
+    pub job: Option<String>,
 }
 
 /// A service in `cloudbox.service list`.

@@ -4,7 +4,7 @@ use super::args::Args;
 use super::bus::Context;
 use super::page::Show;
 use super::request::{self, Request};
-use super::{bus, completion, copy, enter, events, follow, help, log, show, top, Failure};
+use super::{bus, completion, copy, enter, events, follow, help, log, publish, show, top, Failure};
 
 /// One command.
 pub struct Command {
@@ -595,7 +595,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "image import",
-        also: &["image add", "image pull", "image create"],
+        also: &["image add", "image create"],
         section: "Images",
         summary: "make an image from a file",
         details: "PATH is a file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a \
@@ -610,6 +610,88 @@ pub const COMMANDS: &[Command] = &[
         ],
         options: &[option("sha256", "HASH", "refuse the file when this is not its sha256"), NO_WAIT],
         action: Action::Work { requests: request::image_import },
+    },
+    Command {
+        name: "image remotes",
+        also: &["remotes", "image remote", "image servers"],
+        section: "Images",
+        summary: "show the servers that images come from",
+        details: "They are sections `remote` of /etc/config/cloudbox. SIGNED: what a server lists must be signed with one of \
+                  the keys there.",
+        examples: &[("image remotes", "a table")],
+        operands: &[],
+        options: &[flag("names", None, "print names only")],
+        action: Action::Show { request: request::image_remotes, show: show::remotes },
+    },
+    Command {
+        name: "image available",
+        also: &["available", "image search", "image find"],
+        section: "Images",
+        summary: "show what servers have for this box",
+        details: "STATE is `here` for what this box has, and `newer` for what was pulled from there in an older version.",
+        examples: &[
+            ("image available", "everything"),
+            ("image available debian --remote community", "what has debian in its name, at one server"),
+        ],
+        operands: &[operand("WORD", Times::Optional, Values::Any)],
+        options: &[
+            option("remote", "REMOTE", "ask only this server"),
+            flag("names", None, "print names only, as `image pull` takes them"),
+        ],
+        action: Action::Show { request: request::image_available, show: show::offers },
+    },
+    Command {
+        name: "image pull",
+        also: &["image fetch", "image update", "image download"],
+        section: "Images",
+        summary: "fetch images from a server, or their newer version",
+        details: "NAME is that of an image on this box, what a server calls it, or both: community:debian/12 becomes the image \
+                  debian-12. Containers keep the version they were made from. A pull that ended early is gone on with by \
+                  the next one.",
+        examples: &[
+            ("image pull distro", "the newest version of what /etc/config/cloudbox calls distro"),
+            ("image pull community:debian/12", "from one server"),
+        ],
+        operands: &[operand("NAME", Times::Many, Values::Image)],
+        options: &[option("remote", "REMOTE", "the server; any that has it unless said otherwise"), NO_WAIT],
+        action: Action::Work { requests: request::image_pull },
+    },
+    Command {
+        name: "image prune",
+        also: &["image clean", "image gc"],
+        section: "Images",
+        summary: "remove images that nobody uses",
+        details: "Says what it would remove, and does it with --yes. What /etc/config/cloudbox names stays.",
+        examples: &[("image prune", "what would go"), ("image prune --yes", "remove it")],
+        operands: &[],
+        options: &[flag("yes", Some('y'), "do it")],
+        action: Action::Show { request: request::image_prune, show: show::image_prune },
+    },
+    Command {
+        name: "image publish",
+        also: &["image upload", "image push"],
+        section: "Images",
+        summary: "put images where a web server serves them to boxes",
+        details: "DIRECTORY becomes, or is, a simplestreams server's: any web server can serve it. IMAGE is a squashfs, or a \
+                  tar packed with xz; what it does not say of itself, nor a manifest beside it, the options say. --key is a \
+                  secret key made by `usign -G`; its public half goes into `list key` of the boxes. Needs no daemon.",
+        examples: &[
+            ("image publish /srv/www/images distro.squashfs --key community.sec", "signed"),
+            ("image publish /srv/www/images alpine.tar.xz --name alpine --serial 3.20 --arch amd64", "a tar, which says less"),
+        ],
+        operands: &[
+            operand("DIRECTORY", Times::One, Values::File),
+            operand("IMAGE", Times::Many, Values::File),
+        ],
+        options: &[
+            option_of("key", "FILE", Values::File, "the secret key to sign the lists with"),
+            option("name", "NAME", "what the image is called"),
+            option("serial", "VERSION", "its version; the last in order of the letters is the newest"),
+            option("os", "SYSTEM", "its system, such as debian"),
+            option("release", "RELEASE", "the system's release"),
+            option("arch", "ARCH", "the processors it is for, such as amd64"),
+        ],
+        action: Action::Own(publish::run),
     },
     Command {
         name: "image delete",

@@ -345,7 +345,10 @@ mod tests {
         }
         for (words, expected) in [
             (&["cloudbox", "cre"][..], &["create"][..]),
-            (&["cloudbox", "image", ""], &["list", "info", "import", "delete"]),
+            (
+                &["cloudbox", "image", ""],
+                &["list", "info", "import", "remotes", "available", "pull", "prune", "publish", "delete"],
+            ),
             (&["cloudbox", "start", ""], &["web", "db"]),
             (&["cloudbox", "-s", "/x", "--json", "stop", "web", "d"], &["db"]),
             (&["cloudbox", "create", "web", "--image", ""], &["distro"]),

@@ -259,6 +259,8 @@ impl<'a> Follower<'a> {
             "stop" | "ended" => format!("{target} is stopped"),
             "image_import" => format!("image {target} is imported"),
             "image_delete" => format!("image {target} is deleted"),
+            "image_pull" => format!("image {target} is here"),
+            "image_prune" => "images are pruned".to_string(),
             kind => format!("{} of {target} is done", text::visible(kind)),
         };
         match self.begun {
@@ -345,6 +347,7 @@ fn progress_line(job: &View<'_>) -> String {
         "ended" => "cleaning up after",
         "image_import" => "importing",
         "image_delete" => "deleting image",
+        "image_pull" => "pulling",
         _ => "working on",
     };
     let mut line = format!("{doing} {}", job.text("target"));

@@ -384,6 +384,35 @@ pub fn image_import(args: &Args) -> Result<Vec<Request>, Failure> {
     Ok(vec![Request::new(Face::Image, "import", fields)?])
 }
 
+/// `cloudbox image remotes`
+pub fn image_remotes(_: &Args) -> Result<Request, Failure> {
+    Request::plain(Face::Image, "remotes")
+}
+
+/// `cloudbox image available`
+pub fn image_available(args: &Args) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    if !args.operand(0).is_empty() {
+        fields.str("filter", args.operand(0));
+    }
+    pass_on(args, &mut fields, &["remote"]);
+    Request::new(Face::Image, "available", fields)
+}
+
+/// `cloudbox image pull`
+pub fn image_pull(args: &Args) -> Result<Vec<Request>, Failure> {
+    for_each_name(args, Face::Image, "pull", &|fields| pass_on(args, fields, &["remote"]))
+}
+
+/// `cloudbox image prune`
+pub fn image_prune(args: &Args) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    if args.flag("yes") {
+        fields.bool("yes", true);
+    }
+    Request::new(Face::Image, "prune", fields)
+}
+
 /// `cloudbox image delete`
 pub fn image_delete(args: &Args) -> Result<Vec<Request>, Failure> {
     for_each_name(args, Face::Image, "delete", &|_| {})

@@ -203,7 +203,7 @@ pub fn images(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
         return OK;
     }
     if images.is_empty() {
-        page.line("there are no images yet; `cloudbox image import FILE` makes one from a squashfs or a tar");
+        page.line("there are no images yet; `cloudbox image pull` fetches one, `cloudbox image import` makes one of a file");
         return OK;
     }
     let mut table =
@@ -220,6 +220,91 @@ pub fn images(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
         ]);
     }
     table.write(&mut page.text, "", page.color);
+    for image in images.iter().filter(|image| !image.text("newer").is_empty()) {
+        let (name, newer) = (image.texts("names").join(", "), image.text("newer"));
+        page.line(&format!("{name}: version {newer} is there; `cloudbox image pull {name}` fetches it"));
+    }
+    OK
+}
+
+/// `cloudbox image remotes`
+pub fn remotes(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    let remotes = view.tables("remotes");
+    if args.flag("names") {
+        remotes.iter().for_each(|remote| page.line(&remote.text("name")));
+        return OK;
+    }
+    if remotes.is_empty() {
+        page.line("there are no remotes; a section `remote` in /etc/config/cloudbox names one");
+        return OK;
+    }
+    let mut table = Table::titled(&["NAME", "ADDRESS", "SIGNED", "KEYS"], &[], None);
+    for remote in &remotes {
+        table.row(vec![
+            remote.text("name"),
+            or_dash(remote.text("url")),
+            yes_no(remote, "signed"),
+            or_dash(remote.texts("keys").join(", ")),
+        ]);
+    }
+    table.write(&mut page.text, "", page.color);
+    for remote in &remotes {
+        if let Some(error) = remote.table("error") {
+            page.line(&format!("{}: {}", remote.text("name"), error.text("message")));
+        }
+    }
+    OK
+}
+
+/// `cloudbox image available`
+pub fn offers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    let offers = view.tables("images");
+    let first = |offer: &View<'_>| offer.texts("aliases").into_iter().next().unwrap_or_default();
+    if args.flag("names") {
+        offers.iter().for_each(|offer| page.line(&format!("{}:{}", offer.text("remote"), first(offer))));
+        return OK;
+    }
+    if offers.is_empty() {
+        page.line("there is nothing; `cloudbox image remotes` shows who was asked");
+    } else {
+        let mut table =
+            Table::titled(&["REMOTE", "NAME", "SYSTEM", "VERSION", "SIZE", "STATE"], &[4], Some(5));
+        for offer in &offers {
+            table.row(vec![
+                offer.text("remote"),
+                first(offer),
+                or_dash(system(offer)),
+                offer.text("version"),
+                size(offer.number("size")),
+                offer.text("state"),
+            ]);
+        }
+        table.write(&mut page.text, "", page.color);
+    }
+    for offer in &offers {
+        if let Some(error) = offer.table("error") {
+            page.line(&format!("{} cannot be had: {}", first(offer), error.text("message")));
+        }
+    }
+    view.texts("errors").iter().for_each(|error| page.line(error));
+    OK
+}
+
+/// `cloudbox image prune`
+pub fn image_prune(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    let images = view.texts("images");
+    let partial = view.number("partial").filter(|bytes| *bytes > 0);
+    if !images.is_empty() {
+        page.line(&format!("nobody uses: {} ({})", images.join(", "), size(view.number("bytes"))));
+    }
+    if partial.is_some() {
+        page.line(&format!("pulls that ended early have left {}", size(partial)));
+    }
+    match view.text("job").as_str() {
+        _ if images.is_empty() && partial.is_none() => page.line("there is nothing to remove"),
+        "" if !args.flag("yes") => page.line("`cloudbox image prune --yes` removes it; there is no way back"),
+        job => page.line(&format!("it is being removed; `cloudbox job wait {job}` follows")),
+    }
     OK
 }
 
@@ -252,6 +337,8 @@ pub fn image(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     table.pair("size", size(view.number("size")));
     table.pair("sha256", view.text("sha256"));
     table.pair("imported", ago(view, "imported", page.now));
+    table.pair("pulled from", view.text("source"));
+    table.pair("newer", view.text("newer"));
     table.pair("used by", view.texts("used_by").join(", "));
     for service in view.texts("services") {
         table.pair("service", service);
@@ -563,7 +650,7 @@ x: no\\u{1b}[2J memory; it is started again in 8s (so far 1 restart)
             (
                 &["image", "list"],
                 r#"{"images":[]}"#,
-                "there are no images yet; `cloudbox image import FILE` makes one from a squashfs or a tar\n",
+                "there are no images yet; `cloudbox image pull` fetches one, `cloudbox image import` makes one of a file\n",
             ),
             (&["job", "list"], "{}", "there are no jobs\n"),
         ] {

@@ -138,6 +138,21 @@ impl Core {
                     .and_then(|args| Ok((self.delete_image(&args.name)?, Some(args::WAIT_MAX))));
                 return self.reply_with_job(request, started);
             }
+            (Face::Image, "remotes") => encode(&self.remote_list()),
+            (Face::Image, "available") => {
+                return match decode::<args::Available>(arguments) {
+                    Ok(args) => self.available(request, args),
+                    Err(error) => self.send_reply(request, Err(error)),
+                };
+            }
+            (Face::Image, "pull") => {
+                let asked = decode::<args::Pull>(arguments);
+                let started = asked.and_then(|args| Ok((self.pull(&args)?, args.wait)));
+                return self.reply_with_job(request, started);
+            }
+            (Face::Image, "prune") => decode::<args::Prune>(arguments)
+                .and_then(|args| self.prune_images(args.yes.unwrap_or(false)))
+                .and_then(|reply| encode(&reply)),
             (Face::Service, "list") => encode(&self.service_list()),
             (Face::Service, "publish") => {
                 let checked = decode::<args::Publish>(arguments).and_then(|args| self.check_publish(&args));

@@ -4,6 +4,7 @@
 use super::adverts::Announcer;
 use super::order::{Boot, Shutdown};
 use super::probes::Port;
+use super::remotes::Newer;
 use super::work::{Report, Sender, Work};
 use crate::api::Face;
 use crate::error::{Code, Error, Result};
@@ -137,6 +138,8 @@ pub struct Core {
     /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
     pub(super) spoiled: Vec<IdRange>,
     pub(super) images: Vec<Image>,
+    /// Versions that servers were heard to have and this box has not, of images that were pulled from there.
+    pub(super) newer: Vec<Newer>,
     pub(super) jobs: Jobs,
     /// The table of jobs differs from what is kept on disk.
     pub(super) jobs_changed: bool,
@@ -197,6 +200,7 @@ impl Core {
             making: Table::new(),
             spoiled: Vec::new(),
             images: Vec::new(),
+            newer: Vec::new(),
             jobs: Jobs::default(),
             jobs_changed: false,
             lives_changed: false,
@@ -371,6 +375,7 @@ impl Core {
                 let started = manifest.and_then(|manifest| self.import_container(&args, *manifest));
                 self.reply_with_job(request, started.map(|job| (job, args.wait)));
             }
+            Report::Offers(request, offers) => self.answer_available(request, offers),
             Report::Answer(request, result) => self.send_reply(request, result),
         }
     }

@@ -13,9 +13,10 @@ use crate::model::admission;
 use crate::model::config::Declared;
 use crate::model::idrange;
 use crate::model::image::{Image, Init};
-use crate::model::job::JobId;
+use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
 use crate::model::plan::{place, plan, Action, Seen};
+use crate::model::remote::Source;
 use crate::model::spec::{Asked, Spec};
 use crate::model::table::Table;
 use crate::ops::{Create, Live};
@@ -32,9 +33,14 @@ impl Core {
         let name = Name::new(&args.name)?;
         self.check_enabled()?;
         self.check_free(&name)?;
-        let asked = args.asked();
+        let mut asked = args.asked();
+        // Its section says what the image is called here.
+        let source = self.source_of(asked.image.as_deref())?;
+        if let Some(source) = &source {
+            asked.image = Some(source.name.to_string());
+        }
         let spec = asked.resolve(&self.config.settings.defaults)?;
-        self.make(name, spec, Some(asked), args.start.unwrap_or(true))
+        self.make(name, spec, Some(asked), args.start.unwrap_or(true), source)
     }
 
     pub(super) fn check_enabled(&self) -> Result<()> {
@@ -82,16 +88,18 @@ impl Core {
         Ok(())
     }
 
-    /// Starts the job that makes `name`. `asked`: what its section shall say, when it has none yet.
+    /// Starts the job that makes `name`. `asked`: what its section shall say, when it has none yet. `source`: where its
+    /// image is to be had, when somebody said so.
     pub(super) fn make(
         &mut self,
         name: Name,
         spec: Spec,
         asked: Option<Asked>,
         start: bool,
+        source: Option<Source>,
     ) -> Result<JobId> {
-        let image = self.find_image(spec.image.as_str())?;
-        image.check_services(&spec)?;
+        let (image, pull) = self.image_for(spec.image.as_str(), source)?;
+        image.as_ref().map_or(Ok(()), |image| image.check_services(&spec))?;
         self.machine.network.check_bridge(&spec.bridge)?;
         self.check_address(&name, &spec)?;
         self.admit_disk(&spec)?;
@@ -102,12 +110,12 @@ impl Core {
             admission::admit_memory(memory, spec.memory)?;
         }
         let record = Record {
-            image_sha256: image.manifest.sha256.clone(),
-            init: image.manifest.init,
+            image_sha256: image.as_ref().map(|image| image.manifest.sha256.clone()).unwrap_or_default(),
+            init: image.map_or(Init::Other, |image| image.manifest.init),
             ..self.new_record(&name, spec)?
         };
         self.making.insert(name, record.clone());
-        Ok(self.start_job(Work::Create(Box::new(Create { record, image, asked, start }))))
+        Ok(self.start_job(Work::Create(Box::new(Create { record, pull, asked, start }))))
     }
 
     /// The record of a container that is to be made; of what image, others know.
@@ -306,7 +314,7 @@ impl Core {
                 Some(Declared { spec, .. }) => spec.clone()?,
                 None => return Err(Error::new(Code::NotFound, format!("there is no container {name}"))),
             };
-            return self.make(name.clone(), spec, None, true);
+            return self.make(name.clone(), spec, None, true, None);
         };
         if container.live.is_some() {
             return Ok(
@@ -385,10 +393,10 @@ impl Core {
     }
 
     pub(super) fn idle_image(&self, name: &str) -> Result<()> {
-        let busy = self
-            .jobs
-            .iter()
-            .find(|job| !job.state.is_final() && job.target == name && job.kind.is_of_image());
+        let busy = self.jobs.iter().find(|job| {
+            let same = job.target == name || job.kind == Kind::ImagePrune;
+            !job.state.is_final() && same && job.kind.is_of_image()
+        });
         match busy {
             Some(job) => {
                 Err(Error::new(Code::Busy, format!("job {} works on image {name}; wait for its end", job.id)))
@@ -505,7 +513,7 @@ impl Core {
             Some(declared) => declared.spec.clone()?,
             None => return Err(Error::new(Code::NotFound, format!("there is no container {name}"))),
         };
-        self.make(name, spec, None, start)
+        self.make(name, spec, None, start, None)
     }
 
     pub(super) fn stop_orphan(&mut self, name: &Name) -> Result<JobId> {

@@ -475,7 +475,7 @@ fn inotify() -> Check {
 
 fn images(count: usize) -> Check {
     if count == 0 {
-        let remedy = "bring one in: `cloudbox image import /path/to/image.squashfs distro`";
+        let remedy = "bring one in: `cloudbox image pull distro`, or `cloudbox image import /path/to/image.squashfs distro`";
         return check("images", WARNING, "there is no image to make a container from", remedy);
     }
     check("images", OK, &format!("{count} in the store"), "")

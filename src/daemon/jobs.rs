@@ -1,6 +1,7 @@
 //! Jobs: begun when there is a place, followed, and what they found out taken over into the model.
 
 use super::core::{now, Active, Container, Core, Waiter};
+use super::remotes::called;
 use super::work::{self, Outcome, Work};
 use crate::api::{replies, Face};
 use crate::error::{Code, Error, Result};
@@ -160,15 +161,20 @@ impl Core {
             (Ok(Outcome::TakenOver(made)), Ok(name)) => {
                 self.read_images();
                 let image = made.record.spec.image.to_string();
-                let subject = ImageSubject { name: &image, sha256: &made.record.image_sha256 };
-                self.notify(Face::Image, "image.added", &subject);
+                self.notify_image_added(&image, &made.record.image_sha256);
                 self.absorb_made(&name, *made);
             }
             (Ok(Outcome::Pruned | Outcome::FirstBootDone), Ok(_)) => {}
             (Ok(Outcome::Imported(image)), _) => {
                 self.read_images();
-                let subject = ImageSubject { name: &target, sha256: &image.manifest.sha256 };
-                self.notify(Face::Image, "image.added", &subject);
+                self.notify_image_added(&target, &image.manifest.sha256);
+            }
+            (Ok(Outcome::ImagesPruned(images, error)), _) => {
+                self.read_images();
+                for image in images {
+                    self.notify(Face::Image, "image.removed", &Subject { name: &called(&image) });
+                }
+                return error.map_or(Ok(()), Err);
             }
             (Ok(Outcome::ImageDeleted), _) => {
                 self.read_images();
@@ -176,6 +182,10 @@ impl Core {
             }
             (Ok(_), Err(error)) => return Err(error),
             (Err(error), name) => {
+                if kind == Kind::Create && !self.config.remotes.is_empty() {
+                    // What it pulled is no part of it, and stays.
+                    self.read_images();
+                }
                 if let (true, Ok(name)) = (kind.holds_container(), name) {
                     self.absorb_failure(&name, kind, &error);
                 }
@@ -197,6 +207,7 @@ impl Core {
             declared.deleting = false;
         }
         self.not_made.remove(name);
+        self.note_image(&made.record);
         let running = made.live.is_some();
         let mut life = self.containers.remove(name).map(|container| container.life).unwrap_or_default();
         life.pending = false;
@@ -365,6 +376,10 @@ impl Core {
 impl Core {
     pub(super) fn notify_container(&mut self, what: &str, name: &Name) {
         self.notify(Face::Container, what, &Subject { name: name.as_str() });
+    }
+
+    pub(super) fn notify_image_added(&mut self, name: &str, sha256: &str) {
+        self.notify(Face::Image, "image.added", &ImageSubject { name, sha256 });
     }
 
     /// Tells the subscribers of an object, and the listeners of the bus.

@@ -14,6 +14,7 @@ mod life;
 mod log_to;
 mod order;
 mod probes;
+mod remotes;
 mod start_up;
 mod work;
 

@@ -6,7 +6,9 @@ use crate::machine::Machine;
 use crate::model::image::{Image, Init};
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
+use crate::model::remote::Source;
 use crate::ops::{self, CloneOf, Create, Ended, Made, Restore, Set, TakeOver, TakeSnapshot};
+use crate::simplestreams::Offer;
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
@@ -114,6 +116,10 @@ pub enum Work {
         /// Its expected sha256.
         sha256: Option<String>,
     },
+    /// Fetches an image from a server.
+    Pull(Box<Source>),
+    /// Removes these images, and what pulls have left.
+    PruneImages(Vec<Image>),
     /// Removes an image.
     DeleteImage {
         /// Which.
@@ -158,6 +164,8 @@ pub enum Outcome {
     Imported(Box<Image>),
     /// The image is gone.
     ImageDeleted,
+    /// These are, as far as it went; and what kept the others.
+    ImagesPruned(Vec<Image>, Option<Error>),
 }
 
 impl Work {
@@ -185,6 +193,8 @@ impl Work {
             Work::Unpack(_) => Kind::Import,
             Work::Import { .. } => Kind::ImageImport,
             Work::DeleteImage { .. } => Kind::ImageDelete,
+            Work::Pull(_) => Kind::ImagePull,
+            Work::PruneImages(_) => Kind::ImagePrune,
         }
     }
 
@@ -211,6 +221,9 @@ impl Work {
             Work::Unpack(what) => what.record.name.to_string(),
             Work::Import { name, .. } => name.to_string(),
             Work::DeleteImage { called, .. } => called.clone(),
+            Work::Pull(source) => source.name.to_string(),
+            // No image can be called so, and all of them are meant.
+            Work::PruneImages(_) => "*".to_string(),
         }
     }
 
@@ -222,11 +235,15 @@ impl Work {
         }
     }
 
-    /// Whether it mostly waits for a guest, so that it must not keep a place from others.
+    /// Whether it mostly waits for a guest or a server, so that it must not keep a place from others.
     pub fn waits(&self) -> bool {
+        if let Work::Create(create) = self {
+            return create.pull.is_some();
+        }
         matches!(
             self,
-            Work::Restart { .. }
+            Work::Pull(_)
+                | Work::Restart { .. }
                 | Work::Stop { .. }
                 | Work::Freeze { .. }
                 | Work::Ended(_)
@@ -279,6 +296,13 @@ impl Work {
             Work::DeleteImage { image, .. } => {
                 machine.images.delete(ctx, &image).map(|()| Outcome::ImageDeleted)
             }
+            Work::Pull(source) => {
+                machine.images.pull(ctx, &source).map(|image| Outcome::Imported(Box::new(image)))
+            }
+            Work::PruneImages(images) => {
+                let (pruned, error) = ops::prune_images(machine, ctx, images);
+                Ok(Outcome::ImagesPruned(pruned, error))
+            }
         }
     }
 }
@@ -296,6 +320,8 @@ pub enum Report {
     Configured(Request, Result<Vec<u8>>),
     /// What an archive that shall be imported says of itself, and the call that asked for it.
     Archive(Request, Box<args::Import>, Result<Box<Manifest>>),
+    /// What servers have, each by its name, for the call that asked.
+    Offers(Request, Vec<(String, Result<Vec<Offer>>)>),
     /// A call that needed a thread is answered: its request, and the reply's fields.
     Answer(Request, Result<Vec<u8>>),
 }

@@ -4,6 +4,7 @@
 //! what it had before.
 
 use super::name::{ImageName, Name};
+use super::remote::{self, Known, Remote};
 use super::service;
 use super::size::{Bytes, Cpus};
 use super::spec::{
@@ -98,6 +99,10 @@ pub struct Config {
     pub containers: Table<Name, Declared>,
     /// Their services.
     pub services: Vec<service::Declared>,
+    /// Servers of images, in the order of the file; or what is wrong with one.
+    pub remotes: Vec<(String, Result<Remote>)>,
+    /// Images of which the file says where they are to be had.
+    pub images: Vec<Known>,
     /// What is wrong.
     pub warnings: Vec<Warning>,
 }
@@ -116,7 +121,7 @@ pub fn read(package: &Package, before: &Settings) -> Config {
     for section in package.sections() {
         match section.kind() {
             "cloudbox" if section.name() == "main" => reader.main(section),
-            "container" | "service" => {}
+            "container" | "service" | "remote" | "image" => {}
             kind => reader.warn(
                 section.line(),
                 label(section),
@@ -133,6 +138,12 @@ pub fn read(package: &Package, before: &Settings) -> Config {
     }
     for section in package.sections_of("service") {
         reader.service(section);
+    }
+    for section in package.sections_of("remote") {
+        reader.remote(section);
+    }
+    for section in package.sections_of("image") {
+        reader.image(section);
     }
     reader.config
 }
@@ -255,6 +266,76 @@ impl Reader<'_> {
         self.config.services.push(declared);
     }
 
+    /// A section that must have a name, and has none.
+    fn is_nameless(&mut self, section: &Section, example: &str) -> bool {
+        if section.is_anonymous() {
+            let why = ["the section needs its name: config ", example].concat();
+            self.warn(section.line(), label(section), "", &why);
+        }
+        section.is_anonymous()
+    }
+
+    /// A server with a wrong value stays known, and cannot be used.
+    fn remote(&mut self, section: &Section) {
+        if self.is_nameless(section, "remote 'community'") {
+            return;
+        }
+        let mut asked = remote::Asked::default();
+        let mut wrong = None;
+        for option in section.options() {
+            match ask_remote(&mut asked, option) {
+                Ok(true) => {}
+                Ok(false) => self.unknown(section, option),
+                Err(error) => drop(wrong.get_or_insert(error)),
+            }
+        }
+        let name = remote::parse_name(section.name());
+        let resolved = wrong.map_or(Ok(()), Err).and_then(|()| asked.resolve(&name?));
+        match &resolved {
+            Err(error) => self.blame(section, error),
+            Ok(found) if found.url.starts_with("http:") && !found.is_signed() => {
+                let line = section.option("url").map_or(section.line(), Opt::line);
+                let why = "anybody on the way can change what comes; use https, or a server that signs, with its key";
+                self.warn(line, label(section), "url", why);
+            }
+            Ok(_) => {}
+        }
+        self.config.remotes.push((section.name().to_string(), resolved));
+    }
+
+    fn image(&mut self, section: &Section) {
+        if self.is_nameless(section, "image 'distro'") {
+            return;
+        }
+        let mut asked = remote::AskedImage::default();
+        for option in section.options() {
+            let field = match option.name() {
+                "remote" => &mut asked.remote,
+                "alias" => &mut asked.alias,
+                "sha256" => &mut asked.sha256,
+                _ => {
+                    self.unknown(section, option);
+                    continue;
+                }
+            };
+            match single(option) {
+                Ok(text) => *field = Some(text.to_string()),
+                Err(error) => return self.warn(option.line(), label(section), option.name(), &error.message),
+            }
+        }
+        let known = match ImageName::new(section.name()).and_then(|name| asked.resolve(name)) {
+            Ok(known) => known,
+            Err(error) => return self.blame(section, &error),
+        };
+        if let Some(remote) = known.remote.as_deref() {
+            if !self.config.remotes.iter().any(|(name, _)| name == remote) {
+                let line = section.option("remote").map_or(section.line(), Opt::line);
+                self.warn(line, label(section), "remote", &format!("there is no remote {remote}"));
+            }
+        }
+        self.config.images.push(known);
+    }
+
     fn unknown(&mut self, section: &Section, option: &Opt) {
         let message = "this version of cloudbox does not know the option; it does nothing";
         self.warn(option.line(), label(section), option.name(), message);
@@ -348,6 +429,28 @@ fn ask_service(asked: &mut service::Asked, option: &Opt) -> Result<bool> {
         _ => return Ok(false),
     };
     *field = Some(single(option)?.to_string());
+    Ok(true)
+}
+
+/// Puts one option of a server where it belongs; false when there is no such option.
+fn ask_remote(asked: &mut remote::Asked, option: &Opt) -> Result<bool> {
+    let list = match option.name() {
+        "url" => {
+            asked.url = Some(single(option)?.to_string());
+            return Ok(true);
+        }
+        "protocol" => {
+            asked.protocol = Some(single(option)?.to_string());
+            return Ok(true);
+        }
+        "key" => &mut asked.keys,
+        "key_file" => &mut asked.key_files,
+        _ => return Ok(false),
+    };
+    for value in option.values() {
+        let text = value.as_str().ok_or_else(|| invalid(option.name(), "", "it is not UTF-8"))?;
+        list.push(text.to_string());
+    }
     Ok(true)
 }
 

@@ -57,6 +57,10 @@ pub enum Kind {
     ImageImport,
     /// Removes an image from the store.
     ImageDelete,
+    /// Fetches an image from a server.
+    ImagePull,
+    /// Removes images that nobody uses.
+    ImagePrune,
 }
 
 impl Kind {
@@ -85,12 +89,14 @@ impl Kind {
             Kind::Import => "import",
             Kind::ImageImport => "image_import",
             Kind::ImageDelete => "image_delete",
+            Kind::ImagePull => "image_pull",
+            Kind::ImagePrune => "image_prune",
         }
     }
 
     /// Whether its target is an image and not a container.
     pub fn is_of_image(self) -> bool {
-        matches!(self, Kind::ImageImport | Kind::ImageDelete)
+        matches!(self, Kind::ImageImport | Kind::ImageDelete | Kind::ImagePull | Kind::ImagePrune)
     }
 
     /// Whether a container is its own while it lasts.
@@ -109,6 +115,7 @@ impl Kind {
                 | Kind::Unfreeze
                 | Kind::SnapshotDelete
                 | Kind::ImageDelete
+                | Kind::ImagePrune
         )
     }
 }

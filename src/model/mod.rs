@@ -10,6 +10,7 @@ pub mod job;
 pub mod life;
 pub mod name;
 pub mod plan;
+pub mod remote;
 pub mod service;
 pub mod size;
 pub mod spec;

@@ -44,7 +44,7 @@ pub fn take_over(machine: &Machine, ctx: &Ctx, what: TakeOver) -> Result<Made> {
     let mut record = what.record.clone();
     record.image_sha256.clone_from(&image.manifest.sha256);
     record.init = image.manifest.init;
-    let made = Create { record, image: image.clone(), asked: Some(what.asked), start: false };
+    let made = Create { record, pull: None, asked: Some(what.asked), start: false };
     create(machine, ctx, &made).map_err(|error| {
         // A cancelled job's context would not let it begin.
         let undone = Ctx::silent().and_then(|ctx| machine.images.delete(&ctx, &image)).err();

@@ -5,8 +5,8 @@ use super::undo::Undo;
 use super::Made;
 use crate::error::Result;
 use crate::machine::{guest_network, Machine};
-use crate::model::image::Image;
 use crate::model::name::Name;
+use crate::model::remote::Source;
 use crate::model::spec::Asked;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::{Record, Stage};
@@ -14,10 +14,10 @@ use crate::steps::storage::{Record, Stage};
 /// What is to be made.
 #[derive(Debug, Clone)]
 pub struct Create {
-    /// The container's record; image and init come from `image`.
+    /// The container's record; of its image, what is pulled tells.
     pub record: Record,
-    /// The image it is made from.
-    pub image: Image,
+    /// Where to get the image it is made from; None when that is here.
+    pub pull: Option<Source>,
     /// What its section shall say; None when the section is there already.
     pub asked: Option<Asked>,
     /// Start it.
@@ -26,7 +26,8 @@ pub struct Create {
 
 /// Makes the container, and starts it if that was asked for. Fails whole: nothing of it is left then.
 ///
-/// The section comes first. It is the record of intent: after a crash the daemon finds it and makes the container anew.
+/// The section comes first. It is the record of intent: after a crash the daemon finds it and makes the container anew,
+/// going on with the pull of its image where that was.
 ///
 /// # Errors
 /// Any step's.
@@ -42,8 +43,8 @@ pub fn create(machine: &Machine, ctx: &Ctx, what: &Create) -> Result<Made> {
 }
 
 fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'a>) -> Result<Made> {
-    let record = &what.record;
-    let name: &Name = &record.name;
+    let mut record = what.record.clone();
+    let name: &Name = &what.record.name;
     let network = guest_network(machine, &record.spec)?;
     if what.start {
         machine.network.check_bridge(&record.spec.bridge)?;
@@ -53,6 +54,12 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
         machine.config.add_container(name, asked)?;
         undo.push(move || machine.config.remove_container(name, false));
     }
+    if let Some(source) = &what.pull {
+        let image = machine.images.pull(ctx, source)?;
+        image.check_services(&record.spec)?;
+        (record.image_sha256, record.init) = (image.manifest.sha256, image.manifest.init);
+    }
+    let record = &record;
     undo.push(move || machine.storage.discard(name));
     machine.storage.build(ctx, record)?;
 

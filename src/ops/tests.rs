@@ -77,7 +77,7 @@ impl Bench {
     }
 
     fn with_container(self, of: &str, running: bool) -> Bench {
-        let what = Create { record: record(of), image: distro(), asked: Some(asked()), start: running };
+        let what = Create { record: record(of), pull: None, asked: Some(asked()), start: running };
         create(&self.machine, &Ctx::silent().unwrap(), &what).unwrap();
         self
     }
@@ -289,7 +289,7 @@ fn to_set(running: bool) -> Set {
 }
 
 fn to_create(with_asked: bool, start: bool) -> Create {
-    Create { record: record("web"), image: distro(), asked: with_asked.then(asked), start }
+    Create { record: record("web"), pull: None, asked: with_asked.then(asked), start }
 }
 
 fn orphan() -> Bench {

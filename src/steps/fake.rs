@@ -23,9 +23,11 @@ use crate::mdns;
 use crate::model::address::Ipv4Net;
 use crate::model::image::{Image, Init};
 use crate::model::name::{ImageName, Name};
+use crate::model::remote::{Remote, Source};
 use crate::model::service;
 use crate::model::spec::Asked;
 use crate::ops::{Live, Made};
+use crate::simplestreams::Offer;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use openwrt_uci::{Document, EditError, Package};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,6 +165,11 @@ impl FakeBox {
     /// What avahi-daemon is told to announce.
     pub fn announced(&self) -> Wanted {
         self.state().announced.clone()
+    }
+
+    /// The image store and its servers.
+    pub fn image_store(&self) -> &ImageStore {
+        &self.images
     }
 
     /// What there is.
@@ -1208,6 +1215,25 @@ impl Images for FakeBox {
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
         self.enter("images.pack", name.as_str(), Some(ctx))?;
         self.images.pack(ctx, tree, name)
+    }
+
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>> {
+        self.enter("images.available", &remote.name, Some(ctx))?;
+        self.images.available(ctx, remote, filter, until)
+    }
+
+    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+        self.enter("images.pull", source.name.as_str(), Some(ctx))?;
+        self.images.pull(ctx, source)
+    }
+
+    fn partial(&self) -> Result<u64> {
+        self.images.partial()
+    }
+
+    fn remove_partial(&self) -> Result<()> {
+        self.enter("images.remove_partial", "", None)?;
+        self.images.remove_partial()
     }
 
     fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {

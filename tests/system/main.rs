@@ -32,6 +32,7 @@ mod monitor_death;
 mod network_and_files;
 mod notices;
 mod package;
+mod remotes;
 mod services;
 mod services_measured;
 mod services_refused;

@@ -12,7 +12,7 @@ mod first_boot;
 mod jobs;
 mod life;
 mod reload;
-
+mod remotes;
 mod replies;
 mod start_up;
 mod walk;

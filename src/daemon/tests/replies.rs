@@ -91,7 +91,10 @@ fn transcript(bench: &mut Bench, calls: &[(&str, Json)]) -> String {
 
 #[test]
 fn every_method_answers_as_written_down() {
-    let mut bench = Bench::new(CONFIG);
+    let remote = "config remote 'community'\n\toption url 'https://community.example.org'\n\
+                  \tlist key 'RWSlxcM81Tp9bFPDH5D18NKTkEukBs4CB8ATgsmbKx4YjbnqSoH90D2F'\n";
+    let mut bench = Bench::new(&[CONFIG, remote].concat());
+    bench.fake.image_store().offer("community", "debian/12", "20261122_05:24", "0d");
     bench.fake.give_addresses(&["10.0.0.77", "fd00::77"].map(|a| a.parse::<IpAddr>().unwrap()));
     let sha256 = "cd".repeat(32);
     let text = transcript(
@@ -161,6 +164,13 @@ fn every_method_answers_as_written_down() {
             ),
             ("cloudbox.image info", json!({"name": "other"})),
             ("cloudbox.image delete", json!({"name": "other"})),
+            ("cloudbox.image remotes", json!({})),
+            ("cloudbox.image available", json!({"filter": "debian"})),
+            ("cloudbox.image pull", json!({"name": "community:debian/12", "wait": 15})),
+            ("cloudbox.image info", json!({"name": "debian-12"})),
+            ("cloudbox.image prune", json!({})),
+            ("cloudbox.image prune", json!({"yes": true})),
+            ("cloudbox.job wait", json!({"id": "26"})),
             ("cloudbox.job status", json!({"id": "1"})),
             ("cloudbox.job wait", json!({"id": 2})),
             ("cloudbox.job cancel", json!({"id": "1"})),

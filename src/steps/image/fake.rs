@@ -4,9 +4,12 @@ use super::{parse_sha256, Images};
 use crate::error::{Code, Error, Result};
 use crate::model::image::{Image, Init, Manifest};
 use crate::model::name::ImageName;
+use crate::model::remote::{Remote, Source};
+use crate::simplestreams::{Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// Images in memory. A mount is a path below `run`, where nothing is.
 pub struct Fake {
@@ -19,6 +22,8 @@ struct State {
     images: Vec<Image>,
     mounted: Vec<String>,
     failure: Option<Error>,
+    offers: Vec<(String, Offer)>,
+    partial: u64,
 }
 
 impl Fake {
@@ -30,6 +35,32 @@ impl Fake {
     /// Lets the next call that changes something fail with `error`.
     pub fn fail_next(&self, error: Error) {
         self.state().failure = Some(error);
+    }
+
+    /// Lets the server `remote` have a version of an image, whose sha256 is made of `digits`.
+    pub fn offer(&self, remote: &str, alias: &str, version: &str, digits: &str) {
+        let item = Item {
+            packing: Packing::Squashfs,
+            path: "images/x".to_string(),
+            sha256: digits.chars().cycle().take(64).collect(),
+            size: 1 << 20,
+        };
+        let offer = Offer {
+            aliases: vec![alias.to_string()],
+            os: "debian".to_string(),
+            release: "12".to_string(),
+            variant: "default".to_string(),
+            version: version.to_string(),
+            item: Ok(item),
+        };
+        let mut state = self.state();
+        state.offers.retain(|(at, known)| at != remote || known.aliases != offer.aliases);
+        state.offers.push((remote.to_string(), offer));
+    }
+
+    /// Lets a pull have left so many bytes.
+    pub fn leave(&self, bytes: u64) {
+        self.state().partial = bytes;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,6 +147,49 @@ impl Images for Fake {
 
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
         self.import(ctx, tree, name, None)
+    }
+
+    fn available(&self, _: &Ctx, remote: &Remote, filter: &str, _: Instant) -> Result<Vec<Offer>> {
+        let state = self.change()?;
+        let at = state.offers.iter().filter(|(name, offer)| {
+            *name == remote.name && offer.aliases.iter().any(|alias| alias.contains(filter))
+        });
+        Ok(at.map(|(_, offer)| offer.clone()).collect())
+    }
+
+    /// What is offered at the first of its servers that has it.
+    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+        ctx.step("pull.list")?;
+        let mut found = None;
+        for remote in &source.remotes {
+            let offers = self.available(ctx, remote, "", Instant::now())?;
+            found = found.or(offers
+                .into_iter()
+                .find(|offer| offer.aliases.contains(&source.alias))
+                .map(|o| (remote, o)));
+        }
+        let Some((remote, offer)) = found else {
+            return Err(Error::new(Code::NotFound, format!("no image {}", source.alias)));
+        };
+        ctx.step("pull.fetch")?;
+        let item = offer.item?;
+        ctx.bytes(item.size, Some(item.size));
+        self.import(ctx, Path::new("/pulled"), &source.name, Some(&item.sha256))?;
+        let mut state = self.state();
+        let pulled = state.images.iter_mut().find(|image| image.manifest.sha256 == item.sha256);
+        let Some(image) = pulled else { return Err(Error::new(Code::Failed, "it has gone")) };
+        image.manifest.source = [&remote.name, ":", &source.alias].concat();
+        image.manifest.source_version = offer.version;
+        Ok(image.clone())
+    }
+
+    fn partial(&self) -> Result<u64> {
+        Ok(self.state().partial)
+    }
+
+    fn remove_partial(&self) -> Result<()> {
+        self.change()?.partial = 0;
+        Ok(())
     }
 
     fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {

@@ -45,7 +45,7 @@ pub fn import(
     expected: Option<&str>,
 ) -> Result<Image> {
     let expected = expected.map(parse_sha256).transpose()?;
-    about(path, Import { store, ctx, path, name, expected, part: None }.run())
+    about(path, Import { store, ctx, path, name, expected, part: None, origin: None }.run())
 }
 
 /// See [`super::Images::import_part`].
@@ -58,7 +58,7 @@ pub fn import_part(
     sha256: &str,
 ) -> Result<Image> {
     let expected = Some(parse_sha256(sha256)?);
-    about(path, Import { store, ctx, path, name, expected, part: Some(part) }.run())
+    about(path, Import { store, ctx, path, name, expected, part: Some(part), origin: None }.run())
 }
 
 fn about(path: &Path, imported: Result<Image>) -> Result<Image> {
@@ -70,9 +70,30 @@ fn about(path: &Path, imported: Result<Image>) -> Result<Image> {
     })
 }
 
+/// Where an image was pulled from.
+pub struct Origin<'a> {
+    /// `remote:alias`
+    pub source: &'a str,
+    /// The version there.
+    pub version: &'a str,
+}
+
+/// Makes an image of the file at `path`, which was pulled and lies beside the images: a squashfs is moved, not copied.
+pub fn take(
+    store: &Store,
+    ctx: &Ctx,
+    path: &Path,
+    name: &ImageName,
+    sha256: &str,
+    origin: &Origin<'_>,
+) -> Result<Image> {
+    let expected = Some(sha256.to_string());
+    Import { store, ctx, path, name, expected, part: None, origin: Some(origin) }.run()
+}
+
 /// See [`super::Images::pack`].
 pub fn pack(store: &Store, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
-    let import = Import { store, ctx, path: tree, name, expected: None, part: None };
+    let import = Import { store, ctx, path: tree, name, expected: None, part: None, origin: None };
     import.build(|building| import.pack(building))
 }
 
@@ -84,6 +105,8 @@ struct Import<'a> {
     expected: Option<String>,
     /// Where in the file it is, and its bytes; None: all of the file.
     part: Option<(u64, u64)>,
+    /// Where it was pulled from; the file is then ours to move.
+    origin: Option<&'a Origin<'a>>,
 }
 
 impl Import<'_> {
@@ -105,7 +128,10 @@ impl Import<'_> {
             }
             return self.build(|building| self.convert(input, &sha256, &format, building));
         }
-        self.build(|building| self.copy(input, building))
+        match self.origin {
+            Some(_) => self.build(|building| self.move_in(input, building)),
+            None => self.build(|building| self.copy(input, building)),
+        }
     }
 
     /// Builds an image with `fill`, which returns its sha256, and makes it one of the store. Leaves nothing on an error.
@@ -156,6 +182,22 @@ impl Import<'_> {
             .map_err(|e| failed(&e))?;
         let sha256 = input.sha256();
         self.check_expected(&sha256)?;
+        Ok(sha256)
+    }
+
+    /// Moves a squashfs that was pulled, once it is the right one.
+    fn move_in(&self, mut input: Input<'_>, building: &Building) -> Result<String> {
+        squashfs::check(&input.head, input.size)?;
+        input.read_to_end()?;
+        let sha256 = input.sha256();
+        self.check_expected(&sha256)?;
+        self.ctx.step("image.move")?;
+        let moved = fs::rename(self.path, &building.rootfs);
+        moved.map_err(|e| Error::io("cannot create", &building.rootfs, &e))?;
+        let file = File::options().write(true).open(&building.rootfs);
+        file.and_then(|file| file.set_len(input.done.next_multiple_of(PADDING)))
+            .map_err(|e| Error::io("cannot write", &building.rootfs, &e))?;
+        keep(&building.rootfs)?;
         Ok(sha256)
     }
 
@@ -293,6 +335,10 @@ impl Import<'_> {
         let file =
             building.rootfs.metadata().map_err(|e| Error::io("cannot look at", &building.rootfs, &e))?;
         manifest.sha256 = sha256;
+        if let Some(origin) = self.origin {
+            manifest.source = origin.source.to_string();
+            manifest.source_version = origin.version.to_string();
+        }
         manifest.size = file.len();
         manifest.imported = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         self.ctx.step("image.store")?;
@@ -313,12 +359,17 @@ impl Import<'_> {
     }
 
     fn check_space(&self, need: u64) -> Result<()> {
-        let have = self.store.free()?;
-        if need <= have {
-            return Ok(());
-        }
-        Err(no_space(self.store, &format!("the image needs {}", Bytes(need)), have))
+        check_space(self.store, need)
     }
+}
+
+/// Checks that the store has room for `need` bytes.
+pub fn check_space(store: &Store, need: u64) -> Result<()> {
+    let have = store.free()?;
+    if need <= have {
+        return Ok(());
+    }
+    Err(no_space(store, &format!("the image needs {}", Bytes(need)), have))
 }
 
 /// Makes a built image durable, and ours alone.

@@ -1,7 +1,8 @@
 //! Images: read-only root filesystems, each known by the sha256 of the file it was imported from.
 //!
-//! The rooms: `store` keeps them and mounts them, `import` brings a file in, `tar` and `squashfs` judge what the file
-//! holds, `manifest` looks into the finished image, `fake` stands in for all of it in tests.
+//! The rooms: `store` keeps them and mounts them, `import` brings a file in, `remote` brings one from a server by way of
+//! `transfer`, `tar` and `squashfs` judge what the file holds, `manifest` looks into the finished image, `fake` stands in
+//! for all of it in tests.
 //!
 //! **An image on disk is whole or absent**: it is built in a hidden directory and renamed to its sha256. **Nothing of an
 //! image is ever unpacked on the host**: a tarball streams through our checks into mksquashfs.
@@ -9,18 +10,25 @@
 pub mod fake;
 mod import;
 mod manifest;
+mod remote;
 mod squashfs;
 mod store;
 pub(super) mod tar;
+mod transfer;
 
 pub(super) use import::Input;
+pub use remote::Fetching;
 pub use store::{entries, Store};
 
 use super::ctx::Ctx;
 use crate::error::{quoted, Code, Error, Result};
-use crate::model::image::Image;
+pub(super) use crate::model::image::hex;
+use crate::model::image::{is_hex, parse_sha256, Image, SHA256_DIGITS};
 use crate::model::name::ImageName;
+use crate::model::remote::{Remote, Source};
+use crate::simplestreams::Offer;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The least hex digits by which an image can be named.
 const SHORTEST_PREFIX: usize = 12;
@@ -81,6 +89,32 @@ pub trait Images: Send + Sync {
     /// As [`Images::import`].
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image>;
 
+    /// What the server has for this box: of each image the newest version, if `filter` is in one of its names. It is
+    /// given up at `until`.
+    ///
+    /// # Errors
+    /// It cannot be asked, or what it says cannot be trusted ([`Code::Checksum`]) or read.
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>>;
+
+    /// Fetches the newest version of an image from a server and lets its name mean it. What was fetched when it ends
+    /// early is kept, and the next try goes on from there. On an error the name means what it meant.
+    ///
+    /// # Errors
+    /// As [`Images::available`] and [`Images::import`]; [`Code::NotFound`] when no server has it.
+    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image>;
+
+    /// Bytes of what pulls that ended early have left.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn partial(&self) -> Result<u64>;
+
+    /// Removes that.
+    ///
+    /// # Errors
+    /// The first thing that could not be removed, with the others.
+    fn remove_partial(&self) -> Result<()>;
+
     /// Removes `image` and its names. The caller has checked that no container uses it.
     ///
     /// # Errors
@@ -140,39 +174,6 @@ pub fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
     ))
 }
 
-/// Digits of a sha256.
-const SHA256_DIGITS: usize = 64;
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// `text` as a sha256 in lower case.
-fn parse_sha256(text: &str) -> Result<String> {
-    if text.len() == SHA256_DIGITS && is_hex(text) {
-        return Ok(text.to_ascii_lowercase());
-    }
-    let shown: String = text.chars().take(SHA256_DIGITS + 1).collect();
-    Err(Error::new(
-        Code::InvalidArgument,
-        format!(
-            "sha256 {shown} is none; write the {SHA256_DIGITS} hex digits that sha256sum prints",
-            shown = quoted(&shown)
-        ),
-    ))
-}
-
-/// `bytes` of a digest as hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 /// A file that cannot be an image, and why. The import puts the file's name in front.
 pub(super) fn bad(why: impl Into<String>) -> Error {
     Error::new(Code::BadImage, why)
@@ -196,14 +197,6 @@ mod tests {
         assert_eq!(sha("aabbccddeeff"), Err(Code::InvalidArgument));
         for missing in ["", "webb", "aabbccddeef", "ffffffffffff", "../web"] {
             assert_eq!(sha(missing), Err(Code::NotFound), "{missing}");
-        }
-    }
-
-    #[test]
-    fn sha256_texts() {
-        assert_eq!(parse_sha256(&"AB".repeat(32)), Ok("ab".repeat(32)));
-        for wrong in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
-            assert_eq!(parse_sha256(wrong).unwrap_err().code, Code::InvalidArgument, "{wrong}");
         }
     }
 }

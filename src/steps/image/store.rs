@@ -4,11 +4,14 @@
 //! one, `<run>/images/<sha256>` its mount. What begins with a dot is being made or being removed; a crash leaves it to
 //! [`Images::clean`].
 
+use super::remote::{self, Fetching, Pulls};
 use super::{bad, import, is_hex, manifest, parse_sha256, Images, SHA256_DIGITS};
 use crate::error::{Code, Error, Result};
 use crate::model::image::{Image, Manifest};
 use crate::model::name::ImageName;
+use crate::model::remote::{Remote, Source};
 use crate::model::size::Bytes;
+use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
 use crate::sys;
 use nix::errno::Errno;
@@ -23,6 +26,7 @@ use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// The image proper, in its directory.
 const ROOTFS: &str = "rootfs.squashfs";
@@ -44,6 +48,9 @@ pub struct Store {
     /// Held while names, image directories or mounts change; never while an image is built.
     changing: Mutex<()>,
     serial: AtomicU32,
+    fetching: Fetching,
+    /// What is being pulled.
+    pub(super) pulls: Pulls,
 }
 
 impl Store {
@@ -60,7 +67,20 @@ impl Store {
             disk_reserve,
             changing: Mutex::new(()),
             serial: AtomicU32::new(0),
+            fetching: Fetching::default(),
+            pulls: Pulls::default(),
         }
+    }
+
+    /// The same, fetching in this way.
+    pub fn fetching(mut self, fetching: Fetching) -> Store {
+        self.fetching = fetching;
+        self
+    }
+
+    /// How files are fetched.
+    pub(super) fn how_to_fetch(&self) -> &Fetching {
+        &self.fetching
     }
 
     /// The directory the images are in, for messages.
@@ -83,18 +103,23 @@ impl Store {
         Ok(free.saturating_sub(self.disk_reserve.get()))
     }
 
-    /// A new hidden directory to build an image in, and the image file in it.
-    pub(super) fn building(&self) -> Result<Building> {
+    /// Makes the directories of the store.
+    pub(super) fn prepare(&self) -> Result<()> {
         open_directory(&self.storage)?;
         private_directory(&self.images)?;
-        private_directory(&self.names)?;
+        private_directory(&self.names)
+    }
+
+    /// A new hidden directory to build an image in, and the image file in it.
+    pub(super) fn building(&self) -> Result<Building> {
+        self.prepare()?;
         let directory = self.hidden(&self.images)?;
         let rootfs = directory.join(ROOTFS);
         Ok(Building { directory, rootfs })
     }
 
     /// Makes a directory in `parent` that nobody else has.
-    fn hidden(&self, parent: &Path) -> Result<PathBuf> {
+    pub(super) fn hidden(&self, parent: &Path) -> Result<PathBuf> {
         loop {
             let path = parent.join(self.hidden_name(NEW));
             match DirBuilder::new().mode(0o700).create(&path) {
@@ -174,6 +199,21 @@ impl Store {
         }
         self.point(name, sha256)?;
         self.image(sha256).map(Some)
+    }
+
+    /// Remembers where an image that is in the store already can be pulled from.
+    pub(super) fn note_origin(&self, image: &mut Image, origin: &import::Origin<'_>) -> Result<()> {
+        let manifest = &mut image.manifest;
+        if manifest.source == origin.source && manifest.source_version == origin.version {
+            return Ok(());
+        }
+        manifest.source = origin.source.to_string();
+        manifest.source_version = origin.version.to_string();
+        let place = self.place(&manifest.sha256);
+        let temporary = place.join(self.hidden_name(NEW));
+        write_manifest(&temporary, manifest)?;
+        let path = place.join(MANIFEST);
+        fs::rename(&temporary, &path).map_err(|e| Error::io("cannot write", &path, &e))
     }
 
     /// Moves a damaged image out of the way of a good one.
@@ -346,6 +386,22 @@ impl Images for Store {
         import::pack(self, ctx, tree, name)
     }
 
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>> {
+        remote::available(self, ctx, remote, filter, until)
+    }
+
+    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+        remote::pull(self, ctx, source)
+    }
+
+    fn partial(&self) -> Result<u64> {
+        remote::partial(self)
+    }
+
+    fn remove_partial(&self) -> Result<()> {
+        remote::remove_partial(self)
+    }
+
     fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
         let sha256 = parse_sha256(&image.manifest.sha256)?;
         ctx.step("image.delete")?;
@@ -488,7 +544,7 @@ fn open_directory(path: &Path) -> Result<()> {
 }
 
 /// Makes `path`, for root alone.
-fn private_directory(path: &Path) -> Result<()> {
+pub(super) fn private_directory(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("cannot create", path, &e)),
         _ => Ok(()),
@@ -510,7 +566,7 @@ fn sync(directory: &Path) -> Result<()> {
 }
 
 /// Removes `path` and all in it; one that is not there is fine.
-fn remove_tree(path: &Path) -> Result<()> {
+pub(super) fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, &e)),
         _ => Ok(()),
@@ -542,7 +598,7 @@ fn not_found(sha256: &str) -> Error {
     Error::new(Code::NotFound, format!("no image {sha256} on this box; list shows those there are"))
 }
 
-fn first_with_the_others(mut errors: Vec<Error>) -> Result<()> {
+pub(super) fn first_with_the_others(mut errors: Vec<Error>) -> Result<()> {
     if errors.is_empty() {
         return Ok(());
     }

@@ -1,0 +1,2 @@
+untrusted comment: signed by key a5c5c33cd53a7d6c
+RWSlxcM81Tp9bJ7F1kI9vVitLTJocjNFrG96r2/3U5dTQWDhiiWlwIf2eHPP1+BYeBCqogSDG1DUiejzsdXEQvW/ZRXDiCTQhAc=

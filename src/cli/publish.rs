@@ -1,0 +1,348 @@
+//! `cloudbox image publish`: images into the files of a web server, from which boxes pull them.
+//!
+//! The lists are made anew from what lies in the tree each time: what is published is what is there. A version, once
+//! published, stays as it is: boxes may be fetching it.
+
+use super::args::Args;
+use super::bus::Context;
+use super::{Failure, OK, REFUSED};
+use cloudbox::error::{quoted, Code, Error, Result};
+use cloudbox::model::image::hex;
+use cloudbox::model::name::ImageName;
+use cloudbox::simplestreams::publish::{self, File as Listed, Version};
+use cloudbox::simplestreams::sign::SecretKey;
+use cloudbox::simplestreams::{self, Packing, SIGNATURE};
+use cloudbox::steps::ctx::Ctx;
+use cloudbox::steps::image::entries;
+use cloudbox::steps::tool::{self, Tool};
+use openwrt_ubus::blobmsg::Builder;
+use openwrt_ubus::{json, Fields};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What is known of a published version, beside its files.
+const ENTRY: &str = "entry.json";
+const MANIFEST: &str = "manifest.json";
+/// The longest of these.
+const ENTRY_MAX: u64 = 256 << 10;
+/// How long a look into an image may take.
+const LOOK: Duration = Duration::from_secs(60);
+const CHUNK: usize = 128 << 10;
+/// What an image says of itself, and can be told otherwise.
+const FACTS: [&str; 5] = ["name", "version", "os", "release", "arch"];
+
+/// The option for a fact; `--version` is everywhere the program's own.
+fn option_of(fact: &str) -> &str {
+    match fact {
+        "version" => "serial",
+        other => other,
+    }
+}
+
+/// `cloudbox image publish DIRECTORY IMAGE...`
+pub fn run(_: &mut Context, args: &Args) -> std::result::Result<u8, Failure> {
+    let images = args.operands.get(1..).unwrap_or_default();
+    if images.len() > 1 && FACTS.iter().any(|fact| args.value(option_of(fact)).is_some()) {
+        return Err(Failure::usage(
+            "several images cannot have the same name or version; publish them one by one",
+        ));
+    }
+    let refused = |error: Error| Failure::new(REFUSED, error.into_message());
+    let mut page = super::page::Page::stdout();
+    let tree = Tree { root: PathBuf::from(args.operand(0)), key: key(args).map_err(refused)? };
+    for image in images {
+        let version = tree.add(Path::new(image), args).map_err(refused)?;
+        page.line(&format!("{image}: {} {} for {}", version.name, version.version, version.arch));
+    }
+    let count = tree.write_lists().map_err(refused)?;
+    let signed = tree
+        .key
+        .as_ref()
+        .map_or_else(|| "not signed".to_string(), |key| format!("signed by key {}", key.number));
+    page.line(&format!("{}: {}, {signed}", tree.root.display(), super::text::count(count, "version")));
+    page.print()?;
+    Ok(OK)
+}
+
+fn key(args: &Args) -> Result<Option<SecretKey>> {
+    let Some(path) = args.value("key") else { return Ok(None) };
+    let text = read(Path::new(path))?;
+    let about = |e: Error| Error::new(e.code, format!("--key {path}: {}", e.message));
+    SecretKey::parse(&text).map(Some).map_err(about)
+}
+
+/// The files of a server.
+struct Tree {
+    root: PathBuf,
+    key: Option<SecretKey>,
+}
+
+impl Tree {
+    /// Copies the image at `path` into the tree.
+    fn add(&self, path: &Path, args: &Args) -> Result<Version> {
+        let (packing, file_name) = packing(path)?;
+        let facts = facts(path, packing, args)?;
+        let fact = |at: usize| facts[at].clone();
+        let (sha256, size) = digest(path)?;
+        let below = ["images", &facts[0], &facts[4], &facts[1]].join("/");
+        let place = self.root.join(&below);
+        let make = fs::create_dir_all(&place);
+        make.map_err(|e| Error::io("cannot create", &place, &e))?;
+        let known = read_entry(&place.join(ENTRY)).ok();
+        if let Some(known) = known.filter(|known| known.image.sha256 != sha256) {
+            let why = format!(
+                "{} {} for {} is published already, with the sha256 {}; give the new one another --serial",
+                facts[0], facts[1], facts[4], known.image.sha256
+            );
+            return Err(Error::new(Code::Exists, why));
+        }
+        copy(path, &place.join(file_name))?;
+        let manifest = manifest_beside(path);
+        let manifest = match &manifest {
+            Some(manifest) => {
+                copy(manifest, &place.join(MANIFEST))?;
+                let (sha256, size) = digest(manifest)?;
+                Some(Listed { path: [&below, "/", MANIFEST].concat(), sha256, size })
+            }
+            None => None,
+        };
+        let version = Version {
+            name: fact(0),
+            version: fact(1),
+            os: fact(2),
+            release: fact(3),
+            arch: fact(4),
+            packing,
+            image: Listed { path: [&below, "/", file_name].concat(), sha256, size },
+            manifest,
+        };
+        write(&place.join(ENTRY), write_entry(&version)?.as_bytes())?;
+        Ok(version)
+    }
+
+    /// Writes the lists of all that is in the tree.
+    fn write_lists(&self) -> Result<u64> {
+        let mut versions = Vec::new();
+        let images = self.root.join("images");
+        for name in sorted(&images)? {
+            for arch in sorted(&images.join(&name))? {
+                for version in sorted(&images.join(&name).join(&arch))? {
+                    let entry = images.join(&name).join(&arch).join(&version).join(ENTRY);
+                    match entry.exists() {
+                        true => versions.push(read_entry(&entry)?),
+                        false => log::warn!("{} is not there; the version is left out", entry.display()),
+                    }
+                }
+            }
+        }
+        let lists = publish::lists(&versions)?;
+        // The index comes last: it leads to the others.
+        for (name, text) in [(publish::IMAGES, &lists.images), (simplestreams::INDEX, &lists.index)] {
+            let path = self.root.join(name);
+            let signature = self.root.join([name, SIGNATURE].concat());
+            let directory = path.parent().unwrap_or(&self.root);
+            fs::create_dir_all(directory).map_err(|e| Error::io("cannot create", directory, &e))?;
+            match &self.key {
+                Some(key) => write(&signature, key.sign(text.as_bytes())?.to_text().as_bytes())?,
+                None if signature.exists() => {
+                    let why =
+                        format!("{} is signed; give --key, or remove its signatures", self.root.display());
+                    return Err(Error::new(Code::InvalidArgument, why));
+                }
+                None => {}
+            }
+            write(&path, text.as_bytes())?;
+        }
+        Ok(versions.len() as u64)
+    }
+}
+
+fn sorted(directory: &Path) -> Result<Vec<String>> {
+    let mut names = entries(directory)?;
+    names.retain(|name| directory.join(name).is_dir());
+    names.sort();
+    Ok(names)
+}
+
+/// How the image is packed, and what its file is called on the server.
+fn packing(path: &Path) -> Result<(Packing, &'static str)> {
+    let mut head = [0; 6];
+    let opened = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
+    let read = opened.take(6).read(&mut head);
+    read.map_err(|e| Error::io("cannot read", path, &e))?;
+    match head {
+        [b'h', b's', b'q', b's', ..] => Ok((Packing::Squashfs, "rootfs.squashfs")),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Ok((Packing::Tar, "rootfs.tar.xz")),
+        _ => {
+            let why = format!("{} is neither a squashfs nor a tar archive packed with xz", path.display());
+            Err(Error::new(Code::BadImage, why))
+        }
+    }
+}
+
+/// Name, version, system, release and architecture: of the options, of the manifest beside the image, of the image.
+fn facts(path: &Path, packing: Packing, args: &Args) -> Result<Vec<String>> {
+    let beside = manifest_beside(path).map(|manifest| read(&manifest)).transpose()?;
+    let inside = match packing {
+        Packing::Squashfs => look_inside(path)?,
+        Packing::Tar => String::new(),
+    };
+    let mut sources = Vec::new();
+    for text in [beside.unwrap_or_default(), inside] {
+        if !text.trim().is_empty() {
+            let fields = json::to_fields(&text);
+            sources.push(fields.map_err(|e| {
+                Error::new(Code::BadImage, format!("what {} says of itself: {e}", path.display()))
+            })?);
+        }
+    }
+    let mut facts = Vec::new();
+    for (at, name) in FACTS.into_iter().enumerate() {
+        let said =
+            sources.iter().find_map(|fields| Fields::new(fields).get(name)?.as_str().map(str::to_string));
+        let mut fact = args.value(option_of(name)).map(str::to_string).or(said).unwrap_or_default();
+        if name == "arch" {
+            fact = simplestreams::arch(&fact).to_string();
+        }
+        let needed = at < 2 || at == 4;
+        let good = |c: char| c.is_ascii_alphanumeric() || "._-+~".contains(c);
+        if (needed && fact.is_empty()) || !fact.chars().all(good) || fact.starts_with('.') {
+            let shown = quoted(&fact);
+            let why = format!(
+                "{}: its {name} is {shown}; say it with --{}, in letters, digits and '.'",
+                path.display(),
+                option_of(name)
+            );
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        facts.push(fact);
+    }
+    ImageName::new(&facts[0])?;
+    Ok(facts)
+}
+
+/// What a squashfs says of itself; empty when it says nothing.
+fn look_inside(path: &Path) -> Result<String> {
+    let mut command = Tool::command("unsquashfs")?;
+    command.arg("-cat").arg(path).arg("usr/share/cloudbox/image.json");
+    let output = tool::output(&mut command, &Ctx::silent()?, LOOK)?;
+    Ok(if output.status.success() {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    } else {
+        String::new()
+    })
+}
+
+/// The manifest that its maker has left beside the image: `x.manifest.json` or `x.json` for `x.squashfs`.
+fn manifest_beside(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let stem = [".squashfs", ".tar.xz"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    let beside = [".manifest.json", ".json"].map(|ending| path.with_file_name([stem, ending].concat()));
+    beside.into_iter().find(|manifest| manifest.is_file())
+}
+
+fn write_entry(version: &Version) -> Result<String> {
+    let mut fields = Builder::new();
+    fields.str("name", &version.name).str("version", &version.version).str("os", &version.os);
+    fields
+        .str("release", &version.release)
+        .str("arch", &version.arch)
+        .str("packing", version.packing.as_str());
+    for (name, file) in [("image", Some(&version.image)), ("manifest", version.manifest.as_ref())] {
+        let Some(file) = file else { continue };
+        fields.table(name, |table| {
+            table.str("path", &file.path).str("sha256", &file.sha256);
+            table.int("size", i64::try_from(file.size).unwrap_or(i64::MAX));
+        });
+    }
+    let written = fields.finish().map_err(openwrt_ubus::Error::from);
+    let written = written.and_then(|fields| Ok(json::from_fields(&fields, json::Layout::Indented)?));
+    let text = written.map_err(|e| Error::new(Code::Failed, format!("the entry cannot be written: {e}")))?;
+    Ok(text + "\n")
+}
+
+fn read_entry(path: &Path) -> Result<Version> {
+    use openwrt_ubus::blobmsg::Value;
+    let damaged = |why: String| Error::new(Code::Failed, format!("{}: {why}", path.display()));
+    let fields = json::to_fields(&read(path)?).map_err(|e| damaged(e.to_string()))?;
+    let text = |fields: &Fields<'_>, name: &str| {
+        let found = fields.get(name).and_then(|value| value.as_str().map(str::to_string));
+        found.ok_or_else(|| damaged(format!("{name} is missing")))
+    };
+    let entry = Fields::new(&fields);
+    let file = |name: &str| match entry.get(name) {
+        Some(Value::Table(table)) => Ok(Some(Listed {
+            path: text(&table, "path")?,
+            sha256: text(&table, "sha256")?,
+            size: table.get("size").and_then(|size| size.as_i64()?.try_into().ok()).unwrap_or(0),
+        })),
+        _ => Ok(None),
+    };
+    Ok(Version {
+        name: text(&entry, "name")?,
+        version: text(&entry, "version")?,
+        os: text(&entry, "os")?,
+        release: text(&entry, "release")?,
+        arch: text(&entry, "arch")?,
+        packing: if text(&entry, "packing")? == "squashfs" { Packing::Squashfs } else { Packing::Tar },
+        image: file("image")?.ok_or_else(|| damaged("image is missing".into()))?,
+        manifest: file("manifest")?,
+    })
+}
+
+fn read(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
+    file.take(ENTRY_MAX).read_to_string(&mut text).map_err(|e| Error::io("cannot read", path, &e))?;
+    Ok(text)
+}
+
+fn digest(path: &Path) -> Result<(String, u64)> {
+    let (mut hash, mut size) = (Sha256::new(), 0);
+    through(path, &mut |chunk| {
+        hash.update(chunk);
+        size += chunk.len() as u64;
+        Ok(())
+    })?;
+    Ok((hex(&hash.finalize()), size))
+}
+
+fn through(path: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut file = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(got) => each(&chunk[..got])?,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::io("cannot read", path, &e)),
+        }
+    }
+}
+
+/// Copies `from` to `to`, whole or not at all.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    filled(to, &mut |file, failed| through(from, &mut |chunk| file.write_all(chunk).map_err(failed)))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    filled(path, &mut |file, failed| file.write_all(content).map_err(failed))
+}
+
+type Fill<'a> = dyn FnMut(&mut File, &dyn Fn(std::io::Error) -> Error) -> Result<()> + 'a;
+
+/// A file at `path` with what `fill` writes, whole or not at all: web servers may be reading it.
+fn filled(path: &Path, fill: &mut Fill<'_>) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let hidden = path.with_file_name([".", &name, ".new"].concat());
+    let failed = |e: std::io::Error| Error::io("cannot write", path, &e);
+    let made = File::create(&hidden).map_err(failed).and_then(|mut file| {
+        fill(&mut file, &failed)?;
+        file.sync_all().map_err(failed)
+    });
+    let made = made.and_then(|()| fs::rename(&hidden, path).map_err(failed));
+    made.inspect_err(|_| drop(fs::remove_file(&hidden)))
+}
