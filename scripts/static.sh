@@ -27,6 +27,9 @@ case $target in
 *-linux-musl*) ;;
 *) die "$target is no musl target" ;;
 esac
+for tool in file readelf python3; do
+	command -v $tool >/dev/null || die "$tool is missing: run scripts/install-deps.sh package"
+done
 version=$(rustc --version | cut -d' ' -f2) || die "rustc is missing: scripts/install-deps.sh says how to get it"
 
 # Debian carries each compiler's std in the suite that was current then; each is asked in turn.

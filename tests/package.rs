@@ -624,8 +624,15 @@ fn the_installation_adds_sizes_that_fit_the_box_and_touches_nothing_else() {
 
 #[test]
 fn every_script_is_one_that_the_shell_of_a_box_reads() {
-    for script in ["etc/init.d/cloudbox", "etc/uci-defaults/60-cloudbox", "usr/sbin/cloudbox-bridge"] {
-        let path = project().join("files").join(script);
+    for script in [
+        "files/etc/init.d/cloudbox",
+        "files/etc/uci-defaults/60-cloudbox",
+        "files/usr/sbin/cloudbox-bridge",
+        "openwrt/luci-app-cloudbox/root/usr/libexec/cloudbox-console",
+        "openwrt/cloudbox/test.sh",
+        "openwrt/cloudbox/test-version.sh",
+    ] {
+        let path = project().join(script);
         stdout(Command::new("busybox").args(["ash", "-n"]).arg(&path));
     }
 }

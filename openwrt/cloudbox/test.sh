@@ -4,7 +4,7 @@
 case "$1" in
 cloudbox)
 	cloudbox --version | grep -F "$2" || exit 1
-	cloudbox help | grep -q '^ *create ' || exit 1
+	cloudbox help | grep '^ *create ' || exit 1
 	sh -n /etc/init.d/cloudbox
 	;;
 esac
