@@ -227,6 +227,7 @@ fn from_the_installation_to_the_removal() {
     let told = on_box.read("/run/procd/cloudbox.told");
     for line in [
         "command /usr/bin/cloudbox daemon",
+        "file /usr/bin/cloudbox",
         "respawn 3600 10 0",
         "stderr 1",
         "reload on cloudbox",
@@ -278,6 +279,17 @@ fn from_the_installation_to_the_removal() {
     let after = identity(&on_box);
     assert!(before.iter().all(|process| after.contains(process)), "{before:?} became {after:?}");
     assert_eq!(on_box.the_box.state("web"), "running");
+
+    // apk does it without a stop: the files are other ones, and the service is started.
+    let opkgs = on_box.daemon_pid();
+    on_box.sh("cp /usr/bin/cloudbox /tmp/new && echo >> /tmp/new && mv /tmp/new /usr/bin/cloudbox");
+    on_box.init("start");
+    on_box.the_box.wait_for_daemon();
+    let apks = on_box.daemon_pid();
+    assert_ne!(apks, opkgs, "the old program goes on");
+    assert!(before.iter().all(|process| identity(&on_box).contains(process)));
+    on_box.init("start");
+    assert_eq!(on_box.daemon_pid(), apks, "nothing has changed");
 
     // Stopped, the service leaves them running; started, it finds them.
     on_box.init("stop");

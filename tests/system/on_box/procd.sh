@@ -13,9 +13,12 @@ procd_close_instance() { :; }
 
 procd_set_param() {
 	echo "$*" >>"/run/procd/$service.told"
-	[ "$1" = command ] || return 0
+	parameter=$1
 	shift
-	printf '%s\n' "$@" >"/run/procd/$service.new"
+	case $parameter in
+	command) printf '%s\n' "$@" >"/run/procd/$service.new" ;;
+	file) cksum "$@" >"/run/procd/$service.new-files" ;;
+	esac
 }
 
 procd_add_reload_trigger() { echo "reload on $*" >>"/run/procd/$service.told"; }
@@ -24,11 +27,13 @@ procd_add_action_mount_trigger() { echo "$1 on mount of $2" >>"/run/procd/$servi
 # As procd does: an instance that runs with the same description is left alone.
 procd_close_service() {
 	[ -s "/run/procd/$service.new" ] || return 0
-	if procd_running "$service" && cmp -s "/run/procd/$service.new" "/run/procd/$service.command"; then
+	if procd_running "$service" && cmp -s "/run/procd/$service.new" "/run/procd/$service.command" &&
+		cmp -s "/run/procd/$service.new-files" "/run/procd/$service.files"; then
 		return 0
 	fi
 	procd_kill "$service"
 	mv "/run/procd/$service.new" "/run/procd/$service.command"
+	mv "/run/procd/$service.new-files" "/run/procd/$service.files"
 	# One word per line is what is meant.
 	# shellcheck disable=SC2046
 	IFS='
