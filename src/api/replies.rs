@@ -341,6 +341,9 @@ pub struct ImageEntry {
     /// Services it offers, `name type port`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,
+    /// The names of those that are off until a container is made with them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub optional_services: Vec<String>,
     /// Where it was pulled from, `remote:alias`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub source: String,

@@ -370,6 +370,7 @@ impl Core {
             size: manifest.size,
             imported: manifest.imported,
             services: manifest.services.iter().map(service).collect(),
+            optional_services: manifest.optional().map(ToString::to_string).collect(),
             source: manifest.source.clone(),
             newer: self.newer_than(image),
             used_by: self.users_of(&manifest.sha256),

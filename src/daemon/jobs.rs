@@ -123,6 +123,8 @@ impl Core {
             (Ok(Outcome::Deleted), Ok(name)) => {
                 self.containers.remove(&name);
                 self.config.containers.remove(&name);
+                // Their sections went with its own.
+                self.config.services.retain(|declared| declared.container != name);
                 self.not_made.remove(&name);
                 self.unreadable.remove(&name);
                 self.notify_container("container.deleted", &name);

@@ -102,14 +102,20 @@ pub struct Image {
     pub names: Vec<ImageName>,
 }
 
+impl Manifest {
+    /// The names of the services that are off until a container is made with them.
+    pub fn optional(&self) -> impl Iterator<Item = &str> {
+        self.services.iter().filter(|offered| offered.optional).map(|offered| offered.name.as_str())
+    }
+}
+
 impl Image {
     /// Checks that every service with which a container shall be made is one that can be switched on in this image.
     ///
     /// # Errors
     /// [`crate::error::Code::InvalidArgument`], with those there are.
     pub fn check_services(&self, spec: &Spec) -> Result<()> {
-        let optional = self.manifest.services.iter().filter(|offered| offered.optional);
-        let names: Vec<&str> = optional.map(|offered| offered.name.as_str()).collect();
+        let names: Vec<&str> = self.manifest.optional().collect();
         let Some(unknown) = spec.services.iter().find(|asked| !names.contains(&asked.as_str())) else {
             return Ok(());
         };

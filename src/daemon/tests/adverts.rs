@@ -144,6 +144,10 @@ fn a_delete_takes_the_services_along_and_a_failed_create_does_not() {
     bench.ok("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15}));
     let config = bench.fake.world().config;
     assert!(!config.contains("web") && config.contains("config service 'db_aa_udp_1'"), "{config}");
+    // The next of its name announces what it likes.
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    let service = json!({"container": "web", "type": "_aa._udp", "port": 1});
+    bench.ok("cloudbox.service publish", service);
     bench.fake.change(|world| world.config += "config service 'x'\n\toption container 'new'\n");
     bench.fake.fail("runtime.start");
     bench.fails("failed", "cloudbox.container create", json!({"name": "new", "wait": 15}));
@@ -205,6 +209,8 @@ fn an_optional_service_of_an_image_is_switched_on_and_announced_in_the_guest_alo
     assert!(bench.fake.world().config.contains("\tlist services 'proxy'\n"));
     assert_eq!(bench.ok("cloudbox.container info", json!({"name": "web"}))["services"], json!(["proxy"]));
     assert_eq!(bench.ok("cloudbox.container info", json!({"name": "db"}))["services"], Json::Null);
+    let image = bench.ok("cloudbox.image info", json!({"name": "distro"}));
+    assert_eq!(image["optional_services"], json!(["graphs", "proxy"]));
     let list = bench.ok("cloudbox.service list", json!({}))["services"].as_array().unwrap().clone();
     let told: Vec<_> = list.iter().filter(|s| s["container"].is_string()).collect();
     assert_eq!(told.len(), 1, "{told:?}");
