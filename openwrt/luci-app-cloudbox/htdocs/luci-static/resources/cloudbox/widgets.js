@@ -47,10 +47,14 @@ function renew(node, signature, make) {
 		node.querySelector('button:not(:disabled), a, input')?.focus();
 }
 
-/** A button that shows that it is at work while the promise of `click` is open. */
+/**
+ * A button that shows that it is at work while the promise of `click` is open. Whoever came by the keyboard is back at it
+ * afterwards, unless they went on meanwhile.
+ */
 function button(words, kind, click, more) {
 	const act = async event => {
 		const node = event.currentTarget;
+		const focused = document.activeElement === node;
 		node.classList.add('spinning');
 		node.disabled = true;
 		try {
@@ -59,6 +63,9 @@ function button(words, kind, click, more) {
 		finally {
 			node.classList.remove('spinning');
 			node.disabled = false;
+			if (focused && !document.body.classList.contains('modal-overlay-active') &&
+				document.activeElement?.closest('body > :not(#modal_overlay)') == null)
+				node.focus();
 		}
 	};
 	return el('button', { 'type': 'button', 'class': `btn cbi-button cbi-button-${kind}`, 'click': act, ...more }, words);
@@ -263,18 +270,35 @@ function troubleSpot(content) {
 
 // --- Dialogs -----------------------------------------------------------------------------------------------
 
-/** Opens LuCI's dialog; the first field, or else the first button, gets the focus. */
+/**
+ * Opens LuCI's dialog; the first field, or else the first button, gets the focus. Escape presses the first button: what
+ * leaves all as it is comes first.
+ */
 function dialog(title, children, buttons) {
 	// LuCI forgets the widgets of what it removes itself; a form may be shown again.
 	document.querySelector('#modal_overlay .modal')?.replaceChildren();
-	const box = ui.showModal([ title ],
-		[ el('div', {}, children), el('div', { 'class': 'right cb-buttons' }, buttons) ], 'cb', 'cbi-modal');
+	const box = ui.showModal([ title ], [
+		el('div', { 'keydown': keepInside }, el('div', {}, children), el('div', { 'class': 'right cb-buttons' }, buttons)) ],
+	'cb', 'cbi-modal');
 	box.setAttribute('role', 'dialog');
 	box.setAttribute('aria-modal', 'true');
 	box.setAttribute('aria-label', title);
 	(box.querySelector('input:not([type="hidden"]):not(:disabled), select, textarea') ??
 		box.querySelector('.cb-buttons button'))?.focus();
 	return box;
+}
+
+/** The key Tab goes round inside a dialog. */
+function keepInside(event) {
+	if (event.key !== 'Tab')
+		return;
+	const stops = [ ...event.currentTarget.querySelectorAll('a[href], button, input, select, textarea, [tabindex="0"]') ]
+		.filter(node => !node.disabled && node.type !== 'hidden' && node.offsetParent);
+	const [ first, last ] = [ stops[0], stops[stops.length - 1] ];
+	if (document.activeElement === (event.shiftKey ? first : last)) {
+		event.preventDefault();
+		(event.shiftKey ? last : first).focus();
+	}
 }
 
 /** Asks before something is lost. Resolves with whether to go on. */
@@ -314,14 +338,14 @@ function followJob(id, title, back) {
 		}, title));
 		const hide = button(_('Close'), 'neutral', () => close(null));
 		dialog(title, [ el('div', { 'class': 'cb-job' }, [ words, place,
-			el('p', { 'class': 'cb-muted' }, [ _('Closing this does not cancel it.') ]) ]) ], [ cancel, hide ]);
+			el('p', { 'class': 'cb-muted' }, [ _('Closing this does not cancel it.') ]) ]) ], [ hide, cancel ]);
 		hide.focus();
 		const end = message => {
 			words.replaceChildren(...sentence(message));
 			words.classList.add('cb-remark', 'cb-bad');
 			cancel.remove();
 			if (back)
-				hide.before(button(_('Back'), 'neutral', () => {
+				hide.after(button(_('Back'), 'neutral', () => {
 					close(null);
 					back();
 				}));

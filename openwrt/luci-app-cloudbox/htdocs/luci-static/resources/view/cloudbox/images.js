@@ -24,7 +24,7 @@ function imageRow(columns, image, look) {
 	const [ name ] = image.names;
 	const closed = !api.mayWrite();
 	const used = image.used_by.length > 0;
-	return widgets.row(columns, [
+	const row = widgets.row(columns, [
 		[ el('span', {}, [ image.names.join(', ') || logic.NONE ]),
 			image.description ? el('div', { 'class': 'cb-muted' }, [ image.description ]) : '',
 			el('div', { 'class': 'cb-muted', 'title': image.sha256 }, [ `sha256 ${image.sha256.slice(0, 12)}…` ]) ],
@@ -44,6 +44,8 @@ function imageRow(columns, image, look) {
 				'aria-label': `${_('Delete')} ${name ?? ''}` })
 		]) ]
 	]);
+	row.dataset.name = name ?? image.sha256;
+	return row;
 }
 
 async function remove(image, look) {
