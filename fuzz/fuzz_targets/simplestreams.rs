@@ -36,10 +36,14 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!((&found, &read), (&offers(&mut Drops(data)).0, &offers(&mut Drops(data)).1));
     for offer in &found {
         assert!(!offer.aliases.is_empty() && !offer.version.is_empty());
-        let texts = [&offer.os, &offer.release, &offer.variant, &offer.version].into_iter().chain(&offer.aliases);
+        let texts =
+            [&offer.os, &offer.release, &offer.variant, &offer.version].into_iter().chain(&offer.aliases);
         assert!(texts.into_iter().all(|text| !text.contains(char::is_control)));
         for alias in &offer.aliases {
-            assert!(local_name(alias).is_ok_and(|name| !name.as_str().contains('/')) || local_name(alias).is_err());
+            assert!(
+                local_name(alias).is_ok_and(|name| !name.as_str().contains('/'))
+                    || local_name(alias).is_err()
+            );
         }
         if let Ok(item) = &offer.item {
             stays_below(&item.path);

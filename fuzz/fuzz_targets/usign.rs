@@ -8,7 +8,8 @@ const KEY: &str = include_str!("../../tests/data/usign/key.pub");
 
 fuzz_target!(|text: &str| {
     let key = PublicKey::parse(KEY).unwrap();
-    let (public, signature, secret) = (PublicKey::parse(text), Signature::parse(text), SecretKey::parse(text));
+    let (public, signature, secret) =
+        (PublicKey::parse(text), Signature::parse(text), SecretKey::parse(text));
     // One text is one kind of thing.
     let kinds = [public.is_ok(), signature.is_ok(), secret.is_ok()];
     assert!(kinds.iter().filter(|is| **is).count() <= 1);
@@ -17,7 +18,9 @@ fuzz_target!(|text: &str| {
         // Nobody here knows how to sign for that key.
         assert!(signature.verify(&mut text.as_bytes(), &[key.clone()]).is_err());
     }
-    if let (Ok(public), Ok(signature)) = (public, Signature::parse(include_str!("../../tests/data/usign/hello.sig"))) {
+    if let (Ok(public), Ok(signature)) =
+        (public, Signature::parse(include_str!("../../tests/data/usign/hello.sig")))
+    {
         let hello = signature.verify(&mut &b"hello\n"[..], &[public.clone()]);
         assert!(hello.is_err() || public == key);
     }

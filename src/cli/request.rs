@@ -658,6 +658,20 @@ mod tests {
                     r#"cloudbox.container exec {"name":"web","command":["id"],"environment":["A=b","C="],"user":"33","directory":"/srv"}"#,
                 ],
             ),
+            (&["image", "remotes"], &["cloudbox.image remotes {}"]),
+            (&["image", "available"], &["cloudbox.image available {}"]),
+            (
+                &["image", "available", "deb", "--remote", "c"],
+                &[r#"cloudbox.image available {"filter":"deb","remote":"c"}"#],
+            ),
+            (
+                &["image", "pull", "a", "c:b", "--remote", "c"],
+                &[
+                    r#"cloudbox.image pull {"name":"a","remote":"c"}"#,
+                    r#"cloudbox.image pull {"name":"c:b","remote":"c"}"#,
+                ],
+            ),
+            (&["image", "prune", "--yes"], &[r#"cloudbox.image prune {"yes":true}"#]),
             (&["snapshot", "web"], &[r#"cloudbox.container snapshot {"name":"web"}"#]),
             (
                 &["snapshot", "web", "one"],

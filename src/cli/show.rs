@@ -735,6 +735,67 @@ used by      web, db
     }
 
     #[test]
+    fn servers_and_what_they_have() {
+        let json = r#"{"remotes":[{"name":"community","url":"https://c","signed":true,"keys":["a5c5","b6"]},
+            {"name":"bad","url":"","signed":false,"error":{"code":"invalid_argument","message":"url is wrong"}}]}"#;
+        assert_eq!(
+            shown(&["image", "remotes"], json).0,
+            "\
+NAME       ADDRESS    SIGNED  KEYS
+community  https://c  yes     a5c5, b6
+bad        -          no      -
+bad: url is wrong
+"
+        );
+        assert_eq!(shown(&["image", "remotes", "--names"], json).0, "community\nbad\n");
+        assert!(shown(&["image", "remotes"], r#"{"remotes":[]}"#).0.contains("section `remote`"));
+        let json = r#"{"images":[{"remote":"c","aliases":["debian/12","debian"],"os":"debian","release":"12","variant":"x",
+            "version":"7","packing":"squashfs","size":95420416,"sha256":"ab","state":"newer"},
+            {"remote":"c","aliases":["x"],"os":"","release":"","variant":"","version":"1","state":"new",
+            "error":{"code":"failed","message":"the path leads out"}}],"errors":["lan: down"]}"#;
+        assert_eq!(
+            shown(&["image", "available"], json).0,
+            "\
+REMOTE  NAME       SYSTEM     VERSION  SIZE  STATE
+c       debian/12  debian 12  7         91M  newer
+c       x          -          1           -  new
+x cannot be had: the path leads out
+lan: down
+"
+        );
+        assert_eq!(shown(&["image", "available", "--names"], json).0, "c:debian/12\nc:x\n");
+        assert!(shown(&["image", "available"], r#"{"images":[]}"#).0.contains("image remotes"));
+    }
+
+    #[test]
+    fn images_that_nobody_uses() {
+        for (words, json, text) in [
+            (
+                &["image", "prune"][..],
+                r#"{"images":[],"bytes":0,"partial":0}"#,
+                "there is nothing to remove\n",
+            ),
+            (
+                &["image", "prune"],
+                r#"{"images":["a","b"],"bytes":2097152,"partial":1048576}"#,
+                "nobody uses: a, b (2M)\npulls that ended early have left 1M\n\
+                 `cloudbox image prune --yes` removes it; there is no way back\n",
+            ),
+            (
+                &["image", "prune", "--yes"],
+                r#"{"images":["a"],"bytes":2097152,"partial":0,"job":"7"}"#,
+                "nobody uses: a (2M)\nit is being removed; `cloudbox job wait 7` follows\n",
+            ),
+        ] {
+            assert_eq!(shown(words, json), (text.to_string(), 0));
+        }
+        let json = r#"{"images":[{"names":["os"],"newer":"8","source":"c:os"}]}"#;
+        assert!(shown(&["image", "list"], json)
+            .0
+            .ends_with("os: version 8 is there; `cloudbox image pull os` fetches it\n"));
+    }
+
+    #[test]
     fn snapshots() {
         let json = r#"{"snapshots":[
             {"name":"2026-11-22-101500","created":992800,"bytes":209715200,"image_sha256":"0123456789abcdef0123"},
