@@ -4,7 +4,7 @@ SECONDS ?= 60
 
 ARCH ?= x86_64
 
-.PHONY: help build static package image demo run test luci-test vm bench fuzz lint clean
+.PHONY: help build static package image image-twice demo run test luci-test vm bench fuzz lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -20,6 +20,9 @@ package: ## pack it for opkg, as a feed in target/package/; ARCH=aarch64_cortex-
 
 image: ## build the distro image, unless its recipe is unchanged
 	scripts/image.sh distro
+
+image-twice: ## build the distro image a second time and compare: is it reproducible?
+	scripts/image-twice.sh
 
 demo: ## show a container's life on this machine, and leave nothing behind
 	scripts/demo.sh

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run by mmdebstrap on the unpacked image, as distro/build.sh asks: customize.sh ROOT NAME ARCH EPOCH
+# Run by mmdebstrap on the unpacked image, as distro/build.sh asks: customize.sh ROOT NAME MACHINE EPOCH
 set -eu
 root=$1 name=$2 arch=$3 epoch=$4
 
@@ -23,11 +23,63 @@ file /etc/apt/apt.conf.d/80cloudbox <<'EOF'
 APT::Install-Recommends "false";
 Acquire::Languages "none";
 EOF
+file /etc/apt/apt.conf.d/20auto-upgrades <<'EOF'
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+APT::Periodic::AutocleanInterval "7";
+EOF
 rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/log/*.log "$root"/var/log/apt \
-	"$root"/var/log/journal "$root"/var/cache/ldconfig/aux-cache "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old
+	"$root"/var/log/journal "$root"/var/cache/ldconfig/aux-cache "$root"/var/cache/debconf/*-old "$root"/var/lib/dpkg/*-old \
+	"$root"/var/cache/fontconfig/* "$root"/etc/passwd- "$root"/etc/group- "$root"/etc/shadow- "$root"/etc/gshadow-
 
 # --- No way in but cloudbox's -----------------------------------------------------------------------------
 chroot "$root" passwd --quiet --lock root
+# sshd is started by its socket when somebody comes, and makes its key then: no two containers have the same.
+rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/ssh/moduli"
+chroot "$root" systemctl --quiet disable ssh.service
+chroot "$root" systemctl --quiet enable ssh.socket
+
+# --- Services, each off until its file in /etc/cloudbox-distro says otherwise --------------------------------
+for user in tahoe graphs; do
+	chroot "$root" useradd --system --no-create-home --home-dir "/var/lib/$user" --shell /usr/sbin/nologin $user
+done
+for unit in squid.service lighttpd.service mrtg.service mrtg.timer unattended-upgrades.service; do
+	ln -sf /dev/null "$root/etc/systemd/system/$unit"
+done
+rm -f "$root/etc/cron.d/mrtg" "$root/etc/mrtg.cfg"
+chroot "$root" systemctl --quiet enable tahoe-introducer.service tahoe-storage.service proxy.service graphs.service
+
+# --- Python: a venv for Tahoe-LAFS, and everything compiled once, the same way each time ---------------------
+venv=$root/opt/tahoe
+site=$(echo "$venv"/lib/python3.*/site-packages)
+python=$(basename "$(dirname "$site")")
+mkdir -p "$venv/bin"
+ln -sf "/usr/bin/$python" "$venv/bin/python3"
+cat >"$venv/pyvenv.cfg" <<EOF
+home = /usr/bin
+include-system-site-packages = false
+version = ${python#python}
+EOF
+cat >"$venv/bin/tahoe" <<'EOF'
+#!/opt/tahoe/bin/python3
+import sys
+from allmydata.scripts.runner import run
+sys.exit(run())
+EOF
+chmod 755 "$venv/bin/tahoe"
+ln -s ../../opt/tahoe/bin/tahoe "$root/usr/bin/tahoe"
+# pip's own scripts name the building machine's Python.
+rm -rf "${site:?}/bin" "${site:?}/share"
+for module in netifaces pycddl zfec; do
+	for found in "$root"/usr/lib/python3/dist-packages/"$module"*; do
+		ln -s "/usr/lib/python3/dist-packages/$(basename "$found")" "$site/"
+	done
+done
+find "$site" "$root/usr/lib/python3/dist-packages" -depth -type d \( -name test -o -name tests \) -exec rm -rf {} +
+find "$root/usr/lib" "$venv" -depth -type d -name __pycache__ -exec rm -rf {} +
+# Not by the files' times, which a copy may change: Debian's own scripts compile anew what an upgrade changes.
+PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=$epoch chroot "$root" "$python" -m compileall -q -j 1 \
+	--invalidation-mode unchecked-hash "/usr/lib/$python" /usr/lib/python3/dist-packages "/opt/tahoe/lib/$python"
 
 # --- Units that cannot work in an unprivileged container, or have nothing to do there ---------------------
 # The mounts are refused by the kernel and would leave the system "degraded". A console nobody may log in at
@@ -35,7 +87,7 @@ chroot "$root" passwd --quiet --lock root
 for unit in sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
 	systemd-modules-load.service systemd-remount-fs.service systemd-update-utmp.service \
 	console-getty.service container-getty@.service getty@.service serial-getty@.service \
-	apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
+	e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 file /etc/systemd/system.conf.d/cloudbox.conf <<'EOF'
@@ -91,6 +143,32 @@ sed -i 's/^rlimit-nproc=/#&/' "$root/etc/avahi/avahi-daemon.conf"
 # --- What this image is -----------------------------------------------------------------------------------
 # shellcheck source=/dev/null
 release=$(. "$root/etc/os-release" && echo "$VERSION_ID")
+# Of each package its source, where the version of that differs or it is called otherwise.
+packages() {
+	# The fields are dpkg's.
+	# shellcheck disable=SC2016
+	chroot "$root" dpkg-query -W -f '${Package} ${Version} ${source:Package} ${source:Version}\n' | LC_ALL=C sort |
+		awk '{
+			printf "%s\n  {\"name\":\"%s\",\"version\":\"%s\"", NR > 1 ? "," : "", $1, $2
+			if ($3 != $1 || $4 != $2) printf ",\"source\":\"%s %s\"", $3, $4
+			printf "}"
+		}'
+	sed -n 's/^\([A-Za-z][^ =]*\)==\([^ ]*\).*/\1 \2/p' "$(dirname "$0")/tahoe.txt" |
+		awk '{ printf ",\n  {\"name\":\"%s\",\"version\":\"%s\",\"source\":\"PyPI\"}", $1, $2 }'
+}
+# Optional ones are off until a container is made with them; then the guest announces them. Memory and disk: the least
+# that a container of it starts in, with no service.
 file /usr/share/cloudbox/image.json <<EOF
-{"name":"$name","version":"$(date -u -d "@$epoch" +%Y%m%d)","os":"debian","release":"$release","arch":"$arch","init":"systemd","services":[]}
+{"name":"$name","version":"$(date -u -d "@$epoch" +%Y%m%d)","os":"debian","release":"$release","arch":"$arch","init":"systemd",
+ "memory":"64M","disk":"32M",
+ "services":[
+  {"name":"tahoe-introducer","type":"_tahoe-lafs._tcp","port":8097,"optional":true},
+  {"name":"tahoe-storage","type":"_tahoe-storage._tcp","port":8098,"optional":true},
+  {"name":"proxy","type":"_proxy3._tcp","port":3128,"optional":true},
+  {"name":"graphs","type":"_snpservice._tcp","port":80,"optional":true}],
+ "packages":[$(packages)]}
 EOF
+[ "$(wc -c <"$root/usr/share/cloudbox/image.json")" -lt 65536 ] || {
+	echo "customize.sh: image.json is longer than cloudbox reads" >&2
+	exit 1
+}

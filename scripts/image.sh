@@ -11,7 +11,7 @@ flock 9
 
 for name; do
 	case $name in
-	distro) recipe="distro/build.sh distro/customize.sh scripts/debian-mirror.sh" build=distro/build.sh ;;
+	distro) recipe="distro/build.sh distro/customize.sh distro/tahoe.txt scripts/debian-mirror.sh $(find distro/root -type f | sort)" build=distro/build.sh ;;
 	mini) recipe=distro/mini.sh build=distro/mini.sh ;;
 	*) echo "image.sh: no image is called $name" >&2 && exit 1 ;;
 	esac

@@ -14,10 +14,13 @@ die() {
 # What builds the images and runs the containers.
 demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2 iputils-ping e2fsprogs util-linux
 	avahi-daemon avahi-utils dbus zstd xz-utils ca-certificates gcc libc6-dev"
+# The distro has wheels from PyPI. A Python that did not come from Debian has its pip with it.
+python3 -m pip --version >/dev/null 2>&1 || demo="$demo python3 python3-pip"
 # The static build and the packages.
 package="file git python3 python3-venv debian-archive-keyring ca-certificates gcc libc6-dev"
-# The tests add the small image, the tools that look at the result from outside, nft for isolation, and the packages.
-test="$demo $package busybox-static nftables curl jq"
+# The tests add the small image, the tools that look at the result from outside, nft for isolation, something that the
+# distro can draw graphs of, and the packages.
+test="$demo $package busybox-static nftables curl jq snmpd"
 # The virtual box.
 vm="$package mmdebstrap busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils qemu-system-x86"
 # Continuous integration adds the linters, other processors, what the C peers of the differential tests need, and node for
