@@ -149,13 +149,14 @@ packages() {
 	# shellcheck disable=SC2016
 	chroot "$root" dpkg-query -W -f '${Package} ${Version} ${source:Package} ${source:Version}\n' | LC_ALL=C sort |
 		awk '{
-			printf "%s\n  {\"name\":\"%s\",\"version\":\"%s\"", NR > 1 ? "," : "", $1, $2
+			printf "%s\n  {\"name\":\"%s\",\"version\":\"%s\"", (NR > 1 ? "," : ""), $1, $2
 			if ($3 != $1 || $4 != $2) printf ",\"source\":\"%s %s\"", $3, $4
 			printf "}"
 		}'
 	sed -n 's/^\([A-Za-z][^ =]*\)==\([^ ]*\).*/\1 \2/p' "$(dirname "$0")/tahoe.txt" |
 		awk '{ printf ",\n  {\"name\":\"%s\",\"version\":\"%s\",\"source\":\"PyPI\"}", $1, $2 }'
 }
+packages=$(packages)
 # Optional ones are off until a container is made with them; then the guest announces them. Memory and disk: the least
 # that a container of it starts in, with no service.
 file /usr/share/cloudbox/image.json <<EOF
@@ -166,7 +167,7 @@ file /usr/share/cloudbox/image.json <<EOF
   {"name":"tahoe-storage","type":"_tahoe-storage._tcp","port":8098,"optional":true},
   {"name":"proxy","type":"_proxy3._tcp","port":3128,"optional":true},
   {"name":"graphs","type":"_snpservice._tcp","port":80,"optional":true}],
- "packages":[$(packages)]}
+ "packages":[$packages]}
 EOF
 [ "$(wc -c <"$root/usr/share/cloudbox/image.json")" -lt 65536 ] || {
 	echo "customize.sh: image.json is longer than cloudbox reads" >&2

@@ -177,8 +177,8 @@ fn the_distro_serves_its_community() {
 fn nobody_enters_the_distro_by_a_password() {
     let Some(the_box) = TestBox::new("no passwords") else { return };
     the_box.import(Image::Distro);
-    the_box.create("plain", json!({ "image": "distro", "memory": "128M", "start": false }));
-    the_box.start("plain");
+    // As little as its manifest says.
+    the_box.create("plain", json!({ "image": "distro", "memory": "64M", "disk": "32M" }));
     the_box.booted("plain");
     assert_eq!(the_box.inside("plain", "awk -F: '$2 !~ /^[!*]/' /etc/shadow"), "");
     // Nothing that was not asked for runs or listens but sshd's socket, and that has no key yet.
@@ -196,6 +196,15 @@ fn nobody_enters_the_distro_by_a_password() {
         ["passwordauthentication no", "kbdinteractiveauthentication no", "permitrootlogin without-password"]
     {
         assert!(says.lines().any(|said| said == line), "{line}: {says}");
+    }
+    // It knows what it is made of.
+    let manifest: Value =
+        serde_json::from_str(&the_box.inside("plain", "cat /usr/share/cloudbox/image.json")).unwrap();
+    let packages = manifest["packages"].as_array().unwrap();
+    assert!(packages.len() > 200, "{packages:?}");
+    for wanted in ["libc6", "squid", "tahoe-lafs"] {
+        let found = packages.iter().find(|package| package["name"] == wanted);
+        assert!(found.is_some_and(|package| package["version"].is_string()), "{wanted}: {packages:?}");
     }
     println!("memory without services: {} MiB", the_box.info("plain")["memory"].as_u64().unwrap() >> 20);
     sh(&format!("ping -c 1 -W 5 {address}"));
