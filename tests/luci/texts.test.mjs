@@ -61,7 +61,7 @@ test('the access group grants every call of the pages, and what it grants to rea
 	// The page offers it only where the box has it.
 	const later = new Set([ 'cloudbox.image prune' ]);
 	assert.deepEqual([ ...called() ].filter(call => !all.has(call) && !later.has(call)), []);
-	const looks = /^(status|doctor|list|info|log|snapshots|browse|wait|available|:subscribe)$/;
+	const looks = /^(status|doctor|list|info|log|snapshots|browse|wait|available|remotes|:subscribe)$/;
 	assert.deepEqual(granted(cloudbox.read).filter(call => !looks.test(call.split(' ')[1])), []);
 });
 

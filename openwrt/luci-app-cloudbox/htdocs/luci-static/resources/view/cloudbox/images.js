@@ -64,12 +64,17 @@ async function remove(image, look) {
 }
 
 async function prune(look) {
-	const sure = await widgets.ask(_('Delete unused images?'), [
-		el('p', {}, [ _('Every image that no container is made from is deleted.') ]) ], _('Delete'));
-	if (!sure)
-		return;
 	await widgets.attempt(async () => {
-		const reply = await api.call('cloudbox.image', 'prune', {});
+		const found = await api.call('cloudbox.image', 'prune', {});
+		const any = found.images.length || found.partial;
+		const sure = await widgets.ask(_('Delete unused images?'), [
+			el('p', {}, [ _('Every image that no container is made from is deleted.') ]),
+			el('ul', {}, found.images.map(name => el('li', {}, [ name ]))),
+			any ? '' : el('p', {}, [ _('There is nothing to remove.') ])
+		], _('Delete'));
+		if (!sure || !any)
+			return;
+		const reply = await api.call('cloudbox.image', 'prune', { yes: true });
 		await dialogs.finish(reply, _('Delete unused images'));
 	}, _('Delete unused images'));
 	await look();
