@@ -383,7 +383,7 @@ fn bad_servers_are_refused_with_a_reason() {
         unsigned("leads out of the server's directory", Code::Failed);
         let size = bench.web.file(&image).len();
         let with_size = |size: usize| {
-            list.replace(&format!("\"size\": {}", bench.web.file(&image).len()), &format!("\"size\": {size}"))
+            list.replace(&format!("\"size\":{}", bench.web.file(&image).len()), &format!("\"size\":{size}"))
         };
         bench.web.put(LIST, with_size(size - 1000).as_bytes());
         unsigned("is longer than the", Code::Checksum);
@@ -423,6 +423,13 @@ fn a_server_that_is_down_is_named_with_the_programs_words() {
         assert!(words.contains(program) && words.contains(&address.to_string()), "{error}");
         let said = ["connect", "refused", "failed to send request"];
         assert!(said.iter().any(|said| words.contains(said)), "{error}");
+        // One that says nothing is given up when nobody waits any more.
+        bench.web.once(LIST, Mischief::Hold(0));
+        let until = Instant::now() + Duration::from_secs(1);
+        let error =
+            bench.store.available(&Ctx::silent().unwrap(), &bench.remote(false), "", until).unwrap_err();
+        assert_eq!(error.code, Code::Timeout, "{error}");
+        assert!(error.message.contains(LIST) && error.message.contains(program), "{error}");
         // Another server has it.
         source.remotes.push(bench.remote(true));
         bench.store.pull(&Ctx::silent().unwrap(), &source).unwrap();

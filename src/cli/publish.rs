@@ -9,13 +9,12 @@ use super::{Failure, OK, REFUSED};
 use cloudbox::error::{quoted, Code, Error, Result};
 use cloudbox::model::image::hex;
 use cloudbox::model::name::ImageName;
-use cloudbox::simplestreams::publish::{self, File as Listed, Version};
+use cloudbox::simplestreams::publish::{self, File as Listed, Object, Version};
 use cloudbox::simplestreams::sign::SecretKey;
 use cloudbox::simplestreams::{self, Packing, SIGNATURE};
 use cloudbox::steps::ctx::Ctx;
 use cloudbox::steps::image::entries;
 use cloudbox::steps::tool::{self, Tool};
-use openwrt_ubus::blobmsg::Builder;
 use openwrt_ubus::{json, Fields};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -119,7 +118,7 @@ impl Tree {
             image: Listed { path: [&below, "/", file_name].concat(), sha256, size },
             manifest,
         };
-        write(&place.join(ENTRY), write_entry(&version)?.as_bytes())?;
+        write(&place.join(ENTRY), write_entry(&version).as_bytes())?;
         Ok(version)
     }
 
@@ -138,7 +137,7 @@ impl Tree {
                 }
             }
         }
-        let lists = publish::lists(&versions)?;
+        let lists = publish::lists(&versions);
         // The index comes last: it leads to the others.
         for (name, text) in [(publish::IMAGES, &lists.images), (simplestreams::INDEX, &lists.index)] {
             let path = self.root.join(name);
@@ -244,24 +243,19 @@ fn manifest_beside(path: &Path) -> Option<PathBuf> {
     beside.into_iter().find(|manifest| manifest.is_file())
 }
 
-fn write_entry(version: &Version) -> Result<String> {
-    let mut fields = Builder::new();
-    fields.str("name", &version.name).str("version", &version.version).str("os", &version.os);
-    fields
-        .str("release", &version.release)
-        .str("arch", &version.arch)
-        .str("packing", version.packing.as_str());
-    for (name, file) in [("image", Some(&version.image)), ("manifest", version.manifest.as_ref())] {
-        let Some(file) = file else { continue };
-        fields.table(name, |table| {
-            table.str("path", &file.path).str("sha256", &file.sha256);
-            table.int("size", i64::try_from(file.size).unwrap_or(i64::MAX));
-        });
+fn write_entry(version: &Version) -> String {
+    let mut entry = Object::new("\n");
+    entry.texts(&[("name", &version.name), ("version", &version.version), ("os", &version.os)]);
+    entry.texts(&[
+        ("release", &version.release),
+        ("arch", &version.arch),
+        ("packing", version.packing.as_str()),
+    ]);
+    entry.file("image", "image", &version.image);
+    if let Some(manifest) = &version.manifest {
+        entry.file("manifest", "manifest", manifest);
     }
-    let written = fields.finish().map_err(openwrt_ubus::Error::from);
-    let written = written.and_then(|fields| Ok(json::from_fields(&fields, json::Layout::Indented)?));
-    let text = written.map_err(|e| Error::new(Code::Failed, format!("the entry cannot be written: {e}")))?;
-    Ok(text + "\n")
+    entry.end()
 }
 
 fn read_entry(path: &Path) -> Result<Version> {

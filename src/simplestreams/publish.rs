@@ -1,8 +1,6 @@
 //! Writes the lists of a server: the same images give the same bytes, in whatever order they come.
 
 use super::Packing;
-use crate::error::{Code, Error, Result};
-use openwrt_ubus::blobmsg::Builder;
 use openwrt_ubus::json;
 
 /// Where the list of images is, below the server's address.
@@ -58,76 +56,103 @@ pub struct Lists {
 }
 
 /// The lists of a server with these `versions`.
-///
-/// # Errors
-/// There are too many for one list.
-pub fn lists(versions: &[Version]) -> Result<Lists> {
-    let mut versions: Vec<&Version> = versions.iter().collect();
-    versions.sort_by_key(|version| (version.product(), version.version.clone()));
-    let mut products: Vec<String> = versions.iter().map(|version| version.product()).collect();
-    products.dedup();
-
-    let mut images = Builder::new();
-    images.str("content_id", "images").str("datatype", "image-downloads").str("format", "products:1.0");
-    images.table("products", |table| {
-        for product in &products {
-            table.table(product, |table| {
-                let mut of = versions.iter().filter(|version| version.product() == *product);
-                write_product(table, &mut of);
-            });
+pub fn lists(versions: &[Version]) -> Lists {
+    let mut versions: Vec<(String, &Version)> = versions.iter().map(|v| (v.product(), v)).collect();
+    versions.sort_unstable_by(|a, b| (&a.0, &a.1.version).cmp(&(&b.0, &b.1.version)));
+    let mut index = Object::new("\n");
+    index.texts(&[("format", "index:1.0")]).open("index").open("images");
+    index.texts(&[("datatype", "image-downloads"), ("format", "products:1.0"), ("path", IMAGES)]);
+    let mut images = Object::new("\n");
+    images.texts(&[("content_id", "images"), ("datatype", "image-downloads"), ("format", "products:1.0")]);
+    images.open("products");
+    for (at, (product, version)) in versions.iter().enumerate() {
+        // What is said of a product is what its newest version says.
+        let same = |other: Option<&(String, &Version)>| other.is_some_and(|(name, _)| name == product);
+        if !same(at.checked_sub(1).and_then(|before| versions.get(before))) {
+            let newest =
+                versions.iter().rev().find(|(name, _)| name == product).map_or(*version, |(_, v)| *v);
+            let (name, arch) = (&newest.name, &newest.arch);
+            images.open(product).texts(&[("aliases", name), ("arch", arch), ("os", &newest.os)]);
+            images.texts(&[("release", &newest.release), ("variant", name)]).open("versions");
         }
-    });
-    let mut index = Builder::new();
-    index.str("format", "index:1.0").table("index", |table| {
-        table.table("images", |entry| {
-            entry.str("datatype", "image-downloads").str("format", "products:1.0").str("path", IMAGES);
-            entry.array("products", |list| {
-                for product in &products {
-                    list.str("", product);
-                }
-            });
-        });
-    });
-    Ok(Lists { index: text(index)?, images: text(images)? })
-}
-
-fn write_product<'a>(table: &mut Builder, versions: &mut dyn Iterator<Item = &'a &'a Version>) {
-    let versions: Vec<_> = versions.collect();
-    // What is said of the product is what its newest version says.
-    let Some(newest) = versions.last() else { return };
-    table.str("aliases", &newest.name).str("arch", &newest.arch).str("os", &newest.os);
-    table.str("release", &newest.release).str("variant", &newest.name);
-    table.table("versions", |table| {
-        for version in &versions {
-            table.table(&version.version, |entry| {
-                entry.table("items", |items| write_items(items, version));
-            });
+        let (name, ftype) = match version.packing {
+            Packing::Squashfs => ("root.squashfs", "squashfs"),
+            Packing::Tar => ("root.tar.xz", "root.tar.xz"),
+        };
+        images.open(&version.version).open("items").file(name, ftype, &version.image);
+        if let Some(manifest) = &version.manifest {
+            images.file("manifest.json", "manifest", manifest);
         }
-    });
-}
-
-fn write_items(items: &mut Builder, version: &Version) {
-    let (name, ftype) = match version.packing {
-        Packing::Squashfs => ("root.squashfs", "squashfs"),
-        Packing::Tar => ("root.tar.xz", "root.tar.xz"),
-    };
-    let files = [
-        Some((name, ftype, &version.image)),
-        version.manifest.as_ref().map(|file| ("manifest.json", "manifest", file)),
-    ];
-    for (name, ftype, file) in files.into_iter().flatten() {
-        items.table(name, |item| {
-            item.str("ftype", ftype).str("path", &file.path).str("sha256", &file.sha256);
-            item.int("size", i64::try_from(file.size).unwrap_or(i64::MAX));
-        });
+        images.close().close();
+        if !same(versions.get(at + 1)) {
+            images.close().close();
+        }
     }
+    Lists { index: index.end(), images: images.end() }
 }
 
-fn text(fields: Builder) -> Result<String> {
-    let written = fields.finish().map_err(openwrt_ubus::Error::from);
-    let written = written.and_then(|fields| Ok(json::from_fields(&fields, json::Layout::Indented)?));
-    let mut text =
-        written.map_err(|e| Error::new(Code::Failed, format!("the list cannot be written: {e}")))?;
-    text.push('\n');
-    Ok(text)
+/// An object of JSON that is being written.
+pub struct Object {
+    text: String,
+    depth: usize,
+    /// What separates members.
+    between: &'static str,
+}
+
+impl Object {
+    /// One without members; `between` stands behind the comma between two.
+    pub fn new(between: &'static str) -> Object {
+        Object { text: "{".to_string(), depth: 1, between }
+    }
+
+    fn name(&mut self, name: &str) {
+        if !self.text.ends_with('{') {
+            self.text.push(',');
+            self.text.push_str(self.between);
+        }
+        self.text.push_str(&json::string(name));
+        self.text.push(':');
+    }
+
+    /// Adds texts.
+    pub fn texts(&mut self, members: &[(&str, &str)]) -> &mut Object {
+        for (name, text) in members {
+            self.name(name);
+            self.text.push_str(&json::string(text));
+        }
+        self
+    }
+
+    /// Begins an object inside.
+    pub fn open(&mut self, name: &str) -> &mut Object {
+        self.name(name);
+        self.text.push('{');
+        self.depth += 1;
+        self
+    }
+
+    /// Ends it.
+    pub fn close(&mut self) -> &mut Object {
+        self.text.push('}');
+        self.depth -= 1;
+        self
+    }
+
+    /// Adds a file.
+    pub fn file(&mut self, name: &str, ftype: &str, file: &File) -> &mut Object {
+        self.open(name)
+            .texts(&[("ftype", ftype), ("path", &file.path), ("sha256", &file.sha256)])
+            .name("size");
+        self.text.push_str(&file.size.to_string());
+        self.close()
+    }
+
+    /// Ends all that is open; the text.
+    pub fn end(mut self) -> String {
+        while self.depth > 0 {
+            self.close();
+        }
+        self.text.push('\n');
+        self.text
+    }
 }

@@ -67,7 +67,7 @@ impl Transfer<'_> {
         let mut program = Running::start(&mut command, pipes, self.ctx, self.limit.unwrap_or(LIMIT))?;
         let mut chunk = vec![0; CHUNK];
         loop {
-            let got = program.read(&mut chunk)?;
+            let got = program.read(&mut chunk).map_err(|e| self.about(e))?;
             if got == 0 {
                 break;
             }
@@ -82,7 +82,7 @@ impl Transfer<'_> {
             *have += got as u64;
             self.ctx.bytes(*have, self.total);
         }
-        let output = program.end()?;
+        let output = program.end().map_err(|e| self.about(e))?;
         match output.status.success() {
             true => Ok(()),
             false => Err(self.explain(kind, output)),
@@ -143,6 +143,14 @@ impl Transfer<'_> {
         Ok((command, kind))
     }
 
+    /// An error of the program, with what it was to fetch.
+    fn about(&self, mut error: Error) -> Error {
+        if error.code != Code::Cancelled {
+            error.message = format!("cannot fetch {}: {}", self.url, error.message);
+        }
+        error
+    }
+
     fn explain(&self, kind: &str, output: Output) -> Trouble {
         let said = without_chatter(kind, &String::from_utf8_lossy(&output.stderr));
         let status = output.status.code().unwrap_or(0);
@@ -157,8 +165,7 @@ impl Transfer<'_> {
             return Trouble::NoResume;
         }
         let name = if kind == "busybox" { "wget" } else { kind };
-        let mut error = failure(name, output.status, said.as_bytes());
-        error.message = format!("cannot fetch {}: {}", self.url, error.message);
+        let error = self.about(failure(name, output.status, said.as_bytes()));
         match busy || unlucky.contains(&status) {
             true => Trouble::Passing(error),
             false => Trouble::Lasting(error),
