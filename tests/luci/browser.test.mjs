@@ -3,8 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -142,6 +143,42 @@ function archive(dir, name, more) {
 	return join(dir, `${name}.tar`);
 }
 
+/** A server of images on this machine, which has those that are `put` there. */
+async function imageServer() {
+	const files = new Map();
+	const products = {};
+	const arch = { x64: 'amd64', arm64: 'arm64' }[process.arch] ?? process.arch;
+	const served = createServer((request, response) => {
+		const file = files.get(request.url);
+		response.writeHead(file ? 200 : 404).end(file);
+	});
+	await new Promise(resolve => served.listen(0, '127.0.0.1', resolve));
+	const put = (name, version, tar) => {
+		const data = execFileSync('xz', [ '-0', '--stdout', tar ], { maxBuffer: 1 << 30 });
+		files.set(`/${name}/${version}`, data);
+		const file = { ftype: 'root.tar.xz', path: `${name}/${version}`, size: data.length,
+			sha256: createHash('sha256').update(data).digest('hex') };
+		products[`test:1:${arch}:${name}`] = { aliases: name, arch, os: 'test', release: '1', variant: name,
+			versions: { [version]: { items: { 'root.tar.xz': file } } } };
+		files.set('/streams/v1/images.json', JSON.stringify({ content_id: 'images', datatype: 'image-downloads',
+			format: 'products:1.0', products }));
+		files.set('/streams/v1/index.json', JSON.stringify({ format: 'index:1.0', index: { images: {
+			datatype: 'image-downloads', format: 'products:1.0', path: 'streams/v1/images.json',
+			products: Object.keys(products) } } }));
+	};
+	return { url: `http://127.0.0.1:${served.address().port}`, put, close() {
+		served.close();
+		served.closeAllConnections();
+	} };
+}
+
+async function saveAndApply() {
+	await page.$eval('.cbi-page-actions .cbi-button-apply li[data-value="0"], .cbi-page-actions button.cbi-button-apply',
+		button => button.click());
+	await until('it is applied', () => document.body.innerText.includes('Configuration changes applied') ||
+		document.body.innerText.includes('Configuration has been applied'));
+}
+
 /** Waits for so many steps of LuCI's own clock, one a second. */
 async function ticks(count) {
 	await page.evaluate(() => window.L.require('poll').then(poll => { window.polled = poll; }));
@@ -157,7 +194,7 @@ async function shot(name) {
 /** Removes every container, as a person would, and the images that tests bring in. */
 async function removeAll() {
 	await visit(page, 'services/cloudbox/containers');
-	for (const name of [ 'noise', 'half', 'sent' ])
+	for (const name of [ 'noise', 'half', 'sent', 'served', 'other' ])
 		await page.evaluate(image => window.L.require('cloudbox.api').then(api =>
 			api.call('cloudbox.image', 'delete', { name: image })).catch(() => {}), name);
 	await page.waitForSelector('.cb-table tr:nth-child(2)');
@@ -403,6 +440,70 @@ describe('in a browser', { skip }, () => {
 		}
 	});
 
+	test('images come from a server, are updated, and removed', async () => {
+		const dir = mkdtempSync(join(tmpdir(), 'cloudbox-luci.'));
+		const server = await imageServer();
+		try {
+			server.put('served', '1', archive(dir, 'one', 1 << 20));
+			server.put('other', '1', archive(dir, 'other', 1 << 20));
+			await visit(page, 'services/cloudbox/settings');
+			const remotes = '#cbi-cloudbox-remote';
+			await page.waitForSelector(`${remotes} .cbi-section-create-name`, { timeout: DEADLINE });
+			await page.type(`${remotes} .cbi-section-create-name`, 'nearby');
+			await page.$eval(`${remotes} .cbi-button-add`, button => button.click());
+			await write('url', server.url);
+			await press('Save');
+			await modalGone();
+			await saveAndApply();
+
+			await visit(page, 'services/cloudbox/images');
+			await textSeen(server.url);
+			await textSeen('not signed');
+			await press('See what they have');
+			await press('Fetch', 'tr[data-offer="nearby:served"]');
+			await until('it is here', () => document.querySelector('tr[data-name="served"]') !== null);
+			await idle();
+			await shot('images');
+			server.put('served', '2', archive(dir, 'two', 1 << 20));
+			await press('See what they have');
+			await until('an update', () =>
+				document.querySelector('tr[data-name="served"]').innerText.includes('2 is there'));
+			await press('Update', 'tr[data-name="served"]');
+			await until('it is the new one', () =>
+				!document.querySelector('tr[data-name="served"]').innerText.includes('is there'));
+			await idle();
+
+			await visit(page, 'services/cloudbox/containers');
+			await press('New container');
+			await until('what the server has', () =>
+				document.querySelector('.modal select option[value="nearby:other"]') !== null);
+			await shot('new');
+			await page.select('.modal [data-name="image"] select', 'nearby:other');
+			await page.$eval('.modal [data-name="start"] input[type=checkbox]', tick => tick.click());
+			await write('name', 'fetched');
+			await press('Create');
+			await modalGone();
+			await stateIs('fetched', 'stopped');
+			await press('Delete', 'tr[data-name="fetched"]');
+			await press('Delete fetched');
+			await until('it is gone', () => !document.querySelector('tr[data-name="fetched"]'));
+
+			await visit(page, 'services/cloudbox/images');
+			await press('Delete unused images');
+			await modalSays('served');
+			await press('Delete');
+			await until('they are gone', () => !document.querySelector('tr[data-name="served"], tr[data-name="other"]'));
+			server.close();
+			await press('See what they have');
+			await textSeen('cannot fetch');
+		}
+		finally {
+			server.close();
+			rmSync(dir, { recursive: true });
+			await forget('nearby');
+		}
+	});
+
 	test('what is protected stays', async () => {
 		await visit(page, 'services/cloudbox/container/big');
 		const protect = async () => {
@@ -505,10 +606,7 @@ describe('in a browser', { skip }, () => {
 	test('settings are saved and applied', async () => {
 		await visit(page, 'services/cloudbox/settings');
 		await write('disk_reserve', '111M');
-		await page.$eval('.cbi-page-actions .cbi-button-apply li[data-value="0"], .cbi-page-actions button.cbi-button-apply',
-			button => button.click());
-		await until('it is applied', () => document.body.innerText.includes('Configuration changes applied') ||
-			document.body.innerText.includes('Configuration has been applied'));
+		await saveAndApply();
 		await visit(page, 'services/cloudbox/settings');
 		await until('it stays', () => document.querySelector('[data-name="disk_reserve"] input')?.value === '111M');
 		await until('the service has read it', () => window.L.require('cloudbox.api')
@@ -586,16 +684,18 @@ describe('in a browser', { skip }, () => {
 			await crowded.waitForSelector('tr[data-name="community-199"]', { timeout: DEADLINE });
 			await crowded.waitForSelector('.cb-box', { timeout: DEADLINE });
 			const drawn = await crowded.evaluate(() => Math.max(0, ...window.tasks.splice(0)));
-			for (let i = 0; i < 2; i++) {
+			const renewed = [];
+			while (renewed.length < 5) {
 				const row = 'tr[data-name="community-7"]';
 				const text = await crowded.$eval(row, node => node.innerText);
 				await crowded.waitForFunction((selector, was) => document.querySelector(selector).innerText !== was,
 					{ timeout: DEADLINE }, row, text);
+				renewed.push(await crowded.evaluate(() => Math.max(0, ...window.tasks.splice(0))));
 			}
-			const renewed = await crowded.evaluate(() => Math.max(0, ...window.tasks.splice(0)));
 			const bytes = await crowded.evaluate(() => window.most);
-			console.log(`200 containers: longest task ${drawn} ms drawing, ${renewed} ms renewing; ${bytes} bytes at most`);
-			assert.ok(drawn < 400 && renewed < 200, `tasks of ${drawn} and ${renewed} ms`);
+			console.log(`200 containers: drawn in tasks of ${drawn} ms at most, renewed in ${renewed}; ${bytes} bytes`);
+			// The machine may have other work: most of them are as fast as they can be.
+			assert.ok(drawn < 400 && renewed.sort((a, b) => a - b)[2] < 150, `${drawn}, ${renewed} ms`);
 			assert.ok(bytes < 65536, `${bytes} bytes`);
 		}
 		finally {

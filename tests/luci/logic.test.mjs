@@ -348,3 +348,26 @@ test('all: orphans stand among the rest, by name', () => {
 	assert.deepEqual(logic.all(list).map(entry => entry.name), [ 'blog', 'old', 'web' ]);
 	assert.deepEqual(logic.all({ containers: [] }), []);
 });
+
+test('an image’s services are told apart, and what servers have is named as the box does', () => {
+	const image = { services: [ 'Our wiki _http._tcp 80', 'tahoe _tahoe-lafs._tcp 3456' ], optional_services: [ 'tahoe' ] };
+	assert.deepEqual(logic.servicesOf(image), {
+		always: [ { name: 'Our wiki', type: '_http._tcp', port: 80 } ],
+		optional: [ { name: 'tahoe', type: '_tahoe-lafs._tcp', port: 3456 } ]
+	});
+	assert.deepEqual(logic.servicesOf({}), { always: [], optional: [] });
+	const offers = [ { remote: 'a', aliases: [ 'debian/12', 'debian/bookworm' ], state: 'new' },
+		{ remote: 'a', aliases: [ 'x' ], state: 'here' }, { remote: 'b', aliases: [], state: 'new' },
+		{ remote: 'b', aliases: [ 'y' ], state: 'new', error: { message: 'no squashfs' } },
+		{ remote: 'b', aliases: [ 'z' ], state: 'newer' } ];
+	assert.deepEqual(logic.fetchable(offers).map(logic.sourceOf), [ 'a:debian/12', 'b:z' ]);
+	assert.deepEqual(logic.fetchable(undefined), []);
+});
+
+test('a server’s address is checked', () => {
+	for (const good of [ 'https://images.example.org', 'http://10.0.0.1:8080/images/' ])
+		assert.equal(logic.checkUrl(good), null);
+	for (const wrong of [ '', undefined, 'images.example.org', 'ftp://x', 'https://', 'https:///x', 'https://a b',
+		'https://x?y' ])
+		assert.ok(logic.checkUrl(wrong), wrong);
+});

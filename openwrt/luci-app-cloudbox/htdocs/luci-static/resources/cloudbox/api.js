@@ -68,6 +68,8 @@ return baseclass.extend({
 	steady: () => call('cloudbox.container', 'list', { fields: STEADY }),
 	container: name => call('cloudbox.container', 'info', { name }),
 	images: () => call('cloudbox.image', 'list'),
+	remotes: () => call('cloudbox.image', 'remotes'),
+	available: filter => call('cloudbox.image', 'available', { filter }, true),
 	services: () => call('cloudbox.service', 'list'),
 	job: id => call('cloudbox.job', 'status', { id }),
 	cancel: id => call('cloudbox.job', 'cancel', { id }),

@@ -27,6 +27,12 @@ async function bridges() {
 	return Object.keys(devices ?? {}).filter(name => devices[name]?.bridge === true && /^[\w.@-]{1,15}$/.test(name)).sort();
 }
 
+/** The servers of images that are set up. */
+async function remotes() {
+	const known = api.can('image.available') ? await L.resolveDefault(api.remotes(), {}) : {};
+	return known.remotes ?? [];
+}
+
 /** A form's option whose value is checked by `check`; empty is allowed unless it is `needed`. `tab` may be null. */
 function checked(section, type, tab, name, title, check, needed) {
 	const option = tab === null ? section.option(type, name, title) : section.taboption(tab, type, name, title);
@@ -76,7 +82,7 @@ function newForm(images, status, networks) {
 	const standard = main('image') ?? 'distro';
 	const names = images.flatMap(image => image.names);
 	const map = new form.JSONMap({ container: { image: names.includes(standard) ? standard : names[0], start: '1',
-		autostart: '1', withdrawn: [] } });
+		autostart: '1' } });
 	const section = map.section(form.NamedSection, 'container', 'container');
 	section.tab('main', _('Container'));
 	section.tab('network', _('Network'));
@@ -87,6 +93,8 @@ function newForm(images, status, networks) {
 	name.placeholder = 'web';
 	name.description = _('It becomes a host name too: a–z, 0–9 and “-”.');
 	const image = section.taboption('main', form.ListValue, 'image', _('Image'));
+	if (!names.length)
+		image.value('', _('choose one of a server'));
 	for (const entry of images)
 		for (const called of entry.names)
 			image.value(called, `${called} (${logic.size(entry.size)})`);
@@ -124,35 +132,64 @@ function newForm(images, status, networks) {
 	return { map, section };
 }
 
-/** The services an image offers, each to be switched off. */
+/** The services an image offers: what is off to be switched on, what is on to be kept from being announced. */
 function offer(section, image, number) {
-	const offered = (image.services ?? []).map(logic.offered).filter(service => service);
-	if (!offered.length)
-		return;
-	const option = section.taboption('access', form.MultiValue, `services${number}`, _('Services to announce'));
-	option.display_size = 8;
-	for (const service of offered)
-		option.value(`${service.type} ${service.port}`,
-			`${service.name || logic.typeWords(service.type)} (${service.type} ${service.port})`);
-	option.default = offered.map(service => `${service.type} ${service.port}`);
-	option.optional = true;
-	image.names.forEach(name => option.depends('image', name));
+	const { always, optional } = logic.servicesOf(image);
+	const ask = (name, title, services, value) => {
+		if (!services.length)
+			return null;
+		const option = section.taboption('access', form.MultiValue, `${name}${number}`, title);
+		option.display_size = 8;
+		for (const service of services)
+			option.value(value(service),
+				`${service.name || logic.typeWords(service.type)} (${service.type} ${service.port})`);
+		option.optional = true;
+		image.names.forEach(called => option.depends('image', called));
+		return option;
+	};
+	ask('optional', _('Services to switch on'), optional, service => service.name);
+	const announced = ask('services', _('Services to announce'), always, placeOf);
+	if (announced)
+		announced.default = always.map(placeOf);
+}
+
+const placeOf = service => `${service.type} ${service.port}`;
+
+/** Adds what servers have to the images of a form that is shown already; they are slow to answer. */
+async function offerRemote(node) {
+	const choice = node.querySelector('[data-name="image"] select');
+	const note = el('div', { 'class': 'cb-muted spinning', 'role': 'status' }, _('Asking the servers what they have…'));
+	choice.after(note);
+	try {
+		const { images, errors } = await api.available();
+		const found = logic.fetchable(images);
+		if (found.length)
+			choice.append(el('optgroup', { 'label': _('To be fetched from a server') }, found.map(image =>
+				el('option', { 'value': logic.sourceOf(image) },
+					`${image.aliases[0]} (${image.remote}, ${logic.size(image.size)})`))));
+		note.replaceChildren(...(errors ?? []).map(text => el('div', {}, widgets.sentence(text))));
+	}
+	catch (error) {
+		note.replaceChildren(...widgets.sentence(logic.failureFrom(error).message));
+	}
+	note.classList.remove('spinning');
 }
 
 /** Switches off those services of a new container that were unticked. */
 async function withdrawOthers(name, wanted) {
 	const { services } = await api.services();
 	for (const service of services)
-		if (service.container === name && service.source === 'image' && !wanted.includes(`${service.type} ${service.port}`))
+		if (service.container === name && service.source === 'image' && !wanted.includes(placeOf(service)))
 			await api.call('cloudbox.service', 'withdraw', { id: service.id });
 }
 
 /** Asks for everything a new container needs; `image` is proposed. Resolves when it is made or given up. */
 async function create(image) {
-	const [ found, status, networks ] = await Promise.all([
-		api.images(), L.resolveDefault(api.status(), null), bridges(), L.resolveDefault(uci.load('cloudbox'), null) ]);
+	const [ found, status, networks, servers ] = await Promise.all([
+		api.images(), L.resolveDefault(api.status(), null), bridges(), remotes(),
+		L.resolveDefault(uci.load('cloudbox'), null) ]);
 	const images = found.images.filter(entry => entry.names.length);
-	if (!images.length) {
+	if (!images.length && !servers.length) {
 		await new Promise(resolve => widgets.dialog(_('New container'), [
 			el('p', {}, [ _('There is no image on this box yet to make a container from.') ]) ], [
 			widgets.button(_('Images'), 'action', () => window.location.assign(link('images'))),
@@ -165,6 +202,8 @@ async function create(image) {
 	const node = await map.render();
 	const wrong = spot();
 	const title = _('New container');
+	if (servers.length)
+		offerRemote(node);
 	await new Promise(resolve => {
 		const open = () => widgets.dialog(title, [ node, wrong.node ], [
 			widgets.button(_('Cancel'), 'neutral', () => { ui.hideModal(); resolve(); }),
@@ -175,14 +214,14 @@ async function create(image) {
 			try {
 				const said = await read(map, 'container');
 				const number = images.findIndex(entry => entry.names.includes(said.image));
-				const reply = await api.call('cloudbox.container', 'create', createArguments(said), true);
+				const reply = await api.call('cloudbox.container', 'create', createArguments(said, number), true);
 				if (!await finish(reply, fill(_('Creating %s'), said.name), open)) {
 					resolve();
 					return;
 				}
-				const wanted = said[`services${number}`];
-				if (wanted !== undefined || images[number]?.services?.length)
-					await widgets.attempt(() => withdrawOthers(said.name, [ wanted ?? [] ].flat()), said.name);
+				if (number >= 0 && logic.servicesOf(images[number]).always.length)
+					await widgets.attempt(() =>
+						withdrawOthers(said.name, [ said[`services${number}`] ?? [] ].flat()), said.name);
 				ui.hideModal();
 				resolve();
 			}
@@ -201,11 +240,12 @@ async function create(image) {
 	});
 }
 
-function createArguments(said) {
+function createArguments(said, number) {
 	const address = said.address || undefined;
 	return logic.filledIn({
 		name: said.name, image: said.image, memory: said.memory, cpus: said.cpus, disk: said.disk, pids: said.pids,
 		network: said.network, address, gateway: address ? said.gateway : undefined, description: said.description,
+		services: [ said[`optional${number}`] ?? [] ].flat(),
 		authorized_keys: (said.keys ?? '').split('\n').map(line => line.trim()).filter(line => line),
 		start: said.start === '1', autostart: said.autostart === '1', wait: 1
 	});
@@ -424,5 +464,5 @@ async function upload(file, place) {
 }
 
 return baseclass.extend({
-	link, bridges, checked, read, spot, finish, create, remove, another, prune, act, buttons, addImage
+	link, bridges, remotes, checked, read, spot, finish, create, remove, another, prune, act, buttons, addImage
 });

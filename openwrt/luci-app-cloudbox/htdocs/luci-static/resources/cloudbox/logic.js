@@ -411,6 +411,11 @@ function checkGateway(text) {
 	return isIpv4(text) ? null : _('Write an IPv4 address such as 10.139.40.1.');
 }
 
+function checkUrl(text) {
+	return /^https?:\/\/[^/\s"'\\`<>{}|^?#][^\s"'\\`<>{}|^?#]*$/.test(text ?? '') ? null :
+		_('Write the server’s address, such as https://images.example.org.');
+}
+
 function checkKey(text) {
 	return /^(ssh-|ecdsa-|sk-ssh-|sk-ecdsa-)\S*\s+\S/.test(String(text ?? '').trim()) ? null :
 		_('Paste an SSH public key, such as “ssh-ed25519 AAAA… me”.');
@@ -498,6 +503,7 @@ function jobTitle(kind, target) {
 	case 'image_import': return fill(_('Importing image %s'), target);
 	case 'image_pull': return fill(_('Fetching image %s'), target);
 	case 'image_delete': return fill(_('Deleting image %s'), target);
+	case 'image_prune': return _('Deleting unused images');
 	default: return `${kind} ${target}`;
 	}
 }
@@ -530,7 +536,12 @@ function stepWords(step) {
 	case 'convert': return _('converting the archive');
 	case 'probe': return _('looking into the image');
 	case 'store': return _('storing');
-	case 'download': return _('downloading');
+	case 'list': return _('asking the server what it has');
+	case 'fetch': return _('fetching');
+	case 'wait': return _('waiting for another that fetches it');
+	case 'pack': return _('packing');
+	case 'unpack': return _('unpacking');
+	case 'identity': return _('making it somebody else');
 	default: return step;
 	}
 }
@@ -659,6 +670,32 @@ function offered(text) {
 	return found ? { name: found[1] ?? '', type: found[2], port: Number(found[3]) } : null;
 }
 
+// --- Images ------------------------------------------------------------------------------------------------
+
+/** What an image's services are: those that always run and the box announces, and those that are switched on. */
+function servicesOf(image) {
+	const optional = image.optional_services ?? [];
+	const found = (image.services ?? []).map(offered).filter(service => service);
+	return {
+		always: found.filter(service => !optional.includes(service.name)),
+		optional: found.filter(service => optional.includes(service.name))
+	};
+}
+
+function system(image) {
+	return [ image.os, image.release, image.arch ].filter(text => text).join(' ');
+}
+
+/** What `create` and `pull` call an image of a server. */
+function sourceOf(offer) {
+	return `${offer.remote}:${offer.aliases[0]}`;
+}
+
+/** Those of what servers offer that can be had and are not here. */
+function fetchable(offers) {
+	return (offers ?? []).filter(offer => offer.aliases.length && !offer.error && offer.state !== 'here');
+}
+
 // --- The box -----------------------------------------------------------------------------------------------
 
 /** What `doctor` found amiss, errors first; what has no remedy has ''. */
@@ -675,8 +712,8 @@ return baseclass.extend({
 	remember, rates, values, ceiling, path,
 	statusWords, failureOf, failureFrom, isPassing,
 	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, joined, census, addresses, losses,
-	checkName, checkMemory, checkDisk, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkKey,
+	checkName, checkMemory, checkDisk, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkUrl, checkKey,
 	checkServiceType, checkServiceName, checkTxt, filledIn, changed, leftOf, leftOfDisk,
 	isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,
-	typeWords, link, groupByType, groupByContainer, offered, problems
+	typeWords, link, groupByType, groupByContainer, offered, servicesOf, system, sourceOf, fetchable, problems
 });

@@ -79,6 +79,7 @@ function particulars(info) {
 		[ _('Limits in force'), info.in_force ? limits(info.in_force) : '' ],
 		[ _('Network'), `${info.address === 'dhcp' ? 'DHCP' : info.address} · ${info.network} · ${info.mac}` ],
 		[ _('Slice'), info.slice ],
+		[ _('Services switched on'), (info.services ?? []).join(', ') ],
 		[ _('SSH keys of root'), (info.authorized_keys ?? []).map(key => el('div', {}, key)) ],
 		[ _('Files'), info.rootfs ],
 		[ _('Section'), info.section ]
@@ -227,8 +228,9 @@ function serviceRow(columns, service, look) {
 		[ href && !off ? el('a', { href, 'target': '_blank', 'rel': 'noreferrer' }, service.name) : service.name ],
 		[ logic.typeWords(service.type), el('div', { 'class': 'cb-muted' }, `${service.type} ${service.port}`) ],
 		[ el('span', { 'class': 'cb-state', 'data-tone': off ? 'idle' : 'good' }, words) ],
-		[ el('div', { 'class': 'cb-buttons' }, widgets.button(_('Withdraw'), 'remove', () => withdraw(service, look), {
-			'disabled': api.mayWrite() ? null : true, 'aria-label': `${_('Withdraw')} ${service.name}` })) ]
+		service.source === 'guest' ? _('by the container itself') : el('div', { 'class': 'cb-buttons' },
+			widgets.button(_('Withdraw'), 'remove', () => withdraw(service, look), {
+				'disabled': api.mayWrite() ? null : true, 'aria-label': `${_('Withdraw')} ${service.name}` }))
 	]);
 }
 

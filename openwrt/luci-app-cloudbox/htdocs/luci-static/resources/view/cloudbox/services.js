@@ -30,7 +30,8 @@ function named(service, open) {
 
 function ourRow(columns, service, look) {
 	const told = service.state === 'published';
-	const source = { box: _('the box itself'), image: _('offered by the image'), config: '' }[service.source] ?? '';
+	const source = { box: _('the box itself'), image: _('offered by the image'),
+		guest: _('by the container itself'), config: '' }[service.source] ?? '';
 	return widgets.row(columns, [
 		[ named(service, told), el('div', { 'class': 'cb-muted' }, source) ],
 		service.container ? [ el('a', { 'href': dialogs.link('container', service.container) }, service.container) ] : [],
@@ -39,7 +40,7 @@ function ourRow(columns, service, look) {
 			told ? _('announced') : _('not announced')),
 		told ? el('div', { 'class': 'cb-muted' }, place(service)) :
 			el('div', { 'class': 'cb-remark' }, widgets.sentence(service.reason ?? '')) ],
-		service.source === 'box' ? [] : [ el('div', { 'class': 'cb-buttons' },
+		[ 'box', 'guest' ].includes(service.source) ? [] : [ el('div', { 'class': 'cb-buttons' },
 			widgets.button(_('Withdraw'), 'remove', async () => {
 				await widgets.attempt(() => api.call('cloudbox.service', 'withdraw', { id: service.id }), service.name);
 				await look();

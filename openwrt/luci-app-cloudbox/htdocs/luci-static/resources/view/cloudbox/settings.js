@@ -123,6 +123,45 @@ function services(map) {
 	enabled.editable = true;
 }
 
+function remotes(map) {
+	const section = map.section(form.GridSection, 'remote', _('Servers of images'),
+		_('Any simplestreams server. With keys, what it lists must be signed with one of them.'));
+	section.addremove = true;
+	section.nodescriptions = true;
+	const url = section.option(form.Value, 'url', _('Address'));
+	url.rmempty = false;
+	url.placeholder = 'https://images.example.org';
+	url.validate = (id, text) => logic.checkUrl(text) ?? true;
+	const keys = section.option(form.DynamicList, 'key', _('Keys'));
+	keys.placeholder = 'RWQ…';
+	keys.modalonly = true;
+	const files = section.option(form.DynamicList, 'key_file', _('Files with keys'));
+	files.validate = (id, text) => text === '' || text.startsWith('/') ? true : _('An absolute path.');
+	files.modalonly = true;
+}
+
+function images(map) {
+	const section = map.section(form.GridSection, 'image', _('Known images'),
+		_('Where an image of a name is to be had, when a container wants it and it is not here.'));
+	section.addremove = true;
+	section.nodescriptions = true;
+	const remote = section.option(form.ListValue, 'remote', _('Server'));
+	remote.value('', _('any that has it'));
+	for (const { '.name': id } of uci.sections('cloudbox', 'remote'))
+		remote.value(id);
+	remote.optional = true;
+	const value = (name, title, check) => {
+		const option = section.option(form.Value, name, title);
+		option.rmempty = true;
+		option.optional = true;
+		option.validate = (id, text) => text === '' ? true : check(text) ?? true;
+		return option;
+	};
+	value('alias', _('Name there'), text => /\s/.test(text) ? _('Write it as debian/12.') : null).placeholder = 'debian/12';
+	value('sha256', _('sha256'), text => /^[0-9a-fA-F]{64}$/.test(text) ? null : _('64 hexadecimal digits.'))
+		.modalonly = true;
+}
+
 return view.extend({
 	async load() {
 		const bridges = await dialogs.bridges();
@@ -148,6 +187,8 @@ return view.extend({
 		wholeBox(map, bridges);
 		containers(map);
 		services(map);
+		remotes(map);
+		images(map);
 		return widgets.page([ widgets.readOnlyNote(), await map.render() ]);
 	}
 });
