@@ -1,13 +1,13 @@
 //! What the distro is for: a grid of storage nodes that find each other, a proxy and graphs, seen by the neighbourhood.
 
 use crate::neighbour::{Neighbourhood, Seen};
-use crate::processes::{sh, Process};
+use crate::processes::{output, sh, Process};
 use crate::test_box::{eventually, Image, TestBox};
 use serde_json::{json, Value};
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long one answer may take: Tahoe's programs take seconds to start on a busy machine.
@@ -66,10 +66,34 @@ fn one_of(here: &Neighbourhood, kind: &str, container: &str, port: u16) -> Seen 
     seen
 }
 
+const SECRET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/usign/key.sec");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/usign/key.pub");
+
+/// A box that has no image, but knows of a web server that serves the distro, signed.
+fn with_the_distro_on_a_server() -> Option<(TestBox, Process)> {
+    let mut the_box = TestBox::bare("the community's services", false)?;
+    let www = the_box.dir.join("www");
+    let mut publish = Command::new(env!("CARGO_BIN_EXE_cloudbox"));
+    publish.args(["image", "publish"]).arg(&www).arg(Image::Distro.path()).args(["--key", SECRET]);
+    let said = output(&mut publish);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let at = format!("{}:8080", the_box.address(1));
+    let mut httpd = Command::new("busybox");
+    httpd.args(["httpd", "-f", "-p", &at, "-h"]).arg(&www).stdin(Stdio::null());
+    let httpd = Process::spawn(&mut httpd);
+    the_box.write_config(&format!(
+        "config remote 'community'\n\toption url 'http://{at}'\n\tlist key_file '{KEY}'\n\
+         config image 'distro'\n\toption remote 'community'\n\toption alias 'guifi-community-distro'\n"
+    ));
+    the_box.start_bus();
+    the_box.start_daemon();
+    Some((the_box, httpd))
+}
+
 #[test]
 fn the_distro_serves_its_community() {
-    let Some(the_box) = TestBox::new("the community's services") else { return };
-    the_box.import(Image::Distro);
+    let Some((the_box, _httpd)) = with_the_distro_on_a_server() else { return };
+    assert_eq!(the_box.whole("cloudbox.image", "pull", json!({ "name": "distro" })), Ok(()));
     let here = Neighbourhood::of(the_box);
     let the_box = &here.the_box;
     let begun = Instant::now();
