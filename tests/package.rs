@@ -382,6 +382,43 @@ fn the_index_says_what_is_there() {
     assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["Packages", "Packages.gz"]);
 }
 
+/// With the box's own usign where there is one; else with what says how it was called.
+#[test]
+fn a_key_signs_the_index() {
+    let dir = scratch("signed");
+    let (key, public) = (dir.join("secret"), dir.join("public"));
+    let mut path = std::env::var("PATH").unwrap();
+    let real = run(Command::new("sh").args(["-c", "command -v usign"])).status.success();
+    if real {
+        stdout(Command::new("usign").args(["-G", "-s"]).arg(&key).arg("-p").arg(&public));
+    } else {
+        println!("usign is not installed: only how it is called is looked at");
+        fs::write(&key, "key").unwrap();
+        let stand_in = dir.join("bin/usign");
+        fs::create_dir_all(dir.join("bin")).unwrap();
+        fs::write(&stand_in, "#!/bin/sh\necho \"$1 $2 $4 $5\" > \"$3.sig\"\n").unwrap();
+        fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+        path = format!("{}:{path}", dir.join("bin").display());
+    }
+    let mut command = package_sh(&dir);
+    command.arg("--key").arg(&key).arg("--binary").arg(program(&dir)).arg("x86_64").env("PATH", path);
+    assert!(text(&mut command).contains("a feed, signed"));
+    let index = dir.join("x86_64/Packages");
+    let signature = dir.join("x86_64/Packages.sig");
+    if !real {
+        assert_eq!(fs::read_to_string(signature).unwrap(), format!("-S -m -s {}\n", key.display()));
+        return;
+    }
+    let verify = || {
+        let mut usign = Command::new("usign");
+        usign.args(["-V", "-q", "-m"]).arg(&index).arg("-x").arg(&signature).arg("-p").arg(&public);
+        run(&mut usign).status.success()
+    };
+    assert!(verify());
+    fs::write(&index, fs::read_to_string(&index).unwrap().replace("net", "nat")).unwrap();
+    assert!(!verify(), "a changed index passes");
+}
+
 #[test]
 fn a_package_that_cannot_be_made_is_refused_with_the_reason() {
     let dir = scratch("refused");
