@@ -23,7 +23,7 @@ use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::storage::Record;
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -64,13 +64,9 @@ pub(super) struct Waiter {
     pub(super) whole_job: bool,
 }
 
-/// The same as [`Watched`], as long as nothing has happened: of thousands, one or two do.
+/// The same as [`Watched`] besides the fleet, as long as nothing has happened: of many, one or two do.
 #[derive(Debug, Clone, Copy)]
 pub enum Watching<'a> {
-    /// The end of its init.
-    Init(&'a Name),
-    /// A change of its addresses.
-    Addresses(&'a Name),
     /// avahi's directory, which is missing.
     Avahi,
     /// The end of a try to connect to one of its ports.
@@ -83,8 +79,6 @@ impl Watching<'_> {
     /// It has happened.
     pub fn owned(self) -> Watched {
         match self {
-            Watching::Init(name) => Watched::Init(name.clone()),
-            Watching::Addresses(name) => Watched::Addresses(name.clone()),
             Watching::Avahi => Watched::Avahi,
             Watching::Port(port) => Watched::Port(port.clone()),
             Watching::Notices => Watched::Notices,
@@ -159,6 +153,8 @@ pub struct Core {
     pub(super) active: Table<JobId, Active>,
     pub(super) queue: VecDeque<JobId>,
     pub(super) waiters: Vec<Waiter>,
+    /// Which of the running containers' usage is read next, when they are too many to read all of them each time.
+    pub(super) next_reading: usize,
     pub(super) sender: Sender,
     pub(super) ending: bool,
     pub(super) announcer: Announcer,
@@ -214,6 +210,7 @@ impl Core {
             active: Table::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
+            next_reading: 0,
             sender,
             ending: false,
             announcer: Announcer::new(Instant::now()),
@@ -239,21 +236,17 @@ impl Core {
         times.into_iter().flatten().min()
     }
 
-    /// What the loop shall watch of the containers. Those a job works on are the job's.
+    /// The containers whose end and whose addresses the loop shall watch. Those a job works on are the job's.
+    pub fn fleet(&self) -> impl Iterator<Item = (&Name, &Live)> {
+        let running = self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_ref()?)));
+        running.filter(|(name, _)| !self.ending && self.jobs.active_on(name.as_str()).is_none())
+    }
+
+    /// What else the loop shall watch.
     pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watching<'_>)> {
         let mut watched = Vec::new();
         if self.ending {
             return watched;
-        }
-        for (name, container) in &self.containers {
-            let Some(live) = &container.live else { continue };
-            if self.jobs.active_on(name.as_str()).is_some() {
-                continue;
-            }
-            watched.push((live.running.pidfd.as_fd(), Watching::Init(name)));
-            if let Some(addresses) = &live.addresses {
-                watched.push((addresses.fd(), Watching::Addresses(name)));
-            }
         }
         watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watching::Notices)));
         watched.extend(self.announcer.watch().map(|fd| (fd, Watching::Avahi)));

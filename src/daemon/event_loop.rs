@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::steps::wait;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -71,6 +72,54 @@ impl Signals {
     }
 }
 
+/// The descriptors of the containers, kept by the kernel: they are many and seldom change, and what happens on the bus
+/// shall not cost a look at each.
+struct Fleet {
+    epoll: Epoll,
+    /// Whose they are, in the order of [`Core::fleet`].
+    serials: Vec<u32>,
+}
+
+impl Fleet {
+    fn new() -> Result<Fleet> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| failed("make an epoll", e))?;
+        Ok(Fleet { epoll, serials: Vec::new() })
+    }
+
+    /// Watches who is there now.
+    fn follow(&mut self, core: &Core) -> Result<()> {
+        let serials = || core.fleet().map(|(_, live)| live.serial);
+        if serials().eq(self.serials.iter().copied()) {
+            return Ok(());
+        }
+        let fleet = Fleet { serials: serials().collect(), ..Fleet::new()? };
+        for (place, (_, live)) in core.fleet().enumerate() {
+            let addresses = live.addresses.as_ref().map(|addresses| addresses.fd());
+            let init = Some(live.running.pidfd.as_fd());
+            for (fd, which) in [(init, 0), (addresses, 1)] {
+                let Some(fd) = fd else { continue };
+                let event = EpollEvent::new(EpollFlags::EPOLLIN, 2 * place as u64 + which);
+                fleet.epoll.add(fd, event).map_err(|e| failed("watch a container", e))?;
+            }
+        }
+        *self = fleet;
+        Ok(())
+    }
+
+    /// What has happened, a part of it when it is much.
+    fn happened(&self, core: &Core) -> Vec<Woken> {
+        let mut events = [EpollEvent::empty(); 64];
+        let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let told = |event: &EpollEvent| {
+            let (name, _) = core.fleet().nth((event.data() / 2) as usize)?;
+            let name = name.clone();
+            let init = event.data() % 2 == 0;
+            Some(Woken::Container(if init { Watched::Init(name) } else { Watched::Addresses(name) }))
+        };
+        events.iter().take(count).filter_map(told).collect()
+    }
+}
+
 /// What woke the loop.
 enum Woken {
     Bus,
@@ -88,6 +137,7 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
     let mut backoff = Backoff::new(RECONNECT_FIRST, RECONNECT_LONGEST);
     let mut told_of_no_bus = false;
     let mut end: Option<Instant> = None;
+    let mut fleet = Fleet::new()?;
     loop {
         let now = Instant::now();
         if bus.is_none() && backoff.is_due(now) {
@@ -121,7 +171,8 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
 
         let next = [core.next_time(), end, bus.is_none().then(|| backoff.due().unwrap_or(now))];
         let deadline = next.into_iter().flatten().min();
-        for woken in sleep(core, bus.as_ref(), &wake, &signals, deadline)? {
+        fleet.follow(core)?;
+        for woken in sleep(core, &fleet, bus.as_ref(), &wake, &signals, deadline)? {
             match woken {
                 Woken::Bus => {
                     let open = bus.as_mut().map(|driver| driver.on_ready(core.connection()));
@@ -156,21 +207,23 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
 /// Sleeps until something happens or the deadline.
 fn sleep(
     core: &Core,
+    fleet: &Fleet,
     bus: Option<&Driver>,
     wake: &Wake,
     signals: &Signals,
     deadline: Option<Instant>,
 ) -> Result<Vec<Woken>> {
     let watched = core.watched();
-    let mut fds: Vec<PollFd> = Vec::with_capacity(watched.len() + 3);
+    let mut fds: Vec<PollFd> = Vec::with_capacity(watched.len() + 4);
     let of_interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
     fds.push(of_interest(wake.event.as_fd()));
     fds.push(of_interest(signals.0.as_fd()));
+    fds.push(of_interest(fleet.epoll.0.as_fd()));
     if let Some(driver) = bus {
         let write = if driver.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
         fds.push(PollFd::new(driver.as_fd(), PollFlags::POLLIN | write));
     }
-    let containers_from = fds.len();
+    let watched_from = fds.len();
     fds.extend(watched.iter().map(|(fd, what): &(BorrowedFd, Watching)| match what {
         Watching::Port(_) => PollFd::new(*fd, PollFlags::POLLOUT),
         _ => of_interest(*fd),
@@ -190,11 +243,14 @@ fn sleep(
     if ready(1) {
         woken.push(Woken::Signal);
     }
-    if bus.is_some() && ready(2) {
+    if bus.is_some() && ready(3) {
         woken.push(Woken::Bus);
     }
+    if ready(2) {
+        woken.append(&mut fleet.happened(core));
+    }
     for (index, (_, what)) in watched.into_iter().enumerate() {
-        if ready(containers_from + index) {
+        if ready(watched_from + index) {
             woken.push(Woken::Container(what.owned()));
         }
     }

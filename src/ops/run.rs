@@ -84,10 +84,11 @@ pub fn live(machine: &Machine, name: &Name, running: Running) -> Live {
     let addresses = machine.network.watch(running.init).inspect_err(|e| log::warn!("{e}")).ok();
     let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
     Live {
+        serial: Live::next_serial(),
         running,
         addresses,
         began,
-        cpu_seen: Default::default(),
+        reading: Default::default(),
         frozen: machine.runtime.is_frozen(name),
         ooms: 0,
         ooms_told: None,

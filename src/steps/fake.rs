@@ -271,10 +271,11 @@ impl FakeBox {
         Made {
             record,
             live: Some(Live {
+                serial: Live::next_serial(),
                 running,
                 addresses,
                 began,
-                cpu_seen: Default::default(),
+                reading: Default::default(),
                 frozen: false,
                 ooms: 0,
                 ooms_told: None,

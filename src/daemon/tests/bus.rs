@@ -133,8 +133,8 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
         bench.core.handle_report(report);
     }
     bench.fake.end("web");
-    let watched: Vec<_> = bench.core.watched().into_iter().map(|(_, what)| what.owned()).collect();
-    bench.core.handle_container(&watched[0]);
+    let ended = bench.core.fleet().map(|(name, _)| Watched::Init(name.clone())).next().unwrap();
+    bench.core.handle_container(&ended);
     assert_eq!(bench.core.jobs.iter().count(), 2);
     while !bench.core.is_quiet() {
         let report = bench.reports.recv_timeout(PATIENCE).unwrap();

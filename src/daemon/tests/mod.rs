@@ -17,7 +17,7 @@ mod replies;
 mod start_up;
 mod walk;
 
-use super::core::Core;
+use super::core::{Core, Watched};
 use super::start_up::load;
 use super::work::{Report, Sender};
 use crate::model::image::Image;
@@ -30,6 +30,7 @@ use openwrt_ubus::broker::{Broker, ClientId, Credentials};
 use openwrt_ubus::conn::{CallId, Reply};
 use openwrt_ubus::{to_fields, Connection, Event, Fields};
 use serde_json::{json, Value as Json};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
@@ -308,7 +309,7 @@ impl Bench {
     fn try_ports(&mut self) {
         let trying: Vec<_> = self.core.watched().into_iter().map(|(_, watching)| watching.owned()).collect();
         for watched in trying {
-            if matches!(watched, super::core::Watched::Port(_)) {
+            if matches!(watched, Watched::Port(_)) {
                 self.core.handle_container(&watched);
             }
         }
@@ -383,10 +384,21 @@ impl Bench {
     fn poll_containers(&mut self) -> usize {
         use nix::poll::{PollFd, PollFlags, PollTimeout};
         let mut ready = Vec::new();
-        for (fd, what) in self.core.watched() {
+        let is_ready = |fd| {
             let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
             nix::poll::poll(&mut fds, PollTimeout::ZERO).unwrap();
-            if fds[0].any() == Some(true) {
+            fds[0].any() == Some(true)
+        };
+        for (name, live) in self.core.fleet() {
+            if is_ready(live.running.pidfd.as_fd()) {
+                ready.push(Watched::Init(name.clone()));
+            }
+            if live.addresses.as_ref().is_some_and(|addresses| is_ready(addresses.fd())) {
+                ready.push(Watched::Addresses(name.clone()));
+            }
+        }
+        for (fd, what) in self.core.watched() {
+            if is_ready(fd) {
                 ready.push(what.owned());
             }
         }
