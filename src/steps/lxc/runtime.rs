@@ -367,7 +367,8 @@ impl Runtime for Lxc {
                 wait::readable(running.pidfd.as_fd(), None, Instant::now())
                     .is_ok_and(|w| w == Woken::Deadline)
             };
-            let again = only_child(monitor).and_then(|init| self.running(init, Some(monitor))).filter(alive);
+            let again = only_child(monitor).filter(|init| has_executed(*init, monitor));
+            let again = again.and_then(|init| self.running(init, Some(monitor))).filter(alive);
             if let Some(running) = again {
                 // Its groups are new ones.
                 self.meters().remove(name);
@@ -465,6 +466,12 @@ impl Runtime for Lxc {
     fn limits(&self, name: &Name) -> Limits {
         self.cgroups.limits(name)
     }
+}
+
+/// Whether `monitor`'s child is the guest's program and no longer LXC's own, whose limits LXC may still be about to set.
+fn has_executed(child: i32, monitor: i32) -> bool {
+    let program = |pid: i32| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program(child).is_some_and(|child| program(monitor).is_some_and(|monitor| monitor != child))
 }
 
 /// The processes that are called as LXC's are, with their titles.
