@@ -384,7 +384,8 @@ fn a_shell_is_a_login_shell_on_a_terminal_of_its_own() {
 
 #[test]
 fn a_layer_that_another_mount_namespace_still_has_is_not_mounted_by_a_second_device() {
-    let Some(the_box) = TestBox::new("a mount that somebody keeps") else { return };
+    // The namespace keeps the mounts of all boxes.
+    let Some(the_box) = TestBox::alone("a mount that somebody keeps") else { return };
     the_box.create("web", json!({ "disk": "32M" }));
     let device = |the_box: &TestBox| {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -404,7 +405,25 @@ fn a_layer_that_another_mount_namespace_still_has_is_not_mounted_by_a_second_dev
     the_box.start("web");
     assert_eq!(device(&the_box), before);
     assert_eq!(the_box.inside("web", "cat /root/kept"), "kept");
+
+    // Nor is it grown by resize2fs behind the back of those who have it mounted.
+    the_box.stop("web");
+    the_box.container_call("set", json!({ "name": "web", "disk": "96M", "wait": 15 }));
+    the_box.start("web");
+    the_box.inside("web", "dd if=/dev/urandom of=/root/more bs=1M count=8; sync");
     drop(keeper);
+    the_box.stop("web");
+    the_box.start("web");
+    let size = the_box.inside("web", "df -m / | tail -1");
+    let size: u64 = size.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!((64..96).contains(&size), "{size} M");
+    assert_eq!(the_box.inside("web", "cat /root/kept"), "kept");
+    the_box.stop("web");
+    let disk = the_box.container("web").disk();
+    eventually("its device to go", || {
+        let check = output(Command::new("e2fsck").arg("-fn").arg(&disk));
+        check.status.success()
+    });
     the_box.delete("web");
     the_box.assert_nothing_left();
 }

@@ -59,12 +59,35 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     let file = disk::open(&path)?;
     let small = disk::stretch(&file, &path, size)?;
     attach_disk(&file, &path, &dir.layer(), MsFlags::empty())?;
-    if small && !disk::grow_mounted(dir, size)? {
-        unmount(&dir.layer())?;
-        disk::grow_unmounted(&path)?;
-        attach_disk(&file, &path, &dir.layer(), MsFlags::empty())?;
+    if !small || disk::grow_mounted(dir, size)? {
+        return Ok(());
     }
-    Ok(())
+    unmount(&dir.layer())?;
+    // The device keeps this opening; only another one tells whether the device is gone.
+    drop(file);
+    let file = disk::open(&path)?;
+    if is_alone(&file, &path)? {
+        disk::grow_unmounted(&path)?;
+    } else {
+        log::warn!(
+            "{} grows at the next start: another mount namespace still has it mounted",
+            path.display()
+        );
+    }
+    attach_disk(&file, &path, &dir.layer(), MsFlags::empty())
+}
+
+/// Waits until no loop device has the file `disk`, open as `file`, and locks it. False: one still has it.
+fn is_alone(file: &File, disk: &Path) -> Result<bool> {
+    let deadline = Instant::now() + DETACH_TIME;
+    loop {
+        match sys::flock(file) {
+            Ok(()) => return Ok(true),
+            Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(Error::io("cannot lock", disk, &e)),
+            Err(_) if Instant::now() > deadline => return Ok(false),
+            Err(_) => std::thread::sleep(LOOK_AGAIN),
+        }
+    }
 }
 
 /// Mounts the sparse file `disk` of a layer that is not in use, for a look at it or to fill it.
