@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// The kernel may detach a loop device a moment after its last user has closed it.
 const DETACH_TIME: Duration = Duration::from_secs(2);
+/// A disk that is to grow waits longer: while containers start, each has all mounts for a moment.
+const ALONE_TIME: Duration = Duration::from_secs(10);
 /// Between two tries to lock its file.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -79,7 +81,7 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
 
 /// Waits until no loop device has the file `disk`, open as `file`, and locks it. False: one still has it.
 fn is_alone(file: &File, disk: &Path) -> Result<bool> {
-    let deadline = Instant::now() + DETACH_TIME;
+    let deadline = Instant::now() + ALONE_TIME;
     loop {
         match sys::flock(file) {
             Ok(()) => return Ok(true),
