@@ -236,6 +236,10 @@ describe('in a browser', { skip }, () => {
 	test('a name and Create make a container', async () => {
 		await visit(page, 'services/cloudbox/containers');
 		await textSeen('There is no container yet');
+		await press('New container');
+		await press('Create');
+		await modalSays('Give it a name');
+		await press('Cancel');
 		await create('Web');
 		await modalSays('Use only a–z');
 		await write('name', 'web');
@@ -734,6 +738,21 @@ describe('in a browser', { skip }, () => {
 			await stateIs('web', 'running');
 			await textSeen('This login sees everything here and may change nothing');
 			assert.equal(await page.evaluate(() => document.querySelectorAll('.cb button:not(:disabled)').length), 0);
+			for (const path of [ 'images', 'services', 'container/web' ]) {
+				await visit(page, `services/cloudbox/${path}`);
+				await textSeen('This login sees everything here and may change nothing');
+				await idle();
+				const open = await page.evaluate(() => [ ...document.querySelectorAll('.cb button:not(:disabled)') ]
+					.map(button => button.innerText));
+				// What only looks.
+				assert.deepEqual(open.filter(words => ![ 'Listen again', 'See what they have' ].includes(words)), [], path);
+			}
+			await visit(page, 'services/cloudbox/settings');
+			await page.waitForSelector('.cbi-map', { timeout: DEADLINE });
+			assert.deepEqual(await page.evaluate(() => [ ...document.querySelectorAll('.cbi-map input:not(:disabled)' +
+				':not([type=hidden]):not([readonly]), .cbi-page-actions .cbi-button-apply:not([disabled])') ]
+				.map(node => node.outerHTML)), []);
+			await shot('watcher-settings');
 			await visit(page, 'services/cloudbox/container/web');
 			await openTab('log');
 			await until('the log', () => /systemd|Linux|login/.test(document.querySelector('.cb-output').innerText));

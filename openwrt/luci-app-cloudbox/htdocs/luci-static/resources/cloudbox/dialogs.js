@@ -89,7 +89,8 @@ function newForm(images, status, networks) {
 	section.tab('access', _('Access and services'));
 	const value = (tab, name, title, check, needed) => checked(section, form.Value, tab, name, title, check, needed);
 
-	const name = value('main', 'name', _('Name'), logic.checkName, true);
+	// Needed, but no reproach before anything was typed.
+	const name = value('main', 'name', _('Name'), logic.checkName);
 	name.placeholder = 'web';
 	name.description = _('It becomes a host name too: a–z, 0–9 and “-”.');
 	const image = section.taboption('main', form.ListValue, 'image', _('Image'));
@@ -142,7 +143,7 @@ function offer(section, image, number) {
 		option.display_size = 8;
 		for (const service of services)
 			option.value(value(service),
-				`${service.name || logic.typeWords(service.type)} (${service.type} ${service.port})`);
+				`${service.name || service.type} (${logic.typeWords(service.type)}, ${service.port})`);
 		option.optional = true;
 		image.names.forEach(called => option.depends('image', called));
 		return option;
@@ -213,6 +214,9 @@ async function create(image) {
 			wrong.say(null);
 			try {
 				const said = await read(map, 'container');
+				const unnamed = logic.checkName(said.name);
+				if (unnamed)
+					throw { kind: 'refused', message: unnamed };
 				const number = images.findIndex(entry => entry.names.includes(said.image));
 				const reply = await api.call('cloudbox.container', 'create', createArguments(said, number), true);
 				if (!await finish(reply, fill(_('Creating %s'), said.name), open)) {

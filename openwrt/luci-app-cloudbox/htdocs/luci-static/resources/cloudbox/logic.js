@@ -603,7 +603,8 @@ function typeWords(type) {
 	case '_ipp._tcp':
 	case '_printer._tcp': return _('Printer');
 	case '_cloudbox._tcp': return _('Community cloud box');
-	case '_tahoe-lafs._tcp': return _('Tahoe-LAFS storage');
+	case '_tahoe-lafs._tcp': return _('Tahoe-LAFS introducer');
+	case '_tahoe-storage._tcp': return _('Tahoe-LAFS storage');
 	case '_snpservice._tcp': return _('Graph server');
 	case '_proxy3._tcp': return _('Web proxy of the federation');
 	case '_syncthing._tcp': return _('File synchronisation (Syncthing)');
