@@ -401,13 +401,17 @@ pub fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
 fn throttled(sender: Sender, id: JobId) -> impl Fn(Update) + Send + Sync {
     let last = Mutex::new(None::<Instant>);
     move |update| {
+        let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Update::Bytes { .. } = update {
-            let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if last.is_some_and(|at| at.elapsed() < BYTES_EVERY) {
                 return;
             }
             *last = Some(Instant::now());
+        } else {
+            // The first bytes of a step tell how many there are in all, and others may be long in coming.
+            *last = None;
         }
+        drop(last);
         sender(Report::Update(id, update));
     }
 }

@@ -114,12 +114,10 @@ fn a_daemon_killed_in_a_pull_leaves_nothing_half_done_and_goes_on_later() {
     };
     // Programs keep a few bytes back.
     eventually("half of the image", || part() > all / 2 - (256 << 10));
-    let job = the_box.call("cloudbox.job", "status", json!({ "id": job["job"] })).unwrap();
-    assert_eq!(
-        (&job["state"], &job["total"], &job["step"]),
-        (&json!("running"), &json!(all), &json!("fetch")),
-        "{job}"
-    );
+    let status = || the_box.call("cloudbox.job", "status", json!({ "id": job["job"] })).unwrap();
+    eventually("word of its size", || status()["total"] == all);
+    let job = status();
+    assert_eq!((&job["state"], &job["step"]), (&json!("running"), &json!("fetch")), "{job}");
     assert!(job["percent"].as_u64().unwrap() <= 50, "{job}");
     the_box.kill_daemon();
     web.requests();
