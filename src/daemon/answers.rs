@@ -21,7 +21,7 @@ use std::time::Instant;
 
 /// Running containers of which a list reads anew what they use, which takes the kernel some 5 µs each; of more, those
 /// whose turn it is. Their figures are then as old as some calls of `list`, while `info` always reads.
-const READINGS: usize = 256;
+pub const READINGS: usize = 256;
 
 /// A file system's room, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -228,20 +228,24 @@ impl Core {
     /// Every container. Of very many, what they use is read anew in turn: see [`READINGS`].
     pub(super) fn container_list(&mut self) -> ContainerList {
         let running = || self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_ref()?)));
-        for (name, live) in running().skip(self.next_reading).take(READINGS) {
+        for (name, live) in running().skip(self.next_reading).take(self.readings) {
             live.read(self.machine.runtime.usage(name));
         }
-        let next = self.next_reading + READINGS;
+        // All interfaces are in one file: it has its turn with the first of them.
+        let traffic =
+            if self.next_reading == 0 { self.traffic() } else { std::mem::take(&mut self.traffic_read) };
+        let next = self.next_reading + self.readings;
         self.next_reading = if next < running().count() { next } else { 0 };
-        let traffic = self.traffic();
         let names = self.names();
         let (orphans, containers): (Vec<&Name>, Vec<&Name>) =
             names.into_iter().partition(|name| self.state(name) == "orphan");
-        ContainerList {
+        let list = ContainerList {
             containers: containers.into_iter().map(|name| self.entry(name, &traffic)).collect(),
             orphans: orphans.into_iter().map(|name| self.entry(name, &traffic)).collect(),
             foreign: self.foreign_entries(),
-        }
+        };
+        self.traffic_read = if self.next_reading > 0 { traffic } else { Vec::new() };
+        list
     }
 
     /// Containers without a section, that do not run.

@@ -2,6 +2,7 @@
 //! block: what does is a job.
 
 use super::adverts::Announcer;
+use super::answers::READINGS;
 use super::order::{Boot, Shutdown};
 use super::probes::Port;
 use super::remotes::Newer;
@@ -20,6 +21,7 @@ use crate::ops::Live;
 use crate::steps::ctx::Cancel;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
+use crate::steps::network::Traffic;
 use crate::steps::storage::Record;
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
 use std::collections::VecDeque;
@@ -155,6 +157,10 @@ pub struct Core {
     pub(super) waiters: Vec<Waiter>,
     /// Which of the running containers' usage is read next, when they are too many to read all of them each time.
     pub(super) next_reading: usize,
+    /// How many of them at a time: [`READINGS`].
+    pub(super) readings: usize,
+    /// What had gone through the interfaces when the first of them was read.
+    pub(super) traffic_read: Vec<Traffic>,
     pub(super) sender: Sender,
     pub(super) ending: bool,
     pub(super) announcer: Announcer,
@@ -211,6 +217,8 @@ impl Core {
             queue: VecDeque::new(),
             waiters: Vec::new(),
             next_reading: 0,
+            readings: READINGS,
+            traffic_read: Vec::new(),
             sender,
             ending: false,
             announcer: Announcer::new(Instant::now()),

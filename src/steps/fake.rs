@@ -133,6 +133,7 @@ struct State {
     rebooting: BTreeSet<Name>,
     exits: BTreeMap<Name, i32>,
     notices: Vec<(Name, u64)>,
+    usages: Vec<Name>,
     announced: Wanted,
     addresses: Vec<IpAddr>,
     foreign: Vec<Foreign>,
@@ -281,6 +282,11 @@ impl FakeBox {
                 ooms_told: None,
             }),
         }
+    }
+
+    /// Whose usage has been read since the last time.
+    pub fn take_usages(&self) -> Vec<Name> {
+        std::mem::take(&mut self.state().usages)
     }
 
     /// The container's init ends by itself.
@@ -1097,6 +1103,7 @@ impl Runtime for FakeBox {
     }
 
     fn usage(&self, name: &Name) -> Usage {
+        self.state().usages.push(name.clone());
         match self.state().world.processes.contains_key(name) {
             true => Usage { memory: Some(23_456_789), pids: Some(17), cpu_time: Some(1_234_567) },
             false => Usage::default(),

@@ -420,3 +420,22 @@ fn a_thousand_containers_fit_into_one_message() {
     println!("1000 containers: {size} bytes, {} each", size / 1000);
     assert!(size + 64 < 1 << 20, "{size}");
 }
+
+#[test]
+fn of_very_many_containers_a_list_reads_some_in_turn() {
+    let mut bench = Bench::new(&format!("{CONFIG}{}", sections(&["a", "b", "c", "d", "e"])));
+    bench.work();
+    bench.core.readings = 2;
+    let mut read = || -> String {
+        let list = bench.ok("cloudbox.container list", json!({}));
+        let containers = list["containers"].as_array().unwrap();
+        assert!(containers.len() == 5 && containers.iter().all(|c| c["memory"] == 23_456_789), "{list}");
+        bench.fake.take_usages().iter().map(Name::as_str).collect()
+    };
+    // Of none nothing is known at first.
+    assert_eq!(read(), "abcde");
+    assert_eq!((read(), read(), read(), read()), ("cd".into(), "e".into(), "ab".into(), "cd".into()));
+    // Who asks for one gets it as it is now.
+    bench.ok("cloudbox.container info", json!({ "name": "e" }));
+    assert_eq!(bench.fake.take_usages(), [name("e")]);
+}
