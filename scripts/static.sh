@@ -121,7 +121,7 @@ started=$(date +%s)
 if [ -d "$sysroot/lib/rustlib/$target" ] && [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then
 	# rustup's std brings its own musl; another architecture would still need a linker.
 	RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$HOME=~" \
-		cargo build --release --package cloudbox --bin cloudbox --target "$target"
+		cargo build --release --no-default-features --package cloudbox --bin cloudbox --target "$target"
 else
 	fetch_std
 	fetch_zig
@@ -131,7 +131,7 @@ else
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
 		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static $small" \
-		cargo zigbuild --release --package cloudbox --bin cloudbox --target "$target" \
+		cargo zigbuild --release --no-default-features --package cloudbox --bin cloudbox --target "$target" \
 		-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
 fi
 cp "$CARGO_TARGET_DIR/$target/release/cloudbox" "$out/cloudbox"

@@ -4,7 +4,9 @@ use super::args::Args;
 use super::bus::Context;
 use super::page::Show;
 use super::request::{self, Request};
-use super::{bus, completion, copy, enter, events, follow, help, log, publish, show, top, Failure};
+#[cfg(feature = "publish")]
+use super::publish;
+use super::{bus, completion, copy, enter, events, follow, help, log, show, top, Failure};
 
 /// One command.
 pub struct Command {
@@ -667,6 +669,7 @@ pub const COMMANDS: &[Command] = &[
         options: &[flag("yes", Some('y'), "do it")],
         action: Action::Show { request: request::image_prune, show: show::image_prune },
     },
+    #[cfg(feature = "publish")]
     Command {
         name: "image publish",
         also: &["image upload", "image push"],

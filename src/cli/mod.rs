@@ -17,6 +17,7 @@ mod help;
 mod interrupt;
 mod log;
 mod page;
+#[cfg(feature = "publish")]
 mod publish;
 mod request;
 mod show;
