@@ -3,9 +3,9 @@
 use super::args::Args;
 use super::bus::Context;
 use super::page::Show;
-use super::request::{self, Request};
 #[cfg(feature = "publish")]
 use super::publish;
+use super::request::{self, Request};
 use super::{bus, completion, copy, enter, events, follow, help, log, show, top, Failure};
 
 /// One command.
