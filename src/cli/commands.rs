@@ -275,7 +275,7 @@ pub const COMMANDS: &[Command] = &[
         details: "There is no way back. A container that runs is left alone unless --force is given.",
         examples: &[("delete web", "one that is stopped"), ("delete --force web db", "two, running or not")],
         operands: &[NAMES],
-        options: &[flag("force", None, "also when it is running"), NO_WAIT],
+        options: &[flag("force", Some('f'), "also when it is running"), NO_WAIT],
         action: Action::Work { requests: request::container_delete },
     },
     Command {
@@ -329,7 +329,7 @@ pub const COMMANDS: &[Command] = &[
         operands: &[NAMES],
         options: &[
             option("timeout", "SECONDS", "how long it may take to shut down"),
-            flag("force", None, "kill it at once"),
+            flag("force", Some('f'), "kill it at once"),
             NO_WAIT,
         ],
         action: Action::Work { requests: request::container_stop },
@@ -510,7 +510,7 @@ pub const COMMANDS: &[Command] = &[
             ("restore --force web before-upgrade", "running or not"),
         ],
         operands: &[NAME, operand("SNAPSHOT", Times::One, Values::Any)],
-        options: &[flag("force", None, "also when it is running"), NO_WAIT],
+        options: &[flag("force", Some('f'), "also when it is running"), NO_WAIT],
         action: Action::Work { requests: request::container_restore },
     },
     Command {

@@ -186,7 +186,7 @@ Examples
 
 Options
       --timeout SECONDS  how long it may take to shut down
-      --force            kill it at once
+  -f, --force            kill it at once
       --no-wait          print the job's number at once instead of following the job
   -s, --socket SOCKET    ubusd's socket, instead of UBUS_SOCKET or the usual one
       --json             print replies as JSON, as they came
