@@ -83,8 +83,10 @@ PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=$epoch chroot "$root" "$python" -m compileall
 
 # --- Units that cannot work in an unprivileged container, or have nothing to do there ---------------------
 # The mounts are refused by the kernel and would leave the system "degraded". A console nobody may log in at
-# needs no getty. Modules, swap and discards are the box's business.
+# needs no getty. Modules, swap and discards are the box's business; there is no kernel command line to make network
+# files from, and no journal to flush. /tmp stays on the disk: memory is what a box has least of.
 for unit in sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
+	modprobe@.service systemd-network-generator.service systemd-journal-flush.service tmp.mount lighttpd-maint.timer \
 	systemd-modules-load.service systemd-remount-fs.service systemd-update-utmp.service \
 	console-getty.service container-getty@.service getty@.service serial-getty@.service \
 	e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
@@ -113,6 +115,8 @@ IPv6AcceptRA=yes
 
 [DHCPv4]
 UseDomains=yes
+# The box gave it a name; asking for another only starts hostnamed.
+UseHostname=no
 EOF
 # Where /sys is writable networkd waits for udev to announce each link, and a container has no udev.
 file /etc/systemd/system/systemd-networkd.service.d/cloudbox.conf <<'EOF'
@@ -139,6 +143,9 @@ chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-resolve
 # --- avahi ------------------------------------------------------------------------------------------------
 # The limit counts every process of that user id, over all containers that share an id range.
 sed -i 's/^rlimit-nproc=/#&/' "$root/etc/avahi/avahi-daemon.conf"
+
+# --- As updated as it can be: else the first boot would make ldconfig's cache and the like anew -------------------
+touch -d "@$epoch" "$root/etc/.updated" "$root/var/.updated"
 
 # --- What this image is -----------------------------------------------------------------------------------
 # shellcheck source=/dev/null
