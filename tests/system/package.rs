@@ -483,8 +483,11 @@ fn a_disk_that_is_mounted_late_brings_its_containers_to_life() {
     assert_eq!(on_box.the_box.state("web"), "failed");
     assert!(!on_box.the_box.container("web").path().exists());
 
-    fs::remove_dir_all(&storage).unwrap();
+    // In one go: the daemon may be writing its list of jobs.
+    let empty = storage.with_extension("empty");
+    fs::rename(&storage, &empty).unwrap();
     fs::rename(&away, &storage).unwrap();
+    fs::remove_dir_all(&empty).unwrap();
     on_box.init("mounted");
     on_box.the_box.wait_for_daemon();
     on_box.the_box.wait_for_state("web", "running");
