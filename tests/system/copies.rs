@@ -2,9 +2,7 @@
 
 use crate::bus::Refusal;
 use crate::processes::{output, sh};
-#[cfg(feature = "faults")]
-use crate::test_box::eventually;
-use crate::test_box::{Image, TestBox};
+use crate::test_box::{eventually, Image, TestBox};
 use crate::tree_hash::tree_hash;
 use nix::mount::{mount, umount, MsFlags};
 use serde_json::json;
@@ -44,7 +42,8 @@ pub fn layer_of(the_box: &TestBox, name: &str) -> Vec<String> {
     mount(Some(&node), &at, Some("ext4"), MsFlags::MS_RDONLY, None::<&str>).unwrap();
     drop(device);
     let hash = tree_hash(&at.join("upper"), base);
-    umount(&at).unwrap();
+    // What another test starts has our files open until it executes.
+    eventually("nobody to have a file of the layer open", || umount(&at).is_ok());
     hash
 }
 
