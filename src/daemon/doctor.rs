@@ -10,6 +10,7 @@ use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::steps::avahi::State;
 use crate::steps::ctx::Ctx;
+use crate::steps::filesystem;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
 use crate::steps::storage::try_overlay;
@@ -22,12 +23,6 @@ use std::time::Duration;
 const OK: &str = "ok";
 const WARNING: &str = "warning";
 const ERROR: &str = "error";
-
-/// statfs(2)'s f_type of file systems in memory: what is stored there is gone after a reboot.
-const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
-
-/// That of overlayfs, which the root of most boxes is. No overlay can have its upper layer there.
-const OVERLAY: u32 = 0x794c_7630;
 
 /// The oldest LXC that is known to do.
 const LXC_MIN: u32 = 4;
@@ -349,10 +344,8 @@ fn runs(name: &str) -> bool {
 fn storage(layout: &Layout, reserve: u64) -> Check {
     let path = &layout.storage;
     let shown = path.display();
-    // The type is as wide as the platform's long, and signed on some; the constants fit in 32 bits.
-    #[allow(clippy::unnecessary_cast)]
-    let kind = nix::sys::statfs::statfs(path).map_or(0, |s| s.filesystem_type().0 as u32);
-    if IN_MEMORY.contains(&kind) {
+    let kind = filesystem::Kind::of(path).ok();
+    if kind.is_some_and(filesystem::Kind::is_in_memory) {
         return check(
             "storage",
             ERROR,
@@ -360,7 +353,7 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
             "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`",
         );
     }
-    if kind == OVERLAY {
+    if kind == Some(filesystem::Kind::OVERLAY) {
         return check(
             "storage",
             WARNING,

@@ -6,6 +6,7 @@ pub mod console;
 pub mod ctx;
 #[cfg(test)]
 pub mod fake;
+pub mod filesystem;
 pub mod guest_root;
 pub mod image;
 pub mod layout;

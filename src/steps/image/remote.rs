@@ -12,9 +12,9 @@ use crate::model::remote::{is_meant, Remote, Source};
 use crate::simplestreams::sign::{PublicKey, Signature};
 use crate::simplestreams::{self, Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
+use crate::steps::filesystem;
 use crate::steps::tool::Tool;
 use crate::steps::wait;
-use nix::sys::statfs::statfs;
 use nix::sys::utsname::uname;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
@@ -36,8 +36,6 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 const OFFERS_MAX: usize = 1000;
 /// How often a pull looks whether another one of the same file has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// File systems in memory: tmpfs and ramfs.
-const IN_MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// How files are fetched.
 #[derive(Debug, Clone)]
@@ -510,12 +508,7 @@ impl Pull<'_> {
 
 /// Refuses a directory in memory: an image there would take what the box runs in, and be gone after a reboot.
 fn check_on_disk(directory: &Path) -> Result<()> {
-    let kind =
-        statfs(directory).map_err(|e| Error::io("cannot look at", directory, &e.into()))?.filesystem_type();
-    // As wide as the platform's long; the numbers have 32 bits.
-    #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)]
-    let kind = kind.0 as u32;
-    if IN_MEMORY.contains(&kind) {
+    if filesystem::Kind::of(directory)?.is_in_memory() {
         let why = format!(
             "{} is in memory, and images are not kept there; let `option storage` in /etc/config/cloudbox name a \
              directory on a disk",

@@ -1,0 +1,32 @@
+//! What kind of file system a directory is on.
+
+use crate::error::{Error, Result};
+use nix::sys::statfs::statfs;
+use std::path::Path;
+
+/// A kind of file system: f_type of statfs(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind(u32);
+
+impl Kind {
+    /// The root of most boxes. No overlay can have its upper layer there.
+    pub const OVERLAY: Kind = Kind(0x794c_7630);
+    const TMPFS: Kind = Kind(0x0102_1994);
+    const RAMFS: Kind = Kind(0x8584_58f6);
+
+    /// That of the file system which `path` is on.
+    ///
+    /// # Errors
+    /// As statfs(2).
+    pub fn of(path: &Path) -> Result<Kind> {
+        let stat = statfs(path).map_err(|e| Error::io("cannot look at", path, &e.into()))?;
+        // As wide as the platform's long, and signed on some; the numbers have 32 bits.
+        #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)]
+        Ok(Kind(stat.filesystem_type().0 as u32))
+    }
+
+    /// Whether what is stored there lies in the box's memory, and is gone after a reboot.
+    pub fn is_in_memory(self) -> bool {
+        self == Kind::TMPFS || self == Kind::RAMFS
+    }
+}
