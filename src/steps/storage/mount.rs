@@ -82,13 +82,21 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
 /// Waits until no loop device has the file `disk`, open as `file`, and locks it. False: one still has it.
 fn is_alone(file: &File, disk: &Path) -> Result<bool> {
     let deadline = Instant::now() + ALONE_TIME;
-    loop {
-        match sys::flock(file) {
-            Ok(()) => return Ok(true),
-            Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(Error::io("cannot lock", disk, &e)),
-            Err(_) if Instant::now() > deadline => return Ok(false),
-            Err(_) => std::thread::sleep(LOOK_AGAIN),
+    while !lock(file, disk)? {
+        if Instant::now() > deadline {
+            return Ok(false);
         }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    Ok(true)
+}
+
+/// Locks the file `disk`, open as `file`. False: a loop device has it.
+fn lock(file: &File, disk: &Path) -> Result<bool> {
+    match sys::flock(file) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(e) => Err(Error::io("cannot lock", disk, &e)),
     }
 }
 
@@ -114,15 +122,7 @@ fn attach_disk(file: &File, disk: &Path, at: &Path, more: MsFlags) -> Result<()>
 /// other process has a mount namespace of its own that still has the mount: then that device is the one.
 fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
     let deadline = Instant::now() + DETACH_TIME;
-    loop {
-        match sys::flock(file) {
-            Ok(()) => {
-                let attached = sys::loop_attach(file.as_fd(), false);
-                return attached.map_err(|e| Error::io("cannot attach a loop device to", disk, &e));
-            }
-            Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(Error::io("cannot lock", disk, &e)),
-            Err(_) => {}
-        }
+    while !lock(file, disk)? {
         if let Some(device) = present_device(disk) {
             return Ok(device);
         }
@@ -132,6 +132,8 @@ fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
         }
         std::thread::sleep(LOOK_AGAIN);
     }
+    let attached = sys::loop_attach(file.as_fd(), false);
+    attached.map_err(|e| Error::io("cannot attach a loop device to", disk, &e))
 }
 
 /// The loop device that has the file `disk`, held open.
