@@ -1,6 +1,8 @@
 //! Imports real squashfs files and tarballs, with the real tools, loop devices and mounts. Needs root; says so and passes
 //! where it cannot run.
 
+mod scratch;
+
 use cloudbox::error::{Code, Error};
 use cloudbox::model::image::Init;
 use cloudbox::model::name::ImageName;
@@ -129,13 +131,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        let below: Vec<&str> = points.filter(|p| Path::new(p).starts_with(&self.base)).collect();
-        for point in below.into_iter().rev() {
-            let _ = umount2(point, MntFlags::MNT_DETACH);
-        }
-        let _ = fs::remove_dir_all(&self.base);
+        scratch::remove(&self.base);
     }
 }
 

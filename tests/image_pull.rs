@@ -1,6 +1,7 @@
 //! Pulls images from a web server that behaves and from one that does not, with the machine's own curl and wget. Needs
 //! root and the tools of images; says so and passes where it cannot run.
 
+mod scratch;
 mod web;
 
 use cloudbox::error::{Code, Error};
@@ -12,7 +13,7 @@ use cloudbox::simplestreams::sign::PublicKey;
 use cloudbox::steps::ctx::{Cancel, Ctx, Update};
 use cloudbox::steps::image::{Fetching, Images, Store};
 use cloudbox::steps::tool::Tool;
-use nix::mount::{mount, umount2, MntFlags, MsFlags};
+use nix::mount::{mount, MsFlags};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -166,13 +167,7 @@ fn store(base: &Path, program: &'static str) -> Arc<Store> {
 impl Drop for Bench {
     fn drop(&mut self) {
         self.web.go_on();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        let below: Vec<&str> = points.filter(|p| Path::new(p).starts_with(&self.base)).collect();
-        for point in below.into_iter().rev() {
-            let _ = umount2(point, MntFlags::MNT_DETACH);
-        }
-        let _ = fs::remove_dir_all(&self.base);
+        scratch::remove(&self.base);
     }
 }
 
