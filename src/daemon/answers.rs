@@ -19,9 +19,26 @@ use crate::sys;
 use std::path::Path;
 use std::time::Instant;
 
-/// Running containers of which a list reads anew what they use, which takes the kernel some 5 µs each; of more, those
-/// whose turn it is. Their figures are then as old as some calls of `list`, while `info` always reads.
-pub const READINGS: usize = 256;
+/// Running containers of which a list reads anew what they use, which takes the kernel some 5 µs each.
+const AT_A_TIME: usize = 256;
+
+/// Whose usage a list reads anew: everybody's, or that of those whose turn it is, where very many run. The others'
+/// figures are as old as some calls of `list`; `info` always reads.
+#[derive(Debug)]
+pub(super) struct Readings {
+    /// How many at a time: [`AT_A_TIME`].
+    pub(super) at_a_time: usize,
+    /// Which of the running containers is the next.
+    next: usize,
+    /// What had gone through all interfaces when the first of them was read: it is all in one file.
+    traffic: Vec<Traffic>,
+}
+
+impl Default for Readings {
+    fn default() -> Readings {
+        Readings { at_a_time: AT_A_TIME, next: 0, traffic: Vec::new() }
+    }
+}
 
 /// A file system's room, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -225,17 +242,15 @@ impl Core {
         }
     }
 
-    /// Every container. Of very many, what they use is read anew in turn: see [`READINGS`].
+    /// Every container.
     pub(super) fn container_list(&mut self) -> ContainerList {
+        let Readings { at_a_time, next, .. } = self.readings;
         let running = || self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_ref()?)));
-        for (name, live) in running().skip(self.next_reading).take(self.readings) {
+        for (name, live) in running().skip(next).take(at_a_time) {
             live.read(self.machine.runtime.usage(name));
         }
-        // All interfaces are in one file: it has its turn with the first of them.
-        let traffic =
-            if self.next_reading == 0 { self.traffic() } else { std::mem::take(&mut self.traffic_read) };
-        let next = self.next_reading + self.readings;
-        self.next_reading = if next < running().count() { next } else { 0 };
+        let after = Some(next + at_a_time).filter(|after| *after < running().count()).unwrap_or(0);
+        let traffic = if next == 0 { self.traffic() } else { std::mem::take(&mut self.readings.traffic) };
         let names = self.names();
         let (orphans, containers): (Vec<&Name>, Vec<&Name>) =
             names.into_iter().partition(|name| self.state(name) == "orphan");
@@ -244,7 +259,9 @@ impl Core {
             orphans: orphans.into_iter().map(|name| self.entry(name, &traffic)).collect(),
             foreign: self.foreign_entries(),
         };
-        self.traffic_read = if self.next_reading > 0 { traffic } else { Vec::new() };
+        // Nobody needs it any more when the next one reads from the beginning.
+        self.readings =
+            Readings { at_a_time, next: after, traffic: if after > 0 { traffic } else { Vec::new() } };
         list
     }
 

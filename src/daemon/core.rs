@@ -2,7 +2,7 @@
 //! block: what does is a job.
 
 use super::adverts::Announcer;
-use super::answers::READINGS;
+use super::answers::Readings;
 use super::order::{Boot, Shutdown};
 use super::probes::Port;
 use super::remotes::Newer;
@@ -21,7 +21,6 @@ use crate::ops::Live;
 use crate::steps::ctx::Cancel;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
-use crate::steps::network::Traffic;
 use crate::steps::storage::Record;
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
 use std::collections::VecDeque;
@@ -64,28 +63,6 @@ pub(super) struct Waiter {
     pub(super) deadline: Instant,
     /// Answer with the whole job, as `job wait` does, whether or not it failed.
     pub(super) whole_job: bool,
-}
-
-/// The same as [`Watched`] besides the fleet, as long as nothing has happened: of many, one or two do.
-#[derive(Debug, Clone, Copy)]
-pub enum Watching<'a> {
-    /// avahi's directory, which is missing.
-    Avahi,
-    /// The end of a try to connect to one of its ports.
-    Port(&'a Port),
-    /// What LXC and the kernel tell of all of them.
-    Notices,
-}
-
-impl Watching<'_> {
-    /// It has happened.
-    pub fn owned(self) -> Watched {
-        match self {
-            Watching::Avahi => Watched::Avahi,
-            Watching::Port(port) => Watched::Port(port.clone()),
-            Watching::Notices => Watched::Notices,
-        }
-    }
 }
 
 /// What the loop waits for on behalf of a container.
@@ -155,12 +132,8 @@ pub struct Core {
     pub(super) active: Table<JobId, Active>,
     pub(super) queue: VecDeque<JobId>,
     pub(super) waiters: Vec<Waiter>,
-    /// Which of the running containers' usage is read next, when they are too many to read all of them each time.
-    pub(super) next_reading: usize,
-    /// How many of them at a time: [`READINGS`].
-    pub(super) readings: usize,
-    /// What had gone through the interfaces when the first of them was read.
-    pub(super) traffic_read: Vec<Traffic>,
+    /// What is read when everything is listed.
+    pub(super) readings: Readings,
     pub(super) sender: Sender,
     pub(super) ending: bool,
     pub(super) announcer: Announcer,
@@ -216,9 +189,7 @@ impl Core {
             active: Table::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
-            next_reading: 0,
-            readings: READINGS,
-            traffic_read: Vec::new(),
+            readings: Readings::default(),
             sender,
             ending: false,
             announcer: Announcer::new(Instant::now()),
@@ -251,15 +222,15 @@ impl Core {
     }
 
     /// What else the loop shall watch.
-    pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watching<'_>)> {
+    pub fn watched(&self) -> Vec<(BorrowedFd<'_>, Watched)> {
         let mut watched = Vec::new();
         if self.ending {
             return watched;
         }
-        watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watching::Notices)));
-        watched.extend(self.announcer.watch().map(|fd| (fd, Watching::Avahi)));
+        watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
+        watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
         let trying = self.announcer.probes.trying();
-        watched.extend(trying.map(|(port, fd)| (fd, Watching::Port(port))));
+        watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
         watched
     }
 

@@ -1,6 +1,6 @@
 //! The loop: waits for the bus, the jobs, signals and containers; never for anything else.
 
-use super::core::{Core, Told, Watched, Watching};
+use super::core::{Core, Told, Watched};
 use super::work::{Report, Sender};
 use crate::error::{Code, Error, Result};
 use crate::steps::wait;
@@ -224,8 +224,8 @@ fn sleep(
         fds.push(PollFd::new(driver.as_fd(), PollFlags::POLLIN | write));
     }
     let watched_from = fds.len();
-    fds.extend(watched.iter().map(|(fd, what): &(BorrowedFd, Watching)| match what {
-        Watching::Port(_) => PollFd::new(*fd, PollFlags::POLLOUT),
+    fds.extend(watched.iter().map(|(fd, what): &(BorrowedFd, Watched)| match what {
+        Watched::Port(_) => PollFd::new(*fd, PollFlags::POLLOUT),
         _ => of_interest(*fd),
     }));
 
@@ -251,7 +251,7 @@ fn sleep(
     }
     for (index, (_, what)) in watched.into_iter().enumerate() {
         if ready(watched_from + index) {
-            woken.push(Woken::Container(what.owned()));
+            woken.push(Woken::Container(what));
         }
     }
     Ok(woken)

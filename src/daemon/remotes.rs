@@ -56,16 +56,16 @@ impl Core {
             Some(name) => vec![(name.clone(), remote::find_remote(&self.config, &name))],
             None => self.config.remotes.clone(),
         };
-        let (machine, sender) = (self.machine.clone(), self.sender.clone());
+        let machine = self.machine.clone();
         let filter = args.filter.unwrap_or_default();
-        let started = work::spawn(move || {
+        let started = work::spawn_report(&self.sender, move || {
             let until = Instant::now() + PATIENCE;
             let ask = |remote: Result<Remote>| {
                 let remote = remote?;
                 machine.images.available(&Ctx::silent()?, &remote, &filter, until)
             };
             let offers = remotes.into_iter().map(|(name, remote)| (name, ask(remote))).collect();
-            sender(Report::Offers(request, offers));
+            Report::Offers(request, offers)
         });
         if let Err(error) = started {
             log::error!("{error}");

@@ -340,29 +340,24 @@ pub fn spawn_job(
     work: Work,
     cancel: Cancel,
 ) -> Result<()> {
-    let sender = sender.clone();
-    let run = move || {
-        let result = work.run(&machine, &Ctx::new(cancel, throttled(sender.clone(), id)));
-        sender(Report::Done(id, result));
-    };
-    spawn(run)
+    let updates = throttled(sender.clone(), id);
+    spawn_report(sender, move || Report::Done(id, work.run(&machine, &Ctx::new(cancel, updates))))
 }
 
 /// Looks at an archive in a thread.
 ///
 /// # Errors
-/// No thread can be had.
+/// No thread can be had; the request is then answered by the connection when it is dropped.
 pub fn spawn_look(
     machine: Arc<Machine>,
     sender: &Sender,
     request: Request,
     args: args::Import,
 ) -> Result<()> {
-    let sender = sender.clone();
-    spawn(move || {
+    spawn_report(sender, move || {
         let look = |ctx| machine.storage.look_at_archive(&ctx, Path::new(&args.path)).map(Box::new);
         let manifest = Ctx::silent().and_then(look);
-        sender(Report::Archive(request, Box::new(args), manifest));
+        Report::Archive(request, Box::new(args), manifest)
     })
 }
 
@@ -375,8 +370,7 @@ pub fn spawn_answer(
     request: Request,
     work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static,
 ) -> Result<()> {
-    let sender = sender.clone();
-    spawn(move || sender(Report::Answer(request, work())))
+    spawn_report(sender, move || Report::Answer(request, work()))
 }
 
 /// Reports what `work` finds, from a thread.

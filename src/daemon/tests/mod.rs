@@ -307,7 +307,7 @@ impl Bench {
 
     /// Lets the tries under way end.
     fn try_ports(&mut self) {
-        let trying: Vec<_> = self.core.watched().into_iter().map(|(_, watching)| watching.owned()).collect();
+        let trying: Vec<Watched> = self.core.watched().into_iter().map(|(_, watched)| watched).collect();
         for watched in trying {
             if matches!(watched, Watched::Port(_)) {
                 self.core.handle_container(&watched);
@@ -399,7 +399,7 @@ impl Bench {
         }
         for (fd, what) in self.core.watched() {
             if is_ready(fd) {
-                ready.push(what.owned());
+                ready.push(what);
             }
         }
         for what in &ready {

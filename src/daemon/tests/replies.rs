@@ -425,7 +425,7 @@ fn a_thousand_containers_fit_into_one_message() {
 fn of_very_many_containers_a_list_reads_some_in_turn() {
     let mut bench = Bench::new(&format!("{CONFIG}{}", sections(&["a", "b", "c", "d", "e"])));
     bench.work();
-    bench.core.readings = 2;
+    bench.core.readings.at_a_time = 2;
     let mut read = || -> String {
         let list = bench.ok("cloudbox.container list", json!({}));
         let containers = list["containers"].as_array().unwrap();
