@@ -90,6 +90,15 @@ small="$small -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
 # what the linker says: zig links no static-pie, so that code which could be anywhere would be longer for nothing (on
 # mips by a sixth).
 small="$small -Zcross-crate-inline-threshold=always -Crelocation-model=static"
+# A callee with a large frame stays out of its caller's, where every slot would be too far for a short offset; and what
+# trades size for speed is left out: copies of expressions on the way to a join, stores moved behind a loop, a loop's
+# counters split in several.
+small="$small -Cllvm-args=-inline-max-stacksize=256 -Cllvm-args=-split-spill-mode=size"
+small="$small -Cllvm-args=-enable-pre=false -Cllvm-args=-disable-licm-promotion -Cllvm-args=-disable-lsr"
+# On x86 an operand on the stack is a byte shorter when counted from the frame pointer, and can be outlined then.
+case $target in
+x86_64-* | i686-*) small="$small -Cforce-frame-pointers=non-leaf" ;;
+esac
 # What Debug would write is for programmers, and no message is made of it: error::quoted says so, and a test.
 small="$small -Zfmt-debug=none"
 
@@ -126,11 +135,12 @@ else
 	fetch_std
 	fetch_zig
 	# cargo looks for std in the toolchain, unless this variable (its own tests use it) names another place.
-	# zig's crt files are used instead of the ones that rustup would have brought.
+	# zig's crt files are used instead of the ones that rustup would have brought.  For size (-Os), as they
+	# come along.
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
-		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static $small" \
+		RUSTFLAGS="-Clink-self-contained=no -Clink-arg=-Os -Ctarget-feature=+crt-static $small" \
 		cargo zigbuild --release --no-default-features --package cloudbox --bin cloudbox --target "$target" \
 		-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
 fi
