@@ -10,8 +10,8 @@ use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
 use crate::steps::console;
 use crate::steps::lxc::Exec;
-use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
-use serde::de::DeserializeOwned;
+use openwrt_ubus::read::FromTable;
+use openwrt_ubus::{from_table, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -376,11 +376,11 @@ fn check_words(exec: &Exec) -> Result<()> {
     }
 }
 
-fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
+fn decode<T: FromTable>(arguments: &[u8]) -> Result<T> {
     // Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.
     let damaged = |e| Error::new(Code::InvalidArgument, format!("the arguments cannot be read: {e}"));
     Fields::new(arguments).check().map_err(damaged)?;
-    from_fields(arguments).map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
+    from_table(arguments).map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
 }
 
 pub(super) fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {

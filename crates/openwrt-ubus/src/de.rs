@@ -1,10 +1,9 @@
 //! From fields to Rust values.
 
-use crate::blob::{DecodeError, MAX_DEPTH};
 use crate::blobmsg::{self, Fields, Value};
 use crate::error::Error;
-use crate::signature::Probe;
-use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use crate::read;
+use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -22,34 +21,19 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// Names the field and what was expected there; also when the bytes are malformed or nested deeper than
-/// [`MAX_DEPTH`].
+/// [`MAX_DEPTH`](crate::blob::MAX_DEPTH).
 pub fn from_fields<'de, T: Deserialize<'de>>(fields: &'de [u8]) -> Result<T, Error> {
-    T::deserialize(De { input: Input::Value(Value::Table(Fields::new(fields))), depth: 0 })
+    T::deserialize(De { value: Value::Table(Fields::new(fields)), depth: 0 })
 }
 
-/// One deserializer for both reading values and finding out a signature, so that every argument type's generated
-/// code exists once in the binary and not twice.
-pub(crate) struct De<'de, 'p> {
-    pub(crate) input: Input<'de, 'p>,
-    pub(crate) depth: usize,
+struct De<'de> {
+    value: Value<'de>,
+    depth: usize,
 }
 
-pub(crate) enum Input<'de, 'p> {
-    Value(Value<'de>),
-    /// Asks the type what it wants. Every method records its answer and fails, which ends the deserialization.
-    Probe(&'p Probe),
-}
-
-impl<'de> De<'de, '_> {
-    fn value(&self, wanted: blobmsg::Type) -> Result<Value<'de>, Error> {
-        match self.input {
-            Input::Value(value) => Ok(value),
-            Input::Probe(probe) => Err(probe.saw(wanted)),
-        }
-    }
-
-    fn visit_any<V: Visitor<'de>>(&self, value: Value<'de>, visitor: V) -> Result<V::Value, Error> {
-        match value {
+impl<'de> De<'de> {
+    fn visit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.value {
             Value::Null => visitor.visit_unit(),
             Value::Array(fields) => self.visit_array(fields, visitor),
             Value::Table(fields) => self.visit_table(fields, None, visitor),
@@ -63,10 +47,10 @@ impl<'de> De<'de, '_> {
     }
 
     fn visit_integer<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.value(blobmsg::Type::Int32)? {
+        match self.value {
             // A byte is a boolean to everybody, but some C programs keep small numbers in it.
             Value::Bool(v) => visitor.visit_i64(v.into()),
-            value => self.visit_any(value, visitor),
+            _ => self.visit(visitor),
         }
     }
 
@@ -91,10 +75,7 @@ impl<'de> De<'de, '_> {
     }
 
     fn deeper(&self) -> Result<usize, Error> {
-        if self.depth > MAX_DEPTH {
-            return Err(DecodeError::Depth.into());
-        }
-        Ok(self.depth + 1)
+        read::deeper(self.depth)
     }
 }
 
@@ -110,50 +91,26 @@ macro_rules! integers {
     )* };
 }
 
-macro_rules! kinds {
-    ($($method:ident $ty:ident;)*) => { $(
+macro_rules! any {
+    ($($method:ident)*) => { $(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-            let value = self.value(blobmsg::Type::$ty)?;
-            self.visit_any(value, visitor)
+            self.visit(visitor)
         }
     )* };
 }
 
-impl<'de> Deserializer<'de> for De<'de, '_> {
+impl<'de> Deserializer<'de> for De<'de> {
     type Error = Error;
 
     integers!(deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64);
     integers!(deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64);
-    kinds! {
-        deserialize_bool Bool;
-        deserialize_char String;
-        deserialize_str String;
-        deserialize_string String;
-        deserialize_seq Array;
-        deserialize_map Table;
-        deserialize_identifier String;
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.input {
-            Input::Value(value) => self.visit_any(value, visitor),
-            Input::Probe(probe) => Err(probe.saw_any(&visitor)),
-        }
-    }
-
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        self.deserialize_f64(visitor)
-    }
-
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let value = self.value(blobmsg::Type::Double)?;
-        self.visit_any(value, visitor)
-    }
+    any!(deserialize_any deserialize_bool deserialize_char deserialize_str deserialize_string deserialize_f32);
+    any!(deserialize_f64 deserialize_seq deserialize_map deserialize_identifier);
 
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.value(blobmsg::Type::String)? {
+        match self.value {
             Value::Str(text) => visitor.visit_borrowed_bytes(text),
-            value => self.visit_any(value, visitor),
+            _ => self.visit(visitor),
         }
     }
 
@@ -162,17 +119,17 @@ impl<'de> Deserializer<'de> for De<'de, '_> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.input {
-            Input::Value(Value::Null | Value::Str([])) => visitor.visit_none(),
+        match self.value {
+            Value::Null | Value::Str([]) => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.value(blobmsg::Type::Unspec)? {
+        match self.value {
             // Arguments to a method that takes none: ignored like any unknown field.
             Value::Null | Value::Table(_) => visitor.visit_unit(),
-            value => self.visit_any(value, visitor),
+            _ => self.visit(visitor),
         }
     }
 
@@ -211,13 +168,9 @@ impl<'de> Deserializer<'de> for De<'de, '_> {
         known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.input {
-            Input::Value(Value::Table(fields)) => self.visit_table(fields, Some(known), visitor),
-            Input::Value(value) => Err(Error::invalid_type(unexpected(value), &visitor)),
-            Input::Probe(probe) => match probe.enter_struct(known) {
-                Ok(name) => visitor.visit_map(ProbedField { probe, name: Some(name) }),
-                Err(stop) => Err(stop),
-            },
+        match self.value {
+            Value::Table(fields) => self.visit_table(fields, Some(known), visitor),
+            value => Err(Error::invalid_type(unexpected(value), &visitor)),
         }
     }
 
@@ -227,7 +180,7 @@ impl<'de> Deserializer<'de> for De<'de, '_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        match self.value(blobmsg::Type::String)? {
+        match self.value {
             Value::Str(text) => visitor.visit_enum(BorrowedStrDeserializer::new(utf8(text)?)),
             value => Err(Error::invalid_type(unexpected(value), &"text")),
         }
@@ -235,7 +188,6 @@ impl<'de> Deserializer<'de> for De<'de, '_> {
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         // Without going down into it: what is ignored need not be well-formed, nor shallow.
-        self.value(blobmsg::Type::Unspec)?;
         visitor.visit_unit()
     }
 }
@@ -271,7 +223,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         self.index += 1;
         field
             .map_err(Error::from)
-            .and_then(|field| seed.deserialize(De { input: Input::Value(field.value), depth: self.depth }))
+            .and_then(|field| seed.deserialize(De { value: field.value, depth: self.depth }))
             .map(Some)
             .map_err(|error| error.in_element(index))
     }
@@ -324,29 +276,7 @@ impl<'de> MapAccess<'de> for Entries<'de> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
         let (name, value) = self.current.take().unwrap_or(("", Value::Null));
-        seed.deserialize(De { input: Input::Value(value), depth: self.depth })
-            .map_err(|error| error.in_field(name))
-    }
-}
-
-/// Offers a struct the one field whose type is in question.
-struct ProbedField<'p> {
-    probe: &'p Probe,
-    name: Option<&'static str>,
-}
-
-impl<'de> MapAccess<'de> for ProbedField<'_> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        match self.name.take() {
-            Some(name) => seed.deserialize(StrDeserializer::new(name)).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Error> {
-        seed.deserialize(De { input: Input::Probe(self.probe), depth: 0 })
+        seed.deserialize(De { value, depth: self.depth }).map_err(|error| error.in_field(name))
     }
 }
 

@@ -30,7 +30,9 @@ impl Error {
         &self.0.message
     }
 
-    pub(crate) fn in_field(mut self, name: &str) -> Self {
+    /// The same of a value that is in the field `name`.
+    #[must_use]
+    pub fn in_field(mut self, name: &str) -> Self {
         let path = &mut self.0.path;
         if !path.is_empty() && !path.starts_with('[') {
             path.insert(0, '.');
@@ -119,19 +121,24 @@ impl serde::de::Error for Error {
 }
 
 impl Error {
+    /// A value that is not what was expected.
+    pub(crate) fn unfit(expected: &str, found: &str) -> Self {
+        Self::new(["expected ", expected, ", found ", found].concat())
+    }
+
     fn expected(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let expected = in_plain_words(expected);
-        Self::new(match found {
-            Unexpected::Bool(v) => format!("expected {expected}, found {v}"),
-            Unexpected::Unsigned(v) => format!("expected {expected}, found {v}"),
-            Unexpected::Signed(v) => format!("expected {expected}, found {v}"),
-            Unexpected::Str(text) => format!("expected {expected}, found the text \"{text}\""),
-            Unexpected::Unit | Unexpected::Option => format!("expected {expected}, found null"),
-            Unexpected::Seq => format!("expected {expected}, found an array"),
-            Unexpected::Map => format!("expected {expected}, found a table"),
-            Unexpected::Float(_) => format!("expected {expected}, found a fraction"),
-            _ => format!("expected {expected}, found something else"),
-        })
+        let found = match found {
+            Unexpected::Bool(v) => v.to_string(),
+            Unexpected::Unsigned(v) => v.to_string(),
+            Unexpected::Signed(v) => v.to_string(),
+            Unexpected::Str(text) => format!("the text \"{text}\""),
+            Unexpected::Unit | Unexpected::Option => "null".to_owned(),
+            Unexpected::Seq => "an array".to_owned(),
+            Unexpected::Map => "a table".to_owned(),
+            Unexpected::Float(_) => "a fraction".to_owned(),
+            _ => "something else".to_owned(),
+        };
+        Self::unfit(&in_plain_words(expected), &found)
     }
 }
 

@@ -1,16 +1,10 @@
-//! What a method takes, found out from its argument type.
-//!
-//! A method's published signature, the check of its arguments and its documentation then have one source, without a
-//! macro of ours: the type's own `Deserialize` is run against a recorder, once per field. Nothing is built, so types
-//! that refuse empty values are no obstacle.
+//! What a method takes, as it is published: made of the list of its argument type's fields
+//! ([`tables!`](crate::tables)), so that the signature, the check of the arguments and their documentation have one
+//! source.
 
 use crate::blob;
 use crate::blobmsg::{Fields, Iter, Type, Value};
-use crate::de::{De, Input};
-use crate::error::Error;
-use serde::de::Expected;
-use serde::Deserialize;
-use std::cell::Cell;
+use crate::read::FromTable;
 
 /// One argument of a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,74 +15,9 @@ pub struct Argument {
     pub ty: Type,
 }
 
-/// The arguments that `T`, a struct, reads from a call. `()` and types other than structs have none.
-///
-/// - Integers of every width are published as INT32: that is how JSON's arrive, and `ubus -v list` prints the other
-///   widths as unknown. Every width is accepted all the same.
-/// - A type that asks for no particular value (`deserialize_any`) is published as STRING when what it says it
-///   expects has the word "string" in it, and as [`Type::Unspec`] otherwise.
-/// - Fields behind `#[serde(flatten)]` cannot be seen, nor can those beside it.
-pub fn arguments<'de, T: Deserialize<'de>>() -> Vec<Argument> {
-    let probe = Probe { asked: Cell::new(None), known: Cell::new(&[]), found: Cell::new(Type::Unspec) };
-    let run = || {
-        probe.found.set(Type::Unspec);
-        // Always an error: the probe stops the deserialization as soon as it knows.
-        drop(T::deserialize(De { input: Input::Probe(&probe), depth: 0 }));
-    };
-    run();
-    let known = probe.known.get();
-    let argument = |(index, name): (usize, &&'static str)| {
-        probe.asked.set(Some(Asked::Struct(index)));
-        run();
-        Argument { name: (*name).to_owned(), ty: probe.found.get() }
-    };
-    known.iter().enumerate().map(argument).collect()
-}
-
-/// What a type is being asked, and what it said.
-pub(crate) struct Probe {
-    asked: Cell<Option<Asked>>,
-    known: Cell<&'static [&'static str]>,
-    found: Cell<Type>,
-}
-
-#[derive(Clone, Copy)]
-enum Asked {
-    /// The field of this index, once the struct is met.
-    Struct(usize),
-    /// The value now offered.
-    Value,
-}
-
-impl Probe {
-    /// A struct is met, of these fields: gives the one to offer it, or the error to stop with.
-    pub(crate) fn enter_struct(&self, known: &'static [&'static str]) -> Result<&'static str, Error> {
-        match self.asked.get() {
-            None => {
-                self.known.set(known);
-                Err(stop())
-            }
-            Some(Asked::Struct(index)) => {
-                self.asked.set(Some(Asked::Value));
-                known.get(index).copied().ok_or_else(stop)
-            }
-            Some(Asked::Value) => Err(self.saw(Type::Table)),
-        }
-    }
-
-    pub(crate) fn saw(&self, ty: Type) -> Error {
-        self.found.set(ty);
-        stop()
-    }
-
-    pub(crate) fn saw_any(&self, visitor: &dyn Expected) -> Error {
-        let text = visitor.to_string().contains("string");
-        self.saw(if text { Type::String } else { Type::Unspec })
-    }
-}
-
-fn stop() -> Error {
-    Error::new(String::new())
+/// The arguments that `T` reads from a call. `()` has none.
+pub fn arguments<T: FromTable>() -> Vec<Argument> {
+    T::FIELDS.iter().map(|field| Argument { name: field.name.to_owned(), ty: field.ty }).collect()
 }
 
 /// Writes a method's signature: a table named like the method, of one INT32 per argument.
@@ -159,121 +88,68 @@ impl<'a> Iterator for Methods<'a> {
 #[allow(dead_code)]
 mod tests {
     use super::*;
-    use serde::de::{Deserializer, IgnoredAny, Visitor};
-    use std::collections::BTreeMap;
+    use crate::read::FromValue;
+    use crate::tables;
+    use crate::Error;
+    use std::net::Ipv4Addr;
 
-    fn check<T: for<'de> Deserialize<'de>>(expected: &[(&str, Type)]) {
-        let found = arguments::<T>();
-        let found: Vec<_> = found.iter().map(|a| (a.name.as_str(), a.ty)).collect();
-        assert_eq!(found, expected);
-    }
-
-    #[derive(Deserialize)]
-    struct Net {
-        name: String,
-    }
-
-    #[derive(Deserialize)]
-    enum Mode {
-        Fast,
-    }
-
-    /// Refuses every empty value, as a validated name does.
-    #[derive(Deserialize)]
-    #[serde(try_from = "String")]
-    struct Picky(String);
-
-    impl TryFrom<String> for Picky {
-        type Error = &'static str;
-
-        fn try_from(_: String) -> Result<Self, &'static str> {
-            Err("never")
-        }
-    }
-
+    /// Published as it says itself.
     struct Size;
 
-    impl<'de> Deserialize<'de> for Size {
-        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-            struct V;
-            impl Visitor<'_> for V {
-                type Value = Size;
+    impl FromValue for Size {
+        const TYPE: Type = Type::Unspec;
 
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("a number of bytes or a string such as 512M")
-                }
-            }
-            d.deserialize_any(V)
+        fn blank() -> Self {
+            Self
+        }
+
+        fn from_value(_: Value<'_>, _: usize) -> Result<Self, Error> {
+            Ok(Self)
         }
     }
 
     #[test]
     fn of_every_kind() {
-        #[derive(Deserialize)]
-        struct Create {
-            name: Picky,
-            #[serde(default)]
-            template: Option<String>,
-            memory: Option<u64>,
-            size: Size,
-            cpus: u8,
-            rate: f32,
-            #[serde(rename = "auto-start")]
-            autostart: bool,
-            nets: Vec<Net>,
-            net: Option<Net>,
-            pair: (u8, u8),
-            env: BTreeMap<String, String>,
-            mode: Mode,
-            letter: char,
-            any: IgnoredAny,
-            nothing: (),
+        tables! {
+            struct Net {
+                name: String,
+            }
+            struct Create {
+                name: String,
+                template: Option<String>,
+                memory: Option<u64>,
+                size: Size,
+                cpus: u8 = 1,
+                autostart as "auto-start": bool,
+                nets: Vec<Net>,
+                net: Option<Net>,
+                gateway: Ipv4Addr,
+            }
         }
-        use Type::{Array, Bool, Double, Int32, Table, Unspec};
-        check::<Create>(&[
+        let found = arguments::<Create>();
+        let found: Vec<_> = found.iter().map(|a| (a.name.as_str(), a.ty)).collect();
+        let expected = [
             ("name", Type::String),
             ("template", Type::String),
-            ("memory", Int32),
-            ("size", Type::String),
-            ("cpus", Int32),
-            ("rate", Double),
-            ("auto-start", Bool),
-            ("nets", Array),
-            ("net", Table),
-            ("pair", Array),
-            ("env", Table),
-            ("mode", Type::String),
-            ("letter", Type::String),
-            ("any", Unspec),
-            ("nothing", Unspec),
-        ]);
-        #[derive(Deserialize)]
-        struct Wrapped(Create);
-        assert_eq!(arguments::<Wrapped>().len(), 15);
-        assert_eq!(arguments::<Option<Create>>().len(), 15);
-    }
-
-    #[test]
-    fn of_nothing() {
-        #[derive(Deserialize)]
-        struct Empty {}
-        #[derive(Deserialize)]
-        struct Unit;
-        check::<()>(&[]);
-        check::<Empty>(&[]);
-        check::<Unit>(&[]);
-        check::<String>(&[]);
-        check::<Size>(&[]);
-        check::<BTreeMap<String, String>>(&[]);
-        check::<serde_json::Value>(&[]);
+            ("memory", Type::Int32),
+            ("size", Type::Unspec),
+            ("cpus", Type::Int32),
+            ("auto-start", Type::Bool),
+            ("nets", Type::Array),
+            ("net", Type::Table),
+            ("gateway", Type::String),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(arguments::<()>(), []);
     }
 
     #[test]
     fn golden_bytes() {
-        #[derive(Deserialize)]
-        struct M1 {
-            s: String,
-            n: i64,
+        tables! {
+            struct M1 {
+                s: String,
+                n: i64,
+            }
         }
         let mut out = Vec::new();
         put_method(&mut out, "m1", &arguments::<M1>());

@@ -5,10 +5,8 @@
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::driver::{Backoff, Driver, Progress};
-use openwrt_ubus::{from_fields, to_fields, Connection, Event, Fields, Object, Status};
-use serde::Deserialize;
+use openwrt_ubus::{from_fields, from_table, tables, to_fields, Connection, Event, Fields, Object, Status};
 use serde_json::{json, Value as Json};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -100,19 +98,24 @@ struct Service {
     thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Deserialize)]
-#[allow(dead_code)] // for its signature
-struct Echo {
-    s: Option<String>,
-    n: Option<u64>,
-    b: Option<bool>,
-    list: Option<Vec<String>>,
-    table: Option<BTreeMap<String, String>>,
-}
+tables! {
+    #[allow(dead_code)] // for its signature
+    struct Echo {
+        s: Option<String>,
+        n: Option<u64>,
+        b: Option<bool>,
+        list: Option<Vec<String>>,
+        table: Option<Inner>,
+    }
 
-#[derive(Deserialize)]
-struct Defer {
-    ms: u64,
+    #[allow(dead_code)]
+    struct Inner {
+        k: Option<String>,
+    }
+
+    struct Defer {
+        ms: u64,
+    }
 }
 
 impl Service {
@@ -179,7 +182,7 @@ fn serve(socket: &Path, stop: &AtomicBool) {
             };
             match method.as_str() {
                 "ping" => connection.answer(request, &json!({"ok": 1, "user": caller.user})).unwrap(),
-                "echo" => match from_fields::<Echo>(&arguments) {
+                "echo" => match from_table::<Echo>(&arguments) {
                     Ok(_) => {
                         connection.reply(&request, &arguments).unwrap();
                         connection.complete(request, Status::OK);
@@ -192,7 +195,7 @@ fn serve(socket: &Path, stop: &AtomicBool) {
                     }
                 },
                 "defer" => {
-                    let Defer { ms } = from_fields(&arguments).unwrap();
+                    let Defer { ms } = from_table(&arguments).unwrap();
                     deferred.push((now + Duration::from_millis(ms), ms, request));
                 }
                 "fail" => {

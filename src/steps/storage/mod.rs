@@ -20,7 +20,8 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
 use openwrt_ubus::json;
-use serde::{Deserialize, Serialize};
+use openwrt_ubus::tables;
+use serde::Serialize;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -32,28 +33,30 @@ pub use copies::{Around, Copies, Snapshot, ToArchive};
 pub use guest::GuestNetwork;
 pub use mount::Shifted;
 
-/// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// Its name.
-    pub name: Name,
-    /// Names it had before: its guest may still call itself so.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub was: Vec<Name>,
-    /// What it was made from, or last started with; stands in when the section is broken.
-    pub spec: Spec,
-    /// The image below its layer.
-    pub image_sha256: String,
-    /// The image's init system.
-    pub init: Init,
-    /// Its ids.
-    pub ids: IdRange,
-    /// Its hardware address.
-    pub mac: String,
-    /// The host's end of its veth pair.
-    pub veth: String,
-    /// When it was made, seconds since 1970.
-    pub created: u64,
+tables! {
+    /// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub struct Record {
+        /// Its name.
+        pub name: Name,
+        /// Names it had before: its guest may still call itself so.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pub was: Vec<Name> = Vec::new(),
+        /// What it was made from, or last started with; stands in when the section is broken.
+        pub spec: Spec,
+        /// The image below its layer.
+        pub image_sha256: String,
+        /// The image's init system.
+        pub init: Init,
+        /// Its ids.
+        pub ids: IdRange,
+        /// Its hardware address.
+        pub mac: String,
+        /// The host's end of its veth pair.
+        pub veth: String,
+        /// When it was made, seconds since 1970.
+        pub created: u64,
+    }
 }
 
 impl Record {

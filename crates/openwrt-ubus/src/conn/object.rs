@@ -1,12 +1,14 @@
+use crate::read::FromTable;
 use crate::signature::{self, Argument};
-use serde::Deserialize;
 
 /// An object as it is offered on the bus: a path, and methods with what they take.
 ///
 /// ```
-/// # use serde::Deserialize;
-/// #[derive(Deserialize)]
-/// struct Name { name: String }
+/// openwrt_ubus::tables! {
+///     struct Name {
+///         name: String,
+///     }
+/// }
 ///
 /// let object = openwrt_ubus::Object::new("cloudbox.container").method::<()>("list").method::<Name>("info");
 /// ```
@@ -23,9 +25,9 @@ impl Object {
     }
 
     /// Adds a method whose arguments are the fields of `A` ([`signature::arguments`]). Nobody on the way checks a
-    /// call's arguments against them: read them with [`from_fields`](crate::from_fields).
+    /// call's arguments against them: read them with [`from_table`](crate::from_table).
     #[must_use]
-    pub fn method<'de, A: Deserialize<'de>>(self, name: &str) -> Self {
+    pub fn method<A: FromTable>(self, name: &str) -> Self {
         self.method_of(name, signature::arguments::<A>())
     }
 
