@@ -1,5 +1,6 @@
 //! What the box announces: worked out anew after each change, written by a thread, one at a time.
 
+use super::calls::{encode, Answer};
 use super::core::Core;
 use super::probes::{Port, Probes};
 use super::work::{self, Report};
@@ -12,7 +13,6 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::service::{parse_kind, section_name, Asked, Declared};
 use crate::steps::avahi::{file_of, Avahi, State, Troubles, Wanted};
-use openwrt_ubus::Request;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -146,7 +146,8 @@ impl Core {
         }
         let machine = self.machine.clone();
         let job = wanted.clone();
-        match work::spawn_report(&self.sender, move || Report::Announced(machine.avahi.announce(&job))) {
+        let write = move || Report::Announced(machine.avahi.announce(&job));
+        match work::spawn_report(&self.sender, Box::new(write)) {
             Ok(()) => self.announcer.at_work = Some(wanted),
             Err(error) => log::error!("{error}"),
         }
@@ -417,34 +418,24 @@ impl Core {
     }
 
     /// Writes a service's section in a thread, and answers when the configuration was read again.
-    pub(super) fn edit_service(&mut self, request: Request, id: String, asked: Option<Asked>) {
+    pub(super) fn edit_service(&self, id: String, asked: Option<Asked>) -> Answer {
         let machine = self.machine.clone();
-        let edit = move || {
+        Answer::Aside(Box::new(move |request| {
             let written = match &asked {
                 Some(asked) => machine.config.put_service(&id, asked),
                 None => machine.config.remove_service(&id),
             };
-            Report::Configured(request, written.and_then(|()| super::calls::encode(&ServiceId { id })))
-        };
-        if let Err(error) = work::spawn_report(&self.sender, edit) {
-            log::error!("{error}");
-        }
+            Report::Configured(request, written.and_then(|()| encode(&ServiceId { id })))
+        }))
     }
 }
 
 /// The look around.
 impl Core {
     /// Answers in a thread: the network is listened to for a while.
-    pub(super) fn browse(&mut self, request: Request, args: &args::Browse) {
-        let looking = match self.look_around(args) {
-            Ok(looking) => looking,
-            Err(error) => return self.send_reply(request, Err(error)),
-        };
-        let machine = self.machine.clone();
-        let work = move || super::calls::encode(&looking.look(machine.avahi.as_ref())?);
-        if let Err(error) = work::spawn_answer(&self.sender, request, work) {
-            log::error!("{error}");
-        }
+    pub(super) fn browse(&self, args: &args::Browse) -> Result<Answer> {
+        let (looking, machine) = (self.look_around(args)?, self.machine.clone());
+        Ok(Answer::aside(move || encode(&looking.look(machine.avahi.as_ref())?)))
     }
 
     fn look_around(&self, args: &args::Browse) -> Result<LookAround> {

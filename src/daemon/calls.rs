@@ -3,195 +3,234 @@
 use super::answers;
 use super::core::{Core, Waiter};
 use super::doctor;
-use super::work;
+use super::work::{self, Aside, Report};
 use crate::api::{args, replies, Face};
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::job::{Job, JobId};
 use crate::model::name::Name;
 use crate::steps::console;
+use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Exec;
 use openwrt_ubus::read::FromTable;
 use openwrt_ubus::{from_table, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::Serialize;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// How a call is answered.
+pub(super) enum Answer {
+    /// At once, with these fields.
+    Fields(Vec<u8>),
+    /// With a job's number; if the caller waits so many seconds, with how it ended.
+    Job(JobId, Option<u32>),
+    /// With the whole job, when it has ended or so many seconds are up.
+    WholeJob(JobId, u32),
+    /// By a thread: it may take longer than the loop should.
+    Aside(Aside),
+    /// There is no such method.
+    NoMethod,
+}
+
+impl Answer {
+    /// A thread finds the reply's fields.
+    pub(super) fn aside(work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) -> Answer {
+        Answer::Aside(Box::new(move |request| Report::Answer(request, work())))
+    }
+
+    /// With the job when it has ended: it takes a moment only.
+    fn ended(job: JobId) -> Answer {
+        Answer::Job(job, Some(args::WAIT_MAX))
+    }
+}
+
+fn fields(reply: &impl Serialize) -> Result<Answer> {
+    encode(reply).map(Answer::Fields)
+}
+
+/// The name that is all a call says.
+fn name(arguments: &[u8]) -> Result<String> {
+    decode::<args::Named>(arguments).map(|args| args.name)
+}
+
+fn container_name(arguments: &[u8]) -> Result<Name> {
+    Name::new(&name(arguments)?)
+}
+
+fn yes(arguments: &[u8]) -> Result<bool> {
+    decode::<args::Prune>(arguments).map(|args| args.yes.unwrap_or(false))
+}
+
+fn job_id(arguments: &[u8]) -> Result<String> {
+    decode::<args::JobId>(arguments).map(|args| args.id.0)
+}
 
 impl Core {
     pub(super) fn call(&mut self, face: Face, method: &str, arguments: &[u8], request: Request) {
-        let answered = match (face, method) {
-            (Face::Box, "status") => encode(&self.status()),
-            (Face::Box, "doctor") => return self.doctor(request),
-            (Face::Box, "reload") => encode(&self.reload()),
-            (Face::Box, "shutdown") => {
-                let asked = decode::<args::Shutdown>(arguments);
-                let started = asked.and_then(|args| Ok((self.shut_down(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "list") => decode::<args::List>(arguments)
-                .and_then(|args| encode_entries(&self.container_list(), args.fields)),
-            (Face::Container, "info") => decode::<args::Named>(arguments)
-                .and_then(|args| self.container_info(&Name::new(&args.name)?))
-                .and_then(|info| encode(&info)),
-            (Face::Container, "create") => {
-                let asked = decode::<args::Create>(arguments);
-                let started = asked.and_then(|args| Ok((self.create(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "delete") => {
-                let asked = decode::<args::Delete>(arguments);
-                let started = asked.and_then(|args| Ok((self.delete(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "start") => {
-                let asked = decode::<args::Start>(arguments);
-                let started =
-                    asked.and_then(|args| Ok((self.start_by_hand(&Name::new(&args.name)?)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "stop") => {
-                let asked = decode::<args::Stop>(arguments);
-                let started = asked.and_then(|args| Ok((self.stop(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "restart") => {
-                let asked = decode::<args::Restart>(arguments);
-                let started = asked.and_then(|args| Ok((self.restart(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "set") => {
-                let asked = decode::<args::Set>(arguments);
-                let started =
-                    asked.and_then(|args| Ok((self.set(&args)?, args.wait.or(Some(args::WAIT_MAX)))));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "rename") => {
-                let started = decode::<args::Rename>(arguments).and_then(|args| self.rename(&args));
-                return self.reply_with_job(request, started.map(|job| (job, Some(args::WAIT_MAX))));
-            }
-            (Face::Container, "freeze" | "unfreeze") => {
-                let started = decode::<args::Named>(arguments)
-                    .and_then(|args| self.freeze(&Name::new(&args.name)?, method == "freeze"));
-                return self.reply_with_job(request, started.map(|job| (job, Some(args::WAIT_MAX))));
-            }
-            (Face::Container, "exec") => {
-                return match decode::<args::Exec>(arguments).and_then(|args| self.check_exec(args)) {
-                    Ok((name, exec)) => self.exec(request, name, exec),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Container, "adopt") => {
-                let asked = decode::<args::Adopt>(arguments);
-                let started = asked.and_then(|args| Ok((self.adopt(&Name::new(&args.name)?)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "prune") => decode::<args::Prune>(arguments)
-                .and_then(|args| self.prune(args.yes.unwrap_or(false)))
-                .and_then(|reply| encode(&reply)),
-            (Face::Container, "log") => {
-                return match decode::<args::Log>(arguments).and_then(|args| self.check_log(&args)) {
-                    Ok((files, lines)) => self.answer(request, move || {
-                        let (log, truncated) = console::tail(&files, lines)?;
-                        encode(&replies::LogReply { log: answers::printable(&log), truncated })
-                    }),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Container, "snapshots") => {
-                return match decode::<args::Named>(arguments) {
-                    Ok(args) => self.snapshots(request, &args.name),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Container, "snapshot" | "restore" | "snapshot_delete") => {
-                let asked = decode::<args::Snapshot>(arguments);
-                let started = asked.and_then(|args| Ok((self.work_on_snapshot(method, &args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "export") => {
-                let asked = decode::<args::Export>(arguments);
-                let started = asked.and_then(|args| Ok((self.export_container(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Container, "import") => {
-                let asked = decode::<args::Import>(arguments);
-                return match asked.and_then(|args| self.check_import(&args).map(|_| args)) {
-                    Ok(args) => self.look_at_archive(request, args),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Container, "clone") => {
-                let asked = decode::<args::Clone>(arguments);
-                let started = asked.and_then(|args| Ok((self.clone_container(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Image, "list") => encode(&self.image_list()),
-            (Face::Image, "info") => decode::<args::Named>(arguments)
-                .and_then(|args| Ok(self.image_entry(&self.find_image(&args.name)?)))
-                .and_then(|info| encode(&info)),
-            (Face::Image, "import") => {
-                let asked = decode::<args::ImageImport>(arguments);
-                let started = asked.and_then(|args| Ok((self.import(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Image, "delete") => {
-                let started = decode::<args::Named>(arguments)
-                    .and_then(|args| Ok((self.delete_image(&args.name)?, Some(args::WAIT_MAX))));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Image, "remotes") => encode(&self.remote_list()),
-            (Face::Image, "available") => {
-                return match decode::<args::Available>(arguments) {
-                    Ok(args) => self.available(request, args),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Image, "pull") => {
-                let asked = decode::<args::Pull>(arguments);
-                let started = asked.and_then(|args| Ok((self.pull(&args)?, args.wait)));
-                return self.reply_with_job(request, started);
-            }
-            (Face::Image, "prune") => decode::<args::Prune>(arguments)
-                .and_then(|args| self.prune_images(args.yes.unwrap_or(false)))
-                .and_then(|reply| encode(&reply)),
-            (Face::Service, "list") => encode(&self.service_list()),
-            (Face::Service, "publish") => {
-                let checked = decode::<args::Publish>(arguments).and_then(|args| self.check_publish(&args));
-                return match checked {
-                    Ok((id, asked)) => self.edit_service(request, id, Some(asked)),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Service, "withdraw") => {
-                let checked = decode::<args::Withdraw>(arguments)
-                    .and_then(|args| Ok((self.check_withdraw(&args.id)?, args.id)));
-                return match checked {
-                    Ok((asked, id)) => self.edit_service(request, id, asked),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Service, "browse") => {
-                return match decode::<args::Browse>(arguments) {
-                    Ok(args) => self.browse(request, &args),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Job, "list") => {
-                encode(&replies::JobList { jobs: self.jobs.iter().map(replies::JobReply::from).collect() })
-            }
-            (Face::Job, "status") => decode::<args::JobId>(arguments)
-                .and_then(|args| encode(&replies::JobReply::from(self.jobs.find(&args.id.0)?))),
-            (Face::Job, "wait") => {
-                return match decode::<args::JobWait>(arguments) {
-                    Ok(args) => self.job_wait(request, &args),
-                    Err(error) => self.send_reply(request, Err(error)),
-                };
-            }
-            (Face::Job, "cancel") => decode::<args::JobId>(arguments)
-                .and_then(|args| self.job_cancel(&args.id.0))
-                .and_then(|job| encode(&replies::JobReply::from(&job))),
-            _ => return self.connection.complete(request, Status::METHOD_NOT_FOUND),
+        let answer = match face {
+            Face::Box => self.call_box(method, arguments),
+            Face::Container => self.call_container(method, arguments),
+            Face::Image => self.call_image(method, arguments),
+            Face::Service => self.call_service(method, arguments),
+            Face::Job => self.call_job(method, arguments),
         };
-        self.send_reply(request, answered);
+        self.respond(request, answer);
+    }
+
+    fn call_box(&mut self, method: &str, arguments: &[u8]) -> Result<Answer> {
+        match method {
+            "status" => fields(&self.status()),
+            "doctor" => Ok(self.doctor()),
+            "reload" => fields(&self.reload()),
+            "shutdown" => {
+                let args: args::Shutdown = decode(arguments)?;
+                Ok(Answer::Job(self.shut_down(&args)?, args.wait))
+            }
+            _ => Ok(Answer::NoMethod),
+        }
+    }
+
+    fn call_container(&mut self, method: &str, arguments: &[u8]) -> Result<Answer> {
+        Ok(match method {
+            "list" => {
+                let args: args::List = decode(arguments)?;
+                Answer::Fields(encode_entries(&self.container_list(), args.fields)?)
+            }
+            "info" => fields(&self.container_info(&container_name(arguments)?)?)?,
+            "create" => {
+                let args: args::Create = decode(arguments)?;
+                Answer::Job(self.create(&args)?, args.wait)
+            }
+            "delete" => {
+                let args: args::Delete = decode(arguments)?;
+                Answer::Job(self.delete(&args)?, args.wait)
+            }
+            "start" => {
+                let args: args::Start = decode(arguments)?;
+                Answer::Job(self.start_by_hand(&Name::new(&args.name)?)?, args.wait)
+            }
+            "stop" => {
+                let args: args::Stop = decode(arguments)?;
+                Answer::Job(self.stop(&args)?, args.wait)
+            }
+            "restart" => {
+                let args: args::Restart = decode(arguments)?;
+                Answer::Job(self.restart(&args)?, args.wait)
+            }
+            "set" => {
+                let args: args::Set = decode(arguments)?;
+                Answer::Job(self.set(&args)?, args.wait.or(Some(args::WAIT_MAX)))
+            }
+            "rename" => Answer::ended(self.rename(&decode(arguments)?)?),
+            "freeze" | "unfreeze" => {
+                Answer::ended(self.freeze(&container_name(arguments)?, method == "freeze")?)
+            }
+            "exec" => self.exec(decode(arguments)?)?,
+            "adopt" => {
+                let args: args::Adopt = decode(arguments)?;
+                Answer::Job(self.adopt(&Name::new(&args.name)?)?, args.wait)
+            }
+            "prune" => fields(&self.prune(yes(arguments)?)?)?,
+            "log" => self.log(&decode(arguments)?)?,
+            "snapshots" => self.snapshots(container_name(arguments)?)?,
+            "snapshot" | "restore" | "snapshot_delete" => {
+                let args: args::Snapshot = decode(arguments)?;
+                Answer::Job(self.work_on_snapshot(method, &args)?, args.wait)
+            }
+            "export" => {
+                let args: args::Export = decode(arguments)?;
+                Answer::Job(self.export_container(&args)?, args.wait)
+            }
+            "import" => {
+                let args: args::Import = decode(arguments)?;
+                self.check_import(&args)?;
+                self.look_at_archive(args)
+            }
+            "clone" => {
+                let args: args::Clone = decode(arguments)?;
+                Answer::Job(self.clone_container(&args)?, args.wait)
+            }
+            _ => Answer::NoMethod,
+        })
+    }
+
+    fn call_image(&mut self, method: &str, arguments: &[u8]) -> Result<Answer> {
+        Ok(match method {
+            "list" => fields(&self.image_list())?,
+            "info" => fields(&self.image_entry(&self.find_image(&name(arguments)?)?))?,
+            "import" => {
+                let args: args::ImageImport = decode(arguments)?;
+                Answer::Job(self.import(&args)?, args.wait)
+            }
+            "delete" => Answer::ended(self.delete_image(&name(arguments)?)?),
+            "remotes" => fields(&self.remote_list())?,
+            "available" => self.available(decode(arguments)?),
+            "pull" => {
+                let args: args::Pull = decode(arguments)?;
+                Answer::Job(self.pull(&args)?, args.wait)
+            }
+            "prune" => fields(&self.prune_images(yes(arguments)?)?)?,
+            _ => Answer::NoMethod,
+        })
+    }
+
+    fn call_service(&mut self, method: &str, arguments: &[u8]) -> Result<Answer> {
+        match method {
+            "list" => fields(&self.service_list()),
+            "publish" => {
+                let (id, asked) = self.check_publish(&decode(arguments)?)?;
+                Ok(self.edit_service(id, Some(asked)))
+            }
+            "withdraw" => {
+                let args: args::Withdraw = decode(arguments)?;
+                let asked = self.check_withdraw(&args.id)?;
+                Ok(self.edit_service(args.id, asked))
+            }
+            "browse" => self.browse(&decode(arguments)?),
+            _ => Ok(Answer::NoMethod),
+        }
+    }
+
+    fn call_job(&mut self, method: &str, arguments: &[u8]) -> Result<Answer> {
+        match method {
+            "list" => {
+                fields(&replies::JobList { jobs: self.jobs.iter().map(replies::JobReply::from).collect() })
+            }
+            "status" => fields(&replies::JobReply::from(self.jobs.find(&job_id(arguments)?)?)),
+            "wait" => {
+                let args: args::JobWait = decode(arguments)?;
+                let job = self.jobs.find(&args.id.0)?.id;
+                Ok(Answer::WholeJob(job, args.timeout.unwrap_or(args::WAIT_MAX)))
+            }
+            "cancel" => fields(&replies::JobReply::from(&self.job_cancel(&job_id(arguments)?)?)),
+            _ => Ok(Answer::NoMethod),
+        }
+    }
+
+    /// Answers a call, or has it answered.
+    pub(super) fn respond(&mut self, request: Request, answer: Result<Answer>) {
+        let (job, seconds, whole_job) = match answer {
+            Ok(Answer::Fields(fields)) => return self.send_reply(request, Ok(fields)),
+            Err(error) => return self.send_reply(request, Err(error)),
+            Ok(Answer::NoMethod) => return self.connection.complete(request, Status::METHOD_NOT_FOUND),
+            Ok(Answer::Aside(work)) => return self.aside(request, work),
+            Ok(Answer::WholeJob(job, seconds)) => (job, seconds, true),
+            Ok(Answer::Job(job, wait)) => match wait.unwrap_or(0) {
+                0 => return self.send_reply(request, encode(&replies::Started { job: job.to_string() })),
+                seconds => (job, seconds, false),
+            },
+        };
+        let waiter = Waiter { job, request, deadline: deadline(seconds), whole_job };
+        if self.jobs.get(job).is_some_and(|job| !job.state.is_final()) {
+            self.waiters.push(waiter);
+        } else {
+            self.answer_waiter(waiter);
+        }
+    }
+
+    /// Has a call answered by a thread. Where none can be had, the connection answers the request when it is dropped.
+    fn aside(&self, request: Request, work: Aside) {
+        if let Err(error) = work::spawn_report(&self.sender, Box::new(move || work(request))) {
+            log::error!("{error}");
+        }
     }
 
     /// Sends a reply's fields, or an error as data and as status.
@@ -212,23 +251,6 @@ impl Core {
         }
     }
 
-    /// Answers with the job's number; with `wait`, when it has ended or the time is up.
-    pub(super) fn reply_with_job(&mut self, request: Request, started: Result<(JobId, Option<u32>)>) {
-        let (job, wait) = match started {
-            Ok((job, wait)) => (job, wait.unwrap_or(0)),
-            Err(error) => return self.send_reply(request, Err(error)),
-        };
-        let waiter = Waiter { job, request, deadline: deadline(wait), whole_job: false };
-        let open = self.jobs.get(job).is_some_and(|job| !job.state.is_final());
-        if wait > 0 && open {
-            self.waiters.push(waiter);
-        } else if wait > 0 {
-            self.answer_waiter(waiter);
-        } else {
-            self.send_reply(waiter.request, encode(&replies::Started { job: job.to_string() }));
-        }
-    }
-
     pub(super) fn answer_waiter(&mut self, waiter: Waiter) {
         let answer = match self.jobs.get(waiter.job) {
             None => Err(Error::new(Code::NotFound, format!("job {} is no longer known", waiter.job))),
@@ -239,20 +261,6 @@ impl Core {
             Some(job) => encode(&replies::Waited { job: job.id.to_string(), state: job.state.as_str() }),
         };
         self.send_reply(waiter.request, answer);
-    }
-
-    pub(super) fn job_wait(&mut self, request: Request, args: &args::JobWait) {
-        let (id, open) = match self.jobs.find(&args.id.0) {
-            Ok(job) => (job.id, !job.state.is_final()),
-            Err(error) => return self.send_reply(request, Err(error)),
-        };
-        let seconds = args.timeout.unwrap_or(args::WAIT_MAX);
-        let waiter = Waiter { job: id, request, deadline: deadline(seconds), whole_job: true };
-        if open {
-            self.waiters.push(waiter);
-        } else {
-            self.answer_waiter(waiter);
-        }
     }
 
     pub(super) fn job_cancel(&mut self, id: &str) -> Result<Job> {
@@ -275,25 +283,17 @@ impl Core {
     /// Logs what `doctor` would complain of.
     pub(super) fn report_health(&self) {
         let (machine, examination) = (self.machine.clone(), doctor::Examination::of(self));
-        if let Err(error) = work::spawn(move || doctor::report(&machine, &examination)) {
+        if let Err(error) = work::spawn(Box::new(move || doctor::report(&machine, &examination))) {
             log::error!("{error}");
         }
     }
 
-    pub(super) fn doctor(&mut self, request: Request) {
-        let examination = doctor::Examination::of(self);
-        let machine = self.machine.clone();
-        self.answer(request, move || encode(&doctor::examine(&machine, &examination)));
+    fn doctor(&self) -> Answer {
+        let (machine, examination) = (self.machine.clone(), doctor::Examination::of(self));
+        Answer::aside(move || encode(&doctor::examine(&machine, &examination)))
     }
 
-    /// Answers from a thread what may take longer than the loop should.
-    pub(super) fn answer(&self, request: Request, work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static) {
-        if let Err(error) = work::spawn_answer(&self.sender, request, work) {
-            log::error!("{error}");
-        }
-    }
-
-    fn check_log(&self, args: &args::Log) -> Result<(Vec<PathBuf>, usize)> {
+    fn log(&self, args: &args::Log) -> Result<Answer> {
         let name = Name::new(&args.name)?;
         self.known(&name)?;
         let dir = self.layout.container(&name);
@@ -301,11 +301,14 @@ impl Core {
             true => vec![dir.first_boot_log()],
             false => console::files(&dir),
         };
-        let lines = args.lines.unwrap_or(args::LOG_LINES);
-        Ok((files, usize::try_from(lines).unwrap_or(usize::MAX)))
+        let lines = usize::try_from(args.lines.unwrap_or(args::LOG_LINES)).unwrap_or(usize::MAX);
+        Ok(Answer::aside(move || {
+            let (log, truncated) = console::tail(&files, lines)?;
+            encode(&replies::LogReply { log: answers::printable(&log), truncated })
+        }))
     }
 
-    pub(super) fn check_exec(&self, args: args::Exec) -> Result<(Name, Exec)> {
+    fn check_exec(&self, args: args::Exec) -> Result<(Name, Exec)> {
         let name = Name::new(&args.name)?;
         self.known(&name)?;
         let timeout = args.timeout.unwrap_or(args::EXEC_TIMEOUT);
@@ -328,18 +331,17 @@ impl Core {
         Ok((name, exec))
     }
 
-    pub(super) fn exec(&mut self, request: Request, name: Name, exec: Exec) {
-        let machine = self.machine.clone();
-        self.answer(request, move || {
-            let ctx = crate::steps::ctx::Ctx::silent()?;
-            let output = machine.runtime.exec(&ctx, &name, &exec)?;
+    fn exec(&self, args: args::Exec) -> Result<Answer> {
+        let ((name, exec), machine) = (self.check_exec(args)?, self.machine.clone());
+        Ok(Answer::aside(move || {
+            let output = machine.runtime.exec(&Ctx::silent()?, &name, &exec)?;
             encode(&replies::ExecReply {
                 code: output.code,
                 stdout: answers::printable(&output.stdout),
                 stderr: answers::printable(&output.stderr),
                 truncated: output.truncated,
             })
-        });
+        }))
     }
 }
 

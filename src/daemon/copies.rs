@@ -1,8 +1,8 @@
 //! Calls about copies of containers: snapshots, clones, archives.
 
-use super::calls::encode;
+use super::calls::{encode, Answer};
 use super::core::{now, Container, Core};
-use super::work::{self, Work};
+use super::work::{Report, Work};
 use crate::api::{args, replies};
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::address::Address;
@@ -10,9 +10,9 @@ use crate::model::job::JobId;
 use crate::model::name::{time_name, ImageName, Name};
 use crate::model::spec::{Asked, Spec};
 use crate::ops::{CloneOf, Export, Import, Restore, TakeSnapshot};
+use crate::steps::ctx::Ctx;
 use crate::steps::storage::{Manifest, Record, Snapshot};
-use openwrt_ubus::Request;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 impl Core {
     /// A container that was made, and on which nothing works.
@@ -130,10 +130,13 @@ impl Core {
     }
 
     /// Reads the archive's first words in a thread: what they say decides whether there is a job.
-    pub(super) fn look_at_archive(&mut self, request: Request, args: args::Import) {
-        if let Err(error) = work::spawn_look(self.machine.clone(), &self.sender, request, args) {
-            log::error!("{error}");
-        }
+    pub(super) fn look_at_archive(&self, args: args::Import) -> Answer {
+        let machine = self.machine.clone();
+        Answer::Aside(Box::new(move |request| {
+            let look = |ctx| machine.storage.look_at_archive(&ctx, Path::new(&args.path)).map(Box::new);
+            let manifest = Ctx::silent().and_then(look);
+            Report::Archive(request, Box::new(args), manifest)
+        }))
     }
 
     pub(super) fn import_container(&mut self, args: &args::Import, manifest: Manifest) -> Result<JobId> {
@@ -184,13 +187,10 @@ impl Core {
     }
 
     /// Answers in a thread: it reads a file of each snapshot.
-    pub(super) fn snapshots(&mut self, request: Request, name: &str) {
-        let name = match Name::new(name).and_then(|name| self.known(&name).map(|()| name)) {
-            Ok(name) => name,
-            Err(error) => return self.send_reply(request, Err(error)),
-        };
+    pub(super) fn snapshots(&self, name: Name) -> Result<Answer> {
+        self.known(&name)?;
         let machine = self.machine.clone();
-        let work = move || {
+        Ok(Answer::aside(move || {
             let entry = |of: Snapshot| replies::SnapshotEntry {
                 name: of.name.to_string(),
                 created: of.created,
@@ -199,8 +199,7 @@ impl Core {
             };
             let snapshots = machine.storage.snapshots(&name)?.into_iter().map(entry).collect();
             encode(&replies::SnapshotList { snapshots })
-        };
-        self.answer(request, work);
+        }))
     }
 }
 

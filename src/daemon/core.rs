@@ -3,6 +3,7 @@
 
 use super::adverts::Announcer;
 use super::answers::Readings;
+use super::calls::Answer;
 use super::order::{Boot, Shutdown};
 use super::probes::Port;
 use super::remotes::Newer;
@@ -345,7 +346,7 @@ impl Core {
             }
             Report::Archive(request, args, manifest) => {
                 let started = manifest.and_then(|manifest| self.import_container(&args, *manifest));
-                self.reply_with_job(request, started.map(|job| (job, args.wait)));
+                self.respond(request, started.map(|job| Answer::Job(job, args.wait)));
             }
             Report::Offers(request, offers) => self.answer_available(request, offers),
             Report::Answer(request, result) => self.send_reply(request, result),

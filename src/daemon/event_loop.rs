@@ -13,8 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use openwrt_ubus::driver::{Backoff, Driver, Progress};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::sync::mpsc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After a lost bus: the first and the longest time between two tries to reach it.
@@ -24,10 +23,26 @@ const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Where threads put their reports.
-pub struct Wake {
-    event: Arc<EventFd>,
-    sender: mpsc::Sender<Report>,
-    receiver: mpsc::Receiver<Report>,
+pub struct Wake(Arc<Letterbox>);
+
+struct Letterbox {
+    /// Readable when there may be a report.
+    event: EventFd,
+    reports: Mutex<Vec<Report>>,
+}
+
+impl Letterbox {
+    fn put(&self, report: Report) {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        // A counter that is full wakes the loop as well.
+        let _ = self.event.write(1);
+    }
+
+    /// All that have come, the first one first.
+    fn take(&self) -> Vec<Report> {
+        let _ = self.event.read();
+        std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Wake {
@@ -38,18 +53,13 @@ impl Wake {
     pub fn new() -> Result<Wake> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let event = EventFd::from_flags(flags).map_err(|e| failed("make an eventfd", e))?;
-        let (sender, receiver) = mpsc::channel();
-        Ok(Wake { event: Arc::new(event), sender, receiver })
+        Ok(Wake(Arc::new(Letterbox { event, reports: Mutex::default() })))
     }
 
     /// What threads call.
     pub fn sender(&self) -> Sender {
-        let (event, sender) = (self.event.clone(), self.sender.clone());
-        Arc::new(move |report| {
-            // Both fail only when the loop is gone, and with it anybody who could be told.
-            let _ = sender.send(report);
-            let _ = event.write(1);
-        })
+        let letterbox = self.0.clone();
+        Arc::new(move |report| letterbox.put(report))
     }
 }
 
@@ -183,8 +193,7 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
                     core.handle_bus();
                 }
                 Woken::Jobs => {
-                    let _ = wake.event.read();
-                    while let Ok(report) = wake.receiver.try_recv() {
+                    for report in wake.0.take() {
                         core.handle_report(report);
                     }
                 }
@@ -216,7 +225,7 @@ fn sleep(
     let watched = core.watched();
     let mut fds: Vec<PollFd> = Vec::with_capacity(watched.len() + 4);
     let of_interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
-    fds.push(of_interest(wake.event.as_fd()));
+    fds.push(of_interest(wake.0.event.as_fd()));
     fds.push(of_interest(signals.0.as_fd()));
     fds.push(of_interest(fleet.epoll.0.as_fd()));
     if let Some(driver) = bus {

@@ -1,8 +1,8 @@
 //! Servers of images: what they have, what is to be pulled from them, and what of what was pulled nobody uses.
 
-use super::calls::encode;
+use super::calls::{encode, Answer};
 use super::core::Core;
-use super::work::{self, Report, Work};
+use super::work::{Report, Work};
 use crate::api::{args, replies};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Image;
@@ -51,14 +51,14 @@ impl Core {
     }
 
     /// Asks servers what they have, in a thread.
-    pub(super) fn available(&self, request: Request, args: args::Available) {
+    pub(super) fn available(&self, args: args::Available) -> Answer {
         let remotes: Vec<(String, Result<Remote>)> = match args.remote.filter(|name| !name.is_empty()) {
             Some(name) => vec![(name.clone(), remote::find_remote(&self.config, &name))],
             None => self.config.remotes.clone(),
         };
         let machine = self.machine.clone();
         let filter = args.filter.unwrap_or_default();
-        let started = work::spawn_report(&self.sender, move || {
+        Answer::Aside(Box::new(move |request| {
             let until = Instant::now() + PATIENCE;
             let ask = |remote: Result<Remote>| {
                 let remote = remote?;
@@ -66,10 +66,7 @@ impl Core {
             };
             let offers = remotes.into_iter().map(|(name, remote)| (name, ask(remote))).collect();
             Report::Offers(request, offers)
-        });
-        if let Err(error) = started {
-            log::error!("{error}");
-        }
+        }))
     }
 
     /// Answers with what they have. One that cannot be asked is an error only when it is the only one.

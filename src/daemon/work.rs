@@ -14,7 +14,7 @@ use crate::steps::ctx::{Cancel, Ctx, Update};
 use crate::steps::lxc::Stop;
 use crate::steps::storage::{Manifest, Record};
 use openwrt_ubus::Request;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -326,6 +326,9 @@ pub enum Report {
     Answer(Request, Result<Vec<u8>>),
 }
 
+/// What a thread does for a call, whose request its report takes along.
+pub type Aside = Box<dyn FnOnce(Request) -> Report + Send>;
+
 /// Where threads send their reports; wakes the loop.
 pub type Sender = Arc<dyn Fn(Report) + Send + Sync>;
 
@@ -341,52 +344,24 @@ pub fn spawn_job(
     cancel: Cancel,
 ) -> Result<()> {
     let updates = throttled(sender.clone(), id);
-    spawn_report(sender, move || Report::Done(id, work.run(&machine, &Ctx::new(cancel, updates))))
-}
-
-/// Looks at an archive in a thread.
-///
-/// # Errors
-/// No thread can be had; the request is then answered by the connection when it is dropped.
-pub fn spawn_look(
-    machine: Arc<Machine>,
-    sender: &Sender,
-    request: Request,
-    args: args::Import,
-) -> Result<()> {
-    spawn_report(sender, move || {
-        let look = |ctx| machine.storage.look_at_archive(&ctx, Path::new(&args.path)).map(Box::new);
-        let manifest = Ctx::silent().and_then(look);
-        Report::Archive(request, Box::new(args), manifest)
-    })
-}
-
-/// Answers a call in a thread.
-///
-/// # Errors
-/// No thread can be had; the request is then answered by the connection when it is dropped.
-pub fn spawn_answer(
-    sender: &Sender,
-    request: Request,
-    work: impl FnOnce() -> Result<Vec<u8>> + Send + 'static,
-) -> Result<()> {
-    spawn_report(sender, move || Report::Answer(request, work()))
+    let done = move || Report::Done(id, work.run(&machine, &Ctx::new(cancel, updates)));
+    spawn_report(sender, Box::new(done))
 }
 
 /// Reports what `work` finds, from a thread.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn spawn_report(sender: &Sender, work: impl FnOnce() -> Report + Send + 'static) -> Result<()> {
+pub fn spawn_report(sender: &Sender, work: Box<dyn FnOnce() -> Report + Send>) -> Result<()> {
     let sender = sender.clone();
-    spawn(move || sender(work()))
+    spawn(Box::new(move || sender(work())))
 }
 
 /// Runs something of which nobody needs to hear.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
+pub fn spawn(run: Box<dyn FnOnce() + Send>) -> Result<()> {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
     thread.map(drop).map_err(|e| Error::new(Code::Failed, format!("cannot start a thread: {e}")))
 }
