@@ -282,7 +282,7 @@ impl Core {
 
     fn entry(&self, name: &Name, traffic: &[Traffic]) -> ContainerEntry {
         let container = self.containers.get(name);
-        let live = container.and_then(|c| c.live.as_ref());
+        let live = container.and_then(|c| c.live.as_deref());
         let record = container.map(|c| &c.record).or_else(|| self.making.get(name));
         let spec = self.declared_spec(name).or(record.map(|r| &r.spec));
         let read =

@@ -36,7 +36,7 @@ impl Core {
             return Err(Error::new(Code::Exists, why));
         }
         if let Some(orphan) = self.containers.get(name) {
-            return Ok(self.start_job(Work::Adopt(Box::new(orphan.record.clone()))));
+            return Ok(self.start_job(Work::Adopt(orphan.record.clone())));
         }
         match self.foreign().into_iter().find(|foreign| foreign.name == name.as_str()) {
             Some(foreign) => self.take_over(name, foreign),

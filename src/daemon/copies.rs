@@ -11,7 +11,7 @@ use crate::model::name::{time_name, ImageName, Name};
 use crate::model::spec::{Asked, Spec};
 use crate::ops::{CloneOf, Export, Import, Restore, TakeSnapshot};
 use crate::steps::ctx::Ctx;
-use crate::steps::storage::{Manifest, Record, Snapshot};
+use crate::steps::storage::{Manifest, Snapshot};
 use std::path::{Path, PathBuf};
 
 impl Core {
@@ -94,11 +94,8 @@ impl Core {
         self.machine.network.check_bridge(&spec.bridge)?;
         self.admit_disk(&spec)?;
         let disk = self.disk();
-        let record = Record {
-            image_sha256: from.image_sha256.clone(),
-            init: from.init,
-            ..self.new_record(&new, spec)?
-        };
+        let mut record = self.new_record(&new, spec)?;
+        (record.image_sha256, record.init) = (from.image_sha256.clone(), from.init);
         self.making.insert(new, record.clone());
         let what = CloneOf { from, snapshot, record, running, disk };
         Ok(self.start_job(Work::Clone(Box::new(what))))
@@ -109,8 +106,10 @@ impl Core {
         let path = absolute(&args.path)?;
         let container = self.whole(&name)?;
         let (record, running) = (container.record.clone(), container.live.is_some());
+        let mut told = record.clone();
+        told.spec = self.spec_of_copy(&name, &record.spec);
         let what = Export {
-            told: Record { spec: self.spec_of_copy(&name, &record.spec), ..record.clone() },
+            told,
             record,
             snapshot: self.named_snapshot(&name, args.snapshot.as_deref())?,
             running,
@@ -170,7 +169,8 @@ impl Core {
             }
         };
         let disk = self.disk();
-        let record = Record { image_sha256, init, ..self.new_record(&name, spec)? };
+        let mut record = self.new_record(&name, spec)?;
+        (record.image_sha256, record.init) = (image_sha256, init);
         self.making.insert(name, record.clone());
         let what = Import { path: PathBuf::from(&args.path), manifest, record, image, disk };
         Ok(self.start_job(Work::Unpack(Box::new(what))))

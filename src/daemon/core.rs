@@ -36,9 +36,9 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
 /// A container whose files are there.
 pub struct Container {
     /// What it is.
-    pub record: Record,
+    pub record: Box<Record>,
     /// What runs of it.
-    pub live: Option<Live>,
+    pub live: Option<Box<Live>>,
     /// Why the last start failed, or why it ended.
     pub failure: Option<Error>,
     /// How its runs ended.
@@ -108,7 +108,7 @@ pub struct Core {
     /// Declared containers that could not be made.
     pub(super) not_made: Table<Name, Error>,
     /// Containers being made.
-    pub(super) making: Table<Name, Record>,
+    pub(super) making: Table<Name, Box<Record>>,
     /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
     pub(super) spoiled: Vec<IdRange>,
     pub(super) images: Vec<Image>,
@@ -218,7 +218,7 @@ impl Core {
 
     /// The containers whose end and whose addresses the loop shall watch. Those a job works on are the job's.
     pub fn fleet(&self) -> impl Iterator<Item = (&Name, &Live)> {
-        let running = self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_ref()?)));
+        let running = self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_deref()?)));
         running.filter(|(name, _)| !self.ending && self.jobs.active_on(name.as_str()).is_none())
     }
 
@@ -309,7 +309,7 @@ impl Core {
                 let Some(container) = self.containers.get(name) else { return };
                 if self.jobs.active_on(name.as_str()).is_none() {
                     log::info!("container {name} ended");
-                    let record = Box::new(container.record.clone());
+                    let record = container.record.clone();
                     self.start_job(Work::Ended(record));
                 }
             }

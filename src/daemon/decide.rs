@@ -109,19 +109,18 @@ impl Core {
             let memory = admission::Memory { promised: 0, ..self.memory() };
             admission::admit_memory(memory, spec.memory)?;
         }
-        let record = Record {
-            image_sha256: image.as_ref().map(|image| image.manifest.sha256.clone()).unwrap_or_default(),
-            init: image.map_or(Init::Other, |image| image.manifest.init),
-            ..self.new_record(&name, spec)?
-        };
+        let mut record = self.new_record(&name, spec)?;
+        if let Some(image) = image {
+            (record.image_sha256, record.init) = (image.manifest.sha256, image.manifest.init);
+        }
         self.making.insert(name, record.clone());
         Ok(self.start_job(Work::Create(Box::new(Create { record, pull, asked, start }))))
     }
 
     /// The record of a container that is to be made; of what image, others know.
-    pub(super) fn new_record(&self, name: &Name, spec: Spec) -> Result<Record> {
+    pub(super) fn new_record(&self, name: &Name, spec: Spec) -> Result<Box<Record>> {
         let (mac, veth) = self.free_interface(name);
-        Ok(Record {
+        Ok(Box::new(Record {
             mac,
             veth,
             name: name.clone(),
@@ -131,7 +130,13 @@ impl Core {
             ids: self.free_ids()?,
             created: now(),
             spec,
-        })
+        }))
+    }
+
+    /// The records of containers that are made, or being made.
+    fn records(&self) -> impl Iterator<Item = &Record> {
+        let made = self.containers.values().map(|container| &container.record);
+        made.chain(self.making.values()).map(|record| &**record)
     }
 
     /// A hardware address and a name of an interface for container `name`: always the same, unless another one has them,
@@ -140,8 +145,7 @@ impl Core {
         let mut label = name.to_string();
         loop {
             let (mac, veth) = (address::mac(&self.box_id, &label), address::veth(&self.box_id, &label));
-            let mut records = self.containers.values().map(|c| &c.record).chain(self.making.values());
-            if !records.any(|record| record.mac == mac || record.veth == veth) {
+            if !self.records().any(|record| record.mac == mac || record.veth == veth) {
                 return (mac, veth);
             }
             label.push('~');
@@ -149,8 +153,7 @@ impl Core {
     }
 
     pub(super) fn free_ids(&self) -> Result<idrange::IdRange> {
-        let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
-        let used: Vec<_> = records.map(|record| record.ids).collect();
+        let used: Vec<_> = self.records().map(|record| record.ids).collect();
         let with_spoiled = [used.clone(), self.spoiled.clone()].concat();
         idrange::allocate(&with_spoiled).or_else(|| idrange::allocate(&used)).ok_or_else(|| {
             Error::new(
@@ -221,11 +224,10 @@ impl Core {
             let Some(limit) = record.spec.disk else { return 0 };
             limit.get().saturating_sub(self.machine.storage.used(&record.name).unwrap_or(0))
         };
-        let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
         admission::Disk {
             free: answers::free_space(&self.layout.storage).map_or(0, |space| space.free),
             reserve: self.config.settings.disk_reserve,
-            promised: records.map(unused).sum(),
+            promised: self.records().map(unused).sum(),
         }
     }
 
@@ -317,16 +319,14 @@ impl Core {
             return self.make(name.clone(), spec, None, true, None);
         };
         if container.live.is_some() {
-            return Ok(
-                self.finished_job(Work::Start { record: Box::new(container.record.clone()), before: None })
-            );
+            return Ok(self.finished_job(Work::Start { record: container.record.clone(), before: None }));
         }
         let (record, before) = self.record_for_start(name)?;
-        Ok(self.start_job(Work::Start { record: Box::new(record), before: before.map(Box::new) }))
+        Ok(self.start_job(Work::Start { record, before }))
     }
 
     /// The record a container is started with, and the one on disk when that differs.
-    pub(super) fn record_for_start(&self, name: &Name) -> Result<(Record, Option<Record>)> {
+    pub(super) fn record_for_start(&self, name: &Name) -> Result<(Box<Record>, Option<Box<Record>>)> {
         let Some(Container { record: made, .. }) = self.containers.get(name) else {
             return Err(Error::new(Code::NotFound, format!("there is no container {name}")));
         };
@@ -338,7 +338,8 @@ impl Core {
         self.check_address(name, &spec)?;
         self.admit_memory(name, &spec)?;
         self.admit_growth(&spec, &made.spec)?;
-        let record = Record { spec, ..made.clone() };
+        let mut record = made.clone();
+        record.spec = spec;
         let before = (record != *made).then(|| made.clone());
         Ok((record, before))
     }
@@ -366,7 +367,7 @@ impl Core {
     /// What runs of a container.
     pub(super) fn running(&self, name: &Name) -> Result<&Live> {
         self.known(name)?;
-        self.containers.get(name).and_then(|c| c.live.as_ref()).ok_or_else(|| {
+        self.containers.get(name).and_then(|c| c.live.as_deref()).ok_or_else(|| {
             Error::new(Code::NotRunning, format!("container {name} is not running; start it first"))
         })
     }
@@ -419,8 +420,7 @@ impl Core {
     }
 
     pub(super) fn users_of(&self, sha256: &str) -> Vec<String> {
-        let records = self.containers.values().map(|c| &c.record).chain(self.making.values());
-        records.filter(|r| r.image_sha256 == sha256).map(|r| r.name.to_string()).collect()
+        self.records().filter(|r| r.image_sha256 == sha256).map(|r| r.name.to_string()).collect()
     }
 
     pub(super) fn find_image(&self, called: &str) -> Result<Image> {

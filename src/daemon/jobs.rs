@@ -22,7 +22,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 impl Core {
     /// Adds a job and begins it as soon as there is a place.
     pub(super) fn start_job(&mut self, work: Work) -> JobId {
-        let id = self.jobs.add(work.kind(), &work.target(), now());
+        let id = self.jobs.add(work.kind(), work.target(), now());
         if let Some(job) = self.jobs.get_mut(id) {
             job.source = work.source();
         }
@@ -44,7 +44,7 @@ impl Core {
 
     /// Adds a job that has nothing to do, such as starting what runs.
     pub(super) fn finished_job(&mut self, work: Work) -> JobId {
-        let id = self.jobs.add(work.kind(), &work.target(), now());
+        let id = self.jobs.add(work.kind(), work.target(), now());
         self.jobs.finish(id, &Ok(()), now());
         self.jobs_changed = true;
         id
@@ -113,7 +113,7 @@ impl Core {
                     // Its image may have come along.
                     self.read_images();
                 }
-                self.absorb_made(&name, *made);
+                self.absorb_made(&name, made);
             }
             (Ok(Outcome::Exported), _) => {}
             (Ok(Outcome::Stopped(killed)), Ok(name)) => {
@@ -138,12 +138,12 @@ impl Core {
             }
             (Ok(Outcome::Set(record)), Ok(name)) => {
                 if let (Some(container), Some(record)) = (self.containers.get_mut(&name), record) {
-                    container.record = *record;
+                    container.record = record;
                 }
                 self.read_again(&name);
                 self.notify_container("container.changed", &name);
             }
-            (Ok(Outcome::Renamed(record)), Ok(name)) => self.absorb_renamed(&name, *record),
+            (Ok(Outcome::Renamed(record)), Ok(name)) => self.absorb_renamed(&name, record),
             (Ok(Outcome::Frozen(frozen)), Ok(name)) => {
                 if let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) {
                     live.frozen = frozen;
@@ -154,9 +154,9 @@ impl Core {
             (Ok(Outcome::SnapshotsChanged | Outcome::Restored(None)), Ok(name)) => {
                 self.notify_container("container.changed", &name);
             }
-            (Ok(Outcome::Restored(Some(made))), Ok(name)) => self.absorb_made(&name, *made),
+            (Ok(Outcome::Restored(Some(made))), Ok(name)) => self.absorb_made(&name, made),
             (Ok(Outcome::Adopted(record)), Ok(name)) => {
-                let declared = Declared { spec: Ok(record.spec), deleting: false, renaming: None };
+                let declared = Declared { spec: Ok(record.spec.clone()), deleting: false, renaming: None };
                 self.config.containers.insert(name.clone(), declared);
                 self.notify_container("container.changed", &name);
             }
@@ -164,7 +164,7 @@ impl Core {
                 self.read_images();
                 let image = made.record.spec.image.to_string();
                 self.notify_image_added(&image, &made.record.image_sha256);
-                self.absorb_made(&name, *made);
+                self.absorb_made(&name, made);
             }
             (Ok(Outcome::Pruned | Outcome::FirstBootDone), Ok(_)) => {}
             (Ok(Outcome::Imported(image)), _) => {

@@ -133,7 +133,7 @@ impl Core {
         self.idle(&name)?;
         let (record, before) = self.record_for_start(&name)?;
         self.forget_restarts(&name);
-        Ok(self.start_job(Work::Restart { record: Box::new(record), before: before.map(Box::new), how }))
+        Ok(self.start_job(Work::Restart { record, before, how }))
     }
 
     /// Starts a container for somebody who asked for it.
@@ -271,7 +271,7 @@ impl Core {
             let why = format!("container {name} is running; stop it first");
             return Err(Error::new(Code::Running, why));
         }
-        let record = Box::new(container.record.clone());
+        let record = container.record.clone();
         if let Some(declared) = self.config.containers.get_mut(&name) {
             declared.renaming = Some(new_name.clone());
         }
@@ -279,7 +279,7 @@ impl Core {
     }
 
     /// A container has another name.
-    pub(super) fn absorb_renamed(&mut self, name: &Name, record: Record) {
+    pub(super) fn absorb_renamed(&mut self, name: &Name, record: Box<Record>) {
         let new_name = record.name.clone();
         let before = self.containers.remove(name).or_else(|| self.containers.remove(&new_name));
         let mut life = before.map(|container| container.life).unwrap_or_default();

@@ -51,7 +51,7 @@ impl Core {
         let mut quiet = true;
         for found in self.machine.storage.scan()? {
             match found {
-                Found::Container(record) => quiet &= self.take_up(*record, &lives),
+                Found::Container(record) => quiet &= self.take_up(record, &lives),
                 Found::Unreadable(name, error) => {
                     log::error!("{error}");
                     self.unreadable.insert(name, error);
@@ -93,7 +93,7 @@ impl Core {
 
     /// Takes up a container: watches it if it runs, and unmounts what a stopped one has still mounted. Returns whether
     /// nothing of it runs, for sure.
-    fn take_up(&mut self, record: Record, lives: &str) -> bool {
+    fn take_up(&mut self, record: Box<Record>, lives: &str) -> bool {
         let name = record.name.clone();
         let found = self.machine.runtime.recover(&name);
         let stopped = matches!(found, Ok(None));

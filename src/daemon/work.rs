@@ -133,7 +133,7 @@ pub enum Work {
 #[derive(Debug)]
 pub enum Outcome {
     /// A container was made or started.
-    Made(Box<Made>),
+    Made(Made),
     /// It is stopped; true: it had to be killed.
     Stopped(bool),
     /// It is gone.
@@ -151,11 +151,11 @@ pub enum Outcome {
     /// It has other snapshots than before.
     SnapshotsChanged,
     /// Its layer is that of a snapshot; a container that ran was started again.
-    Restored(Option<Box<Made>>),
+    Restored(Option<Made>),
     /// It has a section again.
     Adopted(Box<Record>),
     /// It is ours now, with an image.
-    TakenOver(Box<Made>),
+    TakenOver(Made),
     /// Nothing is left.
     Pruned,
     /// The first-boot script ended well.
@@ -199,32 +199,34 @@ impl Work {
     }
 
     /// The container or image it works on.
-    pub fn target(&self) -> String {
-        match self {
-            Work::Create(create) => create.record.name.to_string(),
+    pub fn target(&self) -> &str {
+        let record = match self {
             Work::Start { record, .. }
             | Work::Restart { record, .. }
             | Work::Ended(record)
-            | Work::Adopt(record) => record.name.to_string(),
-            Work::TakeOver(what) => what.record.name.to_string(),
-            Work::Prune(name) | Work::FirstBoot(name) => name.to_string(),
-            Work::Set(set) => set.name.to_string(),
-            Work::Rename { name, .. } => name.to_string(),
-            Work::Stop { name, .. }
+            | Work::Adopt(record) => record,
+            Work::Create(what) => &what.record,
+            Work::TakeOver(what) => &what.record,
+            Work::Snapshot(what) => &what.record,
+            Work::Restore(what) => &what.record,
+            Work::Clone(what) => &what.record,
+            Work::Export(what) => &what.record,
+            Work::Unpack(what) => &what.record,
+            Work::Set(set) => return set.name.as_str(),
+            Work::Prune(name)
+            | Work::FirstBoot(name)
+            | Work::Rename { name, .. }
+            | Work::Stop { name, .. }
             | Work::Delete { name, .. }
             | Work::Freeze { name, .. }
-            | Work::DeleteSnapshot { name, .. } => name.to_string(),
-            Work::Snapshot(what) => what.record.name.to_string(),
-            Work::Restore(what) => what.record.name.to_string(),
-            Work::Clone(what) => what.record.name.to_string(),
-            Work::Export(what) => what.record.name.to_string(),
-            Work::Unpack(what) => what.record.name.to_string(),
-            Work::Import { name, .. } => name.to_string(),
-            Work::DeleteImage { called, .. } => called.clone(),
-            Work::Pull(source) => source.name.to_string(),
+            | Work::DeleteSnapshot { name, .. } => return name.as_str(),
+            Work::Import { name, .. } => return name.as_str(),
+            Work::DeleteImage { called, .. } => return called,
+            Work::Pull(source) => return source.name.as_str(),
             // No image can be called so, and all of them are meant.
-            Work::PruneImages(_) => "*".to_string(),
-        }
+            Work::PruneImages(_) => return "*",
+        };
+        record.name.as_str()
     }
 
     /// The container it copies from, when that is another one.
@@ -251,56 +253,55 @@ impl Work {
         )
     }
 
-    fn run(self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
+    fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Outcome> {
         match self {
-            Work::Create(create) => ops::create(machine, ctx, &create).map(|m| Outcome::Made(Box::new(m))),
+            Work::Create(what) => ops::create(machine, ctx, what).map(Outcome::Made),
             Work::Start { record, before } => {
-                ops::start(machine, ctx, &record, before.as_deref()).map(|m| Outcome::Made(Box::new(m)))
+                ops::start(machine, ctx, record, before.as_deref()).map(Outcome::Made)
             }
             Work::Restart { record, before, how } => {
-                ops::restart(machine, ctx, &record, before.as_deref(), how)
-                    .map(|m| Outcome::Made(Box::new(m)))
+                ops::restart(machine, ctx, record, before.as_deref(), *how).map(Outcome::Made)
             }
-            Work::Stop { name, init, how } => ops::stop(machine, ctx, &name, init, how).map(Outcome::Stopped),
-            Work::Delete { name, init } => ops::delete(machine, ctx, &name, init).map(|()| Outcome::Deleted),
-            Work::Set(set) => ops::set(machine, ctx, &set).map(|r| Outcome::Set(r.map(Box::new))),
+            Work::Stop { name, init, how } => {
+                ops::stop(machine, ctx, name, *init, *how).map(Outcome::Stopped)
+            }
+            Work::Delete { name, init } => ops::delete(machine, ctx, name, *init).map(|()| Outcome::Deleted),
+            Work::Set(what) => ops::set(machine, ctx, what).map(Outcome::Set),
             Work::Rename { record, name, new_name } => {
-                ops::rename(machine, ctx, &record, &name, &new_name).map(|r| Outcome::Renamed(Box::new(r)))
+                ops::rename(machine, ctx, record, name, new_name).map(Outcome::Renamed)
             }
             Work::Freeze { name, freeze: true } => {
                 ctx.step("freeze.ask")?;
-                machine.runtime.freeze(ctx, &name).map(|_| Outcome::Frozen(true))
+                machine.runtime.freeze(ctx, name).map(|_| Outcome::Frozen(true))
             }
-            Work::Freeze { name, .. } => machine.runtime.thaw(&name).map(|()| Outcome::Frozen(false)),
-            Work::Ended(record) => ops::ended(machine, ctx, &record).map(Outcome::Ended),
-            Work::Snapshot(what) => ops::snapshot(machine, ctx, &what).map(|()| Outcome::SnapshotsChanged),
-            Work::Restore(what) => {
-                ops::restore(machine, ctx, &what).map(|made| Outcome::Restored(made.map(Box::new)))
-            }
-            Work::Clone(what) => ops::clone(machine, ctx, &what).map(|m| Outcome::Made(Box::new(m))),
-            Work::Export(what) => ops::export(machine, ctx, &what).map(|()| Outcome::Exported),
-            Work::Unpack(what) => ops::import(machine, ctx, &what).map(|m| Outcome::Made(Box::new(m))),
+            Work::Freeze { name, .. } => machine.runtime.thaw(name).map(|()| Outcome::Frozen(false)),
+            Work::Ended(record) => ops::ended(machine, ctx, record).map(Outcome::Ended),
+            Work::Snapshot(what) => ops::snapshot(machine, ctx, what).map(|()| Outcome::SnapshotsChanged),
+            Work::Restore(what) => ops::restore(machine, ctx, what).map(Outcome::Restored),
+            Work::Clone(what) => ops::clone(machine, ctx, what).map(Outcome::Made),
+            Work::Export(what) => ops::export(machine, ctx, what).map(|()| Outcome::Exported),
+            Work::Unpack(what) => ops::import(machine, ctx, what).map(Outcome::Made),
             Work::DeleteSnapshot { name, snapshot } => {
-                ops::delete_snapshot(machine, ctx, &name, &snapshot).map(|()| Outcome::SnapshotsChanged)
+                ops::delete_snapshot(machine, ctx, name, snapshot).map(|()| Outcome::SnapshotsChanged)
             }
-            Work::Adopt(record) => ops::adopt(machine, ctx, &record).map(|()| Outcome::Adopted(record)),
-            Work::TakeOver(what) => {
-                ops::take_over(machine, ctx, *what).map(|made| Outcome::TakenOver(Box::new(made)))
+            Work::Adopt(record) => {
+                ops::adopt(machine, ctx, record).map(|()| Outcome::Adopted(record.clone()))
             }
-            Work::Prune(name) => ops::prune(machine, ctx, &name).map(|()| Outcome::Pruned),
-            Work::FirstBoot(name) => ops::first_boot(machine, ctx, &name).map(|()| Outcome::FirstBootDone),
-            Work::Import { path, name, sha256 } => machine
-                .images
-                .import(ctx, &path, &name, sha256.as_deref())
-                .map(|image| Outcome::Imported(Box::new(image))),
+            Work::TakeOver(what) => ops::take_over(machine, ctx, what).map(Outcome::TakenOver),
+            Work::Prune(name) => ops::prune(machine, ctx, name).map(|()| Outcome::Pruned),
+            Work::FirstBoot(name) => ops::first_boot(machine, ctx, name).map(|()| Outcome::FirstBootDone),
+            Work::Import { path, name, sha256 } => {
+                let imported = machine.images.import(ctx, path, name, sha256.as_deref());
+                imported.map(|image| Outcome::Imported(Box::new(image)))
+            }
             Work::DeleteImage { image, .. } => {
-                machine.images.delete(ctx, &image).map(|()| Outcome::ImageDeleted)
+                machine.images.delete(ctx, image).map(|()| Outcome::ImageDeleted)
             }
             Work::Pull(source) => {
-                machine.images.pull(ctx, &source).map(|image| Outcome::Imported(Box::new(image)))
+                machine.images.pull(ctx, source).map(|image| Outcome::Imported(Box::new(image)))
             }
             Work::PruneImages(images) => {
-                let (pruned, error) = ops::prune_images(machine, ctx, images);
+                let (pruned, error) = ops::prune_images(machine, ctx, std::mem::take(images));
                 Ok(Outcome::ImagesPruned(pruned, error))
             }
         }
@@ -340,7 +341,7 @@ pub fn spawn_job(
     machine: Arc<Machine>,
     sender: &Sender,
     id: JobId,
-    work: Work,
+    mut work: Work,
     cancel: Cancel,
 ) -> Result<()> {
     let updates = throttled(sender.clone(), id);

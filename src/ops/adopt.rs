@@ -24,7 +24,7 @@ pub struct TakeOver {
     /// It.
     pub foreign: Foreign,
     /// The record of the container it becomes; what is of the image is found out.
-    pub record: Record,
+    pub record: Box<Record>,
     /// What its section shall say.
     pub asked: Asked,
 }
@@ -34,7 +34,7 @@ pub struct TakeOver {
 ///
 /// # Errors
 /// Any step's.
-pub fn take_over(machine: &Machine, ctx: &Ctx, what: TakeOver) -> Result<Made> {
+pub fn take_over(machine: &Machine, ctx: &Ctx, what: &TakeOver) -> Result<Made> {
     let name: &ImageName = &what.record.spec.image;
     ctx.step("adopt.look")?;
     let root = machine.runtime.open_foreign(ctx, &what.foreign)?;
@@ -44,7 +44,7 @@ pub fn take_over(machine: &Machine, ctx: &Ctx, what: TakeOver) -> Result<Made> {
     let mut record = what.record.clone();
     record.image_sha256.clone_from(&image.manifest.sha256);
     record.init = image.manifest.init;
-    let made = Create { record, pull: None, asked: Some(what.asked), start: false };
+    let made = Create { record, pull: None, asked: Some(what.asked.clone()), start: false };
     create(machine, ctx, &made).map_err(|error| {
         // A cancelled job's context would not let it begin.
         let undone = Ctx::silent().and_then(|ctx| machine.images.delete(&ctx, &image)).err();

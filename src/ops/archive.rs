@@ -15,9 +15,9 @@ use std::path::PathBuf;
 #[derive(Debug, Clone)]
 pub struct Export {
     /// Which.
-    pub record: Record,
+    pub record: Box<Record>,
     /// What the archive says of it.
-    pub told: Record,
+    pub told: Box<Record>,
     /// A snapshot of it, instead of what there is now.
     pub snapshot: Option<Snapshot>,
     /// It runs.
@@ -75,7 +75,7 @@ pub struct Import {
     /// What it says.
     pub manifest: Manifest,
     /// The container that it becomes.
-    pub record: Record,
+    pub record: Box<Record>,
     /// What its image is to be called; None: the image is here.
     pub image: Option<ImageName>,
     /// What may be taken of the disk.

@@ -14,11 +14,11 @@ use crate::steps::storage::{Record, Snapshot, Stage};
 #[derive(Debug, Clone)]
 pub struct CloneOf {
     /// Which.
-    pub from: Record,
+    pub from: Box<Record>,
     /// A snapshot of it, instead of what there is now.
     pub snapshot: Option<Snapshot>,
     /// The copy.
-    pub record: Record,
+    pub record: Box<Record>,
     /// The one that is copied runs.
     pub running: bool,
     /// What may be taken of the disk.
@@ -62,7 +62,7 @@ pub fn make(
     match build(machine, ctx, record, was, fill, &mut undo) {
         Ok(()) => {
             undo.disarm();
-            Ok(Made { record: record.clone(), live: None })
+            Ok(Made { record: Box::new(record.clone()), live: None })
         }
         Err(error) => Err(undo.unwind(error)),
     }

@@ -15,7 +15,7 @@ use crate::steps::storage::{Record, Stage};
 #[derive(Debug, Clone)]
 pub struct Create {
     /// The container's record; of its image, what is pulled tells.
-    pub record: Record,
+    pub record: Box<Record>,
     /// Where to get the image it is made from; None when that is here.
     pub pull: Option<Source>,
     /// What its section shall say; None when the section is there already.
@@ -59,7 +59,7 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
         image.check_services(&record.spec)?;
         (record.image_sha256, record.init) = (image.manifest.sha256, image.manifest.init);
     }
-    let record = &record;
+    let record = &*record;
     undo.push(move || machine.storage.discard(name));
     machine.storage.build(ctx, record)?;
 
@@ -82,5 +82,5 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     });
     ctx.step("create.named")?;
     let live = what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
-    Ok(Made { record: record.clone(), live })
+    Ok(Made { record: Box::new(record.clone()), live })
 }

@@ -100,7 +100,7 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct Made {
     /// Its record.
-    pub record: Record,
+    pub record: Box<Record>,
     /// What runs of it.
-    pub live: Option<Live>,
+    pub live: Option<Box<Live>>,
 }

@@ -15,7 +15,13 @@ use crate::steps::storage::Record;
 ///
 /// # Errors
 /// Any step's; it has its name then.
-pub fn rename(machine: &Machine, ctx: &Ctx, record: &Record, name: &Name, new_name: &Name) -> Result<Record> {
+pub fn rename(
+    machine: &Machine,
+    ctx: &Ctx,
+    record: &Record,
+    name: &Name,
+    new_name: &Name,
+) -> Result<Box<Record>> {
     let mut undo = Undo::default();
     match give_name(machine, ctx, record, name, new_name, &mut undo) {
         Ok(record) => {
@@ -33,7 +39,7 @@ fn give_name<'a>(
     name: &'a Name,
     new_name: &'a Name,
     undo: &mut Undo<'a>,
-) -> Result<Record> {
+) -> Result<Box<Record>> {
     ctx.step("rename.intent")?;
     undo.push(move || machine.config.change(name, &[(RENAMING, None)]).map(drop));
     machine.config.change(name, &[(RENAMING, Some(new_name.to_string()))])?;
@@ -47,5 +53,5 @@ fn give_name<'a>(
     ctx.step("rename.config")?;
     undo.push(move || machine.config.rename_container(new_name, name));
     machine.config.rename_container(name, new_name)?;
-    Ok(renamed)
+    Ok(Box::new(renamed))
 }

@@ -22,7 +22,7 @@ pub fn start(machine: &Machine, ctx: &Ctx, record: &Record, before: Option<&Reco
     match mount_and_start(machine, ctx, record, before, &mut undo) {
         Ok(live) => {
             undo.disarm();
-            Ok(Made { record: record.clone(), live: Some(live) })
+            Ok(Made { record: Box::new(record.clone()), live: Some(live) })
         }
         Err(error) => Err(undo.unwind(error)),
     }
@@ -34,7 +34,7 @@ fn mount_and_start<'a>(
     record: &'a Record,
     before: Option<&'a Record>,
     undo: &mut Undo<'a>,
-) -> Result<Live> {
+) -> Result<Box<Live>> {
     let name = &record.name;
     let network = guest_network(machine, &record.spec)?;
     machine.network.check_bridge(&record.spec.bridge)?;
@@ -64,7 +64,7 @@ pub fn start_mounted(
     ctx: &Ctx,
     record: &Record,
     gateway: Option<Ipv4Addr>,
-) -> Result<Live> {
+) -> Result<Box<Live>> {
     let label = host_label(&record.name, &machine.box_name());
     if let Err(error) = machine.storage.write_guest_label(record, &label) {
         log::warn!("{error}");
@@ -80,10 +80,10 @@ pub fn start_mounted(
 }
 
 /// Container `name`, which is `running`, with its addresses watched.
-pub fn live(machine: &Machine, name: &Name, running: Running) -> Live {
+pub fn live(machine: &Machine, name: &Name, running: Running) -> Box<Live> {
     let addresses = machine.network.watch(running.init).inspect_err(|e| log::warn!("{e}")).ok();
     let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
-    Live {
+    Box::new(Live {
         serial: Live::next_serial(),
         running,
         addresses,
@@ -92,7 +92,7 @@ pub fn live(machine: &Machine, name: &Name, running: Running) -> Live {
         frozen: machine.runtime.is_frozen(name),
         ooms: 0,
         ooms_told: None,
-    }
+    })
 }
 
 /// Stops a container. Not running is fine: what is still mounted is unmounted. True: it had to be killed.
@@ -128,7 +128,7 @@ pub enum Ended {
     /// It is stopped and unmounted.
     Stopped,
     /// The guest rebooted.
-    Rebooted(Live),
+    Rebooted(Box<Live>),
 }
 
 /// Sees to a container whose init ended by itself.

@@ -20,14 +20,14 @@ pub struct Set {
     pub changes: Vec<Change>,
     /// The record of one that runs: what the kernel allows is applied at once. To one that does not, the next start
     /// applies everything.
-    pub running: Option<Record>,
+    pub running: Option<Box<Record>>,
 }
 
 /// Writes the section, and applies what can be applied. Returns the record of what is in force then, if it runs.
 ///
 /// # Errors
 /// Any step's; nothing is changed then, but for a disk that has grown already.
-pub fn set(machine: &Machine, ctx: &Ctx, what: &Set) -> Result<Option<Record>> {
+pub fn set(machine: &Machine, ctx: &Ctx, what: &Set) -> Result<Option<Box<Record>>> {
     let mut undo = Undo::default();
     match change_and_apply(machine, ctx, what, &mut undo) {
         Ok(record) => {
@@ -43,7 +43,7 @@ fn change_and_apply<'a>(
     ctx: &Ctx,
     what: &'a Set,
     undo: &mut Undo<'a>,
-) -> Result<Option<Record>> {
+) -> Result<Option<Box<Record>>> {
     let name = &what.name;
     if !what.changes.is_empty() {
         ctx.step("set.config")?;
@@ -51,7 +51,8 @@ fn change_and_apply<'a>(
         undo.push(move || machine.config.change(name, &was).map(drop));
     }
     let Some(before) = &what.running else { return Ok(None) };
-    let mut after = Record { spec: what.spec.while_running(&before.spec), ..before.clone() };
+    let mut after = before.clone();
+    after.spec = what.spec.while_running(&before.spec);
     ctx.step("set.limits")?;
     undo.push(move || machine.runtime.set_limits(before));
     machine.runtime.set_limits(&after)?;

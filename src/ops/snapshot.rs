@@ -15,7 +15,7 @@ use crate::steps::storage::{Record, Snapshot};
 #[derive(Debug, Clone)]
 pub struct TakeSnapshot {
     /// Of which container.
-    pub record: Record,
+    pub record: Box<Record>,
     /// Its name.
     pub snapshot: Name,
     /// The time.
@@ -72,7 +72,7 @@ pub fn delete_snapshot(machine: &Machine, ctx: &Ctx, name: &Name, snapshot: &Nam
 #[derive(Debug, Clone)]
 pub struct Restore {
     /// To which container.
-    pub record: Record,
+    pub record: Box<Record>,
     /// Which.
     pub snapshot: Snapshot,
     /// The container runs: it is stopped for the moment it takes, and started again.

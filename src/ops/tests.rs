@@ -40,7 +40,7 @@ fn asked() -> Asked {
     }
 }
 
-fn record(of: &str) -> Record {
+fn record(of: &str) -> Box<Record> {
     let defaults = Defaults {
         image: ImageName::new("distro").unwrap(),
         bridge: "br-lan".into(),
@@ -49,7 +49,7 @@ fn record(of: &str) -> Record {
         disk: Some(Bytes(1 << 30)),
         pids: 512,
     };
-    Record {
+    Box::new(Record {
         name: name(of),
         was: Vec::new(),
         spec: asked().resolve(&defaults).unwrap(),
@@ -59,7 +59,7 @@ fn record(of: &str) -> Record {
         mac: "02:00:00:00:00:01".into(),
         veth: "cb0000000001".into(),
         created: 1_700_000_000,
-    }
+    })
 }
 
 /// A box with the machine that works on it.
@@ -258,7 +258,7 @@ const CASES: [Case; 23] = [
             let foreign = Foreign { name: "web".into(), lxcpath: "/srv/lxc".into(), running: false };
             let mut record = record("web");
             record.spec.image = ImageName::new("adopted-web").unwrap();
-            done(take_over(machine, ctx, TakeOver { foreign, record, asked: asked() }))
+            done(take_over(machine, ctx, &TakeOver { foreign, record, asked: asked() }))
         },
         failed: Failed::Whole,
     },
@@ -304,7 +304,7 @@ fn with_section() -> Bench {
     bench
 }
 
-fn changed_record() -> Record {
+fn changed_record() -> Box<Record> {
     let mut record = record("web");
     record.spec.memory = Bytes(128 << 20);
     record
@@ -537,7 +537,7 @@ fn create_makes_a_section_a_container_and_a_process() {
          \tlist authorized_keys 'ssh-ed25519 AAAA me'\n"
     );
     let files = &world.alive[&name("web")];
-    assert_eq!((files.record.as_ref(), files.disk), (Some(&record("web")), true));
+    assert_eq!((files.record.as_ref(), files.disk), (Some(&*record("web")), true));
     let gateway = Some(std::net::Ipv4Addr::new(10, 0, 0, 1));
     assert_eq!(files.guest.map(|g| (g.gateway, g.dns)), Some((gateway, gateway)));
     assert!(world.unborn.is_empty() && world.dead.is_empty());
@@ -580,7 +580,7 @@ fn a_changed_record_is_saved_and_an_unchanged_one_is_not() {
     for (changed, memory) in [(false, 64 << 20), (true, 128 << 20)] {
         let bench = Bench::new().with_container("web", false);
         let before = record("web");
-        let before = changed.then_some(&before);
+        let before = changed.then_some(&*before);
         start(&bench.machine, &Ctx::silent().unwrap(), &changed_record(), before).unwrap();
         let saved = bench.fake.world().alive[&name("web")].record.clone().unwrap();
         assert_eq!(saved.spec.memory, Bytes(memory));
@@ -658,7 +658,7 @@ fn a_set_writes_its_section_and_applies_what_the_kernel_allows() {
         let before = bench.fake.world();
         let after = set(&bench.machine, &Ctx::silent().unwrap(), &to_set(true)).unwrap().unwrap();
         let world = bench.fake.world();
-        assert_eq!(world.alive[&name("web")].record.as_ref(), Some(&after));
+        assert_eq!(world.alive[&name("web")].record.as_ref(), Some(&*after));
         assert_eq!(world.limits[&name("web")], (128 << 20, 1000, 512));
         assert_eq!(
             after.spec.address,
@@ -697,8 +697,8 @@ fn a_renamed_container_keeps_all_but_its_name() {
     let before = bench.fake.world();
     let ctx = Ctx::silent().unwrap();
     let renamed = rename(&bench.machine, &ctx, &record("web"), &name("web"), &name("my-www")).unwrap();
-    let was = Record { name: name("my-www"), was: vec![name("web")], ..record("web") };
-    assert_eq!(renamed, was);
+    let was = Record { name: name("my-www"), was: vec![name("web")], ..*record("web") };
+    assert_eq!(*renamed, was);
     let world = bench.fake.world();
     assert_eq!(world.alive.keys().collect::<Vec<_>>(), [&name("my-www")]);
     assert_eq!(world.alive[&name("my-www")].record, Some(was));

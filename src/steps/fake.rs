@@ -270,8 +270,8 @@ impl FakeBox {
         let addresses = self.watch(running.init).ok();
         let began = crate::sys::boottime();
         Made {
-            record,
-            live: Some(Live {
+            record: Box::new(record),
+            live: Some(Box::new(Live {
                 serial: Live::next_serial(),
                 running,
                 addresses,
@@ -280,7 +280,7 @@ impl FakeBox {
                 frozen: false,
                 ooms: 0,
                 ooms_told: None,
-            }),
+            })),
         }
     }
 

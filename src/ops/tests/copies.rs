@@ -153,7 +153,7 @@ fn to_export(running: bool, of_snapshot: bool) -> Export {
 }
 
 fn manifest(image: bool) -> Manifest {
-    Manifest { record: record("web"), image: image.then_some((512, 4096)), bytes: 1 << 20 }
+    Manifest { record: *record("web"), image: image.then_some((512, 4096)), bytes: 1 << 20 }
 }
 
 /// An archive of a container that is on another box.
@@ -172,7 +172,7 @@ fn to_import(image: Option<&str>) -> Import {
     Import {
         path: if image.is_some() { "/mnt/with-image.tar" } else { "/mnt/web.tar" }.into(),
         manifest: manifest(image.is_some()),
-        record: Record { image_sha256: sha256, ..to_clone(false, false).record },
+        record: Box::new(Record { image_sha256: sha256, ..*to_clone(false, false).record }),
         image: image.map(|image| ImageName::new(image).unwrap()),
         disk: PLENTY,
     }
@@ -199,7 +199,7 @@ fn a_clone_has_what_it_was_cloned_from_and_is_said_to_be_there_at_last() {
     clone(&bench.machine, &Ctx::silent().unwrap(), &to_clone(true, false)).unwrap();
     let world = bench.fake.world();
     assert_eq!(world.alive[&name("copy")].layer, 2);
-    assert_eq!(world.alive[&name("copy")].record, Some(to_clone(true, false).record));
+    assert_eq!(world.alive[&name("copy")].record, Some(*to_clone(true, false).record));
     assert!(world.frozen.is_empty() && world.held.is_empty());
     let section = world.config.split("config container 'copy'").nth(1).unwrap();
     assert!(
