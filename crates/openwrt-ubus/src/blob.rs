@@ -148,6 +148,13 @@ pub(crate) fn open(out: &mut Vec<u8>, id: u8, extended: bool) -> usize {
     start
 }
 
+/// Gives the attribute begun at `start` another id.
+pub(crate) fn retype(out: &mut [u8], start: usize, id: u8) {
+    if let Some(first) = out.get_mut(start) {
+        *first = *first & 0x80 | id & 0x7f;
+    }
+}
+
 /// Ends the attribute begun at `start`: fills in its length and pads it.
 pub(crate) fn close(out: &mut Vec<u8>, start: usize) {
     let len = out.len() - start;

@@ -366,9 +366,6 @@ impl Builder {
 
     /// A string. Fails at [`Builder::finish`] when it has a NUL inside.
     pub fn str(&mut self, name: &str, value: &str) -> &mut Self {
-        if value.as_bytes().contains(&0) {
-            self.fail(BuildError::Nul);
-        }
         self.scalar(Type::String, name, &[value.as_bytes(), &[0]])
     }
 
@@ -424,11 +421,9 @@ impl Builder {
     }
 
     pub(crate) fn open(&mut self, ty: Type, name: &str) -> usize {
-        self.depth += 1;
-        if self.depth > MAX_DEPTH {
-            self.fail(BuildError::Depth);
-        }
-        self.header(ty, name)
+        let start = self.header(ty, name);
+        self.descend(start, ty);
+        start
     }
 
     pub(crate) fn close(&mut self, start: usize) {
@@ -442,20 +437,13 @@ impl Builder {
 
     fn scalar(&mut self, ty: Type, name: &str, parts: &[&[u8]]) -> &mut Self {
         let start = self.header(ty, name);
-        // Checked before the copy, so that one huge string does not take its size in memory twice.
-        if parts.iter().map(|part| part.len()).sum::<usize>() > MAX_MESSAGE_LEN {
-            self.fail(BuildError::TooLong);
-        }
-        if self.error.is_none() {
-            for part in parts {
-                self.out.extend_from_slice(part);
-            }
-        }
-        self.end(start);
+        self.value(start, ty, parts);
         self
     }
 
-    fn header(&mut self, ty: Type, name: &str) -> usize {
+    /// Begins a field. What follows is [`Builder::value`], or [`Builder::descend`] and [`Builder::close`], or
+    /// [`Builder::retract`].
+    pub(crate) fn header(&mut self, ty: Type, name: &str) -> usize {
         if name.as_bytes().contains(&0) {
             self.fail(BuildError::Nul);
         }
@@ -473,6 +461,48 @@ impl Builder {
         let name_end = start + blob::HEADER_LEN + blob::padded(2 + name.len() + 1);
         self.out.resize(name_end, 0);
         start
+    }
+
+    /// The value of the field that begins at `start`.
+    pub(crate) fn value(&mut self, start: usize, ty: Type, parts: &[&[u8]]) {
+        if let (Type::String, [text, _]) = (ty, parts) {
+            if text.contains(&0) {
+                self.fail(BuildError::Nul);
+            }
+        }
+        // Checked before the copy, so that one huge string does not take its size in memory twice.
+        if parts.iter().map(|part| part.len()).sum::<usize>() > MAX_MESSAGE_LEN {
+            self.fail(BuildError::TooLong);
+        }
+        self.retype(start, ty);
+        if self.error.is_none() {
+            for part in parts {
+                self.out.extend_from_slice(part);
+            }
+        }
+        self.end(start);
+    }
+
+    /// The field that begins at `start` is an array or a table, of what is written until it is closed.
+    pub(crate) fn descend(&mut self, start: usize, ty: Type) {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            self.fail(BuildError::Depth);
+        }
+        self.retype(start, ty);
+    }
+
+    /// The field that begins at `start` and has no value yet is left out.
+    pub(crate) fn retract(&mut self, start: usize) {
+        if self.error.is_none() {
+            self.out.truncate(start);
+        }
+    }
+
+    fn retype(&mut self, start: usize, ty: Type) {
+        if self.error.is_none() {
+            blob::retype(&mut self.out, start, ty as u8);
+        }
     }
 
     fn end(&mut self, start: usize) {

@@ -30,50 +30,123 @@ pub fn to_chosen_fields<T: Serialize + ?Sized>(
     depth: usize,
     named: Vec<String>,
 ) -> Result<Vec<u8>, Error> {
-    let mut out = Builder::choosing(depth, named);
-    value.serialize(Ser { out: &mut out, place: Place::Root })?;
-    Ok(out.finish()?)
+    let mut out = Out::new(Builder::choosing(depth, named));
+    let written = value.serialize(Ser { out: &mut out });
+    out.finish(written)
 }
 
-struct Ser<'a> {
-    out: &'a mut Builder,
-    place: Place<'a>,
+/// What is being written, and where.
+///
+/// The first error is kept here and nothing is written any more, so that no struct's code, which serde derives, has to
+/// look for one behind each of its fields.
+struct Out {
+    fields: Builder,
+    wrong: Option<Error>,
+    /// Where the field or element begins whose value comes next; `None`: the bare run of fields itself.
+    place: Option<usize>,
+    /// The arrays and tables that are open.
+    open: Vec<Open>,
 }
 
-#[derive(Clone, Copy)]
-enum Place<'a> {
-    /// The bare run of fields itself.
-    Root,
-    Field(&'a str),
-    Element,
+struct Open {
+    /// Where it begins; `None` for the bare run of fields.
+    start: Option<usize>,
+    /// How many elements it has; `None`: its fields have names.
+    elements: Option<usize>,
 }
 
-impl<'a> Ser<'a> {
-    fn scalar(self, write: impl FnOnce(&mut Builder, &str)) -> Result<(), Error> {
-        let name = match self.place {
-            Place::Root => return Err(Error::new("expected a table at the top of a message")),
-            Place::Field(name) => name,
-            Place::Element => "",
-        };
-        write(self.out, name);
-        // Told here and not at the end, so that it comes with its path.
-        match self.out.error() {
-            None => Ok(()),
-            Some(error) => Err(error.into()),
+impl Out {
+    fn new(fields: Builder) -> Self {
+        Self { fields, wrong: None, place: None, open: Vec::new() }
+    }
+
+    fn finish(mut self, written: Result<(), Error>) -> Result<Vec<u8>, Error> {
+        self.keep(written.err());
+        match self.wrong {
+            None => Ok(self.fields.finish()?),
+            Some(wrong) => Err(wrong),
         }
     }
 
-    fn nest(self, ty: Type) -> Result<Nest<'a>, Error> {
-        let start = match self.place {
-            Place::Root if ty == Type::Table => None,
-            Place::Root => return Err(Error::new("expected a table at the top of a message")),
-            Place::Field(name) => Some(self.out.open(ty, name)),
-            Place::Element => Some(self.out.open(ty, "")),
-        };
-        match self.out.error() {
-            None => Ok(Nest { out: self.out, start, key: String::new(), index: 0 }),
-            Some(error) => Err(error.into()),
+    fn keep(&mut self, wrong: Option<Error>) {
+        if self.wrong.is_none() {
+            self.wrong = wrong.or_else(|| self.fields.error().map(Error::from));
         }
+    }
+
+    /// Begins the field or the element called `name`. No: it is not wanted.
+    fn enter(&mut self, name: &str) -> bool {
+        if self.wrong.is_some() || !(self.in_array() || self.fields.wants(name)) {
+            return false;
+        }
+        self.place = Some(self.fields.header(Type::Unspec, name));
+        true
+    }
+
+    /// Says where the error is, if there is one.
+    fn leave(&mut self, name: &str, written: Result<(), Error>) {
+        self.keep(written.err());
+        let elements = self.open.last_mut().and_then(|open| open.elements.as_mut());
+        let index = elements.map(|elements| {
+            *elements += 1;
+            *elements - 1
+        });
+        self.wrong = self.wrong.take().map(|wrong| match index {
+            Some(index) => wrong.in_element(index),
+            None => wrong.in_field(name),
+        });
+    }
+
+    fn scalar(&mut self, ty: Type, parts: &[&[u8]]) {
+        match self.place.take() {
+            Some(start) => self.fields.value(start, ty, parts),
+            None => self.keep(Some(no_table())),
+        }
+    }
+
+    fn nest(&mut self, ty: Type) {
+        let start = self.place.take();
+        match start {
+            Some(start) => self.fields.descend(start, ty),
+            None if ty != Type::Table => self.keep(Some(no_table())),
+            None => {}
+        }
+        self.open.push(Open { start, elements: (ty == Type::Array).then_some(0) });
+    }
+
+    fn close(&mut self) {
+        if let Some(Open { start: Some(start), .. }) = self.open.pop() {
+            self.fields.close(start);
+        }
+    }
+
+    /// A field that is absent is left out; an element holds its place.
+    fn none(&mut self) {
+        if self.in_array() {
+            self.scalar(Type::Unspec, &[]);
+        } else if let Some(start) = self.place.take() {
+            self.fields.retract(start);
+        }
+    }
+
+    fn in_array(&self) -> bool {
+        matches!(self.open.last(), Some(Open { elements: Some(_), .. }))
+    }
+}
+
+fn no_table() -> Error {
+    Error::new("expected a table at the top of a message")
+}
+
+/// One value.
+struct Ser<'a> {
+    out: &'a mut Out,
+}
+
+impl<'a> Ser<'a> {
+    fn nest(self, ty: Type) -> Nest<'a> {
+        self.out.nest(ty);
+        Nest { out: self.out }
     }
 }
 
@@ -84,14 +157,13 @@ impl<'a> Serializer for Ser<'a> {
     type SerializeTuple = Nest<'a>;
     type SerializeTupleStruct = Nest<'a>;
     type SerializeTupleVariant = Impossible<(), Error>;
-    type SerializeMap = Nest<'a>;
+    type SerializeMap = Entries<'a>;
     type SerializeStruct = Nest<'a>;
     type SerializeStructVariant = Impossible<(), Error>;
 
     fn serialize_bool(self, v: bool) -> Result<(), Error> {
-        self.scalar(|out, name| {
-            out.bool(name, v);
-        })
+        self.out.scalar(Type::Bool, &[&[v.into()]]);
+        Ok(())
     }
 
     fn serialize_i8(self, v: i8) -> Result<(), Error> {
@@ -107,9 +179,11 @@ impl<'a> Serializer for Ser<'a> {
     }
 
     fn serialize_i64(self, v: i64) -> Result<(), Error> {
-        self.scalar(|out, name| {
-            out.int(name, v);
-        })
+        match i32::try_from(v) {
+            Ok(v) => self.out.scalar(Type::Int32, &[&v.to_be_bytes()]),
+            Err(_) => self.out.scalar(Type::Int64, &[&v.to_be_bytes()]),
+        }
+        Ok(())
     }
 
     fn serialize_u8(self, v: u8) -> Result<(), Error> {
@@ -136,9 +210,8 @@ impl<'a> Serializer for Ser<'a> {
     }
 
     fn serialize_f64(self, v: f64) -> Result<(), Error> {
-        self.scalar(|out, name| {
-            out.double(name, v);
-        })
+        self.out.scalar(Type::Double, &[&v.to_be_bytes()]);
+        Ok(())
     }
 
     fn serialize_char(self, v: char) -> Result<(), Error> {
@@ -146,9 +219,8 @@ impl<'a> Serializer for Ser<'a> {
     }
 
     fn serialize_str(self, v: &str) -> Result<(), Error> {
-        self.scalar(|out, name| {
-            out.str(name, v);
-        })
+        self.out.scalar(Type::String, &[v.as_bytes(), &[0]]);
+        Ok(())
     }
 
     fn serialize_bytes(self, _: &[u8]) -> Result<(), Error> {
@@ -156,11 +228,8 @@ impl<'a> Serializer for Ser<'a> {
     }
 
     fn serialize_none(self) -> Result<(), Error> {
-        match self.place {
-            // An element holds its place; a field that is absent is left out.
-            Place::Element => self.serialize_unit(),
-            Place::Field(_) | Place::Root => Ok(()),
-        }
+        self.out.none();
+        Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
@@ -168,12 +237,10 @@ impl<'a> Serializer for Ser<'a> {
     }
 
     fn serialize_unit(self) -> Result<(), Error> {
-        match self.place {
-            Place::Root => Ok(()),
-            _ => self.scalar(|out, name| {
-                out.null(name);
-            }),
+        if self.out.place.is_some() {
+            self.out.scalar(Type::Unspec, &[]);
         }
+        Ok(())
     }
 
     fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
@@ -203,15 +270,15 @@ impl<'a> Serializer for Ser<'a> {
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Nest<'a>, Error> {
-        self.nest(Type::Array)
+        Ok(self.nest(Type::Array))
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Nest<'a>, Error> {
-        self.nest(Type::Array)
+        Ok(self.nest(Type::Array))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Nest<'a>, Error> {
-        self.nest(Type::Array)
+        Ok(self.nest(Type::Array))
     }
 
     fn serialize_tuple_variant(
@@ -224,12 +291,12 @@ impl<'a> Serializer for Ser<'a> {
         Err(data_variant())
     }
 
-    fn serialize_map(self, _: Option<usize>) -> Result<Nest<'a>, Error> {
-        self.nest(Type::Table)
+    fn serialize_map(self, _: Option<usize>) -> Result<Entries<'a>, Error> {
+        Ok(Entries { nest: self.nest(Type::Table), key: String::new() })
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Nest<'a>, Error> {
-        self.nest(Type::Table)
+        Ok(self.nest(Type::Table))
     }
 
     fn serialize_struct_variant(
@@ -247,78 +314,77 @@ fn data_variant() -> Error {
     Error::new("an enum variant with data cannot be sent over ubus")
 }
 
+/// An array or a table that is open.
 struct Nest<'a> {
-    out: &'a mut Builder,
-    /// Where the array or table begins; `None` for the bare run of fields.
-    start: Option<usize>,
-    key: String,
-    index: usize,
+    out: &'a mut Out,
 }
 
 impl Nest<'_> {
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Error> {
-        if !self.out.wants(name) {
-            return Ok(());
+    #[inline(never)]
+    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        if self.out.enter(name) {
+            let written = value.serialize(Ser { out: self.out });
+            self.out.leave(name, written);
         }
-        value
-            .serialize(Ser { out: self.out, place: Place::Field(name) })
-            .map_err(|error| error.in_field(name))
     }
 
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        let index = self.index;
-        self.index += 1;
-        value.serialize(Ser { out: self.out, place: Place::Element }).map_err(|error| error.in_element(index))
+    fn close(self) {
+        self.out.close();
+    }
+}
+
+// Inlined, so that the callers see that these never fail.
+macro_rules! elements {
+    ($($trait:ident $method:ident)*) => { $(
+        impl $trait for Nest<'_> {
+            type Ok = ();
+            type Error = Error;
+
+            #[inline(always)]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.field("", value);
+                Ok(())
+            }
+
+            #[inline(always)]
+            fn end(self) -> Result<(), Error> {
+                self.close();
+                Ok(())
+            }
+        }
+    )* };
+}
+
+elements! {
+    SerializeSeq serialize_element
+    SerializeTuple serialize_element
+    SerializeTupleStruct serialize_field
+}
+
+impl SerializeStruct for Nest<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    #[inline(always)]
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
+        self.field(key, value);
+        Ok(())
     }
 
-    fn close(self) -> Result<(), Error> {
-        if let Some(start) = self.start {
-            self.out.close(start);
-        }
+    #[inline(always)]
+    fn end(self) -> Result<(), Error> {
+        self.close();
         Ok(())
     }
 }
 
-impl SerializeSeq for Nest<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
+/// A map, whose keys are values like others.
+struct Entries<'a> {
+    nest: Nest<'a>,
+    key: String,
 }
 
-impl SerializeTuple for Nest<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeTupleStruct for Nest<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeMap for Nest<'_> {
+impl SerializeMap for Entries<'_> {
     type Ok = ();
     type Error = Error;
 
@@ -329,24 +395,13 @@ impl SerializeMap for Nest<'_> {
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         let key = std::mem::take(&mut self.key);
-        self.field(&key, value)
+        self.nest.field(&key, value);
+        Ok(())
     }
 
     fn end(self) -> Result<(), Error> {
-        self.close()
-    }
-}
-
-impl SerializeStruct for Nest<'_> {
-    type Ok = ();
-    type Error = Error;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
-        self.field(key, value)
-    }
-
-    fn end(self) -> Result<(), Error> {
-        self.close()
+        self.nest.close();
+        Ok(())
     }
 }
 
