@@ -1,10 +1,9 @@
 //! From words to a command with its operands and options, by the table in [`commands`](super::commands).
 
-use super::commands::{self, Command, Opt, Times, Values, COMMANDS, GLOBAL};
+use super::commands::{self, Command, Opt, COMMANDS, GLOBAL};
 use super::help::Topic;
 use super::Failure;
 use cloudbox::error::quoted;
-use lexopt::{Arg, Parser};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -51,8 +50,9 @@ impl Args {
     }
 
     /// All values of option `--long`.
-    pub fn values<'a>(&'a self, long: &'a str) -> impl Iterator<Item = &'a str> {
-        self.options.iter().filter(move |(name, _)| *name == long).map(|(_, value)| value.as_str())
+    pub fn values(&self, long: &str) -> Vec<String> {
+        let given = self.options.iter().filter(|(name, _)| *name == long);
+        given.map(|(_, value)| value.clone()).collect()
     }
 
     /// The value of option `--long` as a number of seconds.
@@ -83,43 +83,69 @@ impl Args {
 /// # Errors
 /// They make no command; the message tells what would.
 pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let mut parser = Parser::from_args(words);
+    let mut texts = Vec::new();
+    for word in words {
+        texts.push(
+            word.into_string().map_err(|word| {
+                Failure::usage(format!("{} is not UTF-8", quoted(&word.to_string_lossy())))
+            })?,
+        );
+    }
+    parse_texts(texts)
+}
+
+fn parse_texts(words: Vec<String>) -> Result<Parsed, Failure> {
+    let mut words = words.into_iter();
     let mut name = String::new();
     let mut args: Option<Args> = None;
-    let (mut json, mut socket) = (false, None);
-    let mut help = false;
-    loop {
+    let (mut json, mut socket, mut help) = (false, None, false);
+    let mut only_operands = false;
+    while let Some(word) = words.next() {
         // `exec web ls -l`: the program's options are its own.
-        if args.as_ref().is_some_and(takes_rest) {
-            let raw = parser.raw_args().map_err(unreadable)?;
-            for word in raw {
-                let word = text(word)?;
-                args.iter_mut().for_each(|args| args.operands.push(word.clone()));
+        only_operands |= args.as_ref().is_some_and(has_program);
+        if only_operands || word == "-" || !word.starts_with('-') {
+            match &mut args {
+                Some(args) => args.operands.push(word),
+                None => args = select(&mut name, &word)?,
             }
+            continue;
         }
-        let Some(arg) = parser.next().map_err(unreadable)? else { break };
-        match arg {
-            Arg::Value(word) => {
-                let word = text(word)?;
-                match &mut args {
-                    Some(args) => args.operands.push(word),
-                    None => args = select(&mut name, &word)?,
-                }
+        only_operands = word == "--";
+        let mut rest = (!only_operands).then_some(word);
+        while let Some(word) = rest.take() {
+            let (written, behind) = split_option(&word);
+            if written == "-V" || written == "--version" {
+                return Ok(Parsed::Version);
             }
-            Arg::Short('V') | Arg::Long("version") => return Ok(Parsed::Version),
-            Arg::Short(_) | Arg::Long(_) => {
-                let option = find_option(args.as_ref(), &arg)?;
-                let value = match option.value {
-                    Some(_) => parser.value().map_err(unreadable)?,
-                    None => OsString::new(),
-                };
-                match option.long {
-                    "help" => help = true,
-                    "json" => json = true,
-                    "socket" => socket = Some(PathBuf::from(value)),
-                    long => {
-                        let value = text(value)?;
-                        args.iter_mut().for_each(|args| args.options.push((long, value.clone())));
+            let option = find_option(args.as_ref(), written)?;
+            let mut value = String::new();
+            match behind {
+                _ if !option.value.is_empty() => {
+                    // `-s/x` and `-s=/x` mean the same.
+                    let behind = behind.map(|text| text.strip_prefix('=').unwrap_or(text).to_string());
+                    value = behind
+                        .or_else(|| words.next())
+                        .ok_or_else(|| Failure::usage(format!("missing argument for option '{written}'")))?;
+                }
+                None => {}
+                Some(text) => match text.strip_prefix('=') {
+                    Some(text) => {
+                        let text = quoted(text);
+                        return Err(Failure::usage(format!(
+                            "unexpected argument for option '{written}': {text}"
+                        )));
+                    }
+                    // `-fv`: another one.
+                    None => rest = Some(["-", text].concat()),
+                },
+            }
+            match option.long {
+                "help" => help = true,
+                "json" => json = true,
+                "socket" => socket = Some(PathBuf::from(value)),
+                long => {
+                    if let Some(args) = &mut args {
+                        args.options.push((long, value));
                     }
                 }
             }
@@ -141,11 +167,19 @@ pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Parsed, Failure> {
     }
 }
 
-/// Whether all that follows belongs to the last operand.
-fn takes_rest(args: &Args) -> bool {
-    let operands = args.command.operands;
-    operands.last().is_some_and(|last| last.times == Times::Rest && last.values != Values::Command)
-        && args.operands.len() >= operands.len()
+/// `--long` and the `=value` behind it, or `-s` and whatever is behind it.
+fn split_option(word: &str) -> (&str, Option<&str>) {
+    let end =
+        if word.starts_with("--") { word.find('=') } else { word.char_indices().nth(2).map(|(at, _)| at) };
+    match end {
+        Some(end) => (&word[..end], Some(&word[end..])),
+        None => (word, None),
+    }
+}
+
+/// Whether the program that is run has been named.
+fn has_program(args: &Args) -> bool {
+    args.command.takes_rest() && args.operands.len() >= args.command.operands.len()
 }
 
 /// Adds `word` to the `name` of a command, which may consist of two.
@@ -169,57 +203,49 @@ fn select(name: &mut String, word: &str) -> Result<Option<Args>, Failure> {
     Ok(None)
 }
 
-fn find_option(args: Option<&Args>, arg: &Arg<'_>) -> Result<&'static Opt, Failure> {
+/// The option that is written `-s` or `--long`.
+fn find_option(args: Option<&Args>, written: &str) -> Result<Opt, Failure> {
     let own = args.map_or(&[][..], |args| args.command.options);
-    let matches = |option: &&Opt| match *arg {
-        Arg::Long(long) => option.long == long,
-        Arg::Short(short) => option.short == Some(short),
-        Arg::Value(_) => false,
-    };
-    own.iter().chain(GLOBAL).find(matches).ok_or_else(|| {
-        let (written, long) = match *arg {
-            Arg::Long(long) => (format!("--{long}"), long),
-            Arg::Short(short) => (format!("-{short}"), ""),
-            Arg::Value(_) => (String::new(), ""),
-        };
-        let command = args.map(|args| args.command.name);
-        let known: Vec<_> = own.iter().chain(GLOBAL).map(|option| (option.long, option.long)).collect();
-        let near = nearest(long, &known);
-        let of = command.map_or_else(String::new, |name| format!("`{name}` has "));
-        let help = command.unwrap_or_default();
-        Failure::usage(match near {
-            Some(near) => format!("{of}no option {written}; did you mean --{near}?"),
-            None if command.is_none() => {
-                format!("no option {written} before the command; `cloudbox help` lists what there is")
-            }
-            None => format!("{of}no option {written}; `cloudbox help {help}` lists those it has"),
-        })
-    })
+    let long = written.strip_prefix("--").unwrap_or_default();
+    let mut known = Vec::new();
+    for line in own.iter().chain(GLOBAL) {
+        let option = Opt::of(line);
+        if option.long == long || option.short == written {
+            return Ok(option);
+        }
+        known.push((option.long, option.long));
+    }
+    let near = nearest(long, &known);
+    let command = args.map_or("", |args| args.command.name);
+    let mut message = format!("no option {written}");
+    if !command.is_empty() {
+        message.insert_str(0, &format!("`{command}` has "));
+    }
+    Err(Failure::usage(match near {
+        Some(near) => format!("{message}; did you mean --{near}?"),
+        None if command.is_empty() => {
+            format!("{message} before the command; `cloudbox help` lists what there is")
+        }
+        None => format!("{message}; `cloudbox help {command}` lists those it has"),
+    }))
 }
 
 fn check_operands(args: &Args) -> Result<(), Failure> {
     let command = args.command;
-    let given = args.operands.len();
-    let needs = |times| matches!(times, Times::One | Times::Many | Times::Rest);
-    let missing = command.operands.get(given).filter(|operand| needs(operand.times));
-    if let Some(missing) = missing.filter(|missing| missing.values != Values::Command) {
-        let (name, what) = (command.name, missing.name);
-        return Err(Failure::usage(format!(
-            "`{name}` needs {what}: cloudbox {}; `cloudbox help {name}` shows examples",
-            command.synopsis()
-        )));
-    }
-    let bounded =
-        command.operands.last().is_none_or(|last| matches!(last.times, Times::One | Times::Optional));
-    match args.operands.get(command.operands.len()) {
-        Some(extra) if bounded => Err(Failure::usage(format!(
-            "{extra} is too much for `{}`: cloudbox {}",
-            command.name,
-            command.synopsis(),
-            extra = quoted(extra)
-        ))),
-        _ => Ok(()),
-    }
+    let (name, operands) = (command.name, command.operands);
+    let message = match (operands.get(args.operands.len()), args.operands.get(operands.len())) {
+        (Some(missing), _) if !missing.starts_with('[') => {
+            let what = missing.trim_start_matches("-- ").trim_end_matches("...");
+            let synopsis = command.synopsis();
+            format!("`{name}` needs {what}: cloudbox {synopsis}; `cloudbox help {name}` shows examples")
+        }
+        // The name of a command may have two words.
+        (_, Some(extra)) if name != "help" && !operands.last().is_some_and(|last| last.ends_with("...")) => {
+            format!("{} is too much for `{name}`: cloudbox {}", quoted(extra), command.synopsis())
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(message))
 }
 
 /// A failure for a command that does not exist.
@@ -229,12 +255,12 @@ pub fn unknown_command(name: &str) -> Failure {
     let members = name.split_once(' ').map(|(group, _)| commands::group(group)).unwrap_or_default();
     let mut known: Vec<(&str, &str)> = Vec::new();
     for command in COMMANDS {
-        if command.also.contains(&name) {
+        if command.also.split(", ").any(|word| word == name) {
             return no_command(&shown, Some(command.name));
         }
         if members.is_empty() || members.iter().any(|member| member.name == command.name) {
             known.push((command.name, command.name));
-            known.extend(command.also.iter().map(|word| (*word, command.name)));
+            known.extend(command.also.split(", ").map(|word| (word, command.name)));
         }
     }
     if members.is_empty() {
@@ -290,22 +316,6 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-fn text(word: OsString) -> Result<String, Failure> {
-    word.into_string().map_err(|word| {
-        Failure::usage(format!("{word} is not UTF-8", word = quoted(&word.to_string_lossy())))
-    })
-}
-
-fn unreadable(error: lexopt::Error) -> Failure {
-    Failure::usage(match error {
-        // lexopt writes the value by Debug, which the static build does not have.
-        lexopt::Error::UnexpectedValue { option, value } => {
-            format!("unexpected argument for option '{option}': {}", quoted(&value.to_string_lossy()))
-        }
-        error => error.to_string(),
-    })
-}
-
 /// The arguments of a command line, for tests.
 #[cfg(test)]
 pub fn parse_line(words: &[&str]) -> Result<Parsed, Failure> {
@@ -330,6 +340,7 @@ mod tests {
             &["--json", "-s", "/x", "info", "web"][..],
             &["info", "--socket=/x", "web", "--json"],
             &["info", "web", "--json", "-s/x"],
+            &["info", "--json", "-s=/x", "--", "web"],
         ] {
             let args = args(words);
             assert_eq!((args.command.name, args.operand(0), args.json), ("info", "web", true));
@@ -379,7 +390,10 @@ mod tests {
                  `cloudbox help exec` shows examples",
             ),
             (&["create", "web", "--memory"], "missing argument for option '--memory'"),
+            (&["list", "-s"], "missing argument for option '-s'"),
             (&["list", "--json=yes"], "unexpected argument for option '--json': \"yes\""),
+            (&["daemon", "-fv=x"], "unexpected argument for option '-v': \"x\""),
+            (&["daemon", "-fä"], "`daemon` has no option -ä; `cloudbox help daemon` lists those it has"),
         ] {
             match parse_line(words) {
                 Err(failure) => assert_eq!((failure.exit, failure.message.as_str()), (2, message)),
@@ -409,7 +423,7 @@ mod tests {
     fn values_come_in_any_order_and_the_last_counts() {
         let args = args(&["create", "--key", "a b", "web", "--memory=1M", "--key=c d", "--memory", "2M"]);
         assert_eq!(args.value("memory"), Some("2M"));
-        assert_eq!(args.values("key").collect::<Vec<_>>(), ["a b", "c d"]);
+        assert_eq!(args.values("key"), ["a b", "c d"]);
         assert!(!args.flag("no-start"));
     }
 

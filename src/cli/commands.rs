@@ -1,48 +1,50 @@
-//! The table of all commands. Parsing, `--help` and the completions of the shells are made from it.
+//! The table of all commands. Parsing, `--help`, the calls and the completions of the shells are made from it.
 
 use super::args::Args;
 use super::bus::Context;
+#[cfg(feature = "completion")]
+use super::completion;
 use super::page::Show;
 #[cfg(feature = "publish")]
 use super::publish;
-use super::request::{self, Request};
-use super::{bus, completion, copy, enter, events, follow, help, log, show, top, Failure};
+use super::{bus, copy, enter, events, follow, help, log, show, top, Failure};
 
 /// One command.
 pub struct Command {
     /// What is typed: `list`, `image import`.
     pub name: &'static str,
-    /// Words that people try for it, only to tell them the right one.
-    pub also: &'static [&'static str],
+    /// Words that people try for it, with commas between, only to tell them the right one.
+    pub also: &'static str,
     /// Where it stands in the overview.
     pub section: &'static str,
     /// One line: what it does.
     pub summary: &'static str,
     /// What else there is to know.
     pub details: &'static str,
-    /// Command lines (without `cloudbox`) and what they do.
-    pub examples: &'static [(&'static str, &'static str)],
-    /// What follows the name.
-    pub operands: &'static [Operand],
-    /// Its own options; [`GLOBAL`] ones are everywhere.
-    pub options: &'static [Opt],
+    /// Command lines (without `cloudbox`) and, behind `  # `, what they do.
+    pub examples: &'static [&'static str],
+    /// What follows the name, as help shows it: `NAME`, `[NAME]` where it may be left out, `NAME...` where there may be
+    /// several, `-- PROGRAM...` for all the rest of the line, even what looks like an option.
+    pub operands: &'static [&'static str],
+    /// Its own options, as [`Opt::of`] reads them; [`GLOBAL`] ones are everywhere.
+    pub options: &'static [&'static str],
     /// What it does.
     pub action: Action,
 }
 
-/// What a command does.
+/// What a command does. Calls are an object and a method; [`request::of`](super::request::of) puts in the arguments.
 pub enum Action {
     /// One call, whose reply is shown.
     Show {
         /// What to ask.
-        request: fn(&Args) -> Result<Request, Failure>,
+        call: &'static str,
         /// How to show the reply.
         show: Show,
     },
     /// Calls that become jobs, which are followed.
     Work {
-        /// What to ask, one for each thing it is about.
-        requests: fn(&Args) -> Result<Vec<Request>, Failure>,
+        /// What to ask, once for each thing it is about.
+        call: &'static str,
     },
     /// Something else; returns the exit code.
     Own(fn(&mut Context, &Args) -> Result<u8, Failure>),
@@ -50,105 +52,40 @@ pub enum Action {
     Daemon,
 }
 
-/// Something that is given without an option's name.
-pub struct Operand {
-    /// As help shows it.
-    pub name: &'static str,
-    /// How often it may stand there.
-    pub times: Times,
-    /// What it is, for completion.
-    pub values: Values,
-}
-
-/// How often an operand may stand there.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Times {
-    /// Once.
-    One,
-    /// Once or not at all.
-    Optional,
-    /// Once or more often.
-    Many,
-    /// All the rest of the line, even what looks like an option. Once at least.
-    Rest,
-}
-
 /// An option.
 pub struct Opt {
+    /// All in front of the help: `-s, --socket SOCKET`.
+    pub names: &'static str,
+    /// `-s`; empty when there is none.
+    pub short: &'static str,
     /// `memory` for `--memory`.
     pub long: &'static str,
-    /// `s` for `-s`.
-    pub short: Option<char>,
-    /// Name of its value; without it the option has none.
-    pub value: Option<&'static str>,
+    /// Name of its value; empty when it has none.
+    pub value: &'static str,
     /// One line: what it does.
     pub help: &'static str,
-    /// What its value is, for completion.
-    pub values: Values,
 }
 
-/// What a value is, for completion.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Values {
-    /// Anything.
-    Any,
-    /// A container's name.
-    Container,
-    /// An image's name.
-    Image,
-    /// A service's id.
-    Service,
-    /// A job's number.
-    Job,
-    /// A file.
-    File,
-    /// A command of this table.
-    Command,
-    /// One of these.
-    OneOf(&'static [&'static str]),
+impl Opt {
+    /// Reads a line of help: `-s, --socket SOCKET  where ubusd listens`.
+    pub fn of(line: &'static str) -> Opt {
+        let (names, help) = line.split_once("  ").unwrap_or_default();
+        let (short, long) = names.split_once("--").unwrap_or_default();
+        let (long, value) = long.split_once(' ').unwrap_or((long, ""));
+        Opt { names, short: short.trim_end_matches(", "), long, value, help }
+    }
 }
 
-const fn flag(long: &'static str, short: Option<char>, help: &'static str) -> Opt {
-    Opt { long, short, value: None, help, values: Values::Any }
-}
-
-const fn option(long: &'static str, value: &'static str, help: &'static str) -> Opt {
-    Opt { long, short: None, value: Some(value), help, values: Values::Any }
-}
-
-const fn option_of(long: &'static str, value: &'static str, values: Values, help: &'static str) -> Opt {
-    Opt { long, short: None, value: Some(value), help, values }
-}
-
-const fn operand(name: &'static str, times: Times, values: Values) -> Operand {
-    Operand { name, times, values }
-}
-
-const NAME: Operand = operand("NAME", Times::One, Values::Container);
-const NAMES: Operand = operand("NAME", Times::Many, Values::Container);
-const IMAGE: Operand = operand("NAME", Times::One, Values::Image);
-const JOB: Operand = operand("ID", Times::One, Values::Job);
-const PRIORITY: Opt =
-    option("priority", "NUMBER", "0 to 999, 50 unless said otherwise; at boot the smallest starts first");
-const RESTART: Opt = option_of(
-    "restart",
-    "WHEN",
-    Values::OneOf(&["no", "on-failure", "always"]),
-    "when to start it again after it ended by itself",
-);
-const NO_WAIT: Opt = flag("no-wait", None, "print the job's number at once instead of following the job");
+const PRIORITY: &str =
+    "--priority NUMBER  0 to 999, 50 unless said otherwise; at boot the smallest starts first";
+const RESTART: &str = "--restart WHEN  when to start it again after it ended by itself";
+const NO_WAIT: &str = "--no-wait  print the job's number at once instead of following the job";
 
 /// Options of every command.
-pub const GLOBAL: &[Opt] = &[
-    Opt {
-        long: "socket",
-        short: Some('s'),
-        value: Some("SOCKET"),
-        help: "ubusd's socket, instead of UBUS_SOCKET or the usual one",
-        values: Values::File,
-    },
-    flag("json", None, "print replies as JSON, as they came"),
-    flag("help", Some('h'), "print help"),
+pub const GLOBAL: &[&str] = &[
+    "-s, --socket SOCKET  ubusd's socket, instead of UBUS_SOCKET or the usual one",
+    "--json  print replies as JSON, as they came",
+    "-h, --help  print help",
 ];
 
 /// The sections of the overview, in order.
@@ -158,782 +95,824 @@ pub const SECTIONS: &[&str] = &["Containers", "Images", "Services", "The box", "
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "list",
-        also: &["ls", "ps", "lst"],
+        also: "ls, ps, lst",
         section: "Containers",
         summary: "show all containers with their state, addresses and usage",
         details: "CPU is the share of one processor since somebody asked last. MEMORY and DISK are what is used and what \
                   is allowed. A disk without a quota is not measured.",
         examples: &[
-            ("list", "a table"),
-            ("list --names", "names only, one a line, for scripts"),
-            ("list --json", "everything that is known, as JSON"),
+            "list  # a table",
+            "list --names  # names only, one a line, for scripts",
+            "list --json  # everything that is known, as JSON",
         ],
         operands: &[],
-        options: &[flag("names", None, "print names only")],
-        action: Action::Show { request: request::container_list, show: show::containers },
+        options: &["--names  print names only"],
+        action: Action::Show { call: "cloudbox.container list", show: show::containers },
     },
     Command {
         name: "info",
-        also: &["show", "inspect"],
+        also: "show, inspect",
         section: "Containers",
         summary: "show everything about a container",
         details: "Limits are shown as they were asked for and, while it runs, as the kernel enforces them.",
-        examples: &[("info web", "about the container web")],
-        operands: &[NAME],
+        examples: &["info web  # about the container web"],
+        operands: &["NAME"],
         options: &[],
-        action: Action::Show { request: request::container_info, show: show::container },
+        action: Action::Show { call: "cloudbox.container info", show: show::container },
     },
     Command {
         name: "top",
-        also: &["htop"],
+        also: "htop",
         section: "Containers",
         summary: "show who uses what, again and again, until Ctrl-C",
         details: "CPU is the share of one processor. Where the output is no terminal, it is shown once.",
-        examples: &[("top --interval 5", "every five seconds")],
+        examples: &["top --interval 5  # every five seconds"],
         operands: &[],
-        options: &[option("interval", "SECONDS", "how often; 2 unless said otherwise")],
+        options: &["--interval SECONDS  how often; 2 unless said otherwise"],
         action: Action::Own(top::run),
     },
     Command {
         name: "create",
-        also: &["launch", "new", "add", "run", "init"],
+        also: "launch, new, add, run, init",
         section: "Containers",
         summary: "make a container and start it",
         details: "What is not said comes from the section `main` of /etc/config/cloudbox. The container gets a \
                   section of its own there.\n\nNAME may have small letters, digits and hyphens, 63 at most: it \
                   becomes the container's host name.",
         examples: &[
-            ("create web", "with all defaults"),
-            ("create web --memory 256M --cpus 0.5 --disk 2G", "with limits"),
-            ("create web --key ~/.ssh/id_ed25519.pub", "so that root can log in with ssh"),
-            ("create web --address 10.139.40.10/27 --gateway 10.139.40.1", "with a fixed address"),
-            ("create store --service tahoe-storage", "with a service of its image; `image info` shows them"),
-            ("create web --no-start --no-autostart", "only make it"),
+            "create web  # with all defaults",
+            "create web --memory 256M --cpus 0.5 --disk 2G  # with limits",
+            "create web --key ~/.ssh/id_ed25519.pub  # so that root can log in with ssh",
+            "create web --address 10.139.40.10/27 --gateway 10.139.40.1  # with a fixed address",
+            "create store --service tahoe-storage  # with a service of its image; `image info` shows them",
+            "create web --no-start --no-autostart  # only make it",
         ],
-        operands: &[operand("NAME", Times::One, Values::Any)],
+        operands: &["NAME"],
         options: &[
-            option_of("image", "IMAGE", Values::Image, "the image it is made from"),
-            option("memory", "SIZE", "most memory, such as 256M"),
-            option("cpus", "NUMBER", "processors, such as 1 or 0.5"),
-            option("disk", "SIZE", "disk quota, such as 4G, or none"),
-            option("pids", "NUMBER", "most processes"),
-            option("network", "BRIDGE", "the bridge it joins"),
-            option_of("address", "ADDRESS", Values::OneOf(&["dhcp"]), "dhcp, or an address such as 10.0.0.2/24"),
-            option("gateway", "ADDRESS", "default route of a fixed address"),
-            flag("no-autostart", None, "do not start it when the box starts"),
+            "--image IMAGE  the image it is made from",
+            "--memory SIZE  most memory, such as 256M",
+            "--cpus NUMBER  processors, such as 1 or 0.5",
+            "--disk SIZE  disk quota, such as 4G, or none",
+            "--pids NUMBER  most processes",
+            "--network BRIDGE  the bridge it joins",
+            "--address ADDRESS  dhcp, or an address such as 10.0.0.2/24",
+            "--gateway ADDRESS  default route of a fixed address",
+            "--no-autostart  do not start it when the box starts",
             PRIORITY,
             RESTART,
-            flag("no-start", None, "do not start it now"),
-            option("description", "TEXT", "what it is for"),
-            option_of("key", "KEY", Values::File, "SSH key of its root, or a file of keys; may be repeated"),
-            option("service", "NAME", "a service of its image to switch on; may be repeated"),
-            option("slice", "SLICE", "the slice it belongs to"),
-            flag("protected", None, "refuse to delete it"),
-            option("hostname", "NAME", "what it calls itself, instead of its name"),
-            option("timezone", "ZONE", "such as Europe/Madrid"),
-            option_of("first-boot", "FILE", Values::File, "a script that is run once inside"),
+            "--no-start  do not start it now",
+            "--description TEXT  what it is for",
+            "--key KEY  SSH key of its root, or a file of keys; may be repeated",
+            "--service NAME  a service of its image to switch on; may be repeated",
+            "--slice SLICE  the slice it belongs to",
+            "--protected  refuse to delete it",
+            "--hostname NAME  what it calls itself, instead of its name",
+            "--timezone ZONE  such as Europe/Madrid",
+            "--first-boot FILE  a script that is run once inside",
             NO_WAIT,
         ],
-        action: Action::Work { requests: request::container_create },
+        action: Action::Work { call: "cloudbox.container create" },
     },
     Command {
         name: "set",
-        also: &["config", "update", "edit", "resize"],
+        also: "config, update, edit, resize",
         section: "Containers",
         summary: "change a container",
         details: "Limits are changed while it runs; so is the disk, which can only grow. The network is changed when it \
                   is started again. /etc/config/cloudbox says the same afterwards.",
         examples: &[
-            ("set web --memory 512M --cpus 2", "more of both"),
-            ("set web --autostart no --restart always", "not at boot, but whenever it ends"),
+            "set web --memory 512M --cpus 2  # more of both",
+            "set web --autostart no --restart always  # not at boot, but whenever it ends",
         ],
-        operands: &[NAME],
+        operands: &["NAME"],
         options: &[
-            option("memory", "SIZE", "most memory, such as 256M"),
-            option("cpus", "NUMBER", "processors, such as 1 or 0.5"),
-            option("disk", "SIZE", "disk quota, larger than before"),
-            option("pids", "NUMBER", "most processes"),
-            option("network", "BRIDGE", "the bridge it joins"),
-            option_of("address", "ADDRESS", Values::OneOf(&["dhcp"]), "dhcp, or an address such as 10.0.0.2/24"),
-            option("gateway", "ADDRESS", "default route of a fixed address"),
-            option_of("autostart", "YES|NO", Values::OneOf(&["yes", "no"]), "whether to start it when the box starts"),
+            "--memory SIZE  most memory, such as 256M",
+            "--cpus NUMBER  processors, such as 1 or 0.5",
+            "--disk SIZE  disk quota, larger than before",
+            "--pids NUMBER  most processes",
+            "--network BRIDGE  the bridge it joins",
+            "--address ADDRESS  dhcp, or an address such as 10.0.0.2/24",
+            "--gateway ADDRESS  default route of a fixed address",
+            "--autostart YES|NO  whether to start it when the box starts",
             PRIORITY,
             RESTART,
-            option("description", "TEXT", "what it is for"),
-            option("slice", "SLICE", "the slice it belongs to"),
-            option_of("protected", "YES|NO", Values::OneOf(&["yes", "no"]), "whether it is safe from delete"),
-            flag("force", None, "also less memory than it uses: what does not fit is killed"),
+            "--description TEXT  what it is for",
+            "--slice SLICE  the slice it belongs to",
+            "--protected YES|NO  whether it is safe from delete",
+            "--force  also less memory than it uses: what does not fit is killed",
             NO_WAIT,
         ],
-        action: Action::Work { requests: request::container_set },
+        action: Action::Work { call: "cloudbox.container set" },
     },
     Command {
         name: "delete",
-        also: &["rm", "remove", "destroy"],
+        also: "rm, remove, destroy",
         section: "Containers",
         summary: "remove containers with their data",
         details: "There is no way back. A container that runs is left alone unless --force is given.",
-        examples: &[("delete web", "one that is stopped"), ("delete --force web db", "two, running or not")],
-        operands: &[NAMES],
-        options: &[flag("force", Some('f'), "also when it is running"), NO_WAIT],
-        action: Action::Work { requests: request::container_delete },
+        examples: &[
+            "delete web  # one that is stopped",
+            "delete --force web db  # two, running or not",
+        ],
+        operands: &["NAME..."],
+        options: &["-f, --force  also when it is running", NO_WAIT],
+        action: Action::Work { call: "cloudbox.container delete" },
     },
     Command {
         name: "adopt",
-        also: &["recover", "takeover"],
+        also: "recover, takeover",
         section: "Containers",
         summary: "take in containers that stand apart in `list`",
         details: "An orphan gets back the section that was removed from /etc/config/cloudbox. One that another tool made \
                   must be stopped and have its root in a directory: that becomes an image, and the image a container \
                   that is not started and does not start at boot. Host name and machine id are its own then. The files \
                   of the other tool stay as they are.",
-        examples: &[("adopt web", "one of either kind")],
-        operands: &[NAMES],
+        examples: &["adopt web  # one of either kind"],
+        operands: &["NAME..."],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_adopt },
+        action: Action::Work { call: "cloudbox.container adopt" },
     },
     Command {
         name: "prune",
-        also: &["clean", "gc"],
+        also: "clean, gc",
         section: "Containers",
         summary: "remove orphans and what was left half made",
         details: "Says what it would remove, and does it with --yes. Protected ones stay, and what other tools made.",
-        examples: &[("prune", "what would go"), ("prune --yes", "remove it")],
+        examples: &[
+            "prune  # what would go",
+            "prune --yes  # remove it",
+        ],
         operands: &[],
-        options: &[flag("yes", Some('y'), "do it")],
-        action: Action::Show { request: request::container_prune, show: show::prune },
+        options: &["-y, --yes  do it"],
+        action: Action::Show { call: "cloudbox.container prune", show: show::prune },
     },
     Command {
         name: "start",
-        also: &["boot", "up"],
+        also: "boot, up",
         section: "Containers",
         summary: "start containers",
         details: "",
-        examples: &[("start web db", "both at a time")],
-        operands: &[NAMES],
+        examples: &["start web db  # both at a time"],
+        operands: &["NAME..."],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_start },
+        action: Action::Work { call: "cloudbox.container start" },
     },
     Command {
         name: "stop",
-        also: &["halt", "kill", "down"],
+        also: "halt, kill, down",
         section: "Containers",
         summary: "stop containers",
         details: "A container is asked to shut down, and killed when it has not done so after --timeout seconds (30 \
                   unless said otherwise).",
         examples: &[
-            ("stop web", "gently"),
-            ("stop --timeout 5 web", "with less patience"),
-            ("stop --force web", "at once, as if its plug were pulled"),
+            "stop web  # gently",
+            "stop --timeout 5 web  # with less patience",
+            "stop --force web  # at once, as if its plug were pulled",
         ],
-        operands: &[NAMES],
+        operands: &["NAME..."],
         options: &[
-            option("timeout", "SECONDS", "how long it may take to shut down"),
-            flag("force", Some('f'), "kill it at once"),
+            "--timeout SECONDS  how long it may take to shut down",
+            "-f, --force  kill it at once",
             NO_WAIT,
         ],
-        action: Action::Work { requests: request::container_stop },
+        action: Action::Work { call: "cloudbox.container stop" },
     },
     Command {
         name: "restart",
-        also: &["reboot", "reset"],
+        also: "reboot, reset",
         section: "Containers",
         summary: "stop containers and start them again",
         details: "What was changed since the last start and needs one is applied. One that does not run is started.",
-        examples: &[("restart web", "gently"), ("restart --timeout 0 web", "as if its plug were pulled")],
-        operands: &[NAMES],
-        options: &[option("timeout", "SECONDS", "how long it may take to shut down"), NO_WAIT],
-        action: Action::Work { requests: request::container_restart },
+        examples: &[
+            "restart web  # gently",
+            "restart --timeout 0 web  # as if its plug were pulled",
+        ],
+        operands: &["NAME..."],
+        options: &["--timeout SECONDS  how long it may take to shut down", NO_WAIT],
+        action: Action::Work { call: "cloudbox.container restart" },
     },
     Command {
         name: "rename",
-        also: &["mv", "move"],
+        also: "mv, move",
         section: "Containers",
         summary: "give a stopped container another name",
         details: "Its section in /etc/config/cloudbox, its services and its snapshots go along; it keeps its hardware \
                   address. Its guest is told its new name at the next start, unless it calls itself something else.",
-        examples: &[("rename web www", "web becomes www")],
-        operands: &[NAME, operand("NEW-NAME", Times::One, Values::Any)],
+        examples: &["rename web www  # web becomes www"],
+        operands: &["NAME", "NEW-NAME"],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_rename },
+        action: Action::Work { call: "cloudbox.container rename" },
     },
     Command {
         name: "freeze",
-        also: &["pause", "suspend"],
+        also: "pause, suspend",
         section: "Containers",
         summary: "let containers stand still",
         details: "Their processes get no processor time until `unfreeze`; their memory stays as it is.",
-        examples: &[("freeze web", "until it is told to go on")],
-        operands: &[NAMES],
+        examples: &["freeze web  # until it is told to go on"],
+        operands: &["NAME..."],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_freeze },
+        action: Action::Work { call: "cloudbox.container freeze" },
     },
     Command {
         name: "unfreeze",
-        also: &["thaw", "resume", "unpause"],
+        also: "thaw, resume, unpause",
         section: "Containers",
         summary: "let frozen containers go on",
         details: "",
-        examples: &[("unfreeze web", "where it stood")],
-        operands: &[NAMES],
+        examples: &["unfreeze web  # where it stood"],
+        operands: &["NAME..."],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_unfreeze },
+        action: Action::Work { call: "cloudbox.container unfreeze" },
     },
     Command {
         name: "exec",
-        also: &["attach", "enter"],
+        also: "attach, enter",
         section: "Containers",
         summary: "run a program in a container",
         details: "Prints what the program wrote, and exits with its exit code (128 and the signal's number when a \
                   signal ended it). The program gets no input, and is ended after --timeout seconds (10 unless said \
                   otherwise). No shell reads the words; call one if you need it.",
         examples: &[
-            ("exec web -- ls -l /srv", "one program"),
-            ("exec web -- sh -c 'df -h | tail -1'", "a line of shell"),
-            ("exec web --timeout 600 -- apt-get update", "with more time"),
-            ("exec web --user www-data --directory /srv -- git pull", "as another user, elsewhere"),
+            "exec web -- ls -l /srv  # one program",
+            "exec web -- sh -c 'df -h | tail -1'  # a line of shell",
+            "exec web --timeout 600 -- apt-get update  # with more time",
+            "exec web --user www-data --directory /srv -- git pull  # as another user, elsewhere",
         ],
-        operands: &[NAME, operand("PROGRAM [ARGUMENT]", Times::Rest, Values::Any)],
+        operands: &["NAME", "-- PROGRAM [ARGUMENT]..."],
         options: &[
-            option("timeout", "SECONDS", "how long it may run"),
-            option("user", "USER", "who runs it, by name or number; root unless said otherwise"),
-            option("directory", "PATH", "where it runs, in the container"),
-            option("env", "NAME=VALUE", "a variable; may be repeated"),
+            "--timeout SECONDS  how long it may run",
+            "--user USER  who runs it, by name or number; root unless said otherwise",
+            "--directory PATH  where it runs, in the container",
+            "--env NAME=VALUE  a variable; may be repeated",
         ],
         action: Action::Own(enter::exec),
     },
     Command {
         name: "log",
-        also: &["logs", "journal", "dmesg"],
+        also: "logs, journal, dmesg",
         section: "Containers",
         summary: "show what a container wrote to its console",
         details: "The last lines of 128 KiB at least; what was written before a stop is kept. A guest with systemd has \
                   more to say in its own log: `cloudbox exec NAME -- journalctl`.",
-        examples: &[("log web", "the last 100 lines"), ("log web --lines 20 --follow", "and what comes, until Ctrl-C")],
-        operands: &[NAME],
+        examples: &[
+            "log web  # the last 100 lines",
+            "log web --lines 20 --follow  # and what comes, until Ctrl-C",
+        ],
+        operands: &["NAME"],
         options: &[
-            option("lines", "NUMBER", "how many lines; 100 unless said otherwise"),
-            flag("follow", Some('f'), "go on with what comes"),
-            flag("first-boot", None, "what the first-boot script said, instead"),
+            "--lines NUMBER  how many lines; 100 unless said otherwise",
+            "-f, --follow  go on with what comes",
+            "--first-boot  what the first-boot script said, instead",
         ],
         action: Action::Own(log::run),
     },
     Command {
         name: "shell",
-        also: &["login", "bash", "sh", "ssh"],
+        also: "login, bash, sh, ssh",
         section: "Containers",
         summary: "open a shell in a container",
         details: "The login shell of root, or of --user. Its exit code is passed on. Only root may do it. It needs the \
                   program lxc-attach.",
-        examples: &[("shell web", "as root"), ("shell web --user www-data", "as somebody else")],
-        operands: &[NAME],
-        options: &[option("user", "USER", "whose shell, by name or number; root unless said otherwise")],
+        examples: &[
+            "shell web  # as root",
+            "shell web --user www-data  # as somebody else",
+        ],
+        operands: &["NAME"],
+        options: &["--user USER  whose shell, by name or number; root unless said otherwise"],
         action: Action::Own(enter::shell),
     },
     Command {
         name: "push",
-        also: &["upload", "put"],
+        also: "upload, put",
         section: "Containers",
         summary: "copy a file into a container, running or not",
         details: "The file belongs to the container's root, or to whom the one belongs that it replaces. It keeps its \
                   mode. No link leads out of the container. FILE - is standard input. Only root may do it.",
         examples: &[
-            ("push index.html web:/var/www/html/", "into a directory"),
-            ("push - web:/etc/motd", "from standard input"),
+            "push index.html web:/var/www/html/  # into a directory",
+            "push - web:/etc/motd  # from standard input",
         ],
         operands: &[
-            operand("FILE", Times::One, Values::File),
-            operand("NAME:PATH", Times::One, Values::Any),
+            "FILE",
+            "NAME:PATH",
         ],
         options: &[],
         action: Action::Own(copy::push),
     },
     Command {
         name: "pull",
-        also: &["download", "get", "cp"],
+        also: "download, get, cp",
         section: "Containers",
         summary: "copy a file out of a container, running or not",
         details: "No link leads out of the container. FILE - is standard output. Only root may do it.",
-        examples: &[("pull web:/etc/fstab .", "into this directory"), ("pull web:/etc/motd -", "to the screen")],
+        examples: &[
+            "pull web:/etc/fstab .  # into this directory",
+            "pull web:/etc/motd -  # to the screen",
+        ],
         operands: &[
-            operand("NAME:PATH", Times::One, Values::Any),
-            operand("FILE", Times::One, Values::File),
+            "NAME:PATH",
+            "FILE",
         ],
         options: &[],
         action: Action::Own(copy::pull),
     },
     Command {
         name: "console",
-        also: &["tty"],
+        also: "tty",
         section: "Containers",
         summary: "look at a container's console",
         details: "One can log in where the container runs a getty on it; the distro does not, and shows its boot only: \
                   `cloudbox shell` is the way in. Leave it by Ctrl-a, then q. Only root may do it. It needs the program \
                   lxc-console.",
-        examples: &[("console web", "the console of web")],
-        operands: &[NAME],
+        examples: &["console web  # the console of web"],
+        operands: &["NAME"],
         options: &[],
         action: Action::Own(enter::console),
     },
     Command {
         name: "snapshot",
-        also: &["snap", "checkpoint"],
+        also: "snap, checkpoint",
         section: "Containers",
         summary: "keep a container's files as they are now",
         details: "What is kept is what the container has changed of its image. A container that runs stands still \
                   while it is copied. Without a name of its own the snapshot is called by the time.",
-        examples: &[("snapshot web", "called by the time"), ("snapshot web before-upgrade", "called so")],
-        operands: &[NAME, operand("SNAPSHOT", Times::Optional, Values::Any)],
+        examples: &[
+            "snapshot web  # called by the time",
+            "snapshot web before-upgrade  # called so",
+        ],
+        operands: &["NAME", "[SNAPSHOT]"],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_snapshot },
+        action: Action::Work { call: "cloudbox.container snapshot" },
     },
     Command {
         name: "snapshots",
-        also: &["snapshot-list", "snaps"],
+        also: "snapshot-list, snaps",
         section: "Containers",
         summary: "show a container's snapshots",
         details: "",
-        examples: &[("snapshots web", "a table"), ("snapshots web --names", "names only, one a line")],
-        operands: &[NAME],
-        options: &[flag("names", None, "print names only")],
-        action: Action::Show { request: request::container_snapshots, show: show::snapshots },
+        examples: &[
+            "snapshots web  # a table",
+            "snapshots web --names  # names only, one a line",
+        ],
+        operands: &["NAME"],
+        options: &["--names  print names only"],
+        action: Action::Show { call: "cloudbox.container snapshots", show: show::snapshots },
     },
     Command {
         name: "restore",
-        also: &["rollback", "revert"],
+        also: "rollback, revert",
         section: "Containers",
         summary: "give a container the files of a snapshot back",
         details: "What it has changed since then is lost; the snapshot stays. A container that runs is left alone \
                   unless --force is given: then it is killed for the moment it takes, and started again.",
         examples: &[
-            ("restore web before-upgrade", "one that is stopped"),
-            ("restore --force web before-upgrade", "running or not"),
+            "restore web before-upgrade  # one that is stopped",
+            "restore --force web before-upgrade  # running or not",
         ],
-        operands: &[NAME, operand("SNAPSHOT", Times::One, Values::Any)],
-        options: &[flag("force", Some('f'), "also when it is running"), NO_WAIT],
-        action: Action::Work { requests: request::container_restore },
+        operands: &["NAME", "SNAPSHOT"],
+        options: &["-f, --force  also when it is running", NO_WAIT],
+        action: Action::Work { call: "cloudbox.container restore" },
     },
     Command {
         name: "snapshot-delete",
-        also: &["delete-snapshot", "snapshot-rm"],
+        also: "delete-snapshot, snapshot-rm",
         section: "Containers",
         summary: "remove a snapshot",
         details: "",
-        examples: &[("snapshot-delete web before-upgrade", "the container stays as it is")],
-        operands: &[NAME, operand("SNAPSHOT", Times::One, Values::Any)],
+        examples: &["snapshot-delete web before-upgrade  # the container stays as it is"],
+        operands: &["NAME", "SNAPSHOT"],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_snapshot_delete },
+        action: Action::Work { call: "cloudbox.container snapshot_delete" },
     },
     Command {
         name: "clone",
-        also: &["copy", "duplicate"],
+        also: "copy, duplicate",
         section: "Containers",
         summary: "make a copy of a container",
         details: "The copy has an identity of its own: name, machine id, hardware address, user ids; its SSH server \
                   makes new keys, and its address comes by DHCP. It does not run yet. A container that runs stands \
                   still while it is copied. Its services are not copied.",
         examples: &[
-            ("clone web web-2", "as it is now"),
-            ("clone web web-2 --snapshot before-upgrade", "as it was"),
+            "clone web web-2  # as it is now",
+            "clone web web-2 --snapshot before-upgrade  # as it was",
         ],
-        operands: &[NAME, operand("NEW-NAME", Times::One, Values::Any)],
-        options: &[option("snapshot", "SNAPSHOT", "copy this snapshot of it"), NO_WAIT],
-        action: Action::Work { requests: request::container_clone },
+        operands: &["NAME", "NEW-NAME"],
+        options: &["--snapshot SNAPSHOT  copy this snapshot of it", NO_WAIT],
+        action: Action::Work { call: "cloudbox.container clone" },
     },
     Command {
         name: "export",
-        also: &["backup", "dump"],
+        also: "backup, dump",
         section: "Containers",
         summary: "write a container into one file",
         details: "PATH is a file on the box, a tar that others read as well; there must be none yet. It holds what the \
                   container has changed of its image, and with --image the image, too. A container that runs stands \
                   still meanwhile; a snapshot can be exported while it runs on.",
         examples: &[
-            ("export web /mnt/usb/web.tar", "for a box that has the image"),
-            ("export web /mnt/usb/web.tar --image", "for any other"),
-            ("export web /mnt/usb/web.tar --snapshot before-upgrade", "as it was"),
+            "export web /mnt/usb/web.tar  # for a box that has the image",
+            "export web /mnt/usb/web.tar --image  # for any other",
+            "export web /mnt/usb/web.tar --snapshot before-upgrade  # as it was",
         ],
-        operands: &[NAME, operand("PATH", Times::One, Values::File)],
+        operands: &["NAME", "PATH"],
         options: &[
-            option("snapshot", "SNAPSHOT", "export this snapshot of it"),
-            flag("image", None, "put the image into the file"),
+            "--snapshot SNAPSHOT  export this snapshot of it",
+            "--image  put the image into the file",
             NO_WAIT,
         ],
-        action: Action::Work { requests: request::container_export },
+        action: Action::Work { call: "cloudbox.container export" },
     },
     Command {
         name: "import",
-        also: &["unpack"],
+        also: "unpack",
         section: "Containers",
         summary: "make a container from an exported file",
         details: "The container gets an identity of its own, as a clone does, and does not run yet. Its image must be \
                   on the box, or in the file. For an image from a file see `image import`.",
-        examples: &[("import /mnt/usb/web.tar web", "called web")],
-        operands: &[operand("PATH", Times::One, Values::File), operand("NAME", Times::One, Values::Any)],
+        examples: &["import /mnt/usb/web.tar web  # called web"],
+        operands: &["PATH", "NAME"],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::container_import },
+        action: Action::Work { call: "cloudbox.container import" },
     },
     Command {
         name: "image list",
-        also: &["images"],
+        also: "images",
         section: "Images",
         summary: "show all images",
         details: "",
-        examples: &[("image list", "a table"), ("image list --names", "names only, one a line")],
+        examples: &[
+            "image list  # a table",
+            "image list --names  # names only, one a line",
+        ],
         operands: &[],
-        options: &[flag("names", None, "print names only")],
-        action: Action::Show { request: request::image_list, show: show::images },
+        options: &["--names  print names only"],
+        action: Action::Show { call: "cloudbox.image list", show: show::images },
     },
     Command {
         name: "image info",
-        also: &["image show"],
+        also: "image show",
         section: "Images",
         summary: "show everything about an image",
         details: "",
-        examples: &[("image info distro", "about the image distro")],
-        operands: &[IMAGE],
+        examples: &["image info distro  # about the image distro"],
+        operands: &["NAME"],
         options: &[],
-        action: Action::Show { request: request::image_info, show: show::image },
+        action: Action::Show { call: "cloudbox.image info", show: show::image },
     },
     Command {
         name: "image import",
-        also: &["image add", "image create"],
+        also: "image add, image create",
         section: "Images",
         summary: "make an image from a file",
         details: "PATH is a file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a \
                   NAME the image is called as the file is.",
         examples: &[
-            ("image import /tmp/debian.tar.xz", "becomes the image debian"),
-            ("image import distro-amd64.squashfs distro", "becomes the image distro"),
+            "image import /tmp/debian.tar.xz  # becomes the image debian",
+            "image import distro-amd64.squashfs distro  # becomes the image distro",
         ],
         operands: &[
-            operand("PATH", Times::One, Values::File),
-            operand("NAME", Times::Optional, Values::Any),
+            "PATH",
+            "[NAME]",
         ],
-        options: &[option("sha256", "HASH", "refuse the file when this is not its sha256"), NO_WAIT],
-        action: Action::Work { requests: request::image_import },
+        options: &["--sha256 HASH  refuse the file when this is not its sha256", NO_WAIT],
+        action: Action::Work { call: "cloudbox.image import" },
     },
     Command {
         name: "image remotes",
-        also: &["remotes", "image remote", "image servers"],
+        also: "remotes, image remote, image servers",
         section: "Images",
         summary: "show the servers that images come from",
         details: "They are sections `remote` of /etc/config/cloudbox. SIGNED: what a server lists must be signed with one of \
                   the keys there.",
-        examples: &[("image remotes", "a table")],
+        examples: &["image remotes  # a table"],
         operands: &[],
-        options: &[flag("names", None, "print names only")],
-        action: Action::Show { request: request::image_remotes, show: show::remotes },
+        options: &["--names  print names only"],
+        action: Action::Show { call: "cloudbox.image remotes", show: show::remotes },
     },
     Command {
         name: "image available",
-        also: &["available", "image search", "image find"],
+        also: "available, image search, image find",
         section: "Images",
         summary: "show what servers have for this box",
         details: "STATE is `here` for what this box has, and `newer` for what was pulled from there in an older version.",
         examples: &[
-            ("image available", "everything"),
-            ("image available debian --remote community", "what has debian in its name, at one server"),
+            "image available  # everything",
+            "image available debian --remote community  # what has debian in its name, at one server",
         ],
-        operands: &[operand("WORD", Times::Optional, Values::Any)],
+        operands: &["[WORD]"],
         options: &[
-            option("remote", "REMOTE", "ask only this server"),
-            flag("names", None, "print names only, as `image pull` takes them"),
+            "--remote REMOTE  ask only this server",
+            "--names  print names only, as `image pull` takes them",
         ],
-        action: Action::Show { request: request::image_available, show: show::offers },
+        action: Action::Show { call: "cloudbox.image available", show: show::offers },
     },
     Command {
         name: "image pull",
-        also: &["image fetch", "image update", "image download"],
+        also: "image fetch, image update, image download",
         section: "Images",
         summary: "fetch images from a server, or their newer version",
         details: "NAME is that of an image on this box, what a server calls it, or both: community:debian/12 becomes the image \
                   debian-12. Containers keep the version they were made from. A pull that ended early is gone on with by \
                   the next one.",
         examples: &[
-            ("image pull distro", "the newest version of what /etc/config/cloudbox calls distro"),
-            ("image pull community:debian/12", "from one server"),
+            "image pull distro  # the newest version of what /etc/config/cloudbox calls distro",
+            "image pull community:debian/12  # from one server",
         ],
-        operands: &[operand("NAME", Times::Many, Values::Image)],
-        options: &[option("remote", "REMOTE", "the server; any that has it unless said otherwise"), NO_WAIT],
-        action: Action::Work { requests: request::image_pull },
+        operands: &["NAME..."],
+        options: &["--remote REMOTE  the server; any that has it unless said otherwise", NO_WAIT],
+        action: Action::Work { call: "cloudbox.image pull" },
     },
     Command {
         name: "image prune",
-        also: &["image clean", "image gc"],
+        also: "image clean, image gc",
         section: "Images",
         summary: "remove images that nobody uses",
         details: "Says what it would remove, and does it with --yes. What /etc/config/cloudbox names stays.",
-        examples: &[("image prune", "what would go"), ("image prune --yes", "remove it")],
+        examples: &[
+            "image prune  # what would go",
+            "image prune --yes  # remove it",
+        ],
         operands: &[],
-        options: &[flag("yes", Some('y'), "do it")],
-        action: Action::Show { request: request::image_prune, show: show::image_prune },
+        options: &["-y, --yes  do it"],
+        action: Action::Show { call: "cloudbox.image prune", show: show::image_prune },
     },
     #[cfg(feature = "publish")]
     Command {
         name: "image publish",
-        also: &["image upload", "image push"],
+        also: "image upload, image push",
         section: "Images",
         summary: "put images where a web server serves them to boxes",
         details: "DIRECTORY becomes, or is, a simplestreams server's: any web server can serve it. IMAGE is a squashfs, or a \
                   tar packed with xz; what it does not say of itself, nor a manifest beside it, the options say. --key is a \
                   secret key made by `usign -G`; its public half goes into `list key` of the boxes. Needs no daemon.",
         examples: &[
-            ("image publish /srv/www/images distro.squashfs --key community.sec", "signed"),
-            ("image publish /srv/www/images alpine.tar.xz --name alpine --serial 3.20 --arch amd64", "a tar, which says less"),
+            "image publish /srv/www/images distro.squashfs --key community.sec  # signed",
+            "image publish /srv/www/images alpine.tar.xz --name alpine --serial 3.20 --arch amd64  # a tar, which says less",
         ],
         operands: &[
-            operand("DIRECTORY", Times::One, Values::File),
-            operand("IMAGE", Times::Many, Values::File),
+            "DIRECTORY",
+            "IMAGE...",
         ],
         options: &[
-            option_of("key", "FILE", Values::File, "the secret key to sign the lists with"),
-            option("name", "NAME", "what the image is called"),
-            option("serial", "VERSION", "its version; the last in order of the letters is the newest"),
-            option("os", "SYSTEM", "its system, such as debian"),
-            option("release", "RELEASE", "the system's release"),
-            option("arch", "ARCH", "the processors it is for, such as amd64"),
+            "--key FILE  the secret key to sign the lists with",
+            "--name NAME  what the image is called",
+            "--serial VERSION  its version; the last in order of the letters is the newest",
+            "--os SYSTEM  its system, such as debian",
+            "--release RELEASE  the system's release",
+            "--arch ARCH  the processors it is for, such as amd64",
         ],
         action: Action::Own(publish::run),
     },
     Command {
         name: "image delete",
-        also: &["image rm", "image remove", "rmi"],
+        also: "image rm, image remove, rmi",
         section: "Images",
         summary: "remove images that no container uses",
         details: "",
-        examples: &[("image delete debian", "the image debian")],
-        operands: &[operand("NAME", Times::Many, Values::Image)],
+        examples: &["image delete debian  # the image debian"],
+        operands: &["NAME..."],
         options: &[NO_WAIT],
-        action: Action::Work { requests: request::image_delete },
+        action: Action::Work { call: "cloudbox.image delete" },
     },
     Command {
         name: "service list",
-        also: &["services"],
+        also: "services",
         section: "Services",
         summary: "show what this box announces, and why not the rest",
         details: "A service is announced while its container runs and its port answers. Those that an image offers \
                   are there without further ado.",
-        examples: &[("service list", "a table")],
+        examples: &["service list  # a table"],
         operands: &[],
-        options: &[flag("names", None, "print ids only")],
-        action: Action::Show { request: request::service_list, show: show::services },
+        options: &["--names  print ids only"],
+        action: Action::Show { call: "cloudbox.service list", show: show::services },
     },
     Command {
         name: "service publish",
-        also: &["announce", "advertise"],
+        also: "announce, advertise",
         section: "Services",
         summary: "announce a container's service on the network",
         details: "It gets a section of its own in /etc/config/cloudbox. TYPE is a DNS-SD type such as _http._tcp.",
         examples: &[
-            ("service publish web _http._tcp 80", "under the container's name"),
-            ("service publish web _http._tcp 80 --name 'Our wiki' --txt path=/wiki", "with a name and a path"),
-            ("service publish dns _dns._udp 53", "over UDP, which is not checked"),
+            "service publish web _http._tcp 80  # under the container's name",
+            "service publish web _http._tcp 80 --name 'Our wiki' --txt path=/wiki  # with a name and a path",
+            "service publish dns _dns._udp 53  # over UDP, which is not checked",
         ],
         operands: &[
-            operand("CONTAINER", Times::One, Values::Container),
-            operand("TYPE", Times::One, Values::OneOf(&["_http._tcp", "_ssh._tcp", "_https._tcp"])),
-            operand("PORT", Times::One, Values::Any),
+            "CONTAINER",
+            "TYPE",
+            "PORT",
         ],
         options: &[
-            option("name", "TEXT", "the name people see"),
-            option("txt", "KEY=VALUE", "a TXT record; may be repeated"),
-            option_of("protocol", "FAMILY", Values::OneOf(&["any", "ipv4", "ipv6"]), "announce it over one family"),
-            option_of("check", "HOW", Values::OneOf(&["tcp", "none"]), "none: also while its port is silent"),
+            "--name TEXT  the name people see",
+            "--txt KEY=VALUE  a TXT record; may be repeated",
+            "--protocol FAMILY  announce it over one family",
+            "--check HOW  none: also while its port is silent",
         ],
-        action: Action::Show { request: request::service_publish, show: show::service_id },
+        action: Action::Show { call: "cloudbox.service publish", show: show::service_id },
     },
     Command {
         name: "service withdraw",
-        also: &["unpublish"],
+        also: "unpublish",
         section: "Services",
         summary: "stop announcing a service",
         details: "One that the image offers is switched off by a section with `option enabled '0'`.",
-        examples: &[("service withdraw web_http_80", "by its id")],
-        operands: &[operand("ID", Times::One, Values::Service)],
+        examples: &["service withdraw web_http_80  # by its id"],
+        operands: &["ID"],
         options: &[],
-        action: Action::Show { request: request::service_withdraw, show: show::service_id },
+        action: Action::Show { call: "cloudbox.service withdraw", show: show::service_id },
     },
     Command {
         name: "browse",
-        also: &["discover", "neighbours", "find"],
+        also: "discover, neighbours, find",
         section: "Services",
         summary: "show the services that are on the network",
         details: "Asks by mDNS and listens for --timeout seconds at most (5 unless said otherwise). BOX is the box a service \
                   belongs to; * marks our own.",
-        examples: &[("browse", "everything"), ("browse _http._tcp", "only web pages")],
-        operands: &[operand("TYPE", Times::Optional, Values::OneOf(&["_http._tcp", "_ssh._tcp", "_cloudbox._tcp"]))],
-        options: &[option("timeout", "SECONDS", "how long to listen")],
-        action: Action::Show { request: request::service_browse, show: show::found },
+        examples: &[
+            "browse  # everything",
+            "browse _http._tcp  # only web pages",
+        ],
+        operands: &["[TYPE]"],
+        options: &["--timeout SECONDS  how long to listen"],
+        action: Action::Show { call: "cloudbox.service browse", show: show::found },
     },
     Command {
         name: "status",
-        also: &["stat", "version"],
+        also: "stat, version",
         section: "The box",
         summary: "show how the box is doing",
         details: "Memory and disk: what there is, what is free, what is kept for the box, and what is promised to \
                   containers.",
-        examples: &[("status", "at a glance")],
+        examples: &["status  # at a glance"],
         operands: &[],
         options: &[],
-        action: Action::Show { request: request::box_status, show: show::status },
+        action: Action::Show { call: "cloudbox status", show: show::status },
     },
     Command {
         name: "doctor",
-        also: &["check", "diagnose"],
+        also: "check, diagnose",
         section: "The box",
         summary: "check whether all that is needed is there",
         details: "One line for each check, with what cures it. The exit code is 1 when something does not work.",
-        examples: &[("doctor", "what is missing, and what to do")],
+        examples: &["doctor  # what is missing, and what to do"],
         operands: &[],
         options: &[],
-        action: Action::Show { request: request::box_doctor, show: show::doctor },
+        action: Action::Show { call: "cloudbox doctor", show: show::doctor },
     },
     Command {
         name: "reload",
-        also: &["refresh", "apply"],
+        also: "refresh, apply",
         section: "The box",
         summary: "apply what was changed in /etc/config/cloudbox",
         details: "`reload_config` does the same after `uci commit`.",
-        examples: &[("reload", "now")],
+        examples: &["reload  # now"],
         operands: &[],
         options: &[],
-        action: Action::Show { request: request::box_reload, show: show::reload },
+        action: Action::Show { call: "cloudbox reload", show: show::reload },
     },
     Command {
         name: "shutdown",
-        also: &["poweroff", "stop-all"],
+        also: "poweroff, stop-all",
         section: "The box",
         summary: "stop all containers, as when the box goes down",
         details: "Those with the largest priority stop first, one group after the other. All of them together have \
                   --timeout seconds (20 unless said otherwise); what still runs then is killed. The box itself goes on, \
                   and what starts with it starts with it.",
-        examples: &[("shutdown --timeout 60", "with more patience")],
+        examples: &["shutdown --timeout 60  # with more patience"],
         operands: &[],
-        options: &[option("timeout", "SECONDS", "how long all of them may take"), NO_WAIT],
-        action: Action::Work { requests: request::box_shutdown },
+        options: &["--timeout SECONDS  how long all of them may take", NO_WAIT],
+        action: Action::Work { call: "cloudbox shutdown" },
     },
     Command {
         name: "daemon",
-        also: &["serve", "server"],
+        also: "serve, server",
         section: "The box",
         summary: "run the service; /etc/init.d/cloudbox does it",
         details: "The environment says the same as the options: UBUS_SOCKET, CLOUDBOX_CONFIG_DIR, CLOUDBOX_STORAGE, \
                   CLOUDBOX_RUN_DIR, CLOUDBOX_AVAHI, CLOUDBOX_AVAHI_RUN. An option goes first.",
-        examples: &[("daemon -f -v", "in a terminal, with everything it has to say")],
+        examples: &["daemon -f -v  # in a terminal, with everything it has to say"],
         operands: &[],
         options: &[
-            flag("foreground", Some('f'), "log to standard error instead of syslog"),
-            flag("verbose", Some('v'), "log more"),
-            option_of("config-dir", "DIRECTORY", Values::File, "UCI's files, instead of /etc/config"),
-            option_of("storage", "DIRECTORY", Values::File, "images and containers, instead of what UCI says"),
-            option_of("run-dir", "DIRECTORY", Values::File, "what lasts until a reboot, instead of /var/run/cloudbox"),
-            option_of("avahi", "DIRECTORY", Values::File, "avahi-daemon's files, instead of /etc/avahi"),
-            option_of("avahi-run", "DIRECTORY", Values::File, "its pid file's, instead of /var/run/avahi-daemon"),
+            "-f, --foreground  log to standard error instead of syslog",
+            "-v, --verbose  log more",
+            "--config-dir DIRECTORY  UCI's files, instead of /etc/config",
+            "--storage DIRECTORY  images and containers, instead of what UCI says",
+            "--run-dir DIRECTORY  what lasts until a reboot, instead of /var/run/cloudbox",
+            "--avahi DIRECTORY  avahi-daemon's files, instead of /etc/avahi",
+            "--avahi-run DIRECTORY  its pid file's, instead of /var/run/avahi-daemon",
         ],
         action: Action::Daemon,
     },
     Command {
         name: "job list",
-        also: &["jobs", "operation list"],
+        also: "jobs, operation list",
         section: "Jobs and the bus",
         summary: "show what is being done, and what was done last",
         details: "",
-        examples: &[("job list", "a table"), ("job list --names", "numbers only, one a line")],
+        examples: &[
+            "job list  # a table",
+            "job list --names  # numbers only, one a line",
+        ],
         operands: &[],
-        options: &[flag("names", None, "print numbers only")],
-        action: Action::Show { request: request::job_list, show: show::jobs },
+        options: &["--names  print numbers only"],
+        action: Action::Show { call: "cloudbox.job list", show: show::jobs },
     },
     Command {
         name: "job status",
-        also: &["job info", "job show"],
+        also: "job info, job show",
         section: "Jobs and the bus",
         summary: "show how far a job is",
         details: "",
-        examples: &[("job status 17", "about job 17")],
-        operands: &[JOB],
+        examples: &["job status 17  # about job 17"],
+        operands: &["ID"],
         options: &[],
-        action: Action::Show { request: request::job_status, show: show::job },
+        action: Action::Show { call: "cloudbox.job status", show: show::job },
     },
     Command {
         name: "job wait",
-        also: &["wait", "job follow"],
+        also: "wait, job follow",
         section: "Jobs and the bus",
         summary: "follow jobs until they end",
         details: "The exit code is 1 when one of them failed, and 124 when --timeout seconds have passed before.",
-        examples: &[("job wait 17", "follow job 17"), ("job wait --timeout 60 17 18", "for a minute at most")],
-        operands: &[operand("ID", Times::Many, Values::Job)],
-        options: &[option("timeout", "SECONDS", "how long to wait")],
+        examples: &[
+            "job wait 17  # follow job 17",
+            "job wait --timeout 60 17 18  # for a minute at most",
+        ],
+        operands: &["ID..."],
+        options: &["--timeout SECONDS  how long to wait"],
         action: Action::Own(follow::wait),
     },
     Command {
         name: "job cancel",
-        also: &["cancel", "job delete", "job stop"],
+        also: "cancel, job delete, job stop",
         section: "Jobs and the bus",
         summary: "end a job early",
         details: "What it has done so far is undone.",
-        examples: &[("job cancel 17", "job 17")],
-        operands: &[JOB],
+        examples: &["job cancel 17  # job 17"],
+        operands: &["ID"],
         options: &[],
-        action: Action::Show { request: request::job_cancel, show: show::job },
+        action: Action::Show { call: "cloudbox.job cancel", show: show::job },
     },
     Command {
         name: "events",
-        also: &["monitor", "listen", "watch"],
+        also: "monitor, listen, watch",
         section: "Jobs and the bus",
         summary: "print what happens, one line each, until Ctrl-C",
         details: "Shows ubus events whose names begin with container, image, service or job. With --json each line \
                   is an object, as `ubus listen` prints it.",
-        examples: &[("events", "follow along"), ("events --json | jq .", "for scripts")],
+        examples: &[
+            "events  # follow along",
+            "events --json | jq .  # for scripts",
+        ],
         operands: &[],
         options: &[],
         action: Action::Own(events::run),
     },
     Command {
         name: "call",
-        also: &["ubus"],
+        also: "ubus",
         section: "Jobs and the bus",
         summary: "call any method and print the reply as JSON",
         details: "Like `ubus call`. Data that came with an error is printed, too.",
         examples: &[
-            ("call cloudbox.container info '{\"name\":\"web\"}'", "what `info web --json` prints"),
-            ("call system board", "any object on the bus"),
+            "call cloudbox.container info '{\"name\":\"web\"}'  # what `info web --json` prints",
+            "call system board  # any object on the bus",
         ],
         operands: &[
-            operand(
-                "OBJECT",
-                Times::One,
-                Values::OneOf(&["cloudbox", "cloudbox.container", "cloudbox.image", "cloudbox.service", "cloudbox.job"]),
-            ),
-            operand("METHOD", Times::One, Values::Any),
-            operand("JSON", Times::Optional, Values::Any),
+            "OBJECT",
+            "METHOD",
+            "[JSON]",
         ],
-        options: &[option("timeout", "SECONDS", "how long to wait for the reply; 30 unless said otherwise")],
+        options: &["--timeout SECONDS  how long to wait for the reply; 30 unless said otherwise"],
         action: Action::Own(bus::raw_call),
     },
+    #[cfg(feature = "completion")]
     Command {
         name: "completion",
-        also: &["completions"],
+        also: "completions",
         section: "Jobs and the bus",
         summary: "print a shell's completion script",
         details: "",
         examples: &[
-            ("completion bash > /etc/bash_completion.d/cloudbox", "for bash"),
-            ("completion zsh > /usr/share/zsh/site-functions/_cloudbox", "for zsh"),
-            ("completion fish > ~/.config/fish/completions/cloudbox.fish", "for fish"),
+            "completion bash > /etc/bash_completion.d/cloudbox  # for bash",
+            "completion zsh > /usr/share/zsh/site-functions/_cloudbox  # for zsh",
+            "completion fish > ~/.config/fish/completions/cloudbox.fish  # for fish",
         ],
-        operands: &[operand("SHELL", Times::One, Values::OneOf(completion::SHELLS))],
+        operands: &["SHELL"],
         options: &[],
         action: Action::Own(completion::run),
     },
     Command {
         name: "help",
-        also: &["man", "usage"],
+        also: "man, usage",
         section: "Jobs and the bus",
         summary: "explain a command",
         details: "",
-        examples: &[("help create", "the same as `create --help`"), ("help image", "all commands about images")],
-        operands: &[operand("COMMAND", Times::Rest, Values::Command)],
+        examples: &[
+            "help create  # the same as `create --help`",
+            "help image  # all commands about images",
+        ],
+        operands: &["[COMMAND]"],
         options: &[],
         action: Action::Own(help::run),
     },
@@ -942,30 +921,31 @@ pub const COMMANDS: &[Command] = &[
 impl Command {
     /// What to type: `create NAME [OPTION]...`.
     pub fn synopsis(&self) -> String {
-        let mut text = self.name.to_string();
-        let rest = self.operands.last().is_some_and(|operand| operand.times == Times::Rest);
-        if !self.options.is_empty() && rest {
-            text.push_str(" [OPTION]...");
+        let mut words = vec![self.name];
+        words.extend(self.operands);
+        if !self.options.is_empty() {
+            // In front of a program, whose options are its own.
+            let at = if self.takes_rest() { 1 } else { words.len() };
+            words.insert(at, "[OPTION]...");
         }
-        for operand in self.operands {
-            let name = operand.name;
-            match operand.times {
-                Times::One => text.extend([" ", name]),
-                Times::Optional => text.extend([" [", name, "]"]),
-                Times::Many => text.extend([" ", name, "..."]),
-                Times::Rest if self.name == "help" => text.extend([" [", name, "]"]),
-                Times::Rest => text.extend([" -- ", name, "..."]),
-            }
-        }
-        if !self.options.is_empty() && !rest {
-            text.push_str(" [OPTION]...");
-        }
-        text
+        words.join(" ")
+    }
+
+    /// Whether all that follows the first word of the last operand belongs to that.
+    pub fn takes_rest(&self) -> bool {
+        self.operands.last().is_some_and(|last| last.starts_with("-- "))
     }
 
     /// Its own options and the global ones.
-    pub fn all_options(&self) -> impl Iterator<Item = &'static Opt> {
-        self.options.iter().chain(GLOBAL)
+    #[cfg(any(test, feature = "completion"))]
+    pub fn all_options(&self) -> Vec<Opt> {
+        let mut all = Vec::new();
+        for lines in [self.options, GLOBAL] {
+            for line in lines {
+                all.push(Opt::of(line));
+            }
+        }
+        all
     }
 }
 
@@ -992,21 +972,29 @@ mod tests {
             assert!(COMMANDS[index + 1..].iter().all(|other| other.name != name), "{name} is there twice");
             assert!(!command.examples.is_empty(), "{name} has no example");
             assert!(command.summary.len() <= 60, "{name}: {}", command.summary);
-            for (example, _) in command.examples {
-                assert!(example.starts_with(name), "{name}: {example}");
+            for example in command.examples {
+                assert!(example.starts_with(name) && example.contains("  # "), "{name}: {example}");
             }
-            for word in command.also {
-                assert!(find(word).is_none(), "{name}: {word} is a command");
+            for word in command.also.split(", ") {
+                assert!(!word.is_empty() && find(word).is_none(), "{name}: {word} is a command");
             }
-            let options: Vec<_> = command.all_options().collect();
+            for line in command.options {
+                let Opt { short, long, value, help, .. } = Opt::of(line);
+                let names = [short, if short.is_empty() { "" } else { ", " }, "--", long].concat();
+                let value = if value.is_empty() { String::new() } else { format!(" {value}") };
+                assert_eq!(*line, format!("{names}{value}  {help}"));
+                assert!(short.is_empty() || short.len() == 2, "{line}");
+                assert!(!long.is_empty() && !help.is_empty(), "{line}");
+            }
+            let options = command.all_options();
             for (index, option) in options.iter().enumerate() {
-                let clash = |other: &&&Opt| {
-                    other.long == option.long || other.short.is_some() && other.short == option.short
+                let clash = |other: &&Opt| {
+                    other.long == option.long || !other.short.is_empty() && other.short == option.short
                 };
                 assert!(options[index + 1..].iter().find(clash).is_none(), "{name} --{}", option.long);
             }
-            let optional_or_more = |operand: &&Operand| operand.times != Times::One;
-            let unbounded = command.operands.iter().position(|operand| optional_or_more(&operand));
+            let optional_or_more = |operand: &&str| operand.starts_with('[') || operand.ends_with("...");
+            let unbounded = command.operands.iter().position(optional_or_more);
             assert!(unbounded.is_none_or(|at| at + 1 == command.operands.len()), "{name}");
         }
     }

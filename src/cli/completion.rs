@@ -2,14 +2,94 @@
 
 use super::args::Args;
 use super::bus::Context;
-use super::commands::{self, Command, Opt, Times, Values, COMMANDS, GLOBAL};
+use super::commands::{self, Command, Opt, COMMANDS, GLOBAL};
 use super::page::write_stdout;
 use super::{Failure, OK};
 use cloudbox::error::quoted;
 use std::fmt::Write;
 
 /// Shells there is a script for.
-pub const SHELLS: &[&str] = &["bash", "zsh", "fish"];
+const SHELLS: &[&str] = &["bash", "zsh", "fish"];
+
+/// What a word is.
+#[derive(Clone, Copy, PartialEq)]
+enum Values {
+    /// Anything.
+    Any,
+    /// A container's name.
+    Container,
+    /// An image's name.
+    Image,
+    /// A service's id.
+    Service,
+    /// A job's number.
+    Job,
+    /// A file.
+    File,
+    /// A command of the table.
+    Command,
+    /// One of these.
+    OneOf(&'static [&'static str]),
+}
+
+/// What an operand of `command` is.
+fn of_operand(command: &Command, operand: &str) -> Values {
+    match (command.name, bare(operand)) {
+        ("create" | "import" | "image import", "NAME") => Values::Any,
+        (name, "NAME") if name.starts_with("image ") => Values::Image,
+        (_, "NAME" | "CONTAINER") => Values::Container,
+        (_, "PATH" | "FILE" | "DIRECTORY" | "IMAGE") => Values::File,
+        ("service withdraw", "ID") => Values::Service,
+        (_, "ID") => Values::Job,
+        ("browse", "TYPE") => Values::OneOf(&["_http._tcp", "_ssh._tcp", "_cloudbox._tcp"]),
+        (_, "TYPE") => Values::OneOf(&["_http._tcp", "_ssh._tcp", "_https._tcp"]),
+        (_, "OBJECT") => Values::OneOf(&[
+            "cloudbox",
+            "cloudbox.container",
+            "cloudbox.image",
+            "cloudbox.service",
+            "cloudbox.job",
+        ]),
+        (_, "SHELL") => Values::OneOf(SHELLS),
+        (_, "COMMAND") => Values::Command,
+        _ => Values::Any,
+    }
+}
+
+/// What the first operand of `command` is.
+fn of_first(command: &Command) -> Values {
+    command.operands.first().map_or(Values::Any, |first| of_operand(command, first))
+}
+
+/// What the value of `option` is.
+fn of_option(option: &Opt) -> Values {
+    match (option.long, option.value) {
+        ("address", _) => Values::OneOf(&["dhcp"]),
+        ("restart", _) => Values::OneOf(&["no", "on-failure", "always"]),
+        ("protocol", _) => Values::OneOf(&["any", "ipv4", "ipv6"]),
+        ("check", _) => Values::OneOf(&["tcp", "none"]),
+        (_, "YES|NO") => Values::OneOf(&["yes", "no"]),
+        (_, "IMAGE") => Values::Image,
+        (_, "FILE" | "KEY" | "DIRECTORY" | "SOCKET") => Values::File,
+        _ => Values::Any,
+    }
+}
+
+/// The operand's name, without how often it may stand there.
+fn bare(operand: &str) -> &str {
+    match operand.strip_prefix('[') {
+        Some(optional) => optional.trim_end_matches(']'),
+        None => operand.trim_start_matches("-- ").trim_end_matches("..."),
+    }
+}
+
+fn global() -> Vec<Opt> {
+    GLOBAL.iter().map(|line| Opt::of(line)).collect()
+}
+
+fn own(command: &Command) -> Vec<Opt> {
+    command.options.iter().map(|line| Opt::of(line)).collect()
+}
 
 /// `cloudbox completion`
 pub fn run(_: &mut Context, args: &Args) -> Result<u8, Failure> {
@@ -103,24 +183,24 @@ fn bash() -> String {
          \t'') words='{}' opts='{} --version' ;;\n",
         groups.join(" | "),
         first.join(" "),
-        long_options(GLOBAL.iter()),
+        long_options(&global()),
     );
     for group in groups {
         let _ = writeln!(out, "\t{group}) words='{}' ;;", second_words(group).join(" "));
     }
     for command in COMMANDS {
-        let operand = command.operands.first().map_or_else(String::new, |first| bash_words(first.values));
-        let options = long_options(command.all_options());
+        let operand = bash_words(of_first(command));
+        let options = long_options(&command.all_options());
         let _ = writeln!(out, "\t'{}') opts='{options}' {operand} ;;", command.name);
     }
     out.push_str("\tesac\n\tcase \"$cmd $prev\" in\n");
-    for option in GLOBAL.iter().filter(|option| option.value.is_some()) {
-        let short = option.short.map_or_else(String::new, |short| format!(" | *' -{short}'"));
-        let _ = writeln!(out, "\t*' --{}'{short}) opts='' {} ;;", option.long, bash_words(option.values));
+    for option in global().iter().filter(|option| !option.value.is_empty()) {
+        let short = if option.short.is_empty() { "" } else { &format!(" | *' {}'", option.short) };
+        let _ = writeln!(out, "\t*' --{}'{short}) opts='' {} ;;", option.long, bash_words(of_option(option)));
     }
     for command in COMMANDS {
-        for option in command.options.iter().filter(|option| option.value.is_some()) {
-            let words = match option.values {
+        for option in own(command).iter().filter(|option| !option.value.is_empty()) {
+            let words = match of_option(option) {
                 Values::Any => ":".to_string(),
                 values => bash_words(values),
             };
@@ -146,8 +226,8 @@ fn bash() -> String {
     out
 }
 
-fn long_options<'a>(options: impl Iterator<Item = &'a Opt>) -> String {
-    let names: Vec<String> = options.map(|option| format!("--{}", option.long)).collect();
+fn long_options(options: &[Opt]) -> String {
+    let names: Vec<String> = options.iter().map(|option| format!("--{}", option.long)).collect();
     names.join(" ")
 }
 
@@ -165,16 +245,14 @@ fn zsh_action(values: Values) -> String {
 fn zsh_option(option: &Opt) -> String {
     let repeat = if option.long == "key" { "*" } else { "" };
     let value = match option.value {
-        Some(value) => format!(":{value}:{}", zsh_action(option.values)),
-        None => String::new(),
+        "" => String::new(),
+        value => format!(":{value}:{}", zsh_action(of_option(option))),
     };
     let help = zsh_text(option.help);
+    let long = option.long;
     match option.short {
-        Some(short) => {
-            let long = option.long;
-            format!("'(-{short} --{long})'{{-{short},--{long}}}'[{help}]{value}'")
-        }
-        None => format!("'{repeat}--{}[{help}]{value}'", option.long),
+        "" => format!("'{repeat}--{long}[{help}]{value}'"),
+        short => format!("'({short} --{long})'{{{short},--{long}}}'[{help}]{value}'"),
     }
 }
 
@@ -209,7 +287,7 @@ fn zsh() -> String {
         let summary = summary(word);
         let _ = write!(out, "'{word}:{}' ", summary.replace('\'', "'\\''"));
     }
-    let global: Vec<String> = GLOBAL.iter().map(zsh_option).collect();
+    let global: Vec<String> = global().iter().map(zsh_option).collect();
     let _ = writeln!(
         out,
         ")\n\t\tif [[ $words[CURRENT] == -* || $words[CURRENT-1] == (-s|--socket) ]]; then\n\
@@ -224,14 +302,15 @@ fn zsh() -> String {
         "\tesac\n\twords=(\"$cmd\" \"${(@)words[at+1,-1]}\")\n\t((CURRENT -= at - 1))\n\tcase $cmd in\n",
     );
     for command in COMMANDS {
-        let mut rules: Vec<String> = command.all_options().map(zsh_option).collect();
+        let mut rules: Vec<String> = command.all_options().iter().map(zsh_option).collect();
         rules.extend(command.operands.iter().enumerate().map(|(index, operand)| {
-            let action = zsh_action(operand.values);
-            match operand.times {
-                Times::One => format!("'{}:{}:{action}'", index + 1, operand.name),
-                Times::Optional => format!("'{}::{}:{action}'", index + 1, operand.name),
-                Times::Many => format!("'*:{}:{action}'", operand.name),
-                Times::Rest => format!("'*::{}:{action}'", operand.name),
+            let (name, action) = (bare(operand), zsh_action(of_operand(command, operand)));
+            match *operand {
+                "[COMMAND]" => format!("'*::{name}:{action}'"),
+                _ if operand.starts_with("-- ") => format!("'*::{name}:{action}'"),
+                _ if operand.ends_with("...") => format!("'*:{name}:{action}'"),
+                _ if operand.starts_with('[') => format!("'{}::{name}:{action}'", index + 1),
+                _ => format!("'{}:{name}:{action}'", index + 1),
             }
         }));
         let _ = writeln!(out, "\t('{}') _arguments {} ;;", command.name, rules.join(" "));
@@ -243,7 +322,7 @@ fn zsh() -> String {
 fn fish() -> String {
     let (first, groups) = first_words();
     let mut out = String::from("# fish completion of cloudbox\ncomplete -c cloudbox -f\n");
-    for option in GLOBAL {
+    for option in &global() {
         fish_option(&mut out, "", option);
     }
     for word in &first {
@@ -264,10 +343,10 @@ fn fish() -> String {
                 fish_text(command.summary)
             );
         }
-        for option in command.options {
+        for option in &own(command) {
             fish_option(&mut out, &condition, option);
         }
-        match command.operands.first().map_or(Values::Any, |operand| operand.values) {
+        match of_first(command) {
             Values::Any => {}
             Values::File => {
                 let _ = writeln!(out, "complete -c cloudbox{condition} -F");
@@ -294,12 +373,15 @@ fn fish_condition(command: &Command, groups: &[&str]) -> String {
 }
 
 fn fish_option(out: &mut String, condition: &str, option: &Opt) {
-    let short = option.short.map_or_else(String::new, |short| format!(" -s {short}"));
-    let value = match (option.value, option.values) {
-        (None, _) => String::new(),
-        (Some(_), Values::Any) => " -x".to_string(),
-        (Some(_), Values::File) => " -r -F".to_string(),
-        (Some(_), values) => format!(" -x -a {}", fish_words(values)),
+    let short = match option.short.strip_prefix('-') {
+        Some(letter) => format!(" -s {letter}"),
+        None => String::new(),
+    };
+    let value = match (option.value, of_option(option)) {
+        ("", _) => String::new(),
+        (_, Values::Any) => " -x".to_string(),
+        (_, Values::File) => " -r -F".to_string(),
+        (_, values) => format!(" -x -a {}", fish_words(values)),
     };
     let help = fish_text(option.help);
     let _ = writeln!(out, "complete -c cloudbox{condition}{short} -l {}{value} -d {help}", option.long);

@@ -120,7 +120,7 @@ impl Guest {
         if !nix::unistd::geteuid().is_root() {
             return Err(Failure::new(REFUSED, "only root may reach into a container; try as root"));
         }
-        let request = request::container_named(name.as_str())?;
+        let request = request::container_info(name.as_str())?;
         let layout = layout(&View::new(&context.call(&request)?).raw("lxcpath"));
         let dir = layout.container(name);
         let record = storage::read_record(&dir).map_err(refused)?;

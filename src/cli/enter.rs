@@ -18,7 +18,7 @@ use std::path::Path;
 
 /// `cloudbox exec`: prints what the program wrote, and returns its exit code.
 pub fn exec(context: &mut Context, args: &Args) -> Result<u8, Failure> {
-    let reply = context.call(&request::container_exec(args)?)?;
+    let reply = context.call(&request::one(args, "cloudbox.container exec")?)?;
     let view = View::new(&reply);
     if args.json {
         let mut page = Page::stdout();
@@ -67,7 +67,7 @@ fn running(context: &mut Context, args: &Args) -> Result<(Name, String), Failure
     if !nix::unistd::geteuid().is_root() {
         return refused("only root may enter a container; try as root".to_string());
     }
-    let reply = context.call(&request::container_info(args)?)?;
+    let reply = context.call(&request::container_info(args.operand(0))?)?;
     let view = View::new(&reply);
     let name = Name::new(&view.raw("name")).map_err(|error| Failure::new(REFUSED, error.into_message()))?;
     match &*view.text("state") {

@@ -59,7 +59,7 @@ fn overview() -> String {
         summaries(&mut out, &members);
     }
     out.push_str("\nOptions of every command\n");
-    options(&mut out, GLOBAL);
+    options(&mut out, &[GLOBAL]);
     let mut table = Table::default();
     for (left, right) in [
         ("cloudbox doctor", "is everything there?"),
@@ -97,12 +97,12 @@ fn explain(command: &Command) -> String {
         wrap(&mut out, paragraph);
     }
     out.push_str("\nExamples\n");
-    for (example, meaning) in command.examples {
-        out.push_str(&format!("  # {meaning}\n  cloudbox {example}\n"));
+    for example in command.examples {
+        let (example, meaning) = example.split_once("  # ").unwrap_or_default();
+        out.extend(["  # ", meaning, "\n  cloudbox ", example, "\n"]);
     }
     out.push_str("\nOptions\n");
-    let all: Vec<&Opt> = command.all_options().collect();
-    options(&mut out, all);
+    options(&mut out, &[command.options, GLOBAL]);
     out
 }
 
@@ -116,12 +116,12 @@ fn summaries(out: &mut String, commands: &[&Command]) {
     table.write(out, "  ", false);
 }
 
-fn options<'a>(out: &mut String, options: impl IntoIterator<Item = &'a Opt>) {
+fn options(out: &mut String, groups: &[&[&'static str]]) {
     let mut table = Table::default();
-    for option in options {
-        let short = option.short.map_or_else(|| "    ".to_string(), |short| format!("-{short}, "));
-        let value = option.value.map_or_else(String::new, |value| format!(" {value}"));
-        table.pair(&format!("{short}--{}{value}", option.long), option.help.to_string());
+    for line in groups.concat() {
+        let option = Opt::of(line);
+        let indent = if option.short.is_empty() { "    " } else { "" };
+        table.pair(&[indent, option.names].concat(), option.help.to_string());
     }
     table.write(out, "  ", false);
 }
@@ -155,7 +155,7 @@ mod tests {
         for command in COMMANDS {
             assert!(overview.contains(&format!("\n  {} ", command.name)), "{}", command.name);
             let help = text(Topic::Command(command));
-            assert!(command.all_options().all(|option| help.contains(&format!("--{}", option.long))));
+            assert!(command.all_options().iter().all(|option| help.contains(&format!("--{}", option.long))));
             for line in help.lines().chain(overview.lines()) {
                 assert!(line.chars().count() <= 100, "{line}");
                 assert_eq!(line.trim_end(), line, "{}", command.name);

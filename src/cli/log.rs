@@ -21,7 +21,7 @@ const CHUNK: usize = 16 << 10;
 /// Prints the last lines; with `--follow` what comes, too, until Ctrl-C.
 pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let followed = args.flag("follow").then(|| open(context, args)).transpose()?;
-    let reply = context.call(&request::container_log(args)?)?;
+    let reply = context.call(&request::one(args, "cloudbox.container log")?)?;
     if args.json {
         let mut page = Page::stdout();
         page.json(&reply)?;
@@ -41,7 +41,7 @@ pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 
 /// The container's log, at its present end.
 fn open(context: &mut Context, args: &Args) -> Result<(String, File), Failure> {
-    let reply = context.call(&request::container_info(args)?)?;
+    let reply = context.call(&request::container_info(args.operand(0))?)?;
     let view = View::new(&reply);
     let first_boot = view.table("first_boot").filter(|_| args.flag("first-boot"));
     let path = first_boot.map_or_else(|| view.raw("console_log"), |it| it.raw("log")).into_owned();

@@ -7,6 +7,7 @@
 mod args;
 mod bus;
 mod commands;
+#[cfg(feature = "completion")]
 mod completion;
 mod copy;
 mod daemon;
@@ -116,15 +117,15 @@ pub fn main(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 fn run(args: &Args) -> Result<ExitCode, Failure> {
     let mut context = Context::new(args);
     let code = match args.command.action {
-        Action::Show { request, show } => {
-            let reply = context.call(&request(args)?)?;
+        Action::Show { call, show } => {
+            let reply = context.call(&request::one(args, call)?)?;
             let mut page = Page::stdout();
             let code =
                 if args.json { page.json_reply(&reply, show, args)? } else { page.reply(&reply, show, args) };
             page.print()?;
             code
         }
-        Action::Work { requests } => follow::work(&mut context, args, requests(args)?)?,
+        Action::Work { call } => follow::work(&mut context, args, request::of(args, call)?)?,
         Action::Own(run) => run(&mut context, args)?,
         Action::Daemon => return Ok(daemon::run(args)),
     };

@@ -1,9 +1,9 @@
 //! From arguments to calls. What values mean is the daemon's to judge: nothing is checked here that it checks.
 
 use super::args::Args;
+use super::commands::Opt;
 use super::Failure;
 use cloudbox::api::args::{BROWSE_TIMEOUT, EXEC_TIMEOUT, WAIT_MAX};
-use cloudbox::api::Face;
 use cloudbox::error::quoted;
 use openwrt_ubus::blobmsg::Builder;
 use std::path::Path;
@@ -28,94 +28,116 @@ pub struct Request {
 }
 
 impl Request {
-    fn new(face: Face, method: &str, fields: Builder) -> Result<Request, Failure> {
+    /// `call` is an object and a method.
+    fn new(call: &str, fields: Builder) -> Result<Request, Failure> {
+        let (object, method) = call.split_once(' ').unwrap_or_default();
         Ok(Request {
-            object: face.path().to_string(),
+            object: object.to_string(),
             method: method.to_string(),
             fields: fields.finish().map_err(|error| Failure::usage(error.to_string()))?,
             patience: PATIENCE,
         })
     }
-
-    fn plain(face: Face, method: &str) -> Result<Request, Failure> {
-        Request::new(face, method, Builder::new())
-    }
-
-    fn of(face: Face, method: &str, key: &str, value: &str) -> Result<Request, Failure> {
-        let mut fields = Builder::new();
-        fields.str(key, value);
-        Request::new(face, method, fields)
-    }
 }
 
-/// `cloudbox status`
-pub fn box_status(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Box, "status")
-}
-
-/// `cloudbox doctor`
-pub fn box_doctor(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Box, "doctor")
-}
-
-/// `cloudbox reload`
-pub fn box_reload(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Box, "reload")
-}
-
-/// `cloudbox shutdown`
-pub fn box_shutdown(args: &Args) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    if let Some(timeout) = args.seconds("timeout")? {
-        fields.int("timeout", timeout.into());
-    }
-    Ok(vec![Request::new(Face::Box, "shutdown", fields)?])
-}
-
-/// `cloudbox list`
-pub fn container_list(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Container, "list")
-}
-
-/// `cloudbox info`
-pub fn container_info(args: &Args) -> Result<Request, Failure> {
-    container_named(args.operand(0))
-}
-
-/// What `info` tells of container `name`.
-pub fn container_named(name: &str) -> Result<Request, Failure> {
-    Request::of(Face::Container, "info", "name", name)
-}
-
-/// `cloudbox create`
-pub fn container_create(args: &Args) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0));
-    pass_on(args, &mut fields, &["image"]);
-    pass_on(args, &mut fields, SETTINGS);
-    for option in ["autostart", "start"] {
-        if args.flag(&format!("no-{option}")) {
-            fields.bool(option, false);
+/// The requests that a command line makes of `call`: one for each name where there may be several. A name given twice is
+/// meant once.
+pub fn of(args: &Args, call: &str) -> Result<Vec<Request>, Failure> {
+    let many = args.command.operands.first().is_some_and(|first| first.ends_with("..."));
+    let times = if many { args.operands.len() } else { 1 };
+    let mut requests = Vec::new();
+    for at in 0..times {
+        if args.operands.iter().take(at).all(|earlier| earlier != args.operand(at)) {
+            requests.push(beginning_at(at, args, call)?);
         }
     }
-    if args.flag("protected") {
-        fields.bool("protected", true);
+    Ok(requests)
+}
+
+/// The one request that a command line makes of `call`.
+pub fn one(args: &Args, call: &str) -> Result<Request, Failure> {
+    beginning_at(0, args, call)
+}
+
+/// A request with the operands that begin at the one with the number `at`, and with all options. Help calls them as the
+/// API does, but for a few.
+fn beginning_at(at: usize, args: &Args, call: &str) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    for (index, operand) in args.command.operands.iter().enumerate() {
+        put_operand(&mut fields, args, operand, at + index)?;
     }
-    for option in ["hostname", "timezone"] {
-        if let Some(value) = args.value(option) {
-            fields.str(option, value);
+    for line in args.command.options {
+        put_option(&mut fields, args, &Opt::of(line))?;
+    }
+    let mut request = Request::new(call, fields)?;
+    let usual = match &*request.method {
+        "exec" => EXEC_TIMEOUT,
+        "browse" => BROWSE_TIMEOUT,
+        _ => return Ok(request),
+    };
+    let runs = args.seconds("timeout")?.unwrap_or(usual);
+    request.patience = Duration::from_secs(runs.into()) + MARGIN;
+    Ok(request)
+}
+
+fn put_operand(fields: &mut Builder, args: &Args, operand: &str, at: usize) -> Result<(), Failure> {
+    let value = args.operand(at);
+    let name = operand.trim_matches(['[', ']', '.']);
+    match name {
+        "PATH" => drop(fields.str("path", &absolute(value)?)),
+        // An image is called as its file is.
+        _ if value.is_empty() && operand == "[NAME]" => {
+            fields.str("name", &image_name(&absolute(args.operand(0))?)?);
         }
+        _ if value.is_empty() && operand.starts_with('[') => {}
+        "WORD" => drop(fields.str("filter", value)),
+        _ if name.starts_with("--") => {
+            put_list(fields, "command", args.operands.get(at..).unwrap_or_default())
+        }
+        _ => drop(fields.str(&field(name), value)),
     }
-    if let Some(path) = args.value("first-boot") {
-        let wrong = |error| {
-            Failure::usage(format!("--first-boot {path} cannot be read: {error}", path = quoted(path)))
-        };
-        fields.str("first_boot", &std::fs::read_to_string(path).map_err(wrong)?);
+    Ok(())
+}
+
+fn put_option(fields: &mut Builder, args: &Args, option: &Opt) -> Result<(), Failure> {
+    let long = option.long;
+    let Some(value) = args.value(long) else { return Ok(()) };
+    let wrong = |why: String| Failure::usage(format!("--{long} {}{why}", quoted(value)));
+    match long {
+        // Of these the daemon knows nothing.
+        "names" | "no-wait" | "follow" => {}
+        "lines" | "timeout" => {
+            let what = if long == "lines" { long } else { "seconds" };
+            let number = args.number(long, what)?.unwrap_or_default();
+            fields.int(long, number.into());
+        }
+        "env" => put_list(fields, "environment", &args.values(long)),
+        "txt" => put_list(fields, "txt", &args.values(long)),
+        "service" => put_list(fields, "services", &args.values(long)),
+        "key" => put_list(fields, "authorized_keys", &keys(args)?),
+        "first-boot" if option.value == "FILE" => {
+            let script = std::fs::read_to_string(value);
+            let script = script.map_err(|error| wrong(format!(" cannot be read: {error}")))?;
+            fields.str("first_boot", &script);
+        }
+        _ if option.value == "YES|NO" => {
+            if !["yes", "no"].contains(&value) {
+                return Err(wrong(": write yes or no".to_string()));
+            }
+            fields.bool(long, value == "yes");
+        }
+        _ if !option.value.is_empty() => drop(fields.str(&field(long), value)),
+        _ => match long.strip_prefix("no-") {
+            Some(long) => drop(fields.bool(&field(long), false)),
+            None => drop(fields.bool(&field(long), true)),
+        },
     }
-    put_list(&mut fields, "authorized_keys", &keys(args)?);
-    let services: Vec<String> = args.values("service").map(str::to_string).collect();
-    put_list(&mut fields, "services", &services);
-    Ok(vec![Request::new(Face::Container, "create", fields)?])
+    Ok(())
+}
+
+/// What the API calls the thing that help calls `name`: `new_name` for `NEW-NAME`.
+fn field(name: &str) -> String {
+    name.to_ascii_lowercase().replace('-', "_")
 }
 
 /// Adds a list, unless it is empty.
@@ -129,213 +151,26 @@ fn put_list(fields: &mut Builder, name: &str, texts: &[String]) {
     }
 }
 
-/// `cloudbox set`
-pub fn container_set(args: &Args) -> Result<Vec<Request>, Failure> {
+/// What all containers are like.
+pub fn container_list() -> Result<Request, Failure> {
+    Request::new("cloudbox.container list", Builder::new())
+}
+
+/// What `info` tells of container `name`.
+pub fn container_info(name: &str) -> Result<Request, Failure> {
     let mut fields = Builder::new();
-    fields.str("name", args.operand(0));
-    pass_on(args, &mut fields, SETTINGS);
-    for option in ["autostart", "protected"] {
-        match args.value(option) {
-            None => {}
-            Some("yes") => drop(fields.bool(option, true)),
-            Some("no") => drop(fields.bool(option, false)),
-            Some(other) => {
-                return Err(Failure::usage(format!(
-                    "--{option} {other}: write yes or no",
-                    other = quoted(other)
-                )))
-            }
-        }
-    }
-    if args.flag("force") {
-        fields.bool("force", true);
-    }
-    Ok(vec![Request::new(Face::Container, "set", fields)?])
+    fields.str("name", name);
+    Request::new("cloudbox.container info", fields)
 }
 
-/// What `create` and `set` take as it was typed.
-const SETTINGS: &[&str] = &[
-    "memory",
-    "cpus",
-    "disk",
-    "pids",
-    "network",
-    "address",
-    "gateway",
-    "priority",
-    "restart",
-    "description",
-    "slice",
-];
-
-fn pass_on(args: &Args, fields: &mut Builder, options: &[&'static str]) {
-    for option in options {
-        if let Some(value) = args.value(option) {
-            fields.str(option, value);
-        }
-    }
-}
-
-/// `cloudbox adopt`
-pub fn container_adopt(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "adopt", &|_| {})
-}
-
-/// `cloudbox prune`
-pub fn container_prune(args: &Args) -> Result<Request, Failure> {
+/// One slice of waiting for job `id`, of `seconds` at most.
+pub fn job_wait(id: &str, seconds: u32) -> Result<Request, Failure> {
+    let seconds = seconds.min(WAIT_MAX);
     let mut fields = Builder::new();
-    if args.flag("yes") {
-        fields.bool("yes", true);
-    }
-    Request::new(Face::Container, "prune", fields)
-}
-
-/// `cloudbox delete`
-pub fn container_delete(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "delete", &|fields| {
-        if args.flag("force") {
-            fields.bool("force", true);
-        }
-    })
-}
-
-/// `cloudbox start`
-pub fn container_start(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "start", &|_| {})
-}
-
-/// `cloudbox stop`
-pub fn container_stop(args: &Args) -> Result<Vec<Request>, Failure> {
-    let timeout = args.seconds("timeout")?;
-    for_each_name(args, Face::Container, "stop", &|fields| {
-        if let Some(timeout) = timeout {
-            fields.int("timeout", timeout.into());
-        }
-        if args.flag("force") {
-            fields.bool("force", true);
-        }
-    })
-}
-
-/// `cloudbox restart`
-pub fn container_restart(args: &Args) -> Result<Vec<Request>, Failure> {
-    let timeout = args.seconds("timeout")?;
-    for_each_name(args, Face::Container, "restart", &|fields| {
-        if let Some(timeout) = timeout {
-            fields.int("timeout", timeout.into());
-        }
-    })
-}
-
-/// `cloudbox rename`
-pub fn container_rename(args: &Args) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0)).str("new_name", args.operand(1));
-    Ok(vec![Request::new(Face::Container, "rename", fields)?])
-}
-
-/// `cloudbox freeze`
-pub fn container_freeze(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "freeze", &|_| {})
-}
-
-/// `cloudbox unfreeze`
-pub fn container_unfreeze(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Container, "unfreeze", &|_| {})
-}
-
-/// `cloudbox exec`
-pub fn container_exec(args: &Args) -> Result<Request, Failure> {
-    let timeout = args.seconds("timeout")?;
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0));
-    fields.array("command", |list| {
-        for word in args.operands.iter().skip(1) {
-            list.str("", word);
-        }
-    });
-    let variables: Vec<&str> = args.values("env").collect();
-    if !variables.is_empty() {
-        fields.array("environment", |list| {
-            for variable in variables {
-                list.str("", variable);
-            }
-        });
-    }
-    for option in ["user", "directory"] {
-        if let Some(value) = args.value(option) {
-            fields.str(option, value);
-        }
-    }
-    if let Some(timeout) = timeout {
-        fields.int("timeout", timeout.into());
-    }
-    let request = Request::new(Face::Container, "exec", fields)?;
-    let runs = Duration::from_secs(timeout.unwrap_or(EXEC_TIMEOUT).into());
-    Ok(Request { patience: runs + MARGIN, ..request })
-}
-
-/// `cloudbox log`
-pub fn container_log(args: &Args) -> Result<Request, Failure> {
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0));
-    if let Some(lines) = args.number("lines", "lines")? {
-        fields.int("lines", lines.into());
-    }
-    if args.flag("first-boot") {
-        fields.bool("first_boot", true);
-    }
-    Request::new(Face::Container, "log", fields)
-}
-
-/// `cloudbox snapshot`
-pub fn container_snapshot(args: &Args) -> Result<Vec<Request>, Failure> {
-    of_snapshot(args, "snapshot")
-}
-
-/// `cloudbox snapshots`
-pub fn container_snapshots(args: &Args) -> Result<Request, Failure> {
-    Request::of(Face::Container, "snapshots", "name", args.operand(0))
-}
-
-/// `cloudbox restore`
-pub fn container_restore(args: &Args) -> Result<Vec<Request>, Failure> {
-    of_snapshot(args, "restore")
-}
-
-/// `cloudbox snapshot-delete`
-pub fn container_snapshot_delete(args: &Args) -> Result<Vec<Request>, Failure> {
-    of_snapshot(args, "snapshot_delete")
-}
-
-/// `cloudbox clone`
-pub fn container_clone(args: &Args) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0)).str("new_name", args.operand(1));
-    if let Some(snapshot) = args.value("snapshot") {
-        fields.str("snapshot", snapshot);
-    }
-    Ok(vec![Request::new(Face::Container, "clone", fields)?])
-}
-
-/// `cloudbox export`
-pub fn container_export(args: &Args) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0)).str("path", &absolute(args.operand(1))?);
-    if let Some(snapshot) = args.value("snapshot") {
-        fields.str("snapshot", snapshot);
-    }
-    if args.flag("image") {
-        fields.bool("image", true);
-    }
-    Ok(vec![Request::new(Face::Container, "export", fields)?])
-}
-
-/// `cloudbox import`
-pub fn container_import(args: &Args) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    fields.str("path", &absolute(args.operand(0))?).str("name", args.operand(1));
-    Ok(vec![Request::new(Face::Container, "import", fields)?])
+    fields.str("id", id).int("timeout", seconds.into());
+    let mut request = Request::new("cloudbox.job wait", fields)?;
+    request.patience = Duration::from_secs(seconds.into()) + MARGIN;
+    Ok(request)
 }
 
 /// `path` as the daemon knows it, which works in another directory than the person who types.
@@ -346,170 +181,10 @@ fn absolute(path: &str) -> Result<String, Failure> {
     text.ok_or_else(|| Failure::usage(format!("{} is not UTF-8", quoted(&absolute.to_string_lossy()))))
 }
 
-/// A request about one snapshot of one container.
-fn of_snapshot(args: &Args, method: &str) -> Result<Vec<Request>, Failure> {
-    let mut fields = Builder::new();
-    fields.str("name", args.operand(0));
-    if !args.operand(1).is_empty() {
-        fields.str("snapshot", args.operand(1));
-    }
-    if args.flag("force") {
-        fields.bool("force", true);
-    }
-    Ok(vec![Request::new(Face::Container, method, fields)?])
-}
-
-/// `cloudbox image list`
-pub fn image_list(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Image, "list")
-}
-
-/// `cloudbox image info`
-pub fn image_info(args: &Args) -> Result<Request, Failure> {
-    Request::of(Face::Image, "info", "name", args.operand(0))
-}
-
-/// `cloudbox image import`
-pub fn image_import(args: &Args) -> Result<Vec<Request>, Failure> {
-    let path = &absolute(args.operand(0))?;
-    let mut fields = Builder::new();
-    fields.str("path", path);
-    match args.operand(1) {
-        "" => fields.str("name", &image_name(path)?),
-        name => fields.str("name", name),
-    };
-    if let Some(hash) = args.value("sha256") {
-        fields.str("sha256", hash);
-    }
-    Ok(vec![Request::new(Face::Image, "import", fields)?])
-}
-
-/// `cloudbox image remotes`
-pub fn image_remotes(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Image, "remotes")
-}
-
-/// `cloudbox image available`
-pub fn image_available(args: &Args) -> Result<Request, Failure> {
-    let mut fields = Builder::new();
-    if !args.operand(0).is_empty() {
-        fields.str("filter", args.operand(0));
-    }
-    pass_on(args, &mut fields, &["remote"]);
-    Request::new(Face::Image, "available", fields)
-}
-
-/// `cloudbox image pull`
-pub fn image_pull(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Image, "pull", &|fields| pass_on(args, fields, &["remote"]))
-}
-
-/// `cloudbox image prune`
-pub fn image_prune(args: &Args) -> Result<Request, Failure> {
-    let mut fields = Builder::new();
-    if args.flag("yes") {
-        fields.bool("yes", true);
-    }
-    Request::new(Face::Image, "prune", fields)
-}
-
-/// `cloudbox image delete`
-pub fn image_delete(args: &Args) -> Result<Vec<Request>, Failure> {
-    for_each_name(args, Face::Image, "delete", &|_| {})
-}
-
-/// `cloudbox service list`
-pub fn service_list(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Service, "list")
-}
-
-/// `cloudbox service publish`
-pub fn service_publish(args: &Args) -> Result<Request, Failure> {
-    let mut fields = Builder::new();
-    for (at, name) in ["container", "type", "port"].into_iter().enumerate() {
-        fields.str(name, args.operand(at));
-    }
-    for option in ["name", "protocol", "check"] {
-        if let Some(value) = args.value(option) {
-            fields.str(option, value);
-        }
-    }
-    fields.array("txt", |list| {
-        for record in args.values("txt") {
-            list.str("", record);
-        }
-    });
-    Request::new(Face::Service, "publish", fields)
-}
-
-/// `cloudbox service withdraw`
-pub fn service_withdraw(args: &Args) -> Result<Request, Failure> {
-    Request::of(Face::Service, "withdraw", "id", args.operand(0))
-}
-
-/// `cloudbox browse`
-pub fn service_browse(args: &Args) -> Result<Request, Failure> {
-    let timeout = args.seconds("timeout")?;
-    let mut fields = Builder::new();
-    if !args.operand(0).is_empty() {
-        fields.str("type", args.operand(0));
-    }
-    if let Some(timeout) = timeout {
-        fields.int("timeout", timeout.into());
-    }
-    let request = Request::new(Face::Service, "browse", fields)?;
-    let listens = Duration::from_secs(timeout.unwrap_or(BROWSE_TIMEOUT).into());
-    Ok(Request { patience: listens + MARGIN, ..request })
-}
-
-/// `cloudbox job list`
-pub fn job_list(_: &Args) -> Result<Request, Failure> {
-    Request::plain(Face::Job, "list")
-}
-
-/// `cloudbox job status`
-pub fn job_status(args: &Args) -> Result<Request, Failure> {
-    Request::of(Face::Job, "status", "id", args.operand(0))
-}
-
-/// `cloudbox job cancel`
-pub fn job_cancel(args: &Args) -> Result<Request, Failure> {
-    Request::of(Face::Job, "cancel", "id", args.operand(0))
-}
-
-/// One slice of waiting for job `id`, of `seconds` at most.
-pub fn job_wait(id: &str, seconds: u32) -> Result<Request, Failure> {
-    let seconds = seconds.min(WAIT_MAX);
-    let mut fields = Builder::new();
-    fields.str("id", id).int("timeout", seconds.into());
-    let request = Request::new(Face::Job, "wait", fields)?;
-    Ok(Request { patience: Duration::from_secs(seconds.into()) + MARGIN, ..request })
-}
-
-/// One request for each name that was given. A name given twice is meant once.
-fn for_each_name(
-    args: &Args,
-    face: Face,
-    method: &str,
-    fill: &dyn Fn(&mut Builder),
-) -> Result<Vec<Request>, Failure> {
-    let mut requests = Vec::new();
-    for (at, name) in args.operands.iter().enumerate() {
-        if args.operands.iter().take(at).any(|earlier| earlier == name) {
-            continue;
-        }
-        let mut fields = Builder::new();
-        fields.str("name", name);
-        fill(&mut fields);
-        requests.push(Request::new(face, method, fields)?);
-    }
-    Ok(requests)
-}
-
 /// The keys that `--key` gives: each a key, or a file with one in each line.
 fn keys(args: &Args) -> Result<Vec<String>, Failure> {
     let mut keys = Vec::new();
-    for value in args.values("key") {
+    for value in &args.values("key") {
         let kind = value.split(' ').next().unwrap_or_default();
         if value.contains(' ') && ["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| kind.starts_with(prefix)) {
             keys.push(value.to_string());
@@ -561,9 +236,9 @@ mod tests {
     fn calls(words: &[&str]) -> Result<Vec<String>, Failure> {
         let Ok(Parsed::Run(args)) = parse_line(words) else { panic!("{words:?}") };
         let requests = match args.command.action {
-            Action::Show { request, .. } => vec![request(&args)?],
-            Action::Work { requests } => requests(&args)?,
-            _ => vec![container_exec(&args)?],
+            Action::Show { call, .. } => vec![one(&args, call)?],
+            Action::Work { call } => of(&args, call)?,
+            _ => vec![one(&args, &["cloudbox.container ", args.command.name].concat())?],
         };
         let text = |request: &Request| {
             let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
@@ -582,7 +257,7 @@ mod tests {
             (
                 &["set", "web", "--memory", "1G", "--autostart", "no", "--priority", "7", "--force"],
                 &[
-                    r#"cloudbox.container set {"name":"web","memory":"1G","priority":"7","autostart":false,"force":true}"#,
+                    r#"cloudbox.container set {"name":"web","memory":"1G","autostart":false,"priority":"7","force":true}"#,
                 ],
             ),
             (
@@ -635,7 +310,7 @@ mod tests {
                     "graphs",
                 ],
                 &[
-                    r#"cloudbox.container create {"name":"web","image":"i","memory":"256M","cpus":"0.5","disk":"none","pids":"99","network":"br-lan","address":"10.0.0.2/24","gateway":"10.0.0.1","description":"a b","slice":"s","autostart":false,"start":false,"authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"],"services":["proxy","graphs"]}"#,
+                    r#"cloudbox.container create {"name":"web","image":"i","memory":"256M","cpus":"0.5","disk":"none","pids":"99","network":"br-lan","address":"10.0.0.2/24","gateway":"10.0.0.1","autostart":false,"start":false,"description":"a b","authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"],"services":["proxy","graphs"],"slice":"s"}"#,
                 ],
             ),
             (
@@ -655,7 +330,7 @@ mod tests {
             (
                 &["exec", "web", "--env", "A=b", "--env", "C=", "--user", "33", "--directory", "/srv", "id"],
                 &[
-                    r#"cloudbox.container exec {"name":"web","command":["id"],"environment":["A=b","C="],"user":"33","directory":"/srv"}"#,
+                    r#"cloudbox.container exec {"name":"web","command":["id"],"user":"33","directory":"/srv","environment":["A=b","C="]}"#,
                 ],
             ),
             (&["image", "remotes"], &["cloudbox.image remotes {}"]),
@@ -709,6 +384,26 @@ mod tests {
                 ],
             ),
             (
+                &[
+                    "create",
+                    "web",
+                    "--first-boot",
+                    "/dev/null",
+                    "--protected",
+                    "--hostname",
+                    "h",
+                    "--restart",
+                    "no",
+                ],
+                &[
+                    r#"cloudbox.container create {"name":"web","restart":"no","protected":true,"hostname":"h","first_boot":""}"#,
+                ],
+            ),
+            (
+                &["log", "web", "--lines", "5", "--follow", "--first-boot"],
+                &[r#"cloudbox.container log {"name":"web","lines":5,"first_boot":true}"#],
+            ),
+            (
                 &["image", "import", "/tmp/x.squashfs", "distro"],
                 &[r#"cloudbox.image import {"path":"/tmp/x.squashfs","name":"distro"}"#],
             ),
@@ -716,7 +411,7 @@ mod tests {
             (&["service", "list"], &["cloudbox.service list {}"]),
             (
                 &["service", "publish", "web", "_http._tcp", "80"],
-                &[r#"cloudbox.service publish {"container":"web","type":"_http._tcp","port":"80","txt":[]}"#],
+                &[r#"cloudbox.service publish {"container":"web","type":"_http._tcp","port":"80"}"#],
             ),
             (
                 &["service", "publish", "web", "_a._tcp", "1", "--name", "x", "--txt", "a=1", "--txt", "b=2"],
@@ -774,7 +469,20 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_wrong_usage() {
-        assert_eq!(calls(&["stop", "web", "--timeout", "-1"]).unwrap_err().exit, 2);
+        for (words, message) in [
+            (
+                &["stop", "web", "--timeout", "-1"][..],
+                "--timeout \"-1\" is no number of seconds; write a whole one, such as 60",
+            ),
+            (
+                &["log", "web", "--lines", "x"],
+                "--lines \"x\" is no number of lines; write a whole one, such as 60",
+            ),
+            (&["set", "web", "--autostart", "on"], "--autostart \"on\": write yes or no"),
+        ] {
+            let failure = calls(words).unwrap_err();
+            assert_eq!((failure.exit, failure.message.as_str()), (2, message));
+        }
         assert_eq!(calls(&["info", "a\0b"]).unwrap_err().exit, 2);
         let failure = calls(&["exec", "web", "--", "echo", &"x".repeat(1 << 20)]).unwrap_err();
         assert!(failure.exit == 2 && failure.message.contains("1 MiB"), "{failure}");

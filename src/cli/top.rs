@@ -33,11 +33,11 @@ impl Sample {
 pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let interval = Duration::from_secs(args.seconds("interval")?.unwrap_or(INTERVAL).max(1).into());
     let terminal = io::stdout().is_terminal();
-    let mut before = look(context, args)?;
+    let mut before = look(context)?;
     loop {
         let looked = Instant::now();
         std::thread::sleep(interval);
-        let reply = context.call(&request::container_list(args)?)?;
+        let reply = context.call(&request::container_list()?)?;
         let mut page = Page::stdout();
         let milliseconds = u64::try_from(looked.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         show(&View::new(&reply), &before, milliseconds, &mut page);
@@ -52,8 +52,8 @@ pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     }
 }
 
-fn look(context: &mut Context, args: &Args) -> Result<Vec<Sample>, Failure> {
-    let reply = context.call(&request::container_list(args)?)?;
+fn look(context: &mut Context) -> Result<Vec<Sample>, Failure> {
+    let reply = context.call(&request::container_list()?)?;
     Ok(samples(&View::new(&reply)))
 }
 
