@@ -162,10 +162,35 @@ impl DerefMut for Error {
 /// Result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What an [`Error`] can be told in. With `format_args!` no text is made, kept and dropped where the error arises, but
+/// in one place for all: of hundreds of errors that is some kilobytes.
+pub trait Message {
+    /// The text.
+    fn into_text(self) -> String;
+}
+
+impl Message for fmt::Arguments<'_> {
+    fn into_text(self) -> String {
+        fmt::format(self)
+    }
+}
+
+impl Message for String {
+    fn into_text(self) -> String {
+        self
+    }
+}
+
+impl Message for &str {
+    fn into_text(self) -> String {
+        self.to_string()
+    }
+}
+
 impl Error {
-    /// An error of kind `code`.
-    pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error(Box::new(Parts { code, message: message.into() }))
+    /// An error of kind `code`. A sentence of several parts is best given as `format_args!`.
+    pub fn new(code: Code, message: impl Message) -> Error {
+        Error(Box::new(Parts { code, message: message.into_text() }))
     }
 
     /// The sentence alone.
@@ -180,7 +205,7 @@ impl Error {
             _ => Code::Failed,
         };
         let remedy = if code == Code::NoSpace { "; free some space on it and try again" } else { "" };
-        Error::new(code, format!("{what} {}: {}{remedy}", path.display(), os_text(error)))
+        Error::new(code, format_args!("{what} {}: {}{remedy}", path.display(), os_text(error)))
     }
 
     /// The same error with what the undo could not clean up, so that nothing is left behind unsaid.

@@ -37,7 +37,7 @@ pub fn point(name: &str) -> Result<()> {
             Ok(())
         }
         Some(("fail", at)) if at == name => {
-            Err(Error::new(Code::Failed, format!("injected fault at {name}")))
+            Err(Error::new(Code::Failed, format_args!("injected fault at {name}")))
         }
         _ => Ok(()),
     }

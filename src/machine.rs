@@ -118,7 +118,7 @@ pub fn guest_network(
     if own == Some(address.addr) {
         return Err(Error::new(
             Code::Exists,
-            format!("address {address} is the bridge's own; choose another one of its network"),
+            format_args!("address {address} is the bridge's own; choose another one of its network"),
         ));
     }
     let gateway = spec.gateway.or(own);

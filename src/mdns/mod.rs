@@ -44,7 +44,10 @@ pub fn browse(kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>> {
     let Some(mut browser) = browser::Browser::new(kind) else {
         return Err(Error::new(
             Code::InvalidArgument,
-            format!("{} is no type of service; write it like _http._tcp", quoted(kind.unwrap_or_default())),
+            format_args!(
+                "{} is no type of service; write it like _http._tcp",
+                quoted(kind.unwrap_or_default())
+            ),
         ));
     };
     let mut sockets = Sockets::open()?;

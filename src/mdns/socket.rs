@@ -169,5 +169,5 @@ fn not_opened(error: &io::Error) -> Error {
 }
 
 fn failed(what: &str, error: &io::Error) -> Error {
-    Error::new(Code::Failed, format!("{what}: {}", os_text(error)))
+    Error::new(Code::Failed, format_args!("{what}: {}", os_text(error)))
 }

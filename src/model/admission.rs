@@ -37,7 +37,7 @@ pub fn admit_memory(memory: Memory, wanted: Bytes) -> Result<()> {
     }
     Err(Error::new(
         Code::NoMemory,
-        format!(
+        format_args!(
             "memory {}: only {} is left of {} ({} is kept for the box, {} is promised to running containers); \
              ask for less, or stop a container",
             wanted,
@@ -80,7 +80,7 @@ fn admit(disk: Disk, needed: u64, what: &str) -> Result<()> {
     }
     Err(Error::new(
         Code::NoSpace,
-        format!(
+        format_args!(
             "{what}: only {} is left of {} free ({} is kept for the box, {} is promised to containers); \
              ask for less, delete a container or an image, or move the storage to a larger disk",
             Bytes(left),

@@ -225,7 +225,7 @@ impl Reader<'_> {
         if repeated {
             spec = Err(Error::new(
                 Code::Config,
-                format!(
+                format_args!(
                     "section '{}' stands twice in /etc/config/cloudbox; keep one of them",
                     section.name()
                 ),

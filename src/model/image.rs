@@ -121,7 +121,7 @@ pub fn parse_sha256(text: &str) -> Result<String> {
     let shown: String = text.chars().take(SHA256_DIGITS + 1).collect();
     Err(Error::new(
         Code::InvalidArgument,
-        format!(
+        format_args!(
             "sha256 {shown} is none; write the {SHA256_DIGITS} hex digits that sha256sum prints",
             shown = quoted(&shown)
         ),

@@ -226,7 +226,7 @@ impl Jobs {
             let shown: String = text.chars().take(20).collect();
             Error::new(
                 Code::NotFound,
-                format!(
+                format_args!(
                     "there is no job {shown}; `cloudbox job list` shows those known",
                     shown = quoted(&shown)
                 ),

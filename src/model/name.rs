@@ -45,7 +45,7 @@ impl Name {
         };
         Err(Error::new(
             Code::InvalidName,
-            format!(
+            format_args!(
                 "{} cannot be a {what}'s name: {problem}; use a-z, 0-9 and '-' inside",
                 quoted(&shorten(text))
             ),
@@ -135,7 +135,7 @@ impl ImageName {
         }
         Err(Error::new(
             Code::InvalidName,
-            format!(
+            format_args!(
                 "{} cannot be an image's name: use 1 to {LABEL_MAX} of a-z, 0-9, and '-', '.', '_' inside",
                 quoted(&shorten(text))
             ),

@@ -105,7 +105,7 @@ pub fn parse_name(text: &str) -> Result<String> {
     let shown: String = text.chars().take(NAME_MAX).collect();
     Err(Error::new(
         Code::InvalidName,
-        format!("{} cannot be a remote's name: use letters, digits and '_'", quoted(&shown)),
+        format_args!("{} cannot be a remote's name: use letters, digits and '_'", quoted(&shown)),
     ))
 }
 
@@ -243,7 +243,10 @@ pub fn find_remote(config: &super::config::Config, name: &str) -> Result<Remote>
             let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
             Err(Error::new(
                 Code::NotFound,
-                format!("there is no remote {} in /etc/config/cloudbox; known is {known}", quoted(&shown)),
+                format_args!(
+                    "there is no remote {} in /etc/config/cloudbox; known is {known}",
+                    quoted(&shown)
+                ),
             ))
         }
     }

@@ -34,7 +34,7 @@ impl Bytes {
         let wrong = |why: &str| {
             Error::new(
                 Code::InvalidArgument,
-                format!(
+                format_args!(
                     "{what} {text}: {why}; write a whole number and K, M, G or T, such as 512M",
                     text = quoted(text)
                 ),
@@ -127,7 +127,7 @@ impl Cpus {
         let wrong = || {
             Error::new(
                 Code::InvalidArgument,
-                format!(
+                format_args!(
                     "{what} {text} is no number of processors; write one from 0.01 to 1024, such as 1 or 0.5",
                     text = quoted(text)
                 ),

@@ -404,7 +404,7 @@ fn names_of<const N: usize>(differs: [(&'static str, bool); N]) -> Vec<&'static 
 /// An error about the value of an argument or option.
 pub fn invalid(what: &str, text: &str, why: &str) -> Error {
     let shown: String = text.chars().take(60).collect();
-    Error::new(Code::InvalidArgument, format!("{what} {shown}: {why}", shown = quoted(&shown)))
+    Error::new(Code::InvalidArgument, format_args!("{what} {shown}: {why}", shown = quoted(&shown)))
 }
 
 /// Reads a memory limit.
@@ -428,7 +428,7 @@ pub fn parse_disk(text: &str) -> Result<Option<Bytes>> {
         return Ok(None);
     }
     let size = Bytes::parse("disk", text)
-        .map_err(|e| Error::new(e.code, format!("{}, or 'none' for no quota", e.message)))?;
+        .map_err(|e| Error::new(e.code, format_args!("{}, or 'none' for no quota", e.message)))?;
     if size.get() < DISK_MIN {
         return Err(invalid("disk", text, "16M is the least; 'none' is no quota"));
     }

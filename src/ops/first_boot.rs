@@ -22,7 +22,7 @@ pub fn first_boot(machine: &Machine, ctx: &Ctx, name: &Name) -> Result<()> {
         0 => Ok(()),
         code => Err(Error::new(
             Code::Failed,
-            format!(
+            format_args!(
                 "the first-boot script of {name} ended with status {code}; `cloudbox log {name} --first-boot` \
                  shows what it said"
             ),

@@ -171,7 +171,7 @@ fn check_format(text: &str, wanted: &str) -> Result<()> {
 }
 
 fn in_entry(name: &str, error: Error) -> Error {
-    Error::new(error.code, format!("{}: {}", quoted(&short(name)), error.message))
+    Error::new(error.code, format_args!("{}: {}", quoted(&short(name)), error.message))
 }
 
 fn short(text: &str) -> String {

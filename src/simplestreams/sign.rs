@@ -97,7 +97,7 @@ impl Signature {
                 Ok(0) => return state.verify().map_err(forged),
                 Ok(got) => state.absorb(&chunk[..got]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::new(Code::Failed, format!("it cannot be read: {e}"))),
+                Err(e) => return Err(Error::new(Code::Failed, format_args!("it cannot be read: {e}"))),
             }
         }
     }
@@ -164,7 +164,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 fn wrong(what: &str, why: &str) -> Error {
-    Error::new(Code::InvalidArgument, format!("it is no {what} of usign: {why}"))
+    Error::new(Code::InvalidArgument, format_args!("it is no {what} of usign: {why}"))
 }
 
 fn refused(why: String) -> Error {

@@ -157,7 +157,7 @@ impl ConfigStore for UciFile {
         if taken {
             return Err(Error::new(
                 Code::Exists,
-                format!(
+                format_args!(
                     "/etc/config/cloudbox has a section '{section}' already; choose another name than {name}"
                 ),
             ));
@@ -199,8 +199,10 @@ impl ConfigStore for UciFile {
         if put {
             return Ok(());
         }
-        let why = format!("/etc/config/cloudbox has a section '{id}' of another type; rename that one");
-        Err(Error::new(Code::Exists, why))
+        Err(Error::new(
+            Code::Exists,
+            format_args!("/etc/config/cloudbox has a section '{id}' of another type; rename that one"),
+        ))
     }
 
     fn remove_service(&self, id: &str) -> Result<()> {
@@ -216,10 +218,12 @@ impl ConfigStore for UciFile {
         if found {
             return Ok(());
         }
-        let why = format!(
+        Err(Error::new(
+            Code::NotFound,
+            format_args!(
             "/etc/config/cloudbox has no service '{id}' any more; `cloudbox service list` shows what it has"
-        );
-        Err(Error::new(Code::NotFound, why))
+        ),
+        ))
     }
 }
 
@@ -275,7 +279,7 @@ pub(crate) fn no_section(name: &Name) -> Error {
     let section = name.uci_section();
     Error::new(
         Code::NotFound,
-        format!(
+        format_args!(
             "container {name} has no section in UCI any more; give it one with \
              `uci set cloudbox.{section}=container; uci commit cloudbox`, or delete it"
         ),

@@ -31,7 +31,7 @@ impl Cancel {
     /// No file descriptor could be had.
     pub fn new() -> Result<Cancel> {
         let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|e| Error::new(Code::Failed, format!("cannot make an eventfd: {}", e.desc())))?;
+            .map_err(|e| Error::new(Code::Failed, format_args!("cannot make an eventfd: {}", e.desc())))?;
         Ok(Cancel(Arc::new((AtomicBool::new(false), fd))))
     }
 

@@ -404,11 +404,11 @@ impl FakeBox {
 type EditResult = std::result::Result<(), EditError>;
 
 fn named(error: Error, call: &str) -> Error {
-    Error::new(error.code, format!("{} of {call}", error.message))
+    Error::new(error.code, format_args!("{} of {call}", error.message))
 }
 
 fn impossible(what: &str, name: &Name) -> Error {
-    Error::new(Code::Failed, format!("impossible: {what} of {name}"))
+    Error::new(Code::Failed, format_args!("impossible: {what} of {name}"))
 }
 
 impl State {
@@ -442,7 +442,7 @@ impl ConfigStore for FakeBox {
     fn load(&self) -> Result<Package> {
         self.act("config.load", "", None, |state| {
             Package::parse(state.world.config.as_bytes())
-                .map_err(|e| Error::new(Code::Config, format!("/etc/config/cloudbox: {e}")))
+                .map_err(|e| Error::new(Code::Config, format_args!("/etc/config/cloudbox: {e}")))
         })
     }
 
@@ -466,7 +466,7 @@ impl ConfigStore for FakeBox {
             Ok(())
         })?;
         if taken {
-            return Err(Error::new(Code::Exists, format!("there is a section '{section}' already")));
+            return Err(Error::new(Code::Exists, format_args!("there is a section '{section}' already")));
         }
         Ok(())
     }
@@ -574,7 +574,7 @@ impl Storage for FakeBox {
             let damaged = state.world.damaged.iter().map(|name| {
                 Found::Unreadable(
                     name.clone(),
-                    Error::new(Code::Failed, format!("{name}/record.json is damaged")),
+                    Error::new(Code::Failed, format_args!("{name}/record.json is damaged")),
                 )
             });
             Ok(whole.map(|record| Found::Container(Box::new(record))).chain(damaged).collect())
@@ -964,7 +964,7 @@ impl Copies for FakeBox {
     fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest> {
         self.act("storage.look_at_archive", "", Some(ctx), |state| {
             let found = state.world.archives.get(path).map(|(manifest, _)| manifest.clone());
-            found.ok_or_else(|| Error::new(Code::NotFound, format!("{} is not there", path.display())))
+            found.ok_or_else(|| Error::new(Code::NotFound, format_args!("{} is not there", path.display())))
         })
     }
 
@@ -1004,7 +1004,7 @@ impl Runtime for FakeBox {
         ctx.step("start.lxc")?;
         self.act("runtime.start", name.as_str(), Some(ctx), |state| {
             if state.world.processes.contains_key(name) {
-                return Err(Error::new(Code::Running, format!("container {name} still lives")));
+                return Err(Error::new(Code::Running, format_args!("container {name} still lives")));
             }
             if !state.world.roots.contains(&(ALIVE, name.clone())) {
                 return Err(impossible("a start without a root", name));
@@ -1142,7 +1142,7 @@ impl Network for FakeBox {
         if bridge == "br-lan" {
             return Ok(());
         }
-        Err(Error::new(Code::NotFound, format!("the bridge {bridge} does not exist; make it")))
+        Err(Error::new(Code::NotFound, format_args!("the bridge {bridge} does not exist; make it")))
     }
 
     fn bridge_addresses(&self, bridge: &str) -> Vec<Ipv4Net> {

@@ -76,7 +76,9 @@ impl Tool {
         let (debian, openwrt) = packages(name);
         Err(Error::new(
             Code::MissingTool,
-            format!("{name} is not installed; install the package {openwrt} (OpenWrt) or {debian} (Debian)"),
+            format_args!(
+                "{name} is not installed; install the package {openwrt} (OpenWrt) or {debian} (Debian)"
+            ),
         ))
     }
 
@@ -247,7 +249,7 @@ impl<'a> Running<'a> {
     pub fn start(command: &Command, pipes: Pipes, ctx: &'a Ctx, limit: Duration) -> Result<Running<'a>> {
         let name = command.name.clone();
         let failed =
-            |what: &str, e: &io::Error| Error::new(Code::Failed, format!("cannot {what} {name}: {e}"));
+            |what: &str, e: &io::Error| Error::new(Code::Failed, format_args!("cannot {what} {name}: {e}"));
         let (theirs, [stdin, stdout, stderr]) =
             streams(pipes).map_err(|e| failed("set up the pipes to", &e))?;
         let pid = command.spawn(&theirs).map_err(|e| failed("start", &e))?;
@@ -394,7 +396,7 @@ impl<'a> Running<'a> {
     fn reap(&mut self) -> Result<ExitStatus> {
         let status = sys::wait(self.pid.as_raw());
         self.reaped = true;
-        status.map_err(|e| Error::new(Code::Failed, format!("cannot wait for {}: {e}", self.name)))
+        status.map_err(|e| Error::new(Code::Failed, format_args!("cannot wait for {}: {e}", self.name)))
     }
 
     /// Waits for one of the things in `want`, the deadline or a cancel; reads the standard error on the way.
@@ -404,7 +406,11 @@ impl<'a> Running<'a> {
             if left.is_zero() {
                 return Err(Error::new(
                     Code::Timeout,
-                    format!("{} was stopped: it did not end within {} s", self.name, self.limit.as_secs()),
+                    format_args!(
+                        "{} was stopped: it did not end within {} s",
+                        self.name,
+                        self.limit.as_secs()
+                    ),
                 ));
             }
             let mut fds = vec![PollFd::new(self.ctx.cancel.fd(), PollFlags::POLLIN)];
@@ -432,7 +438,7 @@ impl<'a> Running<'a> {
                 Err(e) => {
                     return Err(Error::new(
                         Code::Failed,
-                        format!("cannot wait for {}: {}", self.name, e.desc()),
+                        format_args!("cannot wait for {}: {}", self.name, e.desc()),
                     ))
                 }
             }
@@ -460,7 +466,7 @@ impl<'a> Running<'a> {
         keep_available(&mut self.stderr, &mut self.said);
         match self.reap() {
             Ok(status) if status.success() => {
-                Error::new(Code::Failed, format!("{} ended before it had read all its input", self.name))
+                Error::new(Code::Failed, format_args!("{} ended before it had read all its input", self.name))
             }
             Ok(status) => failure(&self.name, status, &std::mem::take(&mut self.said).into_bytes()),
             Err(e) => e,
@@ -468,7 +474,7 @@ impl<'a> Running<'a> {
     }
 
     fn pipe_error(&self, what: &str, e: &io::Error) -> Error {
-        Error::new(Code::Failed, format!("cannot {what} {}: {e}", self.name))
+        Error::new(Code::Failed, format_args!("cannot {what} {}: {e}", self.name))
     }
 }
 
@@ -583,7 +589,7 @@ pub fn failure(name: &str, status: ExitStatus, stderr: &[u8]) -> Error {
     };
     let words = last_words(stderr);
     let said = if words.is_empty() { "without a word".to_string() } else { words };
-    Error::new(Code::Failed, format!("{name} {how}: {said}"))
+    Error::new(Code::Failed, format_args!("{name} {how}: {said}"))
 }
 
 /// The last lines of `text`, bounded, and without what would upset a terminal.

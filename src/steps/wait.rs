@@ -33,7 +33,7 @@ pub fn readable(fd: BorrowedFd<'_>, cancel: Option<&Cancel>, deadline: Instant) 
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) if fds[0].any() == Some(true) => return Ok(Woken::Ready),
             Ok(_) => {}
-            Err(e) => return Err(Error::new(Code::Failed, format!("cannot wait: {}", e.desc()))),
+            Err(e) => return Err(Error::new(Code::Failed, format_args!("cannot wait: {}", e.desc()))),
         }
     }
 }

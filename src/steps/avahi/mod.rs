@@ -208,7 +208,7 @@ impl Avahi for Files {
         if self.state() == State::Absent {
             let error = Error::new(
                 Code::NotFound,
-                format!("{} is not there: {}", self.services().display(), State::Absent.message()),
+                format_args!("{} is not there: {}", self.services().display(), State::Absent.message()),
             );
             return vec![(String::new(), error)];
         }

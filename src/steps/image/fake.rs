@@ -169,7 +169,7 @@ impl Images for Fake {
                 .map(|o| (remote, o)));
         }
         let Some((remote, offer)) = found else {
-            return Err(Error::new(Code::NotFound, format!("no image {}", source.alias)));
+            return Err(Error::new(Code::NotFound, format_args!("no image {}", source.alias)));
         };
         ctx.step("pull.fetch")?;
         let item = offer.item?;
@@ -203,7 +203,7 @@ impl Images for Fake {
     fn mount(&self, sha256: &str) -> Result<PathBuf> {
         let mut state = self.change()?;
         if !state.images.iter().any(|i| i.manifest.sha256 == sha256) {
-            return Err(Error::new(Code::NotFound, format!("no image {sha256}")));
+            return Err(Error::new(Code::NotFound, format_args!("no image {sha256}")));
         }
         if !state.mounted.iter().any(|m| m == sha256) {
             state.mounted.push(sha256.to_string());

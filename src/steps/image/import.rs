@@ -285,7 +285,7 @@ impl Import<'_> {
         let last = last.map_or_else(String::new, Error::into_message);
         Err(Error::new(
             Code::NotSupported,
-            format!(
+            format_args!(
                 "no squashfs that mksquashfs makes can be mounted here; import a squashfs instead ({last})"
             ),
         ))
@@ -318,7 +318,7 @@ impl Import<'_> {
             let place = self.store.directory().display();
             return Error::new(
                 Code::NoSpace,
-                format!("the disk of {place} became full while the image was built; free some space on it and try again"),
+                format_args!("the disk of {place} became full while the image was built; free some space on it and try again"),
             );
         }
         if e.message.contains("tar file") || e.message.contains("tarfile") {
@@ -348,7 +348,7 @@ impl Import<'_> {
         match &self.expected {
             Some(expected) if expected != sha256 => Err(Error::new(
                 Code::Checksum,
-                format!(
+                format_args!(
                     "{} has the sha256 {sha256}, expected is {expected}; download or copy it again",
                     self.path.display()
                 ),
@@ -384,7 +384,7 @@ fn keep(rootfs: &Path) -> Result<()> {
 fn no_space(store: &Store, need: &str, have: u64) -> Error {
     Error::new(
         Code::NoSpace,
-        format!(
+        format_args!(
             "{need} in {}, {} may be used there beyond the {} kept for the box; free some space",
             store.directory().display(),
             Bytes(have),
@@ -426,17 +426,19 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// Opens the regular file at `path`.
     pub fn open(ctx: &'a Ctx, path: &'a Path) -> Result<Input<'a>> {
-        let wrong =
-            |why: &str| Error::new(Code::InvalidArgument, format!("cannot import {}: {why}", path.display()));
+        let wrong = |why: &str| {
+            Error::new(Code::InvalidArgument, format_args!("cannot import {}: {why}", path.display()))
+        };
         if !path.is_absolute() {
             return Err(wrong("write its absolute path, one that begins with /"));
         }
         // A fifo would hold the worker until somebody writes to it.
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = File::options().read(true).custom_flags(flags).open(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::new(Code::NotFound, format!("cannot import {}: there is no such file", path.display()))
-            }
+            std::io::ErrorKind::NotFound => Error::new(
+                Code::NotFound,
+                format_args!("cannot import {}: there is no such file", path.display()),
+            ),
             _ => wrong(&e.to_string()),
         })?;
         let data = file.metadata().map_err(|e| Error::io("cannot look at", path, &e))?;

@@ -21,7 +21,7 @@ pub use remote::Fetching;
 pub use store::{entries, Store};
 
 use super::ctx::Ctx;
-use crate::error::{quoted, Code, Error, Result};
+use crate::error::{quoted, Code, Error, Message, Result};
 pub(super) use crate::model::image::hex;
 use crate::model::image::{is_hex, parse_sha256, Image, SHA256_DIGITS};
 use crate::model::name::ImageName;
@@ -160,14 +160,14 @@ pub fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
                 None => Ok(image),
                 Some(_) => Err(Error::new(
                     Code::InvalidArgument,
-                    format!("several images begin with {shown}; write more of the sha256"),
+                    format_args!("several images begin with {shown}; write more of the sha256"),
                 )),
             };
         }
     }
     Err(Error::new(
         Code::NotFound,
-        format!(
+        format_args!(
             "no image {shown} on this box; list shows those there are, pull or import brings one in",
             shown = quoted(&shown)
         ),
@@ -175,7 +175,7 @@ pub fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
 }
 
 /// A file that cannot be an image, and why. The import puts the file's name in front.
-pub(super) fn bad(why: impl Into<String>) -> Error {
+pub(super) fn bad(why: impl Message) -> Error {
     Error::new(Code::BadImage, why)
 }
 

@@ -142,7 +142,7 @@ fn find<'a>(store: &Store, ctx: &Ctx, source: &'a Source) -> Result<Found<'a>> {
         let names: Vec<&str> = source.remotes.iter().map(|remote| remote.name.as_str()).collect();
         return Err(Error::new(
             Code::NotFound,
-            format!(
+            format_args!(
                 "no image {} for {} at {}; `cloudbox image available` lists what there is",
                 source.alias,
                 box_arch()?,
@@ -187,7 +187,7 @@ fn find_at<'a>(store: &Store, ctx: &Ctx, source: &Source, remote: &'a Remote) ->
         }),
         (None, Some(pin)) if !others.is_empty() => Err(Error::new(
             Code::Checksum,
-            format!(
+            format_args!(
                 "remote {} has {} in other versions ({}), none with the sha256 {pin} that /etc/config/cloudbox wants; \
                  change or remove `option sha256` there",
                 remote.name,
@@ -201,7 +201,7 @@ fn find_at<'a>(store: &Store, ctx: &Ctx, source: &Source, remote: &'a Remote) ->
 
 fn box_arch() -> Result<String> {
     let names = uname().map_err(|e| {
-        Error::new(Code::Failed, format!("cannot tell this box's architecture: {}", e.desc()))
+        Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", e.desc()))
     })?;
     Ok(simplestreams::arch(&names.machine().to_string_lossy()).to_string())
 }
@@ -278,9 +278,9 @@ impl Asked<'_> {
         let mut keys = self.remote.keys.clone();
         for path in &self.remote.key_files {
             let key = PublicKey::parse(&read_small(path)?);
-            keys.push(
-                key.map_err(|e| Error::new(e.code, format!("key_file {}: {}", path.display(), e.message)))?,
-            );
+            keys.push(key.map_err(|e| {
+                Error::new(e.code, format_args!("key_file {}: {}", path.display(), e.message))
+            })?);
         }
         Ok(keys)
     }
@@ -366,8 +366,10 @@ impl Fetch<'_> {
             let error = match transfer.run(&mut file, &mut have) {
                 Ok(()) => match self.total {
                     Some(total) if have < total => {
-                        let why = format!("{} has {have} bytes, and should have {total}", self.url);
-                        return Err(Error::new(Code::Checksum, why));
+                        return Err(Error::new(
+                            Code::Checksum,
+                            format_args!("{} has {have} bytes, and should have {total}", self.url),
+                        ));
                     }
                     _ => break,
                 },
@@ -380,7 +382,7 @@ impl Fetch<'_> {
                 Err(Trouble::NoResume) => {
                     return Err(Error::new(
                         Code::Failed,
-                        format!("{} cannot be fetched from the middle on", self.url),
+                        format_args!("{} cannot be fetched from the middle on", self.url),
                     ))
                 }
                 Err(Trouble::Passing(error)) => error,
@@ -480,12 +482,12 @@ impl Pull<'_> {
         taken.map_err(|e| match e.code {
             Code::Checksum => Error::new(
                 e.code,
-                format!(
+                format_args!(
                     "{url} is not the file that the list of remote {} names: its sha256 is not {}; nothing of it is used",
                     self.found.remote.name, item.sha256
                 ),
             ),
-            Code::BadImage => Error::new(e.code, format!("{url} cannot be imported: {}", e.message)),
+            Code::BadImage => Error::new(e.code, format_args!("{url} cannot be imported: {}", e.message)),
             _ => e,
         })
     }
@@ -509,12 +511,11 @@ impl Pull<'_> {
 /// Refuses a directory in memory: an image there would take what the box runs in, and be gone after a reboot.
 fn check_on_disk(directory: &Path) -> Result<()> {
     if filesystem::Kind::of(directory)?.is_in_memory() {
-        let why = format!(
+        return Err(Error::new(Code::NotSupported, format_args!(
             "{} is in memory, and images are not kept there; let `option storage` in /etc/config/cloudbox name a \
              directory on a disk",
             directory.display()
-        );
-        return Err(Error::new(Code::NotSupported, why));
+        )));
     }
     Ok(())
 }

@@ -161,7 +161,7 @@ impl Store {
     /// The manifest of the squashfs `file`, as far as the image itself tells it.
     pub(super) fn probe(&self, file: &Path) -> Result<Manifest> {
         let arch = uname().map_err(|e| {
-            Error::new(Code::Failed, format!("cannot tell this box's architecture: {}", e.desc()))
+            Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", e.desc()))
         })?;
         let arch = arch.machine().to_string_lossy();
         self.look_into(file, &|root| manifest::probe(root.as_fd(), &arch))
@@ -284,7 +284,7 @@ impl Store {
             let place = place.display();
             Error::new(
                 Code::BadImage,
-                format!("the image at {place} is damaged: {why}; delete it and import it again"),
+                format_args!("the image at {place} is damaged: {why}; delete it and import it again"),
             )
         };
         let mut manifest: Manifest =
@@ -323,7 +323,10 @@ impl Store {
             umount2(&target, MntFlags::UMOUNT_NOFOLLOW).map_err(|e| match e {
                 Errno::EBUSY => Error::new(
                     Code::InUse,
-                    format!("the image {sha256} is in use at {}; stop what uses it first", target.display()),
+                    format_args!(
+                        "the image {sha256} is in use at {}; stop what uses it first",
+                        target.display()
+                    ),
                 ),
                 e => Error::io("cannot unmount", &target, &e.into()),
             })?;
@@ -554,7 +557,7 @@ pub(super) fn private_directory(path: &Path) -> Result<()> {
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
     let failed = |e: io::Error| Error::io("cannot write", path, &e);
     let mut text = json::to_string(manifest, json::Layout::Indented)
-        .map_err(|e| Error::new(Code::Failed, format!("cannot write {}: {e}", path.display())))?;
+        .map_err(|e| Error::new(Code::Failed, format_args!("cannot write {}: {e}", path.display())))?;
     text.push('\n');
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
@@ -595,7 +598,7 @@ fn with_names(manifest: Manifest, pointers: &[(ImageName, String)]) -> Image {
 }
 
 fn not_found(sha256: &str) -> Error {
-    Error::new(Code::NotFound, format!("no image {sha256} on this box; list shows those there are"))
+    Error::new(Code::NotFound, format_args!("no image {sha256} on this box; list shows those there are"))
 }
 
 pub(super) fn first_with_the_others(mut errors: Vec<Error>) -> Result<()> {

@@ -74,8 +74,11 @@ impl Transfer<'_> {
                 if resumed {
                     return Err(Trouble::NoResume);
                 }
-                let why = format!("{} is longer than the {} bytes it should have", self.url, self.most);
-                return Err(Error::new(Code::Checksum, why).into());
+                return Err(Error::new(
+                    Code::Checksum,
+                    format_args!("{} is longer than the {} bytes it should have", self.url, self.most),
+                )
+                .into());
             }
             file.write_all(&chunk[..got]).map_err(|e| Error::io("cannot write", self.path, &e))?;
             *have += got as u64;

@@ -266,7 +266,7 @@ impl Cgroups {
                     let used = Bytes(self.memory_held(name).unwrap_or(0));
                     return Err(Error::new(
                         Code::InUse,
-                        format!(
+                        format_args!(
                             "memory {}: container {name} uses {used}, and no less of it can be freed; \
                              stop programs in it first",
                             spec.memory

@@ -140,7 +140,7 @@ pub fn find_user(root: &GuestRoot, name: &Name, who: &str) -> Result<User> {
         }
         _ => Err(Error::new(
             Code::NotFound,
-            format!(
+            format_args!(
                 "user {who}: container {name} has none of that name; its /etc/passwd lists them",
                 who = quoted(who)
             ),
@@ -172,7 +172,10 @@ fn check_directory(root: &GuestRoot, name: &Name, directory: &str) -> Result<()>
         Ok(_) => Ok(()),
         Err(_) => Err(Error::new(
             Code::NotFound,
-            format!("directory {directory}: container {name} has none there", directory = quoted(directory)),
+            format_args!(
+                "directory {directory}: container {name} has none there",
+                directory = quoted(directory)
+            ),
         )),
     }
 }
@@ -198,11 +201,11 @@ fn check_program(root: &GuestRoot, name: &Name, exec: &Exec, directory: &str) ->
     Err(match refused {
         Some(place) => Error::new(
             Code::InvalidArgument,
-            format!("command: {} in container {name} is no program that can be run", place.display()),
+            format_args!("command: {} in container {name} is no program that can be run", place.display()),
         ),
         None => Error::new(
             Code::NotFound,
-            format!("command: there is no program {program} in container {name}; install it there, or give its path", program = quoted(program)),
+            format_args!("command: there is no program {program} in container {name}; install it there, or give its path", program = quoted(program)),
         ),
     })
 }

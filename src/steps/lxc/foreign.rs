@@ -53,15 +53,17 @@ pub fn open(ctx: &Ctx, foreign: &Foreign, mount_point: &Path) -> Result<Shifted>
     let state = tool::run(&info, ctx, INFO_TIME)?.stdout;
     if !state.starts_with(b"STOPPED") {
         let path = lxcpath.display();
-        let why = format!("container {name} of {path} runs; stop it first: `lxc-stop -n {name} -P {path}`");
-        return Err(Error::new(Code::Running, why));
+        return Err(Error::new(
+            Code::Running,
+            format_args!("container {name} of {path} runs; stop it first: `lxc-stop -n {name} -P {path}`"),
+        ));
     }
     let config = lxcpath.join(name).join("config");
     let text = fs::read_to_string(&config).map_err(|e| Error::io("cannot read", &config, &e))?;
     let by_hand = |why: &str| {
         let how =
             "mount it, pack it with `tar --numeric-owner`, `cloudbox image import` that and create from it";
-        Error::new(Code::NotSupported, format!("container {name} cannot be taken over: {why}; {how}"))
+        Error::new(Code::NotSupported, format_args!("container {name} cannot be taken over: {why}; {how}"))
     };
     let Some(root) = root_of(&text) else {
         return Err(by_hand("its root is no plain directory"));

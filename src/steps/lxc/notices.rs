@@ -67,7 +67,8 @@ impl Notices {
     /// # Errors
     /// No descriptor can be had.
     pub fn open(layout: &Layout) -> Result<Notices> {
-        let failed = |e: Errno| Error::new(Code::Failed, format!("cannot make an epoll set: {}", e.desc()));
+        let failed =
+            |e: Errno| Error::new(Code::Failed, format_args!("cannot make an epoll set: {}", e.desc()));
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         let fifo =
             open_fifo(layout).inspect_err(|e| log::warn!("{e}; it stays unknown how containers end")).ok();

@@ -97,7 +97,7 @@ impl Lxc {
         if let Some(pid) = alive.first() {
             return Err(Error::new(
                 Code::Running,
-                format!(
+                format_args!(
                     "{} processes of container {name} still live (pid {pid}); stop it with force first",
                     alive.len()
                 ),
@@ -124,14 +124,19 @@ impl Lxc {
             .find_map(|line| line.splitn(3, " - ").nth(2));
         let code = error.code;
         let reason = reason.map_or_else(|| error.into_message(), without_source_place);
-        Error::new(code, format!("container {name} does not start: {reason}; {} has more", log.display()))
+        Error::new(
+            code,
+            format_args!("container {name} does not start: {reason}; {} has more", log.display()),
+        )
     }
 
     /// What runs of a container, and lxc-attach with the words that name it.
     fn attach(&self, name: &Name) -> Result<(Running, Command)> {
         let Some(running) = self.find(name)? else {
-            let why = format!("container {name} is not running; start it first");
-            return Err(Error::new(Code::NotRunning, why));
+            return Err(Error::new(
+                Code::NotRunning,
+                format_args!("container {name} is not running; start it first"),
+            ));
         };
         let mut attach = Tool::command("lxc-attach")?;
         attach.args(&["-n", name.as_str(), "-P"]).arg(&self.layout.containers());
@@ -190,7 +195,7 @@ impl Lxc {
             Woken::Ready => Ok(()),
             Woken::Deadline => Err(Error::new(
                 Code::Timeout,
-                format!(
+                format_args!(
                     "container {name}: pid {} does not end even by SIGKILL; its storage may hang",
                     running.init
                 ),
@@ -286,8 +291,10 @@ impl Runtime for Lxc {
         self.kill_rest(name);
         self.clear(name);
         let log = dir.console_log();
-        let why = format!("container {name} started and ended at once; {} may say why", log.display());
-        Err(Error::new(Code::Failed, why))
+        Err(Error::new(
+            Code::Failed,
+            format_args!("container {name} started and ended at once; {} may say why", log.display()),
+        ))
     }
 
     fn find(&self, name: &Name) -> Result<Option<Running>> {
@@ -377,7 +384,7 @@ impl Runtime for Lxc {
             if Instant::now() >= deadline {
                 return Err(Error::new(
                     Code::Timeout,
-                    format!("container {name} ended, but LXC's monitor (pid {monitor}) did not; stop it with force"),
+                    format_args!("container {name} ended, but LXC's monitor (pid {monitor}) did not; stop it with force"),
                 ));
             }
         }

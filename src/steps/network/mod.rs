@@ -57,7 +57,7 @@ impl Network for Host {
         let problem = if interface.exists() { "is no bridge" } else { "does not exist" };
         Err(Error::new(
             Code::NotFound,
-            format!(
+            format_args!(
                 "the bridge {bridge} {problem}; name another with `uci set cloudbox.main.bridge=...`, \
                  or make it: LuCI's Network > Interfaces > Devices, or `ip link add {bridge} type bridge`"
             ),

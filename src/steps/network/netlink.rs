@@ -45,7 +45,7 @@ impl AddressWatch {
     /// When the process has ended, or a system call fails.
     pub fn open(pid: i32) -> Result<AddressWatch> {
         let failed = |e: &dyn std::fmt::Display| {
-            Error::new(Code::Failed, format!("cannot watch the addresses of process {pid}: {e}"))
+            Error::new(Code::Failed, format_args!("cannot watch the addresses of process {pid}: {e}"))
         };
         let theirs = File::open(format!("/proc/{pid}/ns/net")).map_err(|e| failed(&e))?;
         // A namespace is a thread's own affair, and a job's thread may not come back from it if something fails: a

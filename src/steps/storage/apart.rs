@@ -26,7 +26,10 @@ pub fn claim(dir: &ContainerDir) -> Result<Claim> {
         Ok(()) => Ok(Claim(file)),
         Err(e) if e.kind() == ErrorKind::WouldBlock => Err(Error::new(
             Code::Busy,
-            format!("somebody else works on {}, such as a push or a pull; try again", dir.path().display()),
+            format_args!(
+                "somebody else works on {}, such as a push or a pull; try again",
+                dir.path().display()
+            ),
         )),
         Err(e) => Err(Error::io("cannot lock", dir.path(), &e)),
     }

@@ -465,7 +465,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         if version > VERSION {
             return Err(Error::new(
                 Code::NotSupported,
-                format!("a newer cloudbox has written it (format {version}, this one reads {VERSION}); upgrade this box"),
+                format_args!("a newer cloudbox has written it (format {version}, this one reads {VERSION}); upgrade this box"),
             ));
         }
         let (image, bytes) = (number()?, number()?);
@@ -640,7 +640,7 @@ impl<'a, 'c> Reader<'a, 'c> {
         if told != is.as_bytes() {
             return Err(Error::new(
                 Code::Checksum,
-                format!("its sha256 is {is}, it says {}; copy it again", shown(&told)),
+                format_args!("its sha256 is {is}, it says {}; copy it again", shown(&told)),
             ));
         }
         let mut rest = vec![0; CHUNK];

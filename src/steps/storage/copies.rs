@@ -379,8 +379,10 @@ impl Copies for Disk {
     fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()> {
         let path = what.path;
         if path.symlink_metadata().is_ok() {
-            let why = format!("{} is there already; choose another name, or remove it first", path.display());
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!("{} is there already; choose another name, or remove it first", path.display()),
+            ));
         }
         let failed = |e: io::Error| Error::io("cannot write", path, &e);
         let dir = path.parent().unwrap_or(Path::new("/"));

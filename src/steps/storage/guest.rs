@@ -98,8 +98,10 @@ fn script(first_boot: &str) -> Result<String> {
     };
     let text = read().map_err(|e| Error::io("first_boot: cannot read", path, &e))?;
     if text.is_empty() || text.len() > SCRIPT_MAX {
-        let why = format!("first_boot: {first_boot} is empty, or longer than the 64 KiB a script may have");
-        return Err(Error::new(Code::InvalidArgument, why));
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format_args!("first_boot: {first_boot} is empty, or longer than the 64 KiB a script may have"),
+        ));
     }
     Ok(text)
 }

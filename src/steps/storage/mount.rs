@@ -127,8 +127,10 @@ fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
             return Ok(device);
         }
         if Instant::now() > deadline {
-            let why = format!("somebody else has {} locked; try again when that has ended", disk.display());
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("somebody else has {} locked; try again when that has ended", disk.display()),
+            ));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
