@@ -199,13 +199,16 @@ impl Error {
     }
 
     /// A system call on `path` failed while doing `what` ("cannot create"). A full disk becomes [`Code::NoSpace`].
-    pub fn io(what: &str, path: &Path, error: &io::Error) -> Error {
-        let code = match error.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => Code::NoSpace,
-            _ => Code::Failed,
+    pub fn io(what: &str, path: &Path, error: impl Into<io::Error>) -> Error {
+        Error::of_path(what, path, error.into())
+    }
+
+    fn of_path(what: &str, path: &Path, error: io::Error) -> Error {
+        let (code, remedy) = match error.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) => (Code::NoSpace, "; free some space on it and try again"),
+            _ => (Code::Failed, ""),
         };
-        let remedy = if code == Code::NoSpace { "; free some space on it and try again" } else { "" };
-        Error::new(code, format_args!("{what} {}: {}{remedy}", path.display(), os_text(error)))
+        Error::new(code, format_args!("{what} {}: {}{remedy}", path.display(), os_text(&error)))
     }
 
     /// The same error with what the undo could not clean up, so that nothing is left behind unsaid.
@@ -314,7 +317,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_apart() {
         let error =
-            Error::io("cannot write", Path::new("/srv/x"), &io::Error::from_raw_os_error(libc::ENOSPC));
+            Error::io("cannot write", Path::new("/srv/x"), io::Error::from_raw_os_error(libc::ENOSPC));
         assert_eq!(error.code, Code::NoSpace);
         assert!(
             error.message.starts_with("cannot write /srv/x: No space left on device"),

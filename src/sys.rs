@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-fn c_path(path: &Path) -> io::Result<CString> {
+/// `path` as the C library takes it. nix makes one by itself, but anew for each of its functions.
+///
+/// # Errors
+/// EINVAL when there is a NUL in it.
+pub fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
 }
 

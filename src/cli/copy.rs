@@ -190,7 +190,7 @@ fn host_target(path: &Path, own_name: Option<&OsStr>) -> Result<Target> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         (parent.unwrap_or(Path::new(".")), path.file_name())
     };
-    let opened = File::open(dir).map_err(|e| Error::io("cannot open", dir, &e))?;
+    let opened = File::open(dir).map_err(|e| Error::io("cannot open", dir, e))?;
     Target::new(opened.into(), name, path.display().to_string(), None)
 }
 
@@ -259,7 +259,7 @@ impl Target {
     }
 
     fn fill_hidden(&self, hidden: &OsStr, source: &mut dyn Read, limit: u64, mode: u32) -> Result<()> {
-        let failed = |e: io::Error| Error::io("cannot write", Path::new(&self.shown), &e);
+        let failed = |e: io::Error| Error::io("cannot write", Path::new(&self.shown), e);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self.dir.as_fd(), hidden, flags, Mode::S_IRUSR | Mode::S_IWUSR);
         let mut file = File::from(file.map_err(|e| failed(e.into()))?);
@@ -293,8 +293,8 @@ fn copy(source: &mut dyn Read, target: &mut dyn Write, limit: u64, shown: &str) 
         if read == 0 {
             break;
         }
-        target.write_all(&chunk[..read]).map_err(|e| Error::io("cannot write", Path::new(shown), &e))?;
+        target.write_all(&chunk[..read]).map_err(|e| Error::io("cannot write", Path::new(shown), e))?;
         left -= read as u64;
     }
-    target.flush().map_err(|e| Error::io("cannot write", Path::new(shown), &e))
+    target.flush().map_err(|e| Error::io("cannot write", Path::new(shown), e))
 }

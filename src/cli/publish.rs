@@ -89,7 +89,7 @@ impl Tree {
         let below = ["images", &facts[0], &facts[4], &facts[1]].join("/");
         let place = self.root.join(&below);
         let make = fs::create_dir_all(&place);
-        make.map_err(|e| Error::io("cannot create", &place, &e))?;
+        make.map_err(|e| Error::io("cannot create", &place, e))?;
         let known = read_entry(&place.join(ENTRY)).ok();
         if let Some(known) = known.filter(|known| known.image.sha256 != sha256) {
             let why = format!(
@@ -143,7 +143,7 @@ impl Tree {
             let path = self.root.join(name);
             let signature = self.root.join([name, SIGNATURE].concat());
             let directory = path.parent().unwrap_or(&self.root);
-            fs::create_dir_all(directory).map_err(|e| Error::io("cannot create", directory, &e))?;
+            fs::create_dir_all(directory).map_err(|e| Error::io("cannot create", directory, e))?;
             match &self.key {
                 Some(key) => write(&signature, key.sign(text.as_bytes())?.to_text().as_bytes())?,
                 None if signature.exists() => {
@@ -169,9 +169,9 @@ fn sorted(directory: &Path) -> Result<Vec<String>> {
 /// How the image is packed, and what its file is called on the server.
 fn packing(path: &Path) -> Result<(Packing, &'static str)> {
     let mut head = [0; 6];
-    let opened = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
+    let opened = File::open(path).map_err(|e| Error::io("cannot open", path, e))?;
     let read = opened.take(6).read(&mut head);
-    read.map_err(|e| Error::io("cannot read", path, &e))?;
+    read.map_err(|e| Error::io("cannot read", path, e))?;
     match head {
         [b'h', b's', b'q', b's', ..] => Ok((Packing::Squashfs, "rootfs.squashfs")),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Ok((Packing::Tar, "rootfs.tar.xz")),
@@ -289,8 +289,8 @@ fn read_entry(path: &Path) -> Result<Version> {
 
 fn read(path: &Path) -> Result<String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
-    file.take(ENTRY_MAX).read_to_string(&mut text).map_err(|e| Error::io("cannot read", path, &e))?;
+    let file = File::open(path).map_err(|e| Error::io("cannot open", path, e))?;
+    file.take(ENTRY_MAX).read_to_string(&mut text).map_err(|e| Error::io("cannot read", path, e))?;
     Ok(text)
 }
 
@@ -305,14 +305,14 @@ fn digest(path: &Path) -> Result<(String, u64)> {
 }
 
 fn through(path: &Path, each: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let mut file = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
+    let mut file = File::open(path).map_err(|e| Error::io("cannot open", path, e))?;
     let mut chunk = vec![0; CHUNK];
     loop {
         match file.read(&mut chunk) {
             Ok(0) => return Ok(()),
             Ok(got) => each(&chunk[..got])?,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(Error::io("cannot read", path, &e)),
+            Err(e) => return Err(Error::io("cannot read", path, e)),
         }
     }
 }
@@ -332,7 +332,7 @@ type Fill<'a> = dyn FnMut(&mut File, &dyn Fn(std::io::Error) -> Error) -> Result
 fn filled(path: &Path, fill: &mut Fill<'_>) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let hidden = path.with_file_name([".", &name, ".new"].concat());
-    let failed = |e: std::io::Error| Error::io("cannot write", path, &e);
+    let failed = |e: std::io::Error| Error::io("cannot write", path, e);
     let made = File::create(&hidden).map_err(failed).and_then(|mut file| {
         fill(&mut file, &failed)?;
         file.sync_all().map_err(failed)

@@ -85,7 +85,7 @@ pub fn run(options: Options) -> ExitCode {
 fn lock(path: &Path) -> Result<Flock<File>> {
     let deadline = Instant::now() + LOCK_TIME;
     loop {
-        let file = File::create(path).map_err(|e| Error::io("cannot open", path, &e))?;
+        let file = File::create(path).map_err(|e| Error::io("cannot open", path, e))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(locked) => return Ok(locked),
             Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => std::thread::sleep(LOCK_AGAIN),
@@ -94,7 +94,7 @@ fn lock(path: &Path) -> Result<Flock<File>> {
                 let why = format!("{what} {}; stop it first, or name another storage", path.display());
                 return Err(Error::new(Code::Busy, why));
             }
-            Err((_, errno)) => return Err(Error::io("cannot lock", path, &errno.into())),
+            Err((_, errno)) => return Err(Error::io("cannot lock", path, errno)),
         }
     }
 }

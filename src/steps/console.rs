@@ -23,7 +23,7 @@ pub fn tail(files: &[PathBuf], lines: usize) -> Result<(Vec<u8>, bool)> {
     let mut whole = true;
     // The later one is the longer the later it is read: then nothing is missing in between.
     for path in files {
-        whole &= append(path, &mut text).map_err(|e| Error::io("cannot read", path, &e))?;
+        whole &= append(path, &mut text).map_err(|e| Error::io("cannot read", path, e))?;
     }
     let start = last_lines(&text, lines).max(text.len().saturating_sub(SHOWN_MAX as usize));
     text.drain(..start);

@@ -19,7 +19,7 @@ impl Kind {
     /// # Errors
     /// As statfs(2).
     pub fn of(path: &Path) -> Result<Kind> {
-        let stat = statfs(path).map_err(|e| Error::io("cannot look at", path, &e.into()))?;
+        let stat = statfs(path).map_err(|e| Error::io("cannot look at", path, e))?;
         // As wide as the platform's long, and signed on some; the numbers have 32 bits.
         #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)]
         Ok(Kind(stat.filesystem_type().0 as u32))

@@ -11,9 +11,11 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{mkdirat, Mode};
 use nix::unistd::{fchown, fchownat, symlinkat, unlinkat, Gid, Uid, UnlinkatFlags};
 use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -37,7 +39,7 @@ impl GuestRoot {
     /// # Errors
     /// It cannot be opened.
     pub fn open(path: &Path, owner: u32) -> Result<GuestRoot> {
-        let dir = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
+        let dir = File::open(path).map_err(|e| Error::io("cannot open", path, e))?;
         Ok(GuestRoot { path: path.to_path_buf(), dir: dir.into(), owner, unsynced: RefCell::default() })
     }
 
@@ -48,7 +50,7 @@ impl GuestRoot {
     pub fn sync(&self) -> Result<()> {
         let unsynced = self.unsynced.take();
         let synced = unsynced.iter().try_for_each(File::sync_all);
-        synced.map_err(|e| Error::io("cannot flush what was written below", &self.path, &e))
+        synced.map_err(|e| Error::io("cannot flush what was written below", &self.path, e))
     }
 
     /// Whether there is a directory `dir`.
@@ -111,8 +113,7 @@ impl GuestRoot {
             other => return other,
         }
         let parent = self.reach_dir(dir.parent().unwrap_or(Path::new("")), 0o755)?;
-        let name = dir.file_name().ok_or(io::ErrorKind::NotFound)?;
-        mkdirat(parent.as_fd(), name, Mode::from_bits_truncate(mode))?;
+        mkdirat(parent.as_fd(), &*name_of(dir)?, Mode::from_bits_truncate(mode))?;
         let made = self.open_dir(dir)?;
         self.own(&made, mode)?;
         Ok(made)
@@ -123,7 +124,7 @@ impl GuestRoot {
     /// # Errors
     /// As mkdir(2).
     pub fn make_dir(&self, dir: &str, mode: u32) -> Result<()> {
-        self.reach_dir(Path::new(dir), mode).map(drop).map_err(|e| self.failed(dir, &e))
+        self.reach_dir(Path::new(dir), mode).map(drop).map_err(|e| self.failed(dir, e))
     }
 
     /// Removes a file; none is fine.
@@ -134,11 +135,10 @@ impl GuestRoot {
         let remove = || -> io::Result<()> {
             let path = Path::new(path);
             let dir = self.open_dir(path.parent().unwrap_or(Path::new("")))?;
-            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-            Ok(unlinkat(dir.as_fd(), name, UnlinkatFlags::NoRemoveDir)?)
+            Ok(unlinkat(dir.as_fd(), &*name_of(path)?, UnlinkatFlags::NoRemoveDir)?)
         };
         match remove() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed(path, &e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed(path, e)),
             _ => Ok(()),
         }
     }
@@ -148,24 +148,24 @@ impl GuestRoot {
     /// # Errors
     /// As open(2) and write(2).
     pub fn put(&self, path: &str, mode: u32, content: &str) -> Result<()> {
-        let put = || -> io::Result<()> {
-            let path = Path::new(path);
-            let dir = self.reach_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
-            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-            match unlinkat(dir.as_fd(), name, UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
-                Err(e) => return Err(e.into()),
-            }
+        self.replace(path, &|dir, name| {
             let flags =
                 OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let file = nix::fcntl::openat(dir.as_fd(), name, flags, Mode::from_bits_truncate(0o600))?;
+            let file = nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(0o600))?;
             let mut file = File::from(file);
             file.write_all(content.as_bytes())?;
             self.own(&file, mode)?;
             self.unsynced.borrow_mut().push(file);
             Ok(())
-        };
-        put().map_err(|e| self.failed(path, &e))
+        })
+    }
+
+    /// The same with what `format_args!` makes.
+    ///
+    /// # Errors
+    /// As [`GuestRoot::put`].
+    pub fn put_text(&self, path: &str, mode: u32, text: fmt::Arguments<'_>) -> Result<()> {
+        self.put(path, mode, &fmt::format(text))
     }
 
     /// Puts a symbolic link in place of whatever is there.
@@ -173,16 +173,22 @@ impl GuestRoot {
     /// # Errors
     /// As symlink(2).
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
+        self.replace(path, &|dir, name| {
+            symlinkat(&*sys::c_path(Path::new(target))?, dir, name)?;
+            let (uid, gid) = (Uid::from_raw(self.owner), Gid::from_raw(self.owner));
+            Ok(fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        })
+    }
+
+    /// Lets `make` put something at `path`, by its name in its directory, once nothing is there any more.
+    fn replace(&self, path: &str, make: &dyn Fn(BorrowedFd<'_>, &CStr) -> io::Result<()>) -> Result<()> {
         self.remove(path)?;
-        let link = || -> io::Result<()> {
+        let put = || -> io::Result<()> {
             let path = Path::new(path);
             let dir = self.reach_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
-            let name = path.file_name().ok_or(io::ErrorKind::NotFound)?;
-            symlinkat(target, dir.as_fd(), name)?;
-            let (uid, gid) = (Uid::from_raw(self.owner), Gid::from_raw(self.owner));
-            Ok(fchownat(dir.as_fd(), name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?)
+            make(dir.as_fd(), &name_of(path)?)
         };
-        link().map_err(|e| self.failed(path, &e))
+        put().map_err(|e| self.failed(path, e))
     }
 
     /// Gives a file to the guest's root. Capabilities and modes are set after the owner, which resets them.
@@ -192,9 +198,14 @@ impl GuestRoot {
         file.set_permissions(std::fs::Permissions::from_mode(mode))
     }
 
-    fn failed(&self, path: &str, error: &io::Error) -> Error {
+    fn failed(&self, path: &str, error: io::Error) -> Error {
         Error::io("cannot write", &self.path.join(path), error)
     }
+}
+
+/// The last name of `path`.
+fn name_of(path: &Path) -> io::Result<CString> {
+    sys::c_path(Path::new(path.file_name().ok_or(io::ErrorKind::NotFound)?))
 }
 
 /// openat2(2) knows no empty path.

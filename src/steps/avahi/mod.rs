@@ -181,7 +181,7 @@ impl Files {
 
     fn remove_service(&self, path: &Path, file: &str) -> Result<()> {
         let time = fs::metadata(path).map_or(0, |meta| meta.mtime());
-        fs::remove_file(path).map_err(|e| Error::io("cannot remove", path, &e))?;
+        fs::remove_file(path).map_err(|e| Error::io("cannot remove", path, e))?;
         self.times.lock().unwrap_or_else(PoisonError::into_inner).insert(file.to_string(), time);
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Files {
         let (before, mode) = match fs::read(&path) {
             Ok(text) => (text, fs::metadata(&path).map_or(0o644, |meta| meta.permissions().mode())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => (Vec::new(), 0o644),
-            Err(e) => return Err(Error::io("cannot read", &path, &e)),
+            Err(e) => return Err(Error::io("cannot read", &path, e)),
         };
         let after = hosts::with_block(&before, &wanted.hosts);
         if after == before {
@@ -273,10 +273,10 @@ fn now() -> i64 {
 
 /// Names of the files in `dir` that we wrote. A file that is only called as ours are is somebody else's.
 fn our_files(dir: &Path) -> Result<Vec<String>> {
-    let failed = |e: &io::Error| Error::io("cannot read", dir, e);
+    let failed = |e: io::Error| Error::io("cannot read", dir, e);
     let mut ours = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| failed(&e))? {
-        let entry = entry.map_err(|e| failed(&e))?;
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
         let Ok(file) = entry.file_name().into_string() else { continue };
         if file == TEMPORARY {
             let _ = fs::remove_file(entry.path());
@@ -306,7 +306,7 @@ fn replace(path: &Path, text: &[u8], mode: u32, mtime: Option<i64>) -> Result<()
     };
     write().map_err(|e| {
         let _ = fs::remove_file(&temporary);
-        Error::io("cannot write", path, &e)
+        Error::io("cannot write", path, e)
     })
 }
 

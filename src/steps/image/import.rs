@@ -156,30 +156,28 @@ impl Import<'_> {
         squashfs::check(&input.head, input.size)?;
         self.check_space(input.size)?;
         self.ctx.step("image.copy")?;
-        let failed = |e: &std::io::Error| Error::io("cannot write", &building.rootfs, e);
+        let failed = |e: std::io::Error| Error::io("cannot write", &building.rootfs, e);
         let mut out = File::options()
             .read(true)
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&building.rootfs)
-            .map_err(|e| failed(&e))?;
+            .map_err(failed)?;
         let mut chunk = vec![0; CHUNK];
         loop {
             let got = input.read(&mut chunk)?;
             if got == 0 {
                 break;
             }
-            out.write_all(&chunk[..got]).map_err(|e| failed(&e))?;
+            out.write_all(&chunk[..got]).map_err(failed)?;
         }
         // What was copied counts, should the file have changed since it was looked at.
         let mut head = [0; squashfs::SUPERBLOCK];
         let length = input.done;
-        out.rewind().and_then(|()| out.read_exact(&mut head)).map_err(|e| failed(&e))?;
+        out.rewind().and_then(|()| out.read_exact(&mut head)).map_err(failed)?;
         squashfs::check(&head, length)?;
-        out.set_len(length.next_multiple_of(PADDING))
-            .and_then(|()| out.sync_all())
-            .map_err(|e| failed(&e))?;
+        out.set_len(length.next_multiple_of(PADDING)).and_then(|()| out.sync_all()).map_err(failed)?;
         let sha256 = input.sha256();
         self.check_expected(&sha256)?;
         Ok(sha256)
@@ -193,10 +191,10 @@ impl Import<'_> {
         self.check_expected(&sha256)?;
         self.ctx.step("image.move")?;
         let moved = fs::rename(self.path, &building.rootfs);
-        moved.map_err(|e| Error::io("cannot create", &building.rootfs, &e))?;
+        moved.map_err(|e| Error::io("cannot create", &building.rootfs, e))?;
         let file = File::options().write(true).open(&building.rootfs);
         file.and_then(|file| file.set_len(input.done.next_multiple_of(PADDING)))
-            .map_err(|e| Error::io("cannot write", &building.rootfs, &e))?;
+            .map_err(|e| Error::io("cannot write", &building.rootfs, e))?;
         keep(&building.rootfs)?;
         Ok(sha256)
     }
@@ -332,7 +330,7 @@ impl Import<'_> {
         self.ctx.step("image.probe")?;
         let mut manifest = self.store.probe(&building.rootfs)?;
         let file =
-            building.rootfs.metadata().map_err(|e| Error::io("cannot look at", &building.rootfs, &e))?;
+            building.rootfs.metadata().map_err(|e| Error::io("cannot look at", &building.rootfs, e))?;
         manifest.sha256 = sha256;
         if let Some(origin) = self.origin {
             manifest.source = origin.source.to_string();
@@ -378,7 +376,7 @@ fn keep(rootfs: &Path) -> Result<()> {
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.sync_all()
     };
-    kept().map_err(|e| Error::io("cannot write", rootfs, &e))
+    kept().map_err(|e| Error::io("cannot write", rootfs, e))
 }
 
 fn no_space(store: &Store, need: &str, have: u64) -> Error {
@@ -441,7 +439,7 @@ impl<'a> Input<'a> {
             ),
             _ => wrong(&e.to_string()),
         })?;
-        let data = file.metadata().map_err(|e| Error::io("cannot look at", path, &e))?;
+        let data = file.metadata().map_err(|e| Error::io("cannot look at", path, e))?;
         if !data.is_file() {
             return Err(wrong("it is no regular file; name a squashfs or a tarball"));
         }
@@ -473,7 +471,7 @@ impl<'a> Input<'a> {
         let mut filled = 0;
         while filled < self.head.len() {
             let got = self.file.read_at(&mut self.head[filled..], self.start + filled as u64);
-            match got.map_err(|e| Error::io("cannot read", self.path, &e))? {
+            match got.map_err(|e| Error::io("cannot read", self.path, e))? {
                 0 => break,
                 n => filled += n,
             }
@@ -508,7 +506,7 @@ impl<'a> Input<'a> {
     /// Begins again, with the hash as well.
     fn rewind(&mut self) -> Result<()> {
         let begun = self.file.seek(SeekFrom::Start(self.start));
-        begun.map_err(|e| Error::io("cannot read", self.path, &e))?;
+        begun.map_err(|e| Error::io("cannot read", self.path, e))?;
         (self.done, self.told) = (0, 0);
         Ok(())
     }
@@ -528,7 +526,7 @@ impl Source for Input<'_> {
         let got = loop {
             match self.file.read(buffer) {
                 Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other.map_err(|e| Error::io("cannot read", self.path, &e))?,
+                other => break other.map_err(|e| Error::io("cannot read", self.path, e))?,
             }
         };
         self.hash.update(&buffer[..got]);

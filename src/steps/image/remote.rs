@@ -306,20 +306,20 @@ impl Asked<'_> {
 
 fn remove_if_there(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, &e)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, e)),
         _ => Ok(()),
     }
 }
 
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|e| Error::io("cannot open", path, &e))
+    File::open(path).map_err(|e| Error::io("cannot open", path, e))
 }
 
 /// A text of few bytes; what is not UTF-8 in it is replaced, and refused by its reader.
 fn read_small(path: &Path) -> Result<String> {
     let mut bytes = Vec::new();
     let read = open(path)?.take(SMALL_MAX).read_to_end(&mut bytes);
-    read.map_err(|e| Error::io("cannot read", path, &e))?;
+    read.map_err(|e| Error::io("cannot read", path, e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -340,7 +340,7 @@ struct Fetch<'a> {
 
 impl Fetch<'_> {
     fn run(&self) -> Result<()> {
-        let failed = |e: std::io::Error| Error::io("cannot write", self.path, &e);
+        let failed = |e: std::io::Error| Error::io("cannot write", self.path, e);
         let mut file =
             File::options().write(true).create(true).truncate(false).open(self.path).map_err(failed)?;
         let mut have = file.seek(SeekFrom::End(0)).map_err(failed)?;
@@ -403,7 +403,7 @@ impl Fetch<'_> {
 
     fn emptied(&self, mut file: File) -> Result<File> {
         let emptied = file.set_len(0).and_then(|()| file.rewind());
-        emptied.map_err(|e| Error::io("cannot write", self.path, &e))?;
+        emptied.map_err(|e| Error::io("cannot write", self.path, e))?;
         Ok(file)
     }
 

@@ -95,8 +95,8 @@ impl Store {
 
     /// Bytes that images may still fill.
     pub(super) fn free(&self) -> Result<u64> {
-        let disk = statvfs(&self.images)
-            .map_err(|e| Error::io("cannot tell the free space of", &self.images, &e.into()))?;
+        let disk =
+            statvfs(&self.images).map_err(|e| Error::io("cannot tell the free space of", &self.images, e))?;
         // These are narrower on a 32-bit box.
         #[allow(clippy::useless_conversion)]
         let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
@@ -125,7 +125,7 @@ impl Store {
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(path),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(Error::io("cannot create", &path, &e)),
+                Err(e) => return Err(Error::io("cannot create", &path, e)),
             }
         }
     }
@@ -151,7 +151,7 @@ impl Store {
             let unmounted = unmount_now(&target);
             unmounted.and(looked)
         });
-        let removed = fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, &e));
+        let removed = fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, e));
         match looked {
             Ok(value) => removed.map(|()| value),
             Err(e) => Err(e.with_leftovers(removed.err().as_slice())),
@@ -180,7 +180,7 @@ impl Store {
         let place = self.place(&manifest.sha256);
         if self.read(&manifest.sha256).is_err() {
             self.set_aside(&place)?;
-            fs::rename(&building.directory, &place).map_err(|e| Error::io("cannot create", &place, &e))?;
+            fs::rename(&building.directory, &place).map_err(|e| Error::io("cannot create", &place, e))?;
             if let Err(e) = sync(&self.images).and_then(|()| self.point(name, &manifest.sha256)) {
                 return Err(e.with_leftovers(remove_tree(&place).err().as_slice()));
             }
@@ -213,7 +213,7 @@ impl Store {
         let temporary = place.join(self.hidden_name(NEW));
         write_manifest(&temporary, manifest)?;
         let path = place.join(MANIFEST);
-        fs::rename(&temporary, &path).map_err(|e| Error::io("cannot write", &path, &e))
+        fs::rename(&temporary, &path).map_err(|e| Error::io("cannot write", &path, e))
     }
 
     /// Moves a damaged image out of the way of a good one.
@@ -228,7 +228,7 @@ impl Store {
     /// Renames the image directory `place` away, which is the moment it is gone, and tells where its data is.
     fn move_away(&self, place: &Path) -> Result<PathBuf> {
         let gone = self.images.join(self.hidden_name(GONE));
-        fs::rename(place, &gone).map_err(|e| Error::io("cannot remove", place, &e))?;
+        fs::rename(place, &gone).map_err(|e| Error::io("cannot remove", place, e))?;
         sync(&self.images)?;
         Ok(gone)
     }
@@ -243,10 +243,10 @@ impl Store {
         let hidden = self.names.join(self.hidden_name(NEW));
         // A leftover of a crashed process of our number.
         let _ = fs::remove_file(&hidden);
-        symlink(&target, &hidden).map_err(|e| Error::io("cannot create", &hidden, &e))?;
+        symlink(&target, &hidden).map_err(|e| Error::io("cannot create", &hidden, e))?;
         if let Err(e) = fs::rename(&hidden, &link) {
             let _ = fs::remove_file(&hidden);
-            return Err(Error::io("cannot create", &link, &e));
+            return Err(Error::io("cannot create", &link, e));
         }
         sync(&self.names)
     }
@@ -276,10 +276,10 @@ impl Store {
         let path = place.join(MANIFEST);
         let file = File::open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => not_found(sha256),
-            _ => Error::io("cannot read", &path, &e),
+            _ => Error::io("cannot read", &path, e),
         })?;
         let mut text = Vec::new();
-        file.take(MANIFEST_MAX).read_to_end(&mut text).map_err(|e| Error::io("cannot read", &path, &e))?;
+        file.take(MANIFEST_MAX).read_to_end(&mut text).map_err(|e| Error::io("cannot read", &path, e))?;
         let damaged = |why: &str| {
             let place = place.display();
             Error::new(
@@ -311,7 +311,7 @@ impl Store {
         let device = |path: &Path| match fs::symlink_metadata(path) {
             Ok(m) => Ok(Some(m.dev())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io("cannot look at", path, &e)),
+            Err(e) => Err(Error::io("cannot look at", path, e)),
         };
         let here = device(target)?;
         Ok(here.is_some() && here != device(&self.mounts)?)
@@ -328,11 +328,11 @@ impl Store {
                         target.display()
                     ),
                 ),
-                e => Error::io("cannot unmount", &target, &e.into()),
+                e => Error::io("cannot unmount", &target, e),
             })?;
         }
         match fs::remove_dir(&target) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &target, &e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &target, e)),
             _ => Ok(()),
         }
     }
@@ -420,7 +420,7 @@ impl Images for Store {
         for (name, _) in self.pointers()?.iter().filter(|(_, target)| *target == sha256) {
             let link = self.names.join(name.as_str());
             if let Err(e) = fs::remove_file(&link) {
-                leftovers.push(Error::io("cannot remove", &link, &e));
+                leftovers.push(Error::io("cannot remove", &link, e));
             }
         }
         leftovers.extend(sync(&self.names).err());
@@ -473,7 +473,7 @@ impl Images for Store {
                 problems.extend(unmount_now(&target).err());
             }
             problems
-                .extend(fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, &e)).err());
+                .extend(fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, e)).err());
         }
         for name in entries(&self.images)?.into_iter().filter(hidden) {
             problems.extend(remove_tree(&self.images.join(name)).err());
@@ -483,7 +483,7 @@ impl Images for Store {
             let leads_nowhere = link.is_symlink() && !link.exists();
             if hidden(&name) || leads_nowhere {
                 problems
-                    .extend(fs::remove_file(&link).map_err(|e| Error::io("cannot remove", &link, &e)).err());
+                    .extend(fs::remove_file(&link).map_err(|e| Error::io("cannot remove", &link, e)).err());
             }
         }
         first_with_the_others(problems)
@@ -512,12 +512,12 @@ impl Building {
 /// Mounts the squashfs `file` at `target`: read-only, without devices and set-user-ID programs of its own right. The
 /// loop device detaches itself at the unmount.
 fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
-    let opened = File::open(file).map_err(|e| Error::io("cannot open", file, &e))?;
+    let opened = File::open(file).map_err(|e| Error::io("cannot open", file, e))?;
     let (device, path) = sys::loop_attach(opened.as_fd(), true).map_err(|e| match e.raw_os_error() {
         Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
             Error::new(Code::NotSupported, "this box has no loop devices; install kmod-loop")
         }
-        _ => Error::io("cannot attach to a loop device:", file, &e),
+        _ => Error::io("cannot attach to a loop device:", file, e),
     })?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | more;
     let mounted = mount(Some(&path), target, Some("squashfs"), flags, None::<&str>);
@@ -537,25 +537,25 @@ fn unmount_now(target: &Path) -> Result<()> {
         Err(Errno::EBUSY) => umount2(target, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH),
         other => other,
     };
-    unmounted.map_err(|e| Error::io("cannot unmount", target, &e.into()))
+    unmounted.map_err(|e| Error::io("cannot unmount", target, e))
 }
 
 /// Makes `path` and what is above it. Containers' own processes must be able to walk through.
 fn open_directory(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o711).create(path);
-    made.map_err(|e| Error::io("cannot create", path, &e))
+    made.map_err(|e| Error::io("cannot create", path, e))
 }
 
 /// Makes `path`, for root alone.
 pub(super) fn private_directory(path: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("cannot create", path, &e)),
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(Error::io("cannot create", path, e)),
         _ => Ok(()),
     }
 }
 
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
-    let failed = |e: io::Error| Error::io("cannot write", path, &e);
+    let failed = |e: io::Error| Error::io("cannot write", path, e);
     let mut text = json::to_string(manifest, json::Layout::Indented)
         .map_err(|e| Error::new(Code::Failed, format_args!("cannot write {}: {e}", path.display())))?;
     text.push('\n');
@@ -565,20 +565,20 @@ fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
 
 /// Makes the names in `directory` survive a power cut.
 fn sync(directory: &Path) -> Result<()> {
-    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", directory, &e))
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", directory, e))
 }
 
 /// Removes `path` and all in it; one that is not there is fine.
 pub(super) fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, &e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, e)),
         _ => Ok(()),
     }
 }
 
 /// The names in `directory`; none when there is no such directory.
 pub fn entries(directory: &Path) -> Result<Vec<String>> {
-    let failed = |e: io::Error| Error::io("cannot read", directory, &e);
+    let failed = |e: io::Error| Error::io("cannot read", directory, e);
     let listing = match fs::read_dir(directory) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listing => listing.map_err(failed)?,

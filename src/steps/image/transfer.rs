@@ -80,7 +80,7 @@ impl Transfer<'_> {
                 )
                 .into());
             }
-            file.write_all(&chunk[..got]).map_err(|e| Error::io("cannot write", self.path, &e))?;
+            file.write_all(&chunk[..got]).map_err(|e| Error::io("cannot write", self.path, e))?;
             *have += got as u64;
             self.ctx.bytes(*have, self.total);
         }

@@ -67,7 +67,7 @@ impl Cgroups {
     /// When `/proc/self/mountinfo` cannot be read.
     pub fn detect(group: &str) -> Result<Cgroups> {
         let path = Path::new("/proc/self/mountinfo");
-        let text = fs::read_to_string(path).map_err(|e| Error::io("cannot read", path, &e))?;
+        let text = fs::read_to_string(path).map_err(|e| Error::io("cannot read", path, e))?;
         let read = |root: &Path| fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         Ok(Cgroups::from_mountinfo(&text, read, group))
     }
@@ -218,7 +218,7 @@ impl Cgroups {
                 "this kernel has no freezer: it needs CONFIG_CGROUP_FREEZER or cgroup v2",
             )
         })?;
-        fs::write(&path, words[usize::from(frozen)]).map_err(|e| Error::io("cannot write", &path, &e))
+        fs::write(&path, words[usize::from(frozen)]).map_err(|e| Error::io("cannot write", &path, e))
     }
 
     /// Opens the files that tell what `name` uses.
@@ -273,7 +273,7 @@ impl Cgroups {
                         ),
                     ));
                 }
-                written => written.map_err(|e| Error::io("cannot write", &path, &e))?,
+                written => written.map_err(|e| Error::io("cannot write", &path, e))?,
             }
         }
         Ok(())

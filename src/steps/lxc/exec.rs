@@ -98,7 +98,7 @@ pub fn root_of(running: &Running) -> Result<GuestRoot> {
     let root = GuestRoot::open(Path::new(&path), 0)?;
     // It lives: then the number was still its own a moment ago.
     sys::pidfd_send_signal(running.pidfd.as_fd(), 0)
-        .map_err(|e| Error::io("the container has ended:", Path::new(&path), &e))?;
+        .map_err(|e| Error::io("the container has ended:", Path::new(&path), e))?;
     Ok(root)
 }
 

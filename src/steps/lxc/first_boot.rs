@@ -47,7 +47,7 @@ pub fn run(ctx: &Ctx, dir: &ContainerDir, running: &Running, mut attach: Command
         return Ok(0);
     }
     let log = dir.first_boot_log();
-    let failed = |e: std::io::Error| Error::io("cannot write", &log, &e);
+    let failed = |e: std::io::Error| Error::io("cannot write", &log, e);
     let mut file = File::create(&log).map_err(failed)?;
     set_status(dir, RUNNING)?;
     attach.args(&User::root().attach_words()).args(&["--", "/bin/sh", "-c", COMMAND]);

@@ -59,7 +59,7 @@ pub fn open(ctx: &Ctx, foreign: &Foreign, mount_point: &Path) -> Result<Shifted>
         ));
     }
     let config = lxcpath.join(name).join("config");
-    let text = fs::read_to_string(&config).map_err(|e| Error::io("cannot read", &config, &e))?;
+    let text = fs::read_to_string(&config).map_err(|e| Error::io("cannot read", &config, e))?;
     let by_hand = |why: &str| {
         let how =
             "mount it, pack it with `tar --numeric-owner`, `cloudbox image import` that and create from it";
@@ -68,7 +68,7 @@ pub fn open(ctx: &Ctx, foreign: &Foreign, mount_point: &Path) -> Result<Shifted>
     let Some(root) = root_of(&text) else {
         return Err(by_hand("its root is no plain directory"));
     };
-    let meta = fs::symlink_metadata(&root).map_err(|e| Error::io("cannot look at", &root, &e))?;
+    let meta = fs::symlink_metadata(&root).map_err(|e| Error::io("cannot look at", &root, e))?;
     if !meta.is_dir() || !root.join("etc").is_dir() {
         return Err(by_hand(&format!("{} is no root directory", root.display())));
     }

@@ -223,7 +223,7 @@ fn open_fifo(layout: &Layout) -> Result<File> {
     let path = layout.exits();
     match nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)) {
         Ok(()) | Err(Errno::EEXIST) => {}
-        Err(e) => return Err(Error::io("cannot make", &path, &e.into())),
+        Err(e) => return Err(Error::io("cannot make", &path, e)),
     }
     for run in RUN_DIRS.map(Path::new).into_iter().filter(|run| run.is_dir()) {
         // LXC puts the two together as they are, so that there are two slashes.
@@ -231,12 +231,12 @@ fn open_fifo(layout: &Layout) -> Result<File> {
         let name = dir.join("monitor-fifo");
         let _ = fs::remove_file(&name);
         let linked = fs::create_dir_all(&dir).and_then(|()| std::os::unix::fs::symlink(&path, &name));
-        linked.map_err(|e| Error::io("cannot make", &name, &e))?;
+        linked.map_err(|e| Error::io("cannot make", &name, e))?;
     }
     // Open for writing too: without any writer it would always be readable, as if at its end.
     let mut options = File::options();
     options.read(true).write(true).custom_flags(libc::O_NONBLOCK);
-    options.open(&path).map_err(|e| Error::io("cannot open", &path, &e))
+    options.open(&path).map_err(|e| Error::io("cannot open", &path, e))
 }
 
 #[cfg(test)]

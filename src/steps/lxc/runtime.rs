@@ -110,7 +110,7 @@ impl Lxc {
     fn write_config(&self, record: &Record, gateway: Option<Ipv4Addr>) -> Result<()> {
         let path = self.layout.container(&record.name).lxc_config();
         let text = config::render(&self.layout, &self.cgroups, self.host, record, gateway);
-        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, &e))
+        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))
     }
 
     /// LXC says "The container failed to start"; the reason is in its log.

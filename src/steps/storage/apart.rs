@@ -21,7 +21,7 @@ pub struct Claim(#[allow(dead_code)] File);
 /// # Errors
 /// [`Code::Busy`] when somebody else has it.
 pub fn claim(dir: &ContainerDir) -> Result<Claim> {
-    let file = File::open(dir.path()).map_err(|e| Error::io("cannot open", dir.path(), &e))?;
+    let file = File::open(dir.path()).map_err(|e| Error::io("cannot open", dir.path(), e))?;
     match sys::flock(&file) {
         Ok(()) => Ok(Claim(file)),
         Err(e) if e.kind() == ErrorKind::WouldBlock => Err(Error::new(
@@ -31,7 +31,7 @@ pub fn claim(dir: &ContainerDir) -> Result<Claim> {
                 dir.path().display()
             ),
         )),
-        Err(e) => Err(Error::io("cannot lock", dir.path(), &e)),
+        Err(e) => Err(Error::io("cannot lock", dir.path(), e)),
     }
 }
 
@@ -104,7 +104,7 @@ pub fn try_overlay(layout: &Layout) -> Result<()> {
         Ok(Ok(tried)) => tried.and(removed),
         // A panic aborts the daemon.
         Ok(Err(_)) => removed,
-        Err(e) => Err(Error::io("cannot start a thread to try", place.path(), &e)),
+        Err(e) => Err(Error::io("cannot start a thread to try", place.path(), e)),
     }
 }
 
@@ -118,6 +118,6 @@ fn enter_namespace(layout: &Layout) -> Result<Layout> {
         // Any directory will do, and this one is not needed here.
         mount_fs(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), none)
     };
-    entered().map_err(|e| Error::io("cannot make a mount namespace with", &run, &e.into()))?;
+    entered().map_err(|e| Error::io("cannot make a mount namespace with", &run, e))?;
     Ok(Layout { storage: layout.storage.clone(), run })
 }

@@ -96,7 +96,7 @@ impl<'a, 'p> Writer<'a, 'p> {
 
     fn put(&mut self, data: &[u8]) -> Result<()> {
         self.hash.update(data);
-        self.file.write_all(data).map_err(|e| Error::io("cannot write", self.path, &e))
+        self.file.write_all(data).map_err(|e| Error::io("cannot write", self.path, e))
     }
 
     fn member(&mut self, name: &[u8], content: &[u8]) -> Result<()> {
@@ -143,13 +143,13 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// What cannot be read or written.
     pub fn image(&mut self, path: &Path, size: u64) -> Result<()> {
         self.header(EntryType::Regular, b"image.squashfs", b"", &plain(), size, Vec::new())?;
-        let file = File::open(path).map_err(|e| Error::io("cannot read", path, &e))?;
+        let file = File::open(path).map_err(|e| Error::io("cannot read", path, e))?;
         self.data(&file, path, &[(0, size)])?;
         self.pad(size)
     }
 
     fn data(&mut self, file: &File, path: &Path, pieces: &[(u64, u64)]) -> Result<()> {
-        let failed = |e: io::Error| Error::io("cannot read", path, &e);
+        let failed = |e: io::Error| Error::io("cannot read", path, e);
         let mut buffer = vec![0; CHUNK];
         for (start, end) in pieces {
             let mut at = *start;
@@ -169,7 +169,7 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// # Errors
     /// What cannot be read or written, [`Code::Cancelled`].
     pub fn layer(&mut self, root: &Path, base: u32, links: &Path) -> Result<()> {
-        fs::create_dir(links).map_err(|e| Error::io("cannot make", links, &e))?;
+        fs::create_dir(links).map_err(|e| Error::io("cannot make", links, e))?;
         let shift = Shift { from: base, to: 0 };
         walk(root, &mut |path, meta| {
             let Some(meta) = meta else { return Ok(()) };
@@ -178,7 +178,7 @@ impl<'a, 'p> Writer<'a, 'p> {
             let name = [b"layer/", path.as_os_str().as_bytes()].concat();
             self.node(&at, &name, meta, shift, links)
         })?;
-        fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, &e))
+        fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, e))
     }
 
     fn node(
@@ -189,7 +189,7 @@ impl<'a, 'p> Writer<'a, 'p> {
         shift: Shift,
         links: &Path,
     ) -> Result<()> {
-        let failed = |e: io::Error| Error::io("cannot read", at, &e);
+        let failed = |e: io::Error| Error::io("cannot read", at, e);
         let mut node = Node::read(at, meta, shift).map_err(failed)?;
         if !meta.is_dir() && meta.nlink() > 1 {
             // The first name of a file is kept as a link that nobody follows.
@@ -227,7 +227,7 @@ impl<'a, 'p> Writer<'a, 'p> {
     }
 
     fn file(&mut self, at: &Path, name: &[u8], node: &Node, length: u64, mut records: Vec<u8>) -> Result<()> {
-        let failed = |e: io::Error| Error::io("cannot read", at, &e);
+        let failed = |e: io::Error| Error::io("cannot read", at, e);
         let file = File::open(at).map_err(failed)?;
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         let mut end = 0;
@@ -270,7 +270,7 @@ impl<'a, 'p> Writer<'a, 'p> {
         self.put(sha256.as_bytes())?;
         self.pad(64)?;
         self.put(&[0; 2 * BLOCK])?;
-        self.file.sync_all().map_err(|e| Error::io("cannot flush", self.path, &e))
+        self.file.sync_all().map_err(|e| Error::io("cannot flush", self.path, e))
     }
 }
 
@@ -484,7 +484,7 @@ impl<'a, 'c> Reader<'a, 'c> {
 
     /// All entries below `layer/`.
     fn layer(&mut self, upper: &Path, base: u32, mut left: u64) -> Result<()> {
-        let root = File::open(upper).map_err(|e| Error::io("cannot open", upper, &e))?;
+        let root = File::open(upper).map_err(|e| Error::io("cannot open", upper, e))?;
         // The directories that the next entry may be in, each in the one before it.
         let mut open: Vec<(Vec<u8>, Node, File)> = Vec::new();
         loop {
@@ -507,7 +507,7 @@ impl<'a, 'c> Reader<'a, 'c> {
                 open.push((
                     path,
                     entry.node,
-                    root.try_clone().map_err(|e| Error::io("cannot open", upper, &e))?,
+                    root.try_clone().map_err(|e| Error::io("cannot open", upper, e))?,
                 ));
                 continue;
             }
@@ -528,7 +528,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             let at = at_name(parent, name);
             let failed = |e: io::Error| match e.kind() {
                 io::ErrorKind::AlreadyExists => refused("is there twice"),
-                _ => Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), &e),
+                _ => Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), e),
             };
             if entry.kind == EntryType::Link {
                 let target = entry.link.strip_prefix(b"layer/").unwrap_or(b"");
@@ -545,7 +545,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             }
             if let Some(file) = entry.node.make(&at).map_err(failed)? {
                 self.content(&entry, &file, &|e| {
-                    Error::io("cannot write", &upper.join(OsStr::from_bytes(&path)), &e)
+                    Error::io("cannot write", &upper.join(OsStr::from_bytes(&path)), e)
                 })?;
             }
             entry.node.finish(&at).map_err(failed)?;
@@ -658,7 +658,7 @@ impl<'a, 'c> Reader<'a, 'c> {
 fn close(open: &mut Vec<(Vec<u8>, Node, File)>, upper: &Path) -> Result<()> {
     let Some((path, node, dir)) = open.pop() else { return Ok(()) };
     let finished = node.finish(&at_name(&dir, b"."));
-    finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), &e))
+    finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), e))
 }
 
 /// `name` in the open directory `dir`, whatever that is called.

@@ -250,7 +250,7 @@ impl Copies for Disk {
     fn note_held(&self, name: &Name, frozen: bool) -> Result<()> {
         make_dir(&self.layout.held(), 0o700)?;
         let note = self.layout.held().join(name.as_str());
-        fs::write(&note, if frozen { "frozen" } else { "" }).map_err(|e| Error::io("cannot write", &note, &e))
+        fs::write(&note, if frozen { "frozen" } else { "" }).map_err(|e| Error::io("cannot write", &note, e))
     }
 
     fn hold_layer(&self, record: &Record) -> Result<()> {
@@ -260,7 +260,7 @@ impl Copies for Disk {
         }
         let layer = self.layout.container(&record.name).layer();
         let held = File::open(&layer).and_then(|dir| sys::freeze_filesystem(dir.as_fd(), true));
-        held.map_err(|e| Error::io("cannot bring to rest", &layer, &e))
+        held.map_err(|e| Error::io("cannot bring to rest", &layer, e))
     }
 
     fn let_layer_go(&self, name: &Name) -> Result<()> {
@@ -270,9 +270,7 @@ impl Copies for Disk {
             return Ok(());
         }
         match File::open(&layer).and_then(|dir| sys::freeze_filesystem(dir.as_fd(), false)) {
-            Err(e) if e.raw_os_error() != Some(libc::EINVAL) => {
-                Err(Error::io("cannot let go on", &layer, &e))
-            }
+            Err(e) if e.raw_os_error() != Some(libc::EINVAL) => Err(Error::io("cannot let go on", &layer, e)),
             _ => Ok(()),
         }
     }
@@ -280,7 +278,7 @@ impl Copies for Disk {
     fn forget_held(&self, name: &Name) -> Result<()> {
         let note = self.layout.held().join(name.as_str());
         match fs::remove_file(&note) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &note, &e)),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", &note, e)),
             _ => Ok(()),
         }
     }
@@ -354,7 +352,7 @@ impl Copies for Disk {
         let part = |dir: &ContainerDir| if record.spec.disk.is_some() { dir.disk() } else { dir.layer() };
         let (layer, copy) = (part(&dir), part(&dir.restored()));
         let swapped = sys::exchange(&layer, &copy);
-        swapped.map_err(|e| Error::io("cannot put the snapshot in the place of", &layer, &e))?;
+        swapped.map_err(|e| Error::io("cannot put the snapshot in the place of", &layer, e))?;
         sync_dir(dir.path()).inspect_err(|_| {
             let _ = sys::exchange(&layer, &copy);
         })
@@ -384,7 +382,7 @@ impl Copies for Disk {
                 format_args!("{} is there already; choose another name, or remove it first", path.display()),
             ));
         }
-        let failed = |e: io::Error| Error::io("cannot write", path, &e);
+        let failed = |e: io::Error| Error::io("cannot write", path, e);
         let dir = path.parent().unwrap_or(Path::new("/"));
         let size = what.image.map_or(0, |(_, size)| size);
         admission::admit_copy(self.room(dir, what.disk)?, what.bytes.saturating_add(size))?;
@@ -421,7 +419,7 @@ impl Copies for Disk {
         if let Ok(hidden) = fs::read_link(note.join("file")) {
             match fs::remove_file(&hidden) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("cannot remove", &hidden, &e));
+                    return Err(Error::io("cannot remove", &hidden, e));
                 }
                 _ => {}
             }
@@ -474,7 +472,7 @@ impl Disk {
 
     /// What may be taken of the file system that holds `dir`: on the storage's own, `disk`.
     fn room(&self, dir: &Path, disk: admission::Disk) -> Result<admission::Disk> {
-        let failed = |e: io::Error| Error::io("cannot look at", dir, &e);
+        let failed = |e: io::Error| Error::io("cannot look at", dir, e);
         let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).map_err(failed);
         if device(dir)? == device(&self.layout.storage)? {
             return Ok(disk);
@@ -536,7 +534,7 @@ fn copy_files(ctx: &Ctx, record: &Record, from: &ContainerDir, to: &ContainerDir
     let progress = &mut Progress::new(ctx, Some(bytes));
     if record.spec.disk.is_some() {
         let disk = File::options().write(true).create_new(true).open(to.disk());
-        let disk = disk.map_err(|e| Error::io("cannot make", &to.disk(), &e))?;
+        let disk = disk.map_err(|e| Error::io("cannot make", &to.disk(), e))?;
         return tree::copy_data(&from.disk(), &disk, progress);
     }
     make_dir(&to.layer(), 0o700)?;
@@ -552,13 +550,13 @@ fn flush_files(record: &Record, dir: &ContainerDir) -> Result<()> {
     let synced = File::open(dir.disk())
         .and_then(|disk| disk.sync_all())
         .and_then(|()| File::open(dir.path())?.sync_all());
-    synced.map_err(|e| Error::io("cannot flush", dir.path(), &e))
+    synced.map_err(|e| Error::io("cannot flush", dir.path(), e))
 }
 
 /// Writes all that is not on the disk yet of the file system that holds `path`.
 fn sync_filesystem(path: &Path) -> Result<()> {
     let synced = File::open(path).and_then(|dir| Ok(nix::unistd::syncfs(dir.as_fd())?));
-    synced.map_err(|e| Error::io("cannot flush", path, &e))
+    synced.map_err(|e| Error::io("cannot flush", path, e))
 }
 
 /// Whether something is mounted at `path`: it is on another file system than the directory it is in.

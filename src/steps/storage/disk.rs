@@ -32,9 +32,9 @@ const GROW_TIME: Duration = Duration::from_secs(120);
 pub fn make(ctx: &Ctx, blanks: &Path, path: &Path, size: Bytes) -> Result<()> {
     let blank = blank(ctx, blanks, size)?;
     let disk = File::options().write(true).create_new(true).open(path);
-    let disk = disk.map_err(|e| Error::io("cannot make", path, &e))?;
+    let disk = disk.map_err(|e| Error::io("cannot make", path, e))?;
     tree::copy_data(&blank, &disk, &mut Progress::new(ctx, None))?;
-    give_uuid(path).map_err(|e| Error::io("cannot give a UUID to", path, &e))
+    give_uuid(path).map_err(|e| Error::io("cannot give a UUID to", path, e))
 }
 
 /// The blank of that size; formatted now if there is none.
@@ -48,7 +48,7 @@ fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
     let unique = MADE.fetch_add(1, Ordering::Relaxed);
     let temporary = blanks.join(format!(".tmp-{}-{}-{unique}", size.get(), std::process::id()));
     let made = format(ctx, &temporary, size)
-        .and_then(|()| fs::rename(&temporary, &blank).map_err(|e| Error::io("cannot rename to", &blank, &e)));
+        .and_then(|()| fs::rename(&temporary, &blank).map_err(|e| Error::io("cannot rename to", &blank, e)));
     if made.is_err() {
         let _ = fs::remove_file(&temporary);
     }
@@ -57,7 +57,7 @@ fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
 
 fn format(ctx: &Ctx, path: &Path, size: Bytes) -> Result<()> {
     let mut command = Tool::command("mkfs.ext4")?;
-    File::create(path).and_then(|f| f.set_len(size.get())).map_err(|e| Error::io("cannot make", path, &e))?;
+    File::create(path).and_then(|f| f.set_len(size.get())).map_err(|e| Error::io("cannot make", path, e))?;
     // Without metadata_csum the UUID is in no checksum, so that a copy can be given another by sixteen bytes' writing.
     // No block is kept for root: the guest's root is not the host's.
     command
@@ -69,7 +69,7 @@ fn format(ctx: &Ctx, path: &Path, size: Bytes) -> Result<()> {
 
 /// Opens the disk's file.
 pub fn open(path: &Path) -> Result<File> {
-    File::options().read(true).write(true).open(path).map_err(|e| Error::io("cannot open", path, &e))
+    File::options().read(true).write(true).open(path).map_err(|e| Error::io("cannot open", path, e))
 }
 
 /// Makes the disk's file at least `size` long. True: the file system in it is to be grown.
@@ -81,7 +81,7 @@ pub fn stretch(file: &File, path: &Path, size: Bytes) -> Result<bool> {
         let (blocks, block_size) = geometry(file)?;
         Ok(size.get().saturating_sub(blocks.saturating_mul(block_size)) > ROUNDING)
     };
-    stretch().map_err(|e| Error::io("cannot grow", path, &e))
+    stretch().map_err(|e| Error::io("cannot grow", path, e))
 }
 
 /// The blocks of the file system in the disk's file, and the bytes of each.
@@ -101,7 +101,7 @@ fn geometry(file: &File) -> io::Result<(u64, u64)> {
 /// this kernel does not do that, or not for us; all is as it was then.
 pub fn grow_mounted(dir: &ContainerDir, size: Bytes) -> Result<bool> {
     let path = dir.disk();
-    let failed = |e: io::Error| Error::io("cannot grow", &path, &e);
+    let failed = |e: io::Error| Error::io("cannot grow", &path, e);
     let file = open(&path)?;
     let before = file.metadata().map_err(failed)?.len();
     let mounted = File::open(dir.layer()).map_err(failed)?;

@@ -44,19 +44,19 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
         Some((first, _)) => format!("{name} {first}"),
         None => name.to_string(),
     };
-    root.put("etc/hostname", 0o644, &format!("{name}\n"))?;
-    root.put("etc/machine-id", 0o444, &format!("{machine_id}\n"))?;
-    root.put(
+    root.put_text("etc/hostname", 0o644, format_args!("{name}\n"))?;
+    root.put_text("etc/machine-id", 0o444, format_args!("{machine_id}\n"))?;
+    root.put_text(
         "etc/hosts",
         0o644,
-        &format!("127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
+        format_args!("127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
     )?;
     if !record.spec.authorized_keys.is_empty() {
         root.make_dir("root/.ssh", 0o700)?;
-        root.put(
+        root.put_text(
             "root/.ssh/authorized_keys",
             0o600,
-            &format!("{}\n", record.spec.authorized_keys.join("\n")),
+            format_args!("{}\n", record.spec.authorized_keys.join("\n")),
         )?;
     }
     // Images ask by DHCP by themselves.
@@ -65,7 +65,7 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     }
     if !record.spec.timezone.is_empty() {
         let zone = &record.spec.timezone;
-        root.put("etc/timezone", 0o644, &format!("{zone}\n"))?;
+        root.put_text("etc/timezone", 0o644, format_args!("{zone}\n"))?;
         root.link("etc/localtime", &format!("../usr/share/zoneinfo/{zone}"))?;
     }
     if root.has("etc/cloud") {
@@ -96,7 +96,7 @@ fn script(first_boot: &str) -> Result<String> {
         file.take(SCRIPT_MAX as u64 + 1).read_to_string(&mut text)?;
         Ok(text)
     };
-    let text = read().map_err(|e| Error::io("first_boot: cannot read", path, &e))?;
+    let text = read().map_err(|e| Error::io("first_boot: cannot read", path, e))?;
     if text.is_empty() || text.len() > SCRIPT_MAX {
         return Err(Error::new(
             Code::InvalidArgument,
@@ -125,10 +125,10 @@ fn write_seed(root: &GuestRoot, record: &Record, machine_id: &str) -> Result<()>
         settings.push_str("network: {config: disabled}\n");
     }
     let seed = "var/lib/cloud/seed/nocloud";
-    root.put(
+    root.put_text(
         &format!("{seed}/meta-data"),
         0o644,
-        &format!("instance-id: {machine_id}\nlocal-hostname: {name}\n"),
+        format_args!("instance-id: {machine_id}\nlocal-hostname: {name}\n"),
     )?;
     root.put(&format!("{seed}/user-data"), 0o600, &user_data)?;
     root.put("etc/cloud/cloud.cfg.d/99-cloudbox.cfg", 0o644, &settings)
@@ -140,7 +140,7 @@ fn write_seed(root: &GuestRoot, record: &Record, machine_id: &str) -> Result<()>
 pub fn write_identity(rootfs: &Path, record: &Record, machine_id: &str, was: &Record) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
     let name = record.hostname();
-    root.put("etc/hostname", 0o644, &format!("{name}\n"))?;
+    root.put_text("etc/hostname", 0o644, format_args!("{name}\n"))?;
     let line = format!("{machine_id}\n");
     root.put("etc/machine-id", 0o444, &line)?;
     if root.has("var/lib/dbus") {
@@ -194,7 +194,7 @@ pub fn write_label(rootfs: &Path, record: &Record, label: &str) -> Result<()> {
     let hostname = if record.was.is_empty() { None } else { read("etc/hostname") };
     if let Some(was) = hostname.and_then(|is| record.was.iter().find(|was| was.as_str() == is.trim())) {
         let name = record.name.as_str();
-        root.put("etc/hostname", 0o644, &format!("{name}\n"))?;
+        root.put_text("etc/hostname", 0o644, format_args!("{name}\n"))?;
         if let Some(hosts) = read("etc/hosts") {
             root.put("etc/hosts", 0o644, &with_word(&hosts, was.as_str(), name))?;
         }
@@ -264,7 +264,7 @@ const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\n";
 fn set_dhcp(root: &GuestRoot) -> Result<()> {
     root.remove(NETWORKD_FILE)?;
     if !root.has("etc/systemd/network") && root.has("etc/network") {
-        root.put("etc/network/interfaces", 0o644, &format!("{INTERFACES}iface eth0 inet dhcp\n"))?;
+        root.put_text("etc/network/interfaces", 0o644, format_args!("{INTERFACES}iface eth0 inet dhcp\n"))?;
     }
     Ok(())
 }
@@ -292,7 +292,7 @@ fn set_static(root: &GuestRoot, address: Ipv4Net, network: &GuestNetwork) -> Res
         root.put("etc/network/interfaces", 0o644, &text)?;
     }
     if let Some(dns) = network.dns {
-        root.put("etc/resolv.conf", 0o644, &format!("nameserver {dns}\n"))?;
+        root.put_text("etc/resolv.conf", 0o644, format_args!("nameserver {dns}\n"))?;
     }
     Ok(())
 }

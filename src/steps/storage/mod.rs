@@ -242,7 +242,7 @@ impl Disk {
 /// It cannot be read, or is damaged.
 pub fn read_record(dir: &ContainerDir) -> Result<Record> {
     let path = dir.record();
-    let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, &e))?;
+    let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
     json::from_slice(&text).map_err(|e| {
         Error::new(
             Code::Failed,
@@ -262,20 +262,20 @@ impl Storage for Disk {
             Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_string()),
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io("cannot read", &path, &e)),
+            Err(e) => return Err(Error::io("cannot read", &path, e)),
         }
         let random = Path::new("/proc/sys/kernel/random/uuid");
-        let id = fs::read_to_string(random).map_err(|e| Error::io("cannot read", random, &e))?;
+        let id = fs::read_to_string(random).map_err(|e| Error::io("cannot read", random, e))?;
         write_durably(&path, id.as_bytes())?;
         Ok(id.trim().to_string())
     }
 
     fn scan(&self) -> Result<Vec<Found>> {
         let dir = self.layout.containers();
-        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, &e))?;
+        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, e))?;
         let mut found = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|e| Error::io("cannot read", &dir, &e))?;
+            let entry = entry.map_err(|e| Error::io("cannot read", &dir, e))?;
             let Some(name) = entry.file_name().to_str().and_then(|n| Name::new(n).ok()) else { continue };
             found.push(match read_record(&self.layout.container(&name)) {
                 Ok(record) => Found::Container(Box::new(record.called(&name))),
@@ -291,7 +291,7 @@ impl Storage for Disk {
         make_dir(dir.path(), 0o710)?;
         // Only the guest's root, as it is known on the host, may pass.
         chown(dir.path(), Some(0), Some(record.ids.base))
-            .map_err(|e| Error::io("cannot chown", dir.path(), &e))?;
+            .map_err(|e| Error::io("cannot chown", dir.path(), e))?;
         make_dir(&dir.layer(), 0o700)?;
         make_dir(&dir.rootfs(), 0o755)?;
         match record.spec.disk {
@@ -305,7 +305,7 @@ impl Storage for Disk {
         // Flushed when the container gets its name; until then a torn one is swept with all the rest.
         let path = dir.record();
         let text = encode(&path, record)?;
-        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, &e))
+        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))
     }
 
     fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()> {
@@ -350,7 +350,7 @@ impl Storage for Disk {
         let (unborn, alive) = (self.layout.unborn(name), self.layout.container(name));
         let record = unborn.record();
         let flushed = fs::File::open(&record).and_then(|file| file.sync_all());
-        flushed.map_err(|e| Error::io("cannot flush", &record, &e))?;
+        flushed.map_err(|e| Error::io("cannot flush", &record, e))?;
         rename(&unborn, &alive)?;
         sync_dir(&self.layout.containers()).inspect_err(|_| {
             // What was not named for good is not named: the caller discards the unborn.
@@ -400,7 +400,7 @@ impl Storage for Disk {
 
     fn leftovers(&self) -> Result<Vec<Name>> {
         let dir = self.layout.containers();
-        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, &e))?;
+        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, e))?;
         let left = entries.flatten().filter_map(|entry| {
             let hidden = entry.file_name().into_string().ok()?;
             let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"))?;
@@ -460,7 +460,7 @@ fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
 
 /// Makes `path` and its parents, with `mode` whatever the umask says.
 pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
-    let fail = |e: io::Error| Error::io("cannot make the directory", path, &e);
+    let fail = |e: io::Error| Error::io("cannot make the directory", path, e);
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(fail)
 }
@@ -468,7 +468,7 @@ pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
 /// Writes a file so that after a power cut it is there with the old or with the new content: a temporary file beside
 /// it, fsync, rename, fsync of the directory.
 pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
-    let fail = |e: io::Error| Error::io("cannot write", path, &e);
+    let fail = |e: io::Error| Error::io("cannot write", path, e);
     let temporary = temporary_name(path);
     let written = (|| {
         let mut file =
@@ -492,17 +492,17 @@ fn temporary_name(path: &Path) -> PathBuf {
 
 /// Makes the entries of directory `path` durable.
 pub fn sync_dir(path: &Path) -> Result<()> {
-    fs::File::open(path).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", path, &e))
+    fs::File::open(path).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", path, e))
 }
 
 fn rename(from: &ContainerDir, to: &ContainerDir) -> Result<()> {
-    fs::rename(from.path(), to.path()).map_err(|e| Error::io("cannot rename to", to.path(), &e))
+    fs::rename(from.path(), to.path()).map_err(|e| Error::io("cannot rename to", to.path(), e))
 }
 
 /// Removes a directory with all below it; none is fine.
 fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, &e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, e)),
         _ => Ok(()),
     }
 }

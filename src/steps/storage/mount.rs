@@ -29,8 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 pub fn make_layer(dir: &ContainerDir, ids: IdRange) -> Result<()> {
     make_dir(&dir.upper(), 0o755)?;
     make_dir(&dir.work(), 0o700)?;
-    chown(dir.upper(), Some(ids.base), Some(ids.base))
-        .map_err(|e| Error::io("cannot chown", &dir.upper(), &e))
+    chown(dir.upper(), Some(ids.base), Some(ids.base)).map_err(|e| Error::io("cannot chown", &dir.upper(), e))
 }
 
 /// Mounts the layer (with a quota), the idmapped image for a moment, and the overlay.
@@ -96,7 +95,7 @@ fn lock(file: &File, disk: &Path) -> Result<bool> {
     match sys::flock(file) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
-        Err(e) => Err(Error::io("cannot lock", disk, &e)),
+        Err(e) => Err(Error::io("cannot lock", disk, e)),
     }
 }
 
@@ -135,7 +134,7 @@ fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
         std::thread::sleep(LOOK_AGAIN);
     }
     let attached = sys::loop_attach(file.as_fd(), false);
-    attached.map_err(|e| Error::io("cannot attach a loop device to", disk, &e))
+    attached.map_err(|e| Error::io("cannot attach a loop device to", disk, e))
 }
 
 /// The loop device that has the file `disk`, held open.
@@ -204,7 +203,7 @@ fn mount_image(image: &Path, lower: &Path, ids: IdRange) -> Result<()> {
 
 /// Mounts the tree at `source` at `target`, its ids from `inside` on as those from `outside` on.
 fn mount_shifted(source: &Path, target: &Path, inside: u32, outside: u32) -> Result<()> {
-    let no_userns = |e| Error::io("cannot make a user namespace for", target, &e);
+    let no_userns = |e| Error::io("cannot make a user namespace for", target, e);
     let holder = sys::UsernsHolder::start().map_err(no_userns)?;
     let map = format!("{inside} {outside} {}\n", idrange::SIZE);
     for file in ["uid_map", "gid_map"] {
@@ -212,8 +211,9 @@ fn mount_shifted(source: &Path, target: &Path, inside: u32, outside: u32) -> Res
     }
     let userns = File::open(format!("/proc/{}/ns/user", holder.pid())).map_err(no_userns)?;
     sys::mount_idmapped(source, target, userns.as_fd()).map_err(|e| {
-        let mut error = Error::io("cannot mount with shifted ids", source, &e);
-        if e.raw_os_error() == Some(libc::EINVAL) {
+        let unable = e.raw_os_error() == Some(libc::EINVAL);
+        let mut error = Error::io("cannot mount with shifted ids", source, e);
+        if unable {
             error.code = Code::NotSupported;
             error.message.push_str(
                 "; this kernel has no idmapped mounts for its file system: use a newer one, OpenWrt 24.10 has it",
@@ -254,5 +254,5 @@ pub fn unmount(path: &Path) -> Result<()> {
 }
 
 fn failed(what: &str, path: &Path, errno: Errno) -> Error {
-    Error::io(&format!("cannot {what}"), path, &errno.into())
+    Error::io(&format!("cannot {what}"), path, errno)
 }

@@ -187,7 +187,7 @@ fn a_file_that_cannot_be_written_leaves_the_old_one_and_nothing_else() {
 fn a_full_disk_is_told_apart() {
     // A file that takes no byte gives the same error as a full disk.
     let mut full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let error = Error::io("cannot write", Path::new("/srv/x"), &full.write_all(b"x").unwrap_err());
+    let error = Error::io("cannot write", Path::new("/srv/x"), full.write_all(b"x").unwrap_err());
     assert_eq!(error.code, Code::NoSpace);
 }
 

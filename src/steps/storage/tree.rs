@@ -61,7 +61,7 @@ impl<'a> Progress<'a> {
 /// # Errors
 /// Those of `visit`; a directory that cannot be read, or too many of them in one another.
 pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, Option<&Metadata>) -> Result<()>) -> Result<()> {
-    let failed = |path: &Path, e: io::Error| Error::io("cannot read", path, &e);
+    let failed = |path: &Path, e: io::Error| Error::io("cannot read", path, e);
     let enter = |path: &Path| fs::read_dir(path).map_err(|e| failed(path, e));
     let mut path = PathBuf::new();
     visit(&path, Some(&fs::symlink_metadata(root).map_err(|e| failed(root, e))?))?;
@@ -237,11 +237,11 @@ impl Node {
 /// # Errors
 /// The first file that cannot be copied, [`Code::Cancelled`]; what was copied stays.
 pub fn copy(from: &Path, to: &Path, links: &Path, shift: Shift, progress: &mut Progress<'_>) -> Result<()> {
-    fs::create_dir(links).map_err(|e| Error::io("cannot make", links, &e))?;
+    fs::create_dir(links).map_err(|e| Error::io("cannot make", links, e))?;
     let mut open: Vec<Node> = Vec::new();
     walk(from, &mut |path, meta| {
         let (source, target) = (from.join(path), to.join(path));
-        let failed = |e: io::Error| Error::io("cannot copy", &source, &e);
+        let failed = |e: io::Error| Error::io("cannot copy", &source, e);
         let Some(meta) = meta else {
             return open.pop().map_or(Ok(()), |node| node.finish(&target)).map_err(failed);
         };
@@ -267,7 +267,7 @@ pub fn copy(from: &Path, to: &Path, links: &Path, shift: Shift, progress: &mut P
         }
         Ok(())
     })?;
-    fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, &e))
+    fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, e))
 }
 
 /// Copies the data of the file `from` to the empty file `to` and leaves its holes; shared, where the file system can.
@@ -275,7 +275,7 @@ pub fn copy(from: &Path, to: &Path, links: &Path, shift: Shift, progress: &mut P
 /// # Errors
 /// What cannot be read or written, [`Code::Cancelled`].
 pub fn copy_data(from: &Path, to: &File, progress: &mut Progress<'_>) -> Result<()> {
-    let failed = |e: io::Error| Error::io("cannot copy", from, &e);
+    let failed = |e: io::Error| Error::io("cannot copy", from, e);
     let source = File::open(from).map_err(failed)?;
     let length = source.metadata().map_err(failed)?.len();
     if length == 0 {
