@@ -91,9 +91,11 @@ fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
 }
 
 /// What is pushed, with its mode. `-` is standard input.
-fn open_source(from: &str) -> std::result::Result<(Box<dyn Read>, u32), Failure> {
+fn open_source(from: &str) -> std::result::Result<(File, u32), Failure> {
     if from == "-" {
-        return Ok((Box::new(io::stdin()), 0o644));
+        let input = nix::unistd::dup(io::stdin())
+            .map_err(|e| Failure::usage(format!("cannot read: {}", e.desc())))?;
+        return Ok((File::from(input), 0o644));
     }
     let wrong = |why: String| Failure::usage(format!("{from} cannot be pushed: {why}", from = quoted(from)));
     // What is no file is not opened: a pipe would wait.
@@ -102,7 +104,7 @@ fn open_source(from: &str) -> std::result::Result<(Box<dyn Read>, u32), Failure>
         return Err(wrong("it is no regular file; for a directory: tar, and `cloudbox exec`".into()));
     }
     let file = File::open(from).map_err(|e| wrong(e.to_string()))?;
-    Ok((Box::new(file), meta.permissions().mode()))
+    Ok((file, meta.permissions().mode()))
 }
 
 /// A container's root, of one that runs or of one that does not.

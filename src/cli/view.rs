@@ -2,7 +2,7 @@
 
 use super::text::visible;
 use openwrt_ubus::blobmsg::Value;
-use openwrt_ubus::Fields;
+use openwrt_ubus::{json, Fields};
 use std::borrow::Cow;
 
 /// A table of a reply.
@@ -89,7 +89,7 @@ fn show(value: Value<'_>) -> String {
     match value {
         Value::Str(text) => visible(&String::from_utf8_lossy(text)).into_owned(),
         Value::Bool(flag) => if flag == 0 { "false" } else { "true" }.to_string(),
-        Value::Double(number) => number.to_string(),
+        Value::Double(number) => json::double(number),
         other => other.as_i64().map(|number| number.to_string()).unwrap_or_default(),
     }
 }

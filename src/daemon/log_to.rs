@@ -2,10 +2,11 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use syslog::{LogFormat, Logger, LoggerBackend, Severity};
+use syslog::{LogFormat, Logger, Severity};
 
 /// Standard error, one line per message.
 struct Stderr;
@@ -39,12 +40,24 @@ fn to_syslog() -> bool {
     }
 }
 
-fn connect() -> syslog::Result<Logger<LoggerBackend, LogdFormat>> {
-    let logger = syslog::unix(LogdFormat)?;
-    if let LoggerBackend::Unix(socket) = &logger.backend {
-        socket.set_write_timeout(Some(PATIENCE))?;
+fn connect() -> io::Result<Logger<DevLog, LogdFormat>> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect("/dev/log")?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(Logger::new(DevLog(socket), LogdFormat))
+}
+
+/// The socket of logd and of every syslogd. syslog's own backends would bring TCP and UDP along.
+struct DevLog(UnixDatagram);
+
+impl Write for DevLog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.send(line)
     }
-    Ok(logger)
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A line as OpenWrt's logd and every syslogd read it. logd drops 16 bytes behind the priority as the time, stamps its
@@ -70,7 +83,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LINE_MAX: usize = 900;
 
 /// The system's log.
-struct Syslog(Mutex<Logger<LoggerBackend, LogdFormat>>);
+struct Syslog(Mutex<Logger<DevLog, LogdFormat>>);
 
 impl Log for Syslog {
     fn enabled(&self, _: &Metadata) -> bool {
@@ -95,14 +108,14 @@ impl Log for Syslog {
     fn flush(&self) {}
 }
 
-fn write(logger: &mut Logger<LoggerBackend, LogdFormat>, record: &Record) -> syslog::Result<()> {
-    let message = record.args();
-    match record.level() {
-        Level::Error => logger.err(message),
-        Level::Warn => logger.warning(message),
-        Level::Info => logger.info(message),
-        Level::Debug | Level::Trace => logger.debug(message),
-    }
+fn write(logger: &mut Logger<DevLog, LogdFormat>, record: &Record) -> syslog::Result<()> {
+    let severity = match record.level() {
+        Level::Error => Severity::LOG_ERR,
+        Level::Warn => Severity::LOG_WARNING,
+        Level::Info => Severity::LOG_INFO,
+        Level::Debug | Level::Trace => Severity::LOG_DEBUG,
+    };
+    logger.formatter.format(&mut logger.backend, severity, record.args())
 }
 
 /// A panic is a bug: log it and end, whatever the profile says, so that procd starts a sound daemon. OpenWrt's build

@@ -4,7 +4,7 @@
 
 use crate::blob;
 use crate::blobmsg::{Fields, Iter, Type, Value};
-use crate::read::FromTable;
+use crate::read::{Field, FromTable};
 
 /// One argument of a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,11 @@ pub struct Argument {
 
 /// The arguments that `T` reads from a call. `()` has none.
 pub fn arguments<T: FromTable>() -> Vec<Argument> {
-    T::FIELDS.iter().map(|field| Argument { name: field.name.to_owned(), ty: field.ty }).collect()
+    of_fields(T::FIELDS)
+}
+
+pub(crate) fn of_fields(fields: &[Field]) -> Vec<Argument> {
+    fields.iter().map(|field| Argument { name: field.name.to_owned(), ty: field.ty }).collect()
 }
 
 /// Writes a method's signature: a table named like the method, of one INT32 per argument.

@@ -33,22 +33,24 @@ pub enum EditError {
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EditError::NoSection(name) => write!(f, "there is no section '{}'", name.escape_debug()),
-            EditError::SectionExists(name) => write!(f, "a section '{}' exists already", name.escape_debug()),
+            EditError::NoSection(name) => write!(f, "there is no section '{}'", name.escape_default()),
+            EditError::SectionExists(name) => {
+                write!(f, "a section '{}' exists already", name.escape_default())
+            }
             EditError::SectionName(name) => write!(
                 f,
                 "'{}' cannot name a section: only letters, digits and '_' can stand in a name",
-                name.escape_debug()
+                name.escape_default()
             ),
             EditError::SectionKind(kind) => write!(
                 f,
                 "'{}' cannot be a section type: only printable ASCII without spaces can",
-                kind.escape_debug()
+                kind.escape_default()
             ),
             EditError::OptionName(name) => write!(
                 f,
                 "'{}' cannot name an option: only letters, digits and '_' can stand in a name",
-                name.escape_debug()
+                name.escape_default()
             ),
             EditError::NulInValue(option) => write!(f, "the value of option '{option}' holds a NUL byte"),
             EditError::NameClash => write!(f, "an unnamed section would take the name of another section"),

@@ -1,4 +1,4 @@
-use crate::read::FromTable;
+use crate::read::{Field, FromTable};
 use crate::signature::{self, Argument};
 
 /// An object as it is offered on the bus: a path, and methods with what they take.
@@ -22,6 +22,15 @@ impl Object {
     /// An object without methods. `path` is what callers name it by; by custom lower-case words with dots between.
     pub fn new(path: &str) -> Self {
         Self { path: path.to_owned(), methods: Vec::new() }
+    }
+
+    /// An object of methods that are listed: a name, and the [`FromTable::FIELDS`] of what it takes.
+    pub fn of(path: &str, methods: &[(&str, &[Field])]) -> Self {
+        let mut object = Self::new(path);
+        for (name, fields) in methods {
+            object.methods.push(((*name).to_owned(), signature::of_fields(fields)));
+        }
+        object
     }
 
     /// Adds a method whose arguments are the fields of `A` ([`signature::arguments`]). Nobody on the way checks a
