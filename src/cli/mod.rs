@@ -18,6 +18,7 @@ mod help;
 mod interrupt;
 mod log;
 mod page;
+mod pattern;
 #[cfg(feature = "publish")]
 mod publish;
 mod request;

@@ -1,7 +1,8 @@
 //! What goes to standard output.
 
 use super::args::Args;
-use super::text::is_dangerous;
+use super::pattern::fill;
+use super::text::{is_dangerous, tone};
 use super::view::View;
 use super::{Failure, REFUSED};
 use openwrt_ubus::json;
@@ -32,6 +33,22 @@ impl Page {
     pub fn line(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
+    }
+
+    /// Adds a line made of the reply by a [pattern](super::pattern), unless it is empty.
+    pub fn add(&mut self, pattern: &str, view: &View<'_>) {
+        let line = fill(pattern, view, self);
+        if !line.is_empty() {
+            self.line(&line);
+        }
+    }
+
+    /// A state in its color.
+    pub fn painted(&self, state: &str) -> String {
+        match tone(state) {
+            tone if self.color && !tone.is_empty() => [tone, state, "\x1b[0m"].concat(),
+            _ => state.to_string(),
+        }
     }
 
     /// Adds a reply as people read it.

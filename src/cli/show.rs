@@ -2,52 +2,92 @@
 
 use super::args::Args;
 use super::page::Page;
-use super::text::{count, duration, or_dash, percent, share, size, tone, Table};
+use super::pattern::fill;
+use super::text::{count, spaces, Table};
 use super::view::View;
 use super::{OK, REFUSED};
 
-/// Hex digits of a sha256 that tell images apart.
-const SHORT_HASH: usize = 12;
+/// How the tables of an array are shown: one line each.
+struct List {
+    /// The array.
+    field: &'static str,
+    /// With `--names`: a pattern.
+    names: &'static str,
+    /// What is said when there are none; otherwise only the titles are shown.
+    none: &'static str,
+    /// As [`Table::titled`] takes them.
+    titles: &'static str,
+    /// A pattern for each column.
+    cells: &'static str,
+    /// Patterns of lines below the table, for each that has something to say.
+    notes: &'static [&'static str],
+}
+
+impl List {
+    fn show(&self, view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+        let entries = view.tables(self.field);
+        if args.flag("names") {
+            entries.iter().for_each(|entry| page.add(self.names, entry));
+            return OK;
+        }
+        if entries.is_empty() && !self.none.is_empty() {
+            page.line(self.none);
+            return OK;
+        }
+        let mut table = Table::titled(self.titles);
+        for entry in &entries {
+            let mut row = Vec::new();
+            for pattern in self.cells.split('|') {
+                row.push(match fill(pattern, entry, page) {
+                    // Otherwise columns could not be told apart.
+                    empty if empty.is_empty() => "-".to_string(),
+                    text => text,
+                });
+            }
+            table.row(row);
+        }
+        table.write(&mut page.text, "", page.color);
+        for entry in &entries {
+            self.notes.iter().for_each(|note| page.add(note, entry));
+        }
+        OK
+    }
+}
+
+/// Writes names and values, `name|pattern` in each line. What is empty is left out.
+fn pairs(patterns: &str, view: &View<'_>, page: &Page, table: &mut Table) {
+    for line in patterns.lines() {
+        let (name, pattern) = line.split_once('|').unwrap_or_default();
+        table.pair(name, fill(pattern, view, page));
+    }
+}
+
+/// A page of nothing but names and values.
+fn only_pairs(patterns: &str, view: &View<'_>, page: &mut Page) -> u8 {
+    let mut table = Table::default();
+    pairs(patterns, view, page, &mut table);
+    table.write(&mut page.text, "", false);
+    OK
+}
+
+const CONTAINERS: List = List {
+    field: "containers",
+    names: "{name}",
+    none: "there are no containers yet; `cloudbox create web` makes one",
+    titles: "NAME|STATE|ADDRESS|>CPU|MEMORY|>PIDS|DISK|UP|IMAGE",
+    cells: "{name}|{state}|{addresses:first}|{cpu:percent}|{memory:share}|{pids}|{disk:share}|{uptime:duration}|{image}",
+    notes: &[
+        "[{name}: {error.message}[; it is started again in {restart_in:duration} (so far {restarts:restarts})]]",
+        "[{name}: a restart applies {restart_required}]",
+    ],
+};
 
 /// `cloudbox list`
 pub fn containers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let containers = view.tables("containers");
-    if args.flag("names") {
-        containers.iter().for_each(|container| page.line(&container.text("name")));
-        return OK;
-    }
-    if containers.is_empty() {
-        page.line("there are no containers yet; `cloudbox create web` makes one");
+    CONTAINERS.show(view, args, page);
+    if !args.flag("names") {
         apart(view, page);
-        return OK;
     }
-    let titles = ["NAME", "STATE", "ADDRESS", "CPU", "MEMORY", "PIDS", "DISK", "UP", "IMAGE"];
-    let mut table = Table::titled(&titles, &[3, 5], Some(1));
-    for container in &containers {
-        table.row(vec![
-            container.text("name"),
-            container.text("state"),
-            or_dash(first_addresses(container)),
-            or_dash(container.number("cpu").map_or_else(String::new, percent)),
-            share(container.number("memory"), container.number("memory_limit")),
-            or_dash(number(container, "pids")),
-            share(container.number("disk"), container.number("disk_limit")),
-            or_dash(container.number("uptime").map_or_else(String::new, duration)),
-            or_dash(container.text("image")),
-        ]);
-    }
-    table.write(&mut page.text, "", page.color);
-    for container in &containers {
-        let name = container.text("name");
-        if let Some(error) = container.table("error") {
-            page.line(&format!("{name}: {}{}", error.text("message"), again(container)));
-        }
-        let changed = container.texts("restart_required");
-        if !changed.is_empty() {
-            page.line(&format!("{name}: a restart applies {}", changed.join(", ")));
-        }
-    }
-    apart(view, page);
     OK
 }
 
@@ -61,119 +101,78 @@ fn apart(view: &View<'_>, page: &mut Page) {
             orphans.join(", ")
         ));
     }
-    for foreign in view.tables("foreign") {
-        page.line(&format!(
-            "{} ({}) in {} is another tool's; `cloudbox adopt` takes it over",
-            foreign.text("name"),
-            foreign.text("state"),
-            foreign.text("path")
-        ));
+    for foreign in &view.tables("foreign") {
+        page.add("{name} ({state}) in {path} is another tool's; `cloudbox adopt` takes it over", foreign);
     }
 }
 
 /// `cloudbox prune`
 pub fn prune(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let (orphans, leftovers) = (view.texts("orphans"), view.texts("leftovers"));
-    for (names, what) in [
-        (&orphans, "orphans, with all their data"),
-        (&leftovers, "left half made or half removed"),
-        (&view.texts("protected"), "protected, and stay"),
-    ] {
-        if !names.is_empty() {
-            page.line(&format!("{what}: {}", names.join(", ")));
+    page.add("[orphans, with all their data: {orphans}]", view);
+    page.add("[left half made or half removed: {leftovers}]", view);
+    let nothing = page.text.is_empty();
+    page.add("[protected, and stay: {protected}]", view);
+    match () {
+        () if nothing => page.line("there is nothing to remove"),
+        () if view.texts("jobs").is_empty() && !args.flag("yes") => {
+            page.line("`cloudbox prune --yes` removes them; there is no way back");
         }
-    }
-    match view.texts("jobs").as_slice() {
-        _ if orphans.is_empty() && leftovers.is_empty() => page.line("there is nothing to remove"),
-        [] if !args.flag("yes") => page.line("`cloudbox prune --yes` removes them; there is no way back"),
-        jobs => page.line(&format!("they are being removed; `cloudbox job wait {}` follows", jobs.join(" "))),
+        () => page.add("they are being removed; `cloudbox job wait {jobs:words}` follows", view),
     }
     OK
-}
-
-/// `; it is started again in 8s, for the 4th time`
-fn again(container: &View<'_>) -> String {
-    let Some(seconds) = container.number("restart_in") else { return String::new() };
-    let before = container.number("restarts").unwrap_or(0);
-    format!("; it is started again in {} (so far {})", duration(seconds), count(before, "restart"))
-}
-
-/// The first address and how many more there are: a container may have a dozen of IPv6.
-fn first_addresses(container: &View<'_>) -> String {
-    let addresses = container.texts("addresses");
-    match addresses.as_slice() {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first, more @ ..] => format!("{first} +{}", more.len()),
-    }
 }
 
 /// `cloudbox info`
 pub fn container(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     let mut table = Table::default();
-    let pid = view.number("pid").map_or_else(String::new, |pid| format!(" (pid {pid})"));
-    let state = view.text("state");
-    let paint = if page.color { tone(&state) } else { "" };
-    let end = if paint.is_empty() { "" } else { "\x1b[0m" };
-    table.pair("name", view.text("name"));
-    table.pair("state", format!("{paint}{state}{end}{pid}"));
-    if let Some(error) = view.table("error") {
-        table.pair("error", error.text("message"));
+    pairs(
+        "\
+name|{name}
+state|{state:painted}[ (pid {pid})]
+error|{error.message}
+job|{job}
+description|{description}
+image|{image} {image_sha256:short}
+made|{created:ago}
+autostart|{autostart:yes}
+priority|{priority}
+restart|{restart}
+slice|{slice}
+addresses|{addresses}
+network|{address} on {network}
+interface|{veth}, MAC {mac}
+memory|{memory:share}[, {memory_peak:size} at most]
+disk|{disk:share}",
+        view,
+        page,
+        &mut table,
+    );
+    for interface in &view.tables("interfaces") {
+        let traffic = fill("[{received:size} in, {sent:size} out]", interface, page);
+        table.pair(&interface.text("name"), traffic);
     }
-    table.pair("job", view.text("job"));
-    table.pair("description", view.text("description"));
-    table.pair("image", format!("{} {}", view.text("image"), short_hash(view, "image_sha256")));
-    table.pair("made", ago(view, "created", page.now));
-    table.pair("autostart", yes_no(view, "autostart"));
-    table.pair("priority", number(view, "priority"));
-    table.pair("restart", view.text("restart"));
-    table.pair("slice", view.text("slice"));
-    table.pair("addresses", view.texts("addresses").join(", "));
-    table.pair("network", format!("{} on {}", view.text("address"), view.text("network")));
-    table.pair("interface", format!("{}, MAC {}", view.text("veth"), view.text("mac")));
-    let peak =
-        view.number("memory_peak").map_or_else(String::new, |peak| format!(", {} at most", size(Some(peak))));
-    table.pair("memory", share(view.number("memory"), view.number("memory_limit")) + &peak);
-    table.pair("disk", share(view.number("disk"), view.number("disk_limit")));
-    for interface in
-        view.tables("interfaces").iter().filter(|interface| interface.number("received").is_some())
-    {
-        let bytes = |field| size(interface.number(field));
-        table.pair(&interface.text("name"), format!("{} in, {} out", bytes("received"), bytes("sent")));
-    }
-    table.pair("processes", number(view, "pids"));
-    if let Some(microseconds) = view.number("cpu_time") {
-        let now = view.number("cpu").map_or_else(String::new, |cpu| format!(", {} now", percent(cpu)));
-        table.pair("cpu time", duration(microseconds / 1_000_000) + &now);
-    }
-    table.pair("up", view.number("uptime").map_or_else(String::new, duration));
-    if let Some(exit) = view.table("last_exit") {
-        let how = [("code", "exit code"), ("signal", "signal")];
-        let how = how.iter().find_map(|(field, word)| Some(format!(", {word} {}", exit.number(field)?)));
-        table.pair(
-            "last end",
-            format!("{}{} {}", exit.text("reason"), how.unwrap_or_default(), ago(&exit, "at", page.now)),
-        );
-    }
-    table.pair("restarts", number(view, "restarts"));
-    table.pair("asked for", limits(view, "asked"));
-    table.pair("in force", limits(view, "in_force"));
-    table.pair("restart for", view.texts("restart_required").join(", "));
-    table.pair("not changed", view.texts("fixed").join(", "));
-    if let (Some(base), Some(ids)) = (view.number("id_base"), view.number("id_count")) {
-        table.pair("host ids", format!("{base} to {}", base.saturating_add(ids).saturating_sub(1)));
-    }
-    for (title, field) in
-        [("root", "rootfs"), ("lxcpath", "lxcpath"), ("console", "console_log"), ("section", "section")]
-    {
-        table.pair(title, view.text(field));
-    }
-    if let Some(script) = view.table("first_boot") {
-        let code = script.number("code").filter(|code| *code > 0);
-        let status = code.map_or_else(String::new, |code| format!(", status {code}"));
-        table.pair("first boot", format!("{}{status}", script.text("state")));
-    }
-    table.pair("services", view.texts("services").join(", "));
+    pairs(
+        "\
+processes|{pids}
+cpu time|[{cpu_time:micro}[, {cpu:percent} now]]
+up|{uptime:duration}
+last end|{last_exit.reason}[, exit code {last_exit.code}][, signal {last_exit.signal}][ {last_exit.at:ago}]
+restarts|{restarts}
+asked for|{asked:limits}
+in force|{in_force:limits}
+restart for|{restart_required}
+not changed|{fixed}
+host ids|{id_base:ids}
+root|{rootfs}
+lxcpath|{lxcpath}
+console|{console_log}
+section|{section}
+first boot|{first_boot.state}[, status {first_boot.code:some}]
+services|{services}",
+        view,
+        page,
+        &mut table,
+    );
     for key in view.texts("authorized_keys") {
         table.pair("ssh key", key);
     }
@@ -181,165 +180,101 @@ pub fn container(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     OK
 }
 
-/// `memory 256M, cpus 0.5`
-fn limits(view: &View<'_>, field: &str) -> String {
-    let Some(limits) = view.table(field) else { return String::new() };
-    let shown = ["memory", "cpus", "pids", "disk"].map(|name| match (name, limits.number(name)) {
-        ("memory" | "disk", Some(bytes)) => format!("{name} {}", size(Some(bytes))),
-        _ => match limits.text(name) {
-            value if value.is_empty() => value,
-            value => format!("{name} {value}"),
-        },
-    });
-    let shown: Vec<String> = shown.into_iter().filter(|text| !text.is_empty()).collect();
-    shown.join(", ")
-}
+const IMAGES: List = List {
+    field: "images",
+    names: "{names:lines}",
+    none: "there are no images yet; `cloudbox image pull` fetches one, `cloudbox image import` makes one of a file",
+    titles: "NAME|SYSTEM|ARCH|>SIZE|SHA256|IMPORTED|USED BY",
+    cells: "{names}|{os}[ {release}]|{arch}|{size:size}|{sha256:short}|{imported:ago}|{used_by}",
+    notes: &["[{names}: version {newer} is there; `cloudbox image pull {names}` fetches it]"],
+};
 
 /// `cloudbox image list`
 pub fn images(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let images = view.tables("images");
-    if args.flag("names") {
-        images.iter().flat_map(|image| image.texts("names")).for_each(|name| page.line(&name));
-        return OK;
-    }
-    if images.is_empty() {
-        page.line("there are no images yet; `cloudbox image pull` fetches one, `cloudbox image import` makes one of a file");
-        return OK;
-    }
-    let mut table =
-        Table::titled(&["NAME", "SYSTEM", "ARCH", "SIZE", "SHA256", "IMPORTED", "USED BY"], &[3], None);
-    for image in &images {
-        table.row(vec![
-            or_dash(image.texts("names").join(", ")),
-            or_dash(system(image)),
-            or_dash(image.text("arch")),
-            size(image.number("size")),
-            or_dash(short_hash(image, "sha256")),
-            or_dash(ago(image, "imported", page.now)),
-            or_dash(image.texts("used_by").join(", ")),
-        ]);
-    }
-    table.write(&mut page.text, "", page.color);
-    for image in images.iter().filter(|image| !image.text("newer").is_empty()) {
-        let (name, newer) = (image.texts("names").join(", "), image.text("newer"));
-        page.line(&format!("{name}: version {newer} is there; `cloudbox image pull {name}` fetches it"));
-    }
-    OK
+    IMAGES.show(view, args, page)
 }
+
+const REMOTES: List = List {
+    field: "remotes",
+    names: "{name}",
+    none: "there are no remotes; a section `remote` in /etc/config/cloudbox names one",
+    titles: "NAME|ADDRESS|SIGNED|KEYS",
+    cells: "{name}|{url}|{signed:yes}|{keys}",
+    notes: &["[{name}: {error.message}]"],
+};
 
 /// `cloudbox image remotes`
 pub fn remotes(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let remotes = view.tables("remotes");
-    if args.flag("names") {
-        remotes.iter().for_each(|remote| page.line(&remote.text("name")));
-        return OK;
-    }
-    if remotes.is_empty() {
-        page.line("there are no remotes; a section `remote` in /etc/config/cloudbox names one");
-        return OK;
-    }
-    let mut table = Table::titled(&["NAME", "ADDRESS", "SIGNED", "KEYS"], &[], None);
-    for remote in &remotes {
-        table.row(vec![
-            remote.text("name"),
-            or_dash(remote.text("url")),
-            yes_no(remote, "signed"),
-            or_dash(remote.texts("keys").join(", ")),
-        ]);
-    }
-    table.write(&mut page.text, "", page.color);
-    for remote in &remotes {
-        if let Some(error) = remote.table("error") {
-            page.line(&format!("{}: {}", remote.text("name"), error.text("message")));
-        }
-    }
-    OK
+    REMOTES.show(view, args, page)
 }
+
+const OFFERS: List = List {
+    field: "images",
+    names: "{remote}:{aliases:alone}",
+    none: "there is nothing; `cloudbox image remotes` shows who was asked",
+    titles: "REMOTE|NAME|SYSTEM|VERSION|>SIZE|STATE",
+    cells: "{remote}|{aliases:alone}|{os}[ {release}]|{version}|{size:size}|{state}",
+    notes: &["[{aliases:alone} cannot be had: {error.message}]"],
+};
 
 /// `cloudbox image available`
 pub fn offers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let offers = view.tables("images");
-    let first = |offer: &View<'_>| offer.texts("aliases").into_iter().next().unwrap_or_default();
-    if args.flag("names") {
-        offers.iter().for_each(|offer| page.line(&format!("{}:{}", offer.text("remote"), first(offer))));
-        return OK;
+    OFFERS.show(view, args, page);
+    if !args.flag("names") {
+        page.add("{errors:lines}", view);
     }
-    if offers.is_empty() {
-        page.line("there is nothing; `cloudbox image remotes` shows who was asked");
-    } else {
-        let mut table =
-            Table::titled(&["REMOTE", "NAME", "SYSTEM", "VERSION", "SIZE", "STATE"], &[4], Some(5));
-        for offer in &offers {
-            table.row(vec![
-                offer.text("remote"),
-                first(offer),
-                or_dash(system(offer)),
-                offer.text("version"),
-                size(offer.number("size")),
-                offer.text("state"),
-            ]);
-        }
-        table.write(&mut page.text, "", page.color);
-    }
-    for offer in &offers {
-        if let Some(error) = offer.table("error") {
-            page.line(&format!("{} cannot be had: {}", first(offer), error.text("message")));
-        }
-    }
-    view.texts("errors").iter().for_each(|error| page.line(error));
     OK
 }
 
 /// `cloudbox image prune`
 pub fn image_prune(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let images = view.texts("images");
-    let partial = view.number("partial").filter(|bytes| *bytes > 0);
-    if !images.is_empty() {
-        page.line(&format!("nobody uses: {} ({})", images.join(", "), size(view.number("bytes"))));
-    }
-    if partial.is_some() {
-        page.line(&format!("pulls that ended early have left {}", size(partial)));
-    }
-    match view.text("job").as_str() {
-        _ if images.is_empty() && partial.is_none() => page.line("there is nothing to remove"),
-        "" if !args.flag("yes") => page.line("`cloudbox image prune --yes` removes it; there is no way back"),
-        job => page.line(&format!("it is being removed; `cloudbox job wait {job}` follows")),
+    page.add("[nobody uses: {images} ({bytes:size})]", view);
+    page.add("[pulls that ended early have left {partial:bytes}]", view);
+    match () {
+        () if page.text.is_empty() => page.line("there is nothing to remove"),
+        () if view.text("job").is_empty() && !args.flag("yes") => {
+            page.line("`cloudbox image prune --yes` removes it; there is no way back");
+        }
+        () => page.add("it is being removed; `cloudbox job wait {job}` follows", view),
     }
     OK
 }
 
+const SNAPSHOTS: List = List {
+    field: "snapshots",
+    names: "{name}",
+    none: "",
+    titles: "NAME|>SIZE|MADE",
+    cells: "{name}|{bytes:size}|{created:ago}",
+    notes: &[],
+};
+
 /// `cloudbox snapshots`
 pub fn snapshots(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let mut table = Table::titled(&["NAME", "SIZE", "MADE"], &[1], None);
-    for snapshot in &view.tables("snapshots") {
-        let name = snapshot.text("name");
-        if args.flag("names") {
-            page.line(&name);
-        } else {
-            table.row(vec![name, size(snapshot.number("bytes")), ago(snapshot, "created", page.now)]);
-        }
-    }
-    if !args.flag("names") {
-        table.write(&mut page.text, "", page.color);
-    }
-    OK
+    SNAPSHOTS.show(view, args, page)
 }
 
 /// `cloudbox image info`
 pub fn image(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     let mut table = Table::default();
-    table.pair("name", view.texts("names").join(", "));
-    table.pair("description", view.text("description"));
-    table.pair("version", view.text("version"));
-    table.pair("system", system(view));
-    table.pair("arch", view.text("arch"));
-    table.pair("init", view.text("init"));
-    table.pair("size", size(view.number("size")));
-    table.pair("sha256", view.text("sha256"));
-    table.pair("imported", ago(view, "imported", page.now));
-    table.pair("pulled from", view.text("source"));
-    table.pair("newer", view.text("newer"));
-    table.pair("used by", view.texts("used_by").join(", "));
+    pairs(
+        "\
+name|{names}
+description|{description}
+version|{version}
+system|{os}[ {release}]
+arch|{arch}
+init|{init}
+size|{size:size}
+sha256|{sha256}
+imported|{imported:ago}
+pulled from|{source}
+newer|{newer}
+used by|{used_by}",
+        view,
+        page,
+        &mut table,
+    );
     for service in view.texts("services") {
         table.pair("service", service);
     }
@@ -347,30 +282,18 @@ pub fn image(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     OK
 }
 
-fn system(image: &View<'_>) -> String {
-    format!("{} {}", image.text("os"), image.text("release")).trim().to_string()
-}
+const SERVICES: List = List {
+    field: "services",
+    names: "{id}",
+    none: "",
+    titles: "ID|STATE|NAME|TYPE|>PORT|HOST|BY",
+    cells: "{id}|{state}|{name}|{type}|{port}|{host}|{source}",
+    notes: &["[{id}: {reason}]"],
+};
 
 /// `cloudbox service list`
 pub fn services(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let services = view.tables("services");
-    if args.flag("names") {
-        services.iter().for_each(|service| page.line(&service.text("id")));
-        return OK;
-    }
-    let mut table = Table::titled(&["ID", "STATE", "NAME", "TYPE", "PORT", "HOST", "BY"], &[4], Some(1));
-    for service in &services {
-        let fields = ["id", "state", "name", "type", "port", "host", "source"];
-        table.row(fields.iter().map(|field| service.text(field)).collect());
-    }
-    table.write(&mut page.text, "", page.color);
-    for service in &services {
-        let reason = service.text("reason");
-        if !reason.is_empty() {
-            page.line(&format!("{}: {reason}", service.text("id")));
-        }
-    }
-    OK
+    SERVICES.show(view, args, page)
 }
 
 /// `cloudbox service publish` and `withdraw`
@@ -379,134 +302,71 @@ pub fn service_id(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     OK
 }
 
+const FOUND: List = List {
+    field: "services",
+    names: "{name}",
+    none: "nobody announces such a service here; `cloudbox doctor` looks for reasons on this box",
+    titles: "TYPE|NAME|HOST|ADDRESS|>PORT|BOX|TXT",
+    cells: "{type}|{name}|{host}|{addresses:first}|{port}|{box}{ours:star}|{txt:words}",
+    notes: &[],
+};
+
 /// `cloudbox browse`
-pub fn found(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
-    let services = view.tables("services");
-    if services.is_empty() {
-        page.line("nobody announces such a service here; `cloudbox doctor` looks for reasons on this box");
-        return OK;
-    }
-    let mut table = Table::titled(&["TYPE", "NAME", "HOST", "ADDRESS", "PORT", "BOX", "TXT"], &[4], None);
-    for service in &services {
-        let ours = if service.flag("ours") { "*" } else { "" };
-        table.row(vec![
-            service.text("type"),
-            service.text("name"),
-            service.text("host"),
-            or_dash(first_addresses(service)),
-            service.text("port"),
-            or_dash(service.text("box") + ours),
-            service.texts("txt").join(" "),
-        ]);
-    }
-    table.write(&mut page.text, "", page.color);
-    OK
+pub fn found(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
+    FOUND.show(view, args, page)
 }
+
+const JOBS: List = List {
+    field: "jobs",
+    names: "{id}",
+    none: "there are no jobs",
+    titles: ">ID|KIND|TARGET|STATE|STEP|>DONE|BEGUN|TOOK",
+    cells: "{id}|{kind}|{target}|{state}|{step}|{percent:int}%|{started:ago}|{finished:took}",
+    notes: &["[{id}: {error.message}]"],
+};
 
 /// `cloudbox job list`
 pub fn jobs(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
-    let jobs = view.tables("jobs");
-    if args.flag("names") {
-        jobs.iter().for_each(|job| page.line(&job.text("id")));
-        return OK;
-    }
-    if jobs.is_empty() {
-        page.line("there are no jobs");
-        return OK;
-    }
-    let mut table =
-        Table::titled(&["ID", "KIND", "TARGET", "STATE", "STEP", "DONE", "BEGUN", "TOOK"], &[0, 5], Some(3));
-    for job in &jobs {
-        table.row(vec![
-            job.text("id"),
-            job.text("kind"),
-            job.text("target"),
-            job.text("state"),
-            or_dash(job.text("step")),
-            format!("{}%", job.number("percent").unwrap_or(0)),
-            ago(job, "started", page.now),
-            or_dash(took(job)),
-        ]);
-    }
-    table.write(&mut page.text, "", page.color);
-    for job in &jobs {
-        if let Some(error) = job.table("error") {
-            page.line(&format!("{}: {}", job.text("id"), error.text("message")));
-        }
-    }
-    OK
+    JOBS.show(view, args, page)
 }
 
 /// `cloudbox job status` and `cancel`
 pub fn job(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
-    let mut table = Table::default();
-    table.pair("job", format!("{}: {} {}", view.text("id"), view.text("kind"), view.text("target")));
-    table.pair("state", view.text("state"));
-    table.pair("step", view.text("step"));
-    let bytes = share(view.number("bytes").filter(|bytes| *bytes > 0), view.number("total"));
-    let percent = format!("{}%", view.number("percent").unwrap_or(0));
-    table.pair("done", if bytes == "-" { percent } else { format!("{percent} {bytes}") });
-    table.pair("begun", ago(view, "started", page.now));
-    table.pair("took", took(view));
-    if let Some(error) = view.table("error") {
-        table.pair("error", error.text("message"));
-    }
-    table.write(&mut page.text, "", false);
-    OK
-}
-
-fn took(job: &View<'_>) -> String {
-    match (job.number("started"), job.number("finished")) {
-        (Some(started), Some(finished)) => duration(finished.saturating_sub(started)),
-        _ => String::new(),
-    }
+    only_pairs(
+        "\
+job|{id}: {kind} {target}
+state|{state}
+step|{step}
+done|{percent:int}%[ {bytes:bytes}]
+begun|{started:ago}
+took|{finished:took}
+error|{error.message}",
+        view,
+        page,
+    )
 }
 
 /// `cloudbox status`
 pub fn status(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
-    let mut table = Table::default();
-    let uptime = duration(view.number("uptime").unwrap_or(0));
-    table.pair(
-        "cloudbox",
-        format!("{} (API {}), pid {}, up {uptime}", view.text("version"), view.int("api"), view.int("pid")),
+    only_pairs(
+        "\
+cloudbox|{version} (API {api:int}), pid {pid:int}, up {uptime:duration}
+enabled|[{enabled:off}: `uci set cloudbox.main.enabled=1` and `uci commit cloudbox`]
+containers|[{containers.total:int}, {containers.running:int} running\
+[, {containers.failed:some} failed][, {containers.orphans:some} without a section]]
+images|{images}
+jobs|{jobs:jobs} at work
+memory|[{memory.free:size} free of {memory.total:size}; {memory.reserve:size} kept for the box, \
+{memory.promised:size} promised to containers]
+disk|[{disk.free:size} free of {disk.total:size}; {disk.reserve:size} kept for the box, \
+{disk.promised:size} promised to containers]
+avahi|[{avahi.state}, {avahi.published:services} announced]
+storage|{storage}
+config|{config}
+arch|{arch}",
+        view,
+        page,
     );
-    if !view.flag("enabled") {
-        table.pair("enabled", "no: `uci set cloudbox.main.enabled=1` and `uci commit cloudbox`".to_string());
-    }
-    if let Some(counts) = view.table("containers") {
-        let mut text = format!("{}, {} running", counts.int("total"), counts.int("running"));
-        for (field, word) in [("failed", "failed"), ("orphans", "without a section")] {
-            if let Some(number) = counts.number(field).filter(|number| *number > 0) {
-                text.push_str(&format!(", {number} {word}"));
-            }
-        }
-        table.pair("containers", text);
-    }
-    table.pair("images", number(view, "images"));
-    table.pair("jobs", count(view.number("jobs").unwrap_or(0), "job") + " at work");
-    for name in ["memory", "disk"] {
-        if let Some(resource) = view.table(name) {
-            let part = |field| size(resource.number(field));
-            table.pair(
-                name,
-                format!(
-                    "{} free of {}; {} kept for the box, {} promised to containers",
-                    part("free"),
-                    part("total"),
-                    part("reserve"),
-                    part("promised")
-                ),
-            );
-        }
-    }
-    if let Some(avahi) = view.table("avahi") {
-        let published = count(avahi.number("published").unwrap_or(0), "service");
-        table.pair("avahi", format!("{}, {published} announced", avahi.text("state")));
-    }
-    for name in ["storage", "config", "arch"] {
-        table.pair(name, view.text(name));
-    }
-    table.write(&mut page.text, "", false);
     warnings(view, page);
     OK
 }
@@ -515,72 +375,50 @@ pub fn status(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
 pub fn doctor(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
     let checks = view.tables("checks");
     let width = checks.iter().map(|check| check.text("name").chars().count()).max().unwrap_or(0);
+    let mut code = if view.raw("state") == "error" { REFUSED } else { OK };
     for check in &checks {
         let word = match &*check.raw("state") {
             "ok" => "ok",
             "warning" => "warn",
-            _ => "FAIL",
+            _ => {
+                code = REFUSED;
+                "FAIL"
+            }
         };
-        let (start, end) = if page.color { (tone(word), "\x1b[0m") } else { ("", "") };
-        let (name, message) = (check.text("name"), check.text("message"));
-        page.line(&format!("{start}{word:4}{end}  {name:width$}  {message}"));
-        let remedy = check.text("remedy");
+        let (name, remedy) = (check.text("name"), check.text("remedy"));
+        let painted = page.painted(word);
+        page.text.push_str(&painted);
+        spaces(&mut page.text, 6 - word.len());
+        page.text.push_str(&name);
+        spaces(&mut page.text, width + 2 - name.chars().count());
+        page.line(&check.text("message"));
         if !remedy.is_empty() {
-            page.line(&format!("      {:width$}  {remedy}", ""));
+            spaces(&mut page.text, width + 8);
+            page.line(&remedy);
         }
     }
-    let errors = checks.iter().filter(|check| !matches!(&*check.raw("state"), "ok" | "warning")).count();
-    if errors > 0 || view.raw("state") == "error" {
-        REFUSED
-    } else {
-        OK
-    }
+    code
 }
 
 /// `cloudbox reload`
 pub fn reload(view: &View<'_>, _: &Args, page: &mut Page) -> u8 {
-    let (jobs, restart) = (view.texts("jobs"), view.texts("restart_required"));
-    match jobs.as_slice() {
-        [] => page.line("the configuration is applied; there was nothing to do"),
-        jobs => {
-            let numbers = jobs.join(" ");
-            let what = count(jobs.len() as u64, "job");
-            page.line(&format!(
-                "the configuration is applied by {what}; `cloudbox job wait {numbers}` follows"
-            ));
-        }
+    let jobs = view.texts("jobs");
+    if jobs.is_empty() {
+        page.line("the configuration is applied; there was nothing to do");
+    } else {
+        let what = count(jobs.len() as u64, "job");
+        let numbers = jobs.join(" ");
+        page.line(&format!("the configuration is applied by {what}; `cloudbox job wait {numbers}` follows"));
     }
-    if !restart.is_empty() {
-        page.line(&format!("a restart is needed by {}", restart.join(", ")));
-    }
+    page.add("[a restart is needed by {restart_required}]", view);
     warnings(view, page);
     OK
 }
 
 fn warnings(view: &View<'_>, page: &mut Page) {
-    let (start, end) = if page.color { (tone("warning"), "\x1b[0m") } else { ("", "") };
     for warning in view.texts("warnings") {
-        page.line(&format!("{start}warning{end}: {warning}"));
-    }
-}
-
-fn number(view: &View<'_>, field: &str) -> String {
-    view.number(field).map_or_else(String::new, |number| number.to_string())
-}
-
-fn yes_no(view: &View<'_>, field: &str) -> String {
-    if view.flag(field) { "yes" } else { "no" }.to_string()
-}
-
-fn short_hash(view: &View<'_>, field: &str) -> String {
-    view.text(field).chars().take(SHORT_HASH).collect()
-}
-
-/// `3m 4s ago`; a box without a clock battery may think that it is yet to come.
-fn ago(view: &View<'_>, field: &str, now: u64) -> String {
-    match view.number(field) {
-        Some(then) if then > 0 => format!("{} ago", duration(now.saturating_sub(then))),
-        _ => String::new(),
+        let painted = page.painted("warning");
+        page.line(&[&painted, ": ", &warning].concat());
     }
 }
 

@@ -2,7 +2,6 @@
 
 use cloudbox::model::size::Bytes;
 use std::borrow::Cow;
-use std::fmt::Write;
 
 /// `text` without what a terminal would obey: control characters are written as escapes, and so are the marks that
 /// turn the direction of writing, which could make one name look like another.
@@ -114,17 +113,15 @@ pub fn count(number: u64, what: &str) -> String {
 /// Columns as wide as what is in them.
 #[derive(Default)]
 pub struct Table {
+    titles: &'static str,
     rows: Vec<Vec<String>>,
-    /// Columns of numbers.
-    right: &'static [usize],
-    /// The column of states, which is painted.
-    state: Option<usize>,
 }
 
 impl Table {
-    /// With a line of titles.
-    pub fn titled(titles: &[&str], right: &'static [usize], state: Option<usize>) -> Table {
-        Table { rows: vec![titles.iter().map(|t| (*t).to_string()).collect()], right, state }
+    /// With a line of titles: `NAME|>SIZE|STATE`. Columns marked with `>` are numbers; that of states is painted.
+    pub fn titled(titles: &'static str) -> Table {
+        let row = titles.split('|').map(|title| title.trim_start_matches('>').to_string()).collect();
+        Table { titles, rows: vec![row] }
     }
 
     /// Adds a line.
@@ -141,25 +138,31 @@ impl Table {
 
     /// Writes it to `out`, each line after `indent`.
     pub fn write(&self, out: &mut String, indent: &str, color: bool) {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut widths: Vec<usize> = Vec::new();
+        for row in &self.rows {
+            for (column, cell) in row.iter().enumerate() {
+                let width = cell.chars().count();
+                match widths.get_mut(column) {
+                    Some(widest) => *widest = width.max(*widest),
+                    None => widths.push(width),
+                }
+            }
+        }
         for row in &self.rows {
             out.push_str(indent);
+            let mut titles = self.titles.split('|');
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let title = titles.next().unwrap_or_default();
                 let padding = width - cell.chars().count();
-                let right = self.right.contains(&column);
+                let right = title.starts_with('>');
                 if right {
                     spaces(out, padding);
                 }
-                let paint = if color && self.state == Some(column) { tone(cell) } else { "" };
-                if paint.is_empty() {
-                    out.push_str(cell);
-                } else {
-                    let _ = write!(out, "{paint}{cell}\x1b[0m");
+                match tone(cell) {
+                    tone if color && title == "STATE" && !tone.is_empty() => {
+                        out.extend([tone, cell, "\x1b[0m"])
+                    }
+                    _ => out.push_str(cell),
                 }
                 if column + 1 < row.len() {
                     spaces(out, if right { 2 } else { padding + 2 });
@@ -180,7 +183,8 @@ pub fn tone(state: &str) -> &'static str {
     }
 }
 
-fn spaces(out: &mut String, number: usize) {
+/// Adds blanks.
+pub fn spaces(out: &mut String, number: usize) {
     out.extend(std::iter::repeat_n(' ', number));
 }
 
@@ -233,7 +237,7 @@ mod tests {
 
     #[test]
     fn columns_fit_their_content_and_no_line_ends_in_blanks() {
-        let mut table = Table::titled(&["NAME", "N", "STATE"], &[1], Some(2));
+        let mut table = Table::titled("NAME|>N|STATE");
         table.row(vec!["a".into(), "10".into(), "running".into()]);
         table.row(vec!["longer".into(), "7".into(), "stopped".into()]);
         let mut out = String::new();

@@ -89,8 +89,7 @@ fn show(view: &View<'_>, before: &[Sample], milliseconds: u64, page: &mut Page) 
         all.sent += sent;
     }
     rows.sort_by_key(|(cpu, _)| std::cmp::Reverse(*cpu));
-    let titles = ["NAME", "CPU", "MEMORY", "PIDS", "IN/S", "OUT/S", "STATE"];
-    let mut table = Table::titled(&titles, &[1, 3, 4, 5], Some(6));
+    let mut table = Table::titled("NAME|>CPU|MEMORY|>PIDS|>IN/S|>OUT/S|STATE");
     let running = format!("{} running", rows.len());
     rows.into_iter().for_each(|(_, row)| table.row(row));
     let bytes = |number| size(Some(number));

@@ -1,0 +1,165 @@
+//! Replies put into words by patterns: what a page says stands in one piece, and one function fills it in.
+//!
+//! `{name}` is the field's text, or its texts with commas between; `{error.message}` is a field of a table in the reply;
+//! `{memory:share}` is a field put into words as [`Filler::field`] says. What stands in brackets is left out when one
+//! of its own fields is empty or is not there: `{state}[ (pid {pid})]`.
+
+use super::page::Page;
+use super::text::{count, duration, percent, share, size};
+use super::view::View;
+
+/// Hex digits of a sha256 that tell images apart.
+const SHORT_HASH: usize = 12;
+
+/// The text that `pattern` makes of the reply.
+pub fn fill(pattern: &str, view: &View<'_>, page: &Page) -> String {
+    let mut out = String::new();
+    Filler { rest: pattern, view: *view, page }.fill(&mut out);
+    out
+}
+
+struct Filler<'a> {
+    /// Of the pattern, what is still to be filled in.
+    rest: &'a str,
+    view: View<'a>,
+    page: &'a Page,
+}
+
+impl Filler<'_> {
+    /// Fills in what comes before the next closing bracket. Says whether all fields were there.
+    fn fill(&mut self, out: &mut String) -> bool {
+        let mut whole = true;
+        while let Some(at) = self.rest.find(['{', '[', ']']) {
+            let (text, rest) = self.rest.split_at(at);
+            out.push_str(text);
+            let (mark, rest) = rest.split_at(1);
+            self.rest = rest;
+            match mark {
+                "{" => {
+                    let (field, rest) = rest.split_once('}').unwrap_or_default();
+                    self.rest = rest;
+                    let text = self.field(field);
+                    whole &= !text.is_empty();
+                    out.push_str(&text);
+                }
+                "[" => {
+                    let before = out.len();
+                    if !self.fill(out) {
+                        out.truncate(before);
+                    }
+                }
+                _ => return whole,
+            }
+        }
+        out.push_str(self.rest);
+        whole
+    }
+
+    /// A field put into words; empty when it is not there.
+    fn field(&self, field: &str) -> String {
+        let (mut name, how) = field.split_once(':').unwrap_or((field, ""));
+        let mut view = self.view;
+        while let Some((table, inner)) = name.split_once('.') {
+            let Some(inner_view) = view.table(table) else { return String::new() };
+            (view, name) = (inner_view, inner);
+        }
+        let number = view.number(name);
+        match (how, number) {
+            ("share", _) => share(number, view.number(&[name, "_limit"].concat())),
+            // If there are any; a job may know of how many.
+            ("bytes", _) => match share(number.filter(|bytes| *bytes > 0), view.number("total")) {
+                neither if neither == "-" => String::new(),
+                bytes => bytes,
+            },
+            ("yes", _) => if view.flag(name) { "yes" } else { "no" }.to_string(),
+            ("off", _) => if view.flag(name) { "" } else { "no" }.to_string(),
+            ("star", _) => if view.flag(name) { "*" } else { "" }.to_string(),
+            ("int", _) => view.int(name).to_string(),
+            ("jobs" | "restarts" | "services", _) => count(number.unwrap_or(0), how.trim_end_matches('s')),
+            // The first and how many more there are: a container may have a dozen of IPv6.
+            ("first", _) => match view.texts(name).as_slice() {
+                [] => String::new(),
+                [only] => only.clone(),
+                [first, more @ ..] => format!("{first} +{}", more.len()),
+            },
+            ("alone", _) => view.texts(name).into_iter().next().unwrap_or_default(),
+            ("words", _) => view.texts(name).join(" "),
+            ("lines", _) => view.texts(name).join("\n"),
+            ("short", _) => view.text(name).chars().take(SHORT_HASH).collect(),
+            ("limits", _) => limits(&view, name),
+            ("painted", _) => self.page.painted(&view.text(name)),
+            ("", _) => view.texts(name).join(", ") + &view.text(name),
+            (_, None) => String::new(),
+            ("size", _) => size(number),
+            ("percent", Some(number)) => percent(number),
+            ("duration", Some(seconds)) => duration(seconds),
+            ("micro", Some(microseconds)) => duration(microseconds / 1_000_000),
+            // A box without a clock battery may think that it is yet to come.
+            ("ago", Some(then)) if then > 0 => duration(self.page.now.saturating_sub(then)) + " ago",
+            ("took", Some(then)) => match view.number("started") {
+                Some(started) => duration(then.saturating_sub(started)),
+                None => String::new(),
+            },
+            ("some", Some(number)) if number > 0 => number.to_string(),
+            ("ids", Some(first)) => match view.number("id_count") {
+                Some(ids) => format!("{first} to {}", first.saturating_add(ids).saturating_sub(1)),
+                None => String::new(),
+            },
+            _ => String::new(),
+        }
+    }
+}
+
+/// `memory 256M, cpus 0.5`
+fn limits(view: &View<'_>, field: &str) -> String {
+    let Some(limits) = view.table(field) else { return String::new() };
+    let mut shown = String::new();
+    for name in ["memory", "cpus", "pids", "disk"] {
+        let value = match limits.number(name) {
+            bytes @ Some(_) if name == "memory" || name == "disk" => size(bytes),
+            _ => limits.text(name),
+        };
+        if !value.is_empty() {
+            shown.extend([if shown.is_empty() { "" } else { ", " }, name, " ", &value]);
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use openwrt_ubus::to_fields;
+
+    #[test]
+    fn patterns_are_filled_in() {
+        let json = r#"{"name":"web","pid":7,"addresses":["a","b","c"],"none":[],"error":{"message":"bad","at":90},
+            "memory":1024,"memory_limit":2048,"flag":true,"empty":"","odd":"[{x}]"}"#;
+        let fields = to_fields(&serde_json::from_str::<serde_json::Value>(json).unwrap()).unwrap();
+        let page = Page { text: String::new(), color: true, now: 100 };
+        for (pattern, text) in [
+            ("", ""),
+            ("plain", "plain"),
+            ("{name} ({pid})", "web (7)"),
+            ("{nothing}", ""),
+            ("{name}[ {nothing}][ {empty}][ {none}]", "web"),
+            ("[{name}[, {nothing}], {pid}]", "web, 7"),
+            ("[[{name}] {nothing}]x", "x"),
+            ("{odd}[: {odd}]", "[{x}]: [{x}]"),
+            (
+                "{addresses}, {addresses:first}, {addresses:alone}, {addresses:words}",
+                "a, b, c, a +2, a, a b c",
+            ),
+            ("{error.message} {error.at:ago}[, {error.nothing}][, {nothing.at:int}]", "bad 10s ago"),
+            ("{memory:share} {memory:bytes} {pid:share} {nothing:share}", "1K/2K 1K 7 -"),
+            ("{flag:yes} {nothing:yes} {flag:off}{nothing:off}", "yes no no"),
+            ("{pid:jobs}, {nothing:jobs}, {nothing:int}", "7 jobs, 0 jobs, 0"),
+            // A pattern that is wrong is no reason to panic.
+            ("{name", ""),
+            ("[{name}", "web"),
+            ("{name}]{name}", "web"),
+        ] {
+            assert_eq!(fill(pattern, &View::new(&fields), &page), text, "{pattern}");
+        }
+    }
+}
