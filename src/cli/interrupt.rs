@@ -41,12 +41,12 @@ pub fn before_end(last: Box<dyn FnOnce() + Send>) {
     if signals.thread_block().is_err() {
         return;
     }
-    let end = move || {
+    let end: Box<dyn FnOnce() + Send> = Box::new(move || {
         // `wait` fails only for signals that do not exist.
         let signal = signals.wait().unwrap_or(Signal::SIGTERM);
         last();
         std::process::exit(128 + signal as i32);
-    };
+    });
     if std::thread::Builder::new().spawn(end).is_err() {
         // Too poor for a thread: then they end the program without a word.
         let _ = signals.thread_unblock();

@@ -349,11 +349,13 @@ impl Core {
         match self.config.services.iter().find(same) {
             Some(there) if there.enabled => {
                 let (container, id) = (&wanted.container, &there.id);
-                let why = format!(
+                Err(Error::new(
+                    Code::Exists,
+                    format_args!(
                     "container {container} has {kind} on port {port} already, as service {id}; withdraw that \
                      first, or change its section with `uci set cloudbox.{id}...`"
-                );
-                Err(Error::new(Code::Exists, why))
+                ),
+                ))
             }
             Some(there) => Ok((there.id.clone(), asked)),
             None => Ok((self.free_id(section_name(&wanted.container, kind, port)), asked)),
@@ -384,10 +386,12 @@ impl Core {
         let (container, kind, port) = match (declared, adverts.iter().find(|advert| advert.id == id)) {
             (Some(d), _) => (d.container.clone(), d.service.kind.clone(), d.service.port),
             (None, Some(Advert { source: Source::Guest, container: Some(container), .. })) => {
-                let why = format!(
+                return Err(Error::new(
+                    Code::NotSupported,
+                    format_args!(
                     "container {container} announces it itself; switch it off there, in /etc/cloudbox-distro"
-                );
-                return Err(Error::new(Code::NotSupported, why));
+                ),
+                ));
             }
             (None, Some(Advert { container: Some(container), service, .. })) => {
                 (container.clone(), service.kind.clone(), service.port)
@@ -398,11 +402,13 @@ impl Core {
                 return Err(Error::new(Code::NotSupported, why));
             }
             (None, None) => {
-                let why = format!(
-                    "there is no service {id}; `cloudbox service list` shows those there are",
-                    id = quoted(id)
-                );
-                return Err(Error::new(Code::NotFound, why));
+                return Err(Error::new(
+                    Code::NotFound,
+                    format_args!(
+                        "there is no service {id}; `cloudbox service list` shows those there are",
+                        id = quoted(id)
+                    ),
+                ));
             }
         };
         if !offered(&container, &kind, port) {
@@ -442,8 +448,10 @@ impl Core {
         let asked = args.kind.as_deref().filter(|kind| !kind.is_empty());
         let timeout = args.timeout.unwrap_or(args::BROWSE_TIMEOUT);
         if !(1..=args::BROWSE_TIMEOUT_MAX).contains(&timeout) {
-            let why = format!("timeout {timeout}: give 1 to {} seconds", args::BROWSE_TIMEOUT_MAX);
-            return Err(Error::new(Code::InvalidArgument, why));
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format_args!("timeout {timeout}: give 1 to {} seconds", args::BROWSE_TIMEOUT_MAX),
+            ));
         }
         let own = self.machine.network.own_addresses().into_iter().map(IpAddr::from);
         Ok(LookAround {
@@ -468,13 +476,16 @@ impl LookAround {
         let kind = self.kind.as_deref();
         let boxes_too = kind.is_some_and(|kind| kind != advert::BOX_KIND);
         // Which boxes there are tells whose a service is.
-        let (found, boxes) = std::thread::scope(|scope| {
-            let look = || avahi.browse(Some(advert::BOX_KIND), self.timeout).unwrap_or_default();
-            let boxes = boxes_too.then(|| scope.spawn(look));
-            let found = avahi.browse(kind, self.timeout);
-            (found, boxes.and_then(|thread| thread.join().ok()).unwrap_or_default())
-        });
-        let mut found = found?;
+        let mut boxes = Vec::new();
+        let mut found = std::thread::scope(|scope| {
+            if boxes_too {
+                let look: Box<dyn FnOnce() + Send> = Box::new(|| {
+                    boxes = avahi.browse(Some(advert::BOX_KIND), self.timeout).unwrap_or_default();
+                });
+                scope.spawn(look);
+            }
+            avahi.browse(kind, self.timeout)
+        })?;
         let is_box = |found: &&Found| found.kind == advert::BOX_KIND && !found.host.is_empty();
         let label = |found: &Found| found.host.split('.').next().unwrap_or_default().to_string();
         let mut names: Vec<String> = found.iter().chain(&boxes).filter(is_box).map(label).collect();

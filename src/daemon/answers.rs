@@ -332,11 +332,12 @@ impl Core {
             let reason = self.config.containers.get(name).and_then(|d| d.spec.as_ref().err());
             return Err(match reason.or(self.not_made.get(name)) {
                 Some(error) => {
-                    Error::new(error.code, format!("container {name} is not made: {}", error.message))
+                    Error::new(error.code, format_args!("container {name} is not made: {}", error.message))
                 }
-                None => {
-                    Error::new(Code::NotFound, format!("container {name} is not made yet; reload makes it"))
-                }
+                None => Error::new(
+                    Code::NotFound,
+                    format_args!("container {name} is not made yet; reload makes it"),
+                ),
             });
         };
         let spec = self.declared_spec(name).unwrap_or(&record.spec);

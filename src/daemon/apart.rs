@@ -32,8 +32,10 @@ impl Core {
             return Err(error.clone());
         }
         if self.config.containers.contains_key(name) {
-            let why = format!("container {name} has its section; there is nothing to adopt");
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!("container {name} has its section; there is nothing to adopt"),
+            ));
         }
         if let Some(orphan) = self.containers.get(name) {
             return Ok(self.start_job(Work::Adopt(orphan.record.clone())));
@@ -42,8 +44,10 @@ impl Core {
             Some(foreign) => self.take_over(name, foreign),
             None => {
                 let path = self.config.settings.lxcpath.display();
-                let why = format!("there is no container {name} without a section, and none in {path}");
-                Err(Error::new(Code::NotFound, why))
+                Err(Error::new(
+                    Code::NotFound,
+                    format_args!("there is no container {name} without a section, and none in {path}"),
+                ))
             }
         }
     }
@@ -52,8 +56,10 @@ impl Core {
         self.check_enabled()?;
         let image = ImageName::new(&format!("adopted-{name}")).or_else(|_| ImageName::new(name.as_str()))?;
         if self.find_image(image.as_str()).is_ok() {
-            let why = format!("image {image} is there already, of another time; delete or rename it first");
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!("image {image} is there already, of another time; delete or rename it first"),
+            ));
         }
         // Both it and the original would start with the box.
         let asked =

@@ -253,7 +253,7 @@ impl Core {
 
     pub(super) fn answer_waiter(&mut self, waiter: Waiter) {
         let answer = match self.jobs.get(waiter.job) {
-            None => Err(Error::new(Code::NotFound, format!("job {} is no longer known", waiter.job))),
+            None => Err(Error::new(Code::NotFound, format_args!("job {} is no longer known", waiter.job))),
             Some(job) if waiter.whole_job => encode(&replies::JobReply::from(job)),
             Some(Job { error: Some(error), .. }) => {
                 Err(Error::new(Code::from_text(&error.code), error.message.clone()))
@@ -269,7 +269,7 @@ impl Core {
         if !job.kind.can_be_cancelled() {
             return Err(Error::new(
                 Code::NotSupported,
-                format!("a {} cannot be cancelled: what is gone does not come back", job.kind.as_str()),
+                format_args!("a {} cannot be cancelled: what is gone does not come back", job.kind.as_str()),
             ));
         }
         active.cancel.cancel();
@@ -321,12 +321,16 @@ impl Core {
         };
         check_words(&exec)?;
         if !(1..=args::EXEC_TIMEOUT_MAX).contains(&timeout) {
-            let why = format!("timeout {timeout}: give 1 to {} seconds", args::EXEC_TIMEOUT_MAX);
-            return Err(Error::new(Code::InvalidArgument, why));
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format_args!("timeout {timeout}: give 1 to {} seconds", args::EXEC_TIMEOUT_MAX),
+            ));
         }
         if self.running(&name)?.frozen {
-            let why = format!("container {name} is frozen; unfreeze it first");
-            return Err(Error::new(Code::NotRunning, why));
+            return Err(Error::new(
+                Code::NotRunning,
+                format_args!("container {name} is frozen; unfreeze it first"),
+            ));
         }
         Ok((name, exec))
     }
@@ -379,10 +383,18 @@ fn check_words(exec: &Exec) -> Result<()> {
 }
 
 fn decode<T: FromTable>(arguments: &[u8]) -> Result<T> {
-    // Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.
-    let damaged = |e| Error::new(Code::InvalidArgument, format!("the arguments cannot be read: {e}"));
-    Fields::new(arguments).check().map_err(damaged)?;
-    from_table(arguments).map_err(|e| Error::new(Code::InvalidArgument, e.to_string()))
+    check(arguments)?;
+    from_table(arguments).map_err(unreadable)
+}
+
+/// Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.
+fn check(arguments: &[u8]) -> Result<()> {
+    let damaged = |e| Error::new(Code::InvalidArgument, format_args!("the arguments cannot be read: {e}"));
+    Fields::new(arguments).check().map_err(damaged)
+}
+
+fn unreadable(error: openwrt_ubus::Error) -> Error {
+    Error::new(Code::InvalidArgument, error.to_string())
 }
 
 pub(super) fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
@@ -397,7 +409,7 @@ fn encode_entries(reply: &impl Serialize, fields: Option<Vec<String>>) -> Result
 }
 
 fn cannot_encode(error: openwrt_ubus::Error) -> Error {
-    Error::new(Code::Failed, format!("cannot encode the reply: {error}"))
+    Error::new(Code::Failed, format_args!("cannot encode the reply: {error}"))
 }
 
 /// When a reply held back for `seconds` is due.

@@ -20,11 +20,16 @@ impl Core {
         self.known(name)?;
         self.idle(name)?;
         if self.config.containers.get(name).is_some_and(|declared| declared.deleting) {
-            let why = format!("container {name} is being deleted; `cloudbox delete {name}` goes on with it");
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("container {name} is being deleted; `cloudbox delete {name}` goes on with it"),
+            ));
         }
         self.containers.get(name).ok_or_else(|| {
-            Error::new(Code::NotFound, format!("container {name} was never made; `cloudbox reload` makes it"))
+            Error::new(
+                Code::NotFound,
+                format_args!("container {name} was never made; `cloudbox reload` makes it"),
+            )
         })
     }
 
@@ -41,8 +46,10 @@ impl Core {
         let found = self.machine.storage.find_snapshot(&name, &snapshot);
         let work = match method {
             "snapshot" if found.is_ok() => {
-                let why = format!("container {name} has a snapshot {snapshot} already; choose another name");
-                return Err(Error::new(Code::Exists, why));
+                return Err(Error::new(
+                    Code::Exists,
+                    format_args!("container {name} has a snapshot {snapshot} already; choose another name"),
+                ));
             }
             "snapshot" => {
                 let what = TakeSnapshot { record, snapshot, now: now(), running, disk: self.disk() };
@@ -51,12 +58,16 @@ impl Core {
             "restore" => {
                 let snapshot = found?;
                 if running && !args.force.unwrap_or(false) {
-                    let why = format!("container {name} is running; stop it first, or restore it with force");
-                    return Err(Error::new(Code::Running, why));
+                    return Err(Error::new(
+                        Code::Running,
+                        format_args!("container {name} is running; stop it first, or restore it with force"),
+                    ));
                 }
                 if snapshot.image_sha256 != record.image_sha256 {
-                    let why = format!("snapshot {called} of container {name} belongs to another image");
-                    return Err(Error::new(Code::NotSupported, why));
+                    return Err(Error::new(
+                        Code::NotSupported,
+                        format_args!("snapshot {called} of container {name} belongs to another image"),
+                    ));
                 }
                 Work::Restore(Box::new(Restore { record, snapshot, running, disk: self.disk() }))
             }
@@ -160,12 +171,11 @@ impl Core {
             (Some(image), _) => (image.manifest.init, None),
             (None, Some(_)) => (was.init, Some(self.free_image_name(&spec.image, &image_sha256)?)),
             (None, None) => {
-                let why = format!(
+                return Err(Error::new(Code::NotFound, format_args!(
                     "{} needs the image {} with the sha256 {image_sha256:.64}, which is not on this box; import that \
                      first, or export the container with its image",
                     args.path, spec.image
-                );
-                return Err(Error::new(Code::NotFound, why));
+                )));
             }
         };
         let disk = self.disk();
@@ -216,6 +226,8 @@ fn absolute(path: &str) -> Result<PathBuf> {
     if absolute.is_absolute() && absolute.file_name().is_some() {
         return Ok(absolute);
     }
-    let why = format!("path {}: give an absolute path of a file on the box", quoted(path));
-    Err(Error::new(Code::InvalidArgument, why))
+    Err(Error::new(
+        Code::InvalidArgument,
+        format_args!("path {}: give an absolute path of a file on the box", quoted(path)),
+    ))
 }

@@ -45,8 +45,10 @@ impl Core {
 
     pub(super) fn check_enabled(&self) -> Result<()> {
         if let Some(shutdown) = &self.shutdown {
-            let why = format!("the box is shutting down (job {})", shutdown.job);
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("the box is shutting down (job {})", shutdown.job),
+            ));
         }
         if self.config.settings.enabled {
             return Ok(());
@@ -60,30 +62,41 @@ impl Core {
 
     pub(super) fn check_free(&self, name: &Name) -> Result<()> {
         if let Some(job) = self.jobs.active_on(name.as_str()) {
-            let why = format!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str());
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str()),
+            ));
         }
         if self.config.containers.get(name).is_some_and(|d| d.deleting) {
-            let why = format!("container {name} is being deleted; `cloudbox reload` goes on with it");
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("container {name} is being deleted; `cloudbox reload` goes on with it"),
+            ));
         }
         let given = self.config.containers.iter().find(|(_, d)| d.renaming.as_ref() == Some(name));
         if let Some((before, _)) = given {
             return Err(Error::new(
                 Code::Exists,
-                format!("container {before} is being given the name {name}"),
+                format_args!("container {before} is being given the name {name}"),
             ));
         }
         if self.config.containers.contains_key(name) || self.containers.contains_key(name) {
-            let why =
-                format!("a container named {name} already exists; choose another name, or delete it first");
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!(
+                    "a container named {name} already exists; choose another name, or delete it first"
+                ),
+            ));
         }
         if self.unreadable.contains_key(name) {
             let dir = self.layout.container(name);
-            let why =
-                format!("{} is in the way: its record cannot be read; move it away", dir.path().display());
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!(
+                    "{} is in the way: its record cannot be read; move it away",
+                    dir.path().display()
+                ),
+            ));
         }
         Ok(())
     }
@@ -158,7 +171,7 @@ impl Core {
         idrange::allocate(&with_spoiled).or_else(|| idrange::allocate(&used)).ok_or_else(|| {
             Error::new(
                 Code::NoSpace,
-                format!("all {} ranges of user ids are taken; delete a container", idrange::COUNT),
+                format_args!("all {} ranges of user ids are taken; delete a container", idrange::COUNT),
             )
         })
     }
@@ -173,12 +186,16 @@ impl Core {
             *other != name && matches!(spec.address, Address::Static(net) if net.addr == wanted.addr)
         });
         if let Some((holder, _)) = holder {
-            let why = format!("address {wanted}: container {holder} has it; choose another one");
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!("address {wanted}: container {holder} has it; choose another one"),
+            ));
         }
         if self.machine.network.own_addresses().contains(&wanted.addr) {
-            let why = format!("address {wanted}: the box itself has it; choose another one");
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!("address {wanted}: the box itself has it; choose another one"),
+            ));
         }
         Ok(())
     }
@@ -234,8 +251,10 @@ impl Core {
     /// The container, if nothing works on it.
     pub(super) fn idle(&self, name: &Name) -> Result<()> {
         if let Some(job) = self.jobs.active_on(name.as_str()) {
-            let why = format!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str());
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str()),
+            ));
         }
         Ok(())
     }
@@ -269,8 +288,10 @@ impl Core {
         self.idle(&name)?;
         let container = self.containers.get(&name);
         if container.is_some_and(|c| c.live.is_some()) && !args.force.unwrap_or(false) {
-            let why = format!("container {name} is running; stop it first, or delete it with force");
-            return Err(Error::new(Code::Running, why));
+            return Err(Error::new(
+                Code::Running,
+                format_args!("container {name} is running; stop it first, or delete it with force"),
+            ));
         }
         if self.is_protected(&name) {
             let cure = match self.config.containers.contains_key(&name) {
@@ -279,7 +300,7 @@ impl Core {
                     format!("`cloudbox adopt {name}` gives it a section again, where that can be changed")
                 }
             };
-            return Err(Error::new(Code::Protected, format!("container {name} is protected; {cure}")));
+            return Err(Error::new(Code::Protected, format_args!("container {name} is protected; {cure}")));
         }
         Ok(self.start_delete(name))
     }
@@ -307,14 +328,16 @@ impl Core {
         self.known(name)?;
         self.idle(name)?;
         if self.config.containers.get(name).is_some_and(|d| d.deleting) {
-            let why = format!("container {name} is being deleted; `cloudbox delete {name}` goes on with it");
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("container {name} is being deleted; `cloudbox delete {name}` goes on with it"),
+            ));
         }
         let Some(container) = self.containers.get(name) else {
             // Declared, but it could not be made: starting it means trying again.
             let spec = match self.config.containers.get(name) {
                 Some(Declared { spec, .. }) => spec.clone()?,
-                None => return Err(Error::new(Code::NotFound, format!("there is no container {name}"))),
+                None => return Err(Error::new(Code::NotFound, format_args!("there is no container {name}"))),
             };
             return self.make(name.clone(), spec, None, true, None);
         };
@@ -328,7 +351,7 @@ impl Core {
     /// The record a container is started with, and the one on disk when that differs.
     pub(super) fn record_for_start(&self, name: &Name) -> Result<(Box<Record>, Option<Box<Record>>)> {
         let Some(Container { record: made, .. }) = self.containers.get(name) else {
-            return Err(Error::new(Code::NotFound, format!("there is no container {name}")));
+            return Err(Error::new(Code::NotFound, format_args!("there is no container {name}")));
         };
         let spec = match self.config.containers.get(name) {
             Some(Declared { spec: Ok(spec), .. }) => spec.for_start(&made.spec),
@@ -352,7 +375,7 @@ impl Core {
         let Some(container) = self.containers.get(&name) else {
             return Err(Error::new(
                 Code::NotRunning,
-                format!("container {name} was never made, nothing runs of it"),
+                format_args!("container {name} was never made, nothing runs of it"),
             ));
         };
         let (runs, work) =
@@ -368,7 +391,7 @@ impl Core {
     pub(super) fn running(&self, name: &Name) -> Result<&Live> {
         self.known(name)?;
         self.containers.get(name).and_then(|c| c.live.as_deref()).ok_or_else(|| {
-            Error::new(Code::NotRunning, format!("container {name} is not running; start it first"))
+            Error::new(Code::NotRunning, format_args!("container {name} is not running; start it first"))
         })
     }
 
@@ -387,8 +410,10 @@ impl Core {
         self.idle_image(name.as_str())?;
         let path = PathBuf::from(&args.path);
         if !path.is_absolute() {
-            let why = format!("path {}: give an absolute path of a file on the box", quoted(&args.path));
-            return Err(Error::new(Code::InvalidArgument, why));
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format_args!("path {}: give an absolute path of a file on the box", quoted(&args.path)),
+            ));
         }
         Ok(self.start_job(Work::Import { path, name, sha256: args.sha256.clone() }))
     }
@@ -399,9 +424,10 @@ impl Core {
             !job.state.is_final() && same && job.kind.is_of_image()
         });
         match busy {
-            Some(job) => {
-                Err(Error::new(Code::Busy, format!("job {} works on image {name}; wait for its end", job.id)))
-            }
+            Some(job) => Err(Error::new(
+                Code::Busy,
+                format_args!("job {} works on image {name}; wait for its end", job.id),
+            )),
             None => Ok(()),
         }
     }
@@ -413,7 +439,7 @@ impl Core {
         if !users.is_empty() {
             return Err(Error::new(
                 Code::InUse,
-                format!("image {called} is used by {}; delete these containers first", users.join(", ")),
+                format_args!("image {called} is used by {}; delete these containers first", users.join(", ")),
             ));
         }
         Ok(self.start_job(Work::DeleteImage { image: Box::new(image), called: called.to_string() }))
@@ -511,7 +537,7 @@ impl Core {
     pub(super) fn make_declared(&mut self, name: Name, start: bool) -> Result<JobId> {
         let spec = match self.config.containers.get(&name) {
             Some(declared) => declared.spec.clone()?,
-            None => return Err(Error::new(Code::NotFound, format!("there is no container {name}"))),
+            None => return Err(Error::new(Code::NotFound, format_args!("there is no container {name}"))),
         };
         self.make(name, spec, None, start, None)
     }

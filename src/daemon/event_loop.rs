@@ -267,5 +267,5 @@ fn sleep(
 }
 
 fn failed(what: &str, errno: Errno) -> Error {
-    Error::new(Code::Failed, format!("cannot {what}: {}", errno.desc()))
+    Error::new(Code::Failed, format_args!("cannot {what}: {}", errno.desc()))
 }

@@ -31,8 +31,10 @@ const OOM_EVERY: Duration = Duration::from_secs(1);
 pub(super) fn stop_how(timeout: Option<u32>, force: bool) -> Result<Stop> {
     let timeout = timeout.unwrap_or(args::STOP_TIMEOUT);
     if timeout > args::STOP_TIMEOUT_MAX {
-        let why = format!("timeout {timeout}: {} seconds are the most", args::STOP_TIMEOUT_MAX);
-        return Err(Error::new(Code::InvalidArgument, why));
+        return Err(Error::new(
+            Code::InvalidArgument,
+            format_args!("timeout {timeout}: {} seconds are the most", args::STOP_TIMEOUT_MAX),
+        ));
     }
     Ok(if force || timeout == 0 { Stop::Kill } else { Stop::Ask(Duration::from_secs(timeout.into())) })
 }
@@ -82,8 +84,10 @@ impl Core {
         self.idle(&name)?;
         let declared = self.config.containers.get(&name).ok_or_else(|| no_section(&name))?;
         if declared.deleting {
-            let why = format!("container {name} is being deleted; `cloudbox delete {name}` goes on with it");
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("container {name} is being deleted; `cloudbox delete {name}` goes on with it"),
+            ));
         }
         let before = declared.spec.clone()?;
         let asked = args.asked();
@@ -255,8 +259,10 @@ impl Core {
         self.idle(&name)?;
         let declared = self.config.containers.get(&name).ok_or_else(|| no_section(&name))?;
         if declared.deleting {
-            let why = format!("container {name} is being deleted; `cloudbox delete {name}` goes on with it");
-            return Err(Error::new(Code::Busy, why));
+            return Err(Error::new(
+                Code::Busy,
+                format_args!("container {name} is being deleted; `cloudbox delete {name}` goes on with it"),
+            ));
         }
         self.check_free(&new_name)?;
         self.finish_rename(name, new_name)
@@ -265,11 +271,16 @@ impl Core {
     /// Begins a renaming, or goes on with one.
     pub(super) fn finish_rename(&mut self, name: Name, new_name: Name) -> Result<JobId> {
         let container = self.containers.get(&name).or(self.containers.get(&new_name)).ok_or_else(|| {
-            Error::new(Code::NotFound, format!("container {name} was never made; `cloudbox reload` makes it"))
+            Error::new(
+                Code::NotFound,
+                format_args!("container {name} was never made; `cloudbox reload` makes it"),
+            )
         })?;
         if container.live.is_some() {
-            let why = format!("container {name} is running; stop it first");
-            return Err(Error::new(Code::Running, why));
+            return Err(Error::new(
+                Code::Running,
+                format_args!("container {name} is running; stop it first"),
+            ));
         }
         let record = container.record.clone();
         if let Some(declared) = self.config.containers.get_mut(&name) {
@@ -331,12 +342,14 @@ impl Core {
         if spec.disk != made.disk && !spec.grows(made) {
             let shown =
                 |disk: Option<Bytes>| disk.map_or_else(|| "none".to_string(), |size| size.to_string());
-            let why = format!(
+            return Err(Error::new(
+                Code::NotSupported,
+                format_args!(
                 "disk {}: container {name} has {}, and a disk can only grow; make a new container instead",
                 shown(spec.disk),
                 shown(made.disk)
-            );
-            return Err(Error::new(Code::NotSupported, why));
+            ),
+            ));
         }
         self.admit_growth(spec, made)
     }
@@ -363,9 +376,7 @@ impl Core {
         }
         let held = self.machine.runtime.memory_held(name).filter(|held| *held > spec.memory.get());
         match held {
-            Some(held) if !force => Err(Error::new(
-                Code::InUse,
-                format!(
+            Some(held) if !force => Err(Error::new(Code::InUse, format_args!(
                     "memory {}: container {name} uses {}; give it more, stop programs in it, or use force: the kernel \
                      then kills what does not fit",
                     spec.memory,

@@ -135,7 +135,9 @@ impl Core {
             let failed: Vec<String> = self.still_running();
             let result = match failed.as_slice() {
                 [] => Ok(()),
-                names => Err(Error::new(Code::Failed, format!("{} could not be stopped", names.join(", ")))),
+                names => {
+                    Err(Error::new(Code::Failed, format_args!("{} could not be stopped", names.join(", "))))
+                }
             };
             return self.finish(shutdown.job, result);
         };

@@ -234,10 +234,10 @@ impl Core {
         match self.jobs.iter().find(|job| {
             !job.state.is_final() && (job.kind.is_of_image() || job.kind == crate::model::job::Kind::Create)
         }) {
-            Some(job) => {
-                let why = format!("job {} ({}) may need images; wait for its end", job.id, job.kind.as_str());
-                Err(Error::new(Code::Busy, why))
-            }
+            Some(job) => Err(Error::new(
+                Code::Busy,
+                format_args!("job {} ({}) may need images; wait for its end", job.id, job.kind.as_str()),
+            )),
             None => Ok(()),
         }
     }

@@ -364,7 +364,7 @@ pub fn spawn_report(sender: &Sender, work: Box<dyn FnOnce() -> Report + Send>) -
 /// No thread can be had.
 pub fn spawn(run: Box<dyn FnOnce() + Send>) -> Result<()> {
     let thread = std::thread::Builder::new().stack_size(STACK).spawn(run);
-    thread.map(drop).map_err(|e| Error::new(Code::Failed, format!("cannot start a thread: {e}")))
+    thread.map(drop).map_err(|e| Error::new(Code::Failed, format_args!("cannot start a thread: {e}")))
 }
 
 /// Passes a job's updates on, bytes only now and then.

@@ -120,7 +120,10 @@ impl UciFile {
         UciFile { file, turn: Mutex::new(()) }
     }
 
-    fn edit(&self, change: impl FnOnce(&mut Document) -> std::result::Result<(), EditError>) -> Result<()> {
+    fn edit(
+        &self,
+        change: &mut dyn FnMut(&mut Document) -> std::result::Result<(), EditError>,
+    ) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.file.edit_document(change).map_err(|e| Error::new(Code::Config, e.to_string()))
     }
@@ -138,7 +141,7 @@ impl ConfigStore for UciFile {
     fn add_container(&self, name: &Name, asked: &Asked) -> Result<()> {
         let section = name.uci_section();
         let mut taken = false;
-        self.edit(|document| {
+        self.edit(&mut |document| {
             if document.package().section(&section).is_some() {
                 taken = true;
                 return Ok(());
@@ -167,7 +170,7 @@ impl ConfigStore for UciFile {
 
     fn change(&self, name: &Name, changes: &[Change]) -> Result<Vec<Change>> {
         let mut before = None;
-        self.edit(|document| {
+        self.edit(&mut |document| {
             before = change(document, name, changes)?;
             Ok(())
         })?;
@@ -175,24 +178,24 @@ impl ConfigStore for UciFile {
     }
 
     fn rename_container(&self, name: &Name, new_name: &Name) -> Result<()> {
-        self.edit(|document| edit_name(document, name, new_name))
+        self.edit(&mut |document| edit_name(document, name, new_name))
     }
 
     fn mark_deleting(&self, name: &Name) -> Result<()> {
         let section = name.uci_section();
-        self.edit(|document| match document.package().section(&section) {
+        self.edit(&mut |document| match document.package().section(&section) {
             Some(found) if found.kind() == "container" => document.set(&section, "deleting", "1"),
             _ => Ok(()),
         })
     }
 
     fn remove_container(&self, name: &Name, services: bool) -> Result<()> {
-        self.edit(|document| edit_out(document, name, services))
+        self.edit(&mut |document| edit_out(document, name, services))
     }
 
     fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()> {
         let mut put = false;
-        self.edit(|document| {
+        self.edit(&mut |document| {
             put = edit_service(document, id, asked)?;
             Ok(())
         })?;
@@ -207,7 +210,7 @@ impl ConfigStore for UciFile {
 
     fn remove_service(&self, id: &str) -> Result<()> {
         let mut found = false;
-        self.edit(|document| {
+        self.edit(&mut |document| {
             found = document.package().section(id).is_some_and(|section| section.kind() == "service");
             if found {
                 document.remove_section(id)

@@ -4,8 +4,12 @@ use super::ctx::Cancel;
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+
+/// What a thread needs that does one thing only.
+const STACK: usize = 128 << 10;
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +52,21 @@ pub fn pause(time: Duration, deadline: Instant) -> Result<()> {
     }
     std::thread::sleep(time);
     Ok(())
+}
+
+/// Runs `work` in a thread of its own, and waits for its end: what it does to itself, such as entering a namespace, goes
+/// with it.
+///
+/// # Errors
+/// No thread can be had.
+pub fn in_thread(work: &mut (dyn FnMut() + Send)) -> io::Result<()> {
+    std::thread::scope(|scope| {
+        let work: Box<dyn FnOnce() + Send + '_> = Box::new(work);
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work)?;
+        // A panic aborts the daemon.
+        let _ = thread.join();
+        Ok(())
+    })
 }
 
 /// The time from `now` to `deadline` for poll(2), rounded up to whole milliseconds: rounded down, the last one would

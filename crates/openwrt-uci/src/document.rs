@@ -112,7 +112,10 @@ impl Document {
     /// Gives an option a value. A list of that name becomes an option. An empty value removes the option, as it does in
     /// `uci set`: the format has no empty options.
     pub fn set(&mut self, section: &str, option: &str, value: impl AsRef<[u8]>) -> Result<(), EditError> {
-        let value = value.as_ref();
+        self.set_bytes(section, option, value.as_ref())
+    }
+
+    fn set_bytes(&mut self, section: &str, option: &str, value: &[u8]) -> Result<(), EditError> {
         check_value(option, value)?;
         if value.is_empty() {
             return self.unset(section, option);
@@ -145,7 +148,11 @@ impl Document {
         values: &[V],
     ) -> Result<(), EditError> {
         let values: Vec<&[u8]> = values.iter().map(AsRef::as_ref).collect();
-        for value in &values {
+        self.set_items(section, option, &values)
+    }
+
+    fn set_items(&mut self, section: &str, option: &str, values: &[&[u8]]) -> Result<(), EditError> {
+        for value in values {
             check_value(option, value)?;
         }
         if values.is_empty() {
@@ -161,7 +168,7 @@ impl Document {
         let (mut same, mut same_end) = (0, 0);
         let lists_only = self.own(index, option).all(|statement| statement.verb == Verb::List);
         if lists_only {
-            same = before.iter().zip(&values).take_while(|(old, new)| old == new).count();
+            same = before.iter().zip(values).take_while(|(old, new)| old == new).count();
             let (before, values) = (&before[same..], &values[same..]);
             same_end =
                 before.iter().rev().zip(values.iter().rev()).take_while(|(old, new)| old == new).count();
@@ -208,7 +215,7 @@ impl Document {
     /// comments stay, those above the section too: they may well speak of more than it.
     pub fn remove_section(&mut self, section: &str) -> Result<(), EditError> {
         let (index, _) = self.section(section)?;
-        self.untangle(|statement| statement.section == Some(index))?;
+        self.untangle(&|statement| statement.section == Some(index))?;
         let removed = self.lines_of_section(index);
         let lines = self.parsed.lines.iter().zip(&removed);
         let splices =
@@ -228,7 +235,7 @@ impl Document {
         }
         let opens =
             |statement: &Statement| statement.verb == Verb::Config && statement.section == Some(index);
-        self.untangle(opens)?;
+        self.untangle(&opens)?;
         let splices = self.parsed.statements.iter().filter(|&statement| opens(statement));
         let splices = splices.map(|statement| set_second_word(statement, name.as_bytes())).collect();
         self.splice(splices, 0)
@@ -251,16 +258,16 @@ impl Document {
 
     /// Sees to it that each command of an option has a line of its own, and lists these commands.
     fn untangle_option(&mut self, section: usize, option: &str) -> Result<Vec<usize>, EditError> {
-        self.untangle(|statement| is_own(statement, section, option))?;
+        self.untangle(&|statement| is_own(statement, section, option))?;
         let statements = self.parsed.statements.iter().enumerate();
         Ok(statements.filter(|(_, statement)| is_own(statement, section, option)).map(|(at, _)| at).collect())
     }
 
     /// Rewrites lines with such a command in OpenWrt's formatting, a line for each command, if they hold more than the
     /// command and a comment. After that a command can be changed or removed as a line.
-    fn untangle(&mut self, concerned: impl Fn(&Statement) -> bool) -> Result<(), EditError> {
+    fn untangle(&mut self, concerned: &dyn Fn(&Statement) -> bool) -> Result<(), EditError> {
         let tangled = self.parsed.lines.iter().filter(|line| {
-            self.parsed.statements[line.statements.clone()].iter().any(&concerned) && !self.is_plain(line)
+            self.parsed.statements[line.statements.clone()].iter().any(concerned) && !self.is_plain(line)
         });
         let splices: Vec<Splice> = tangled.map(|line| (line.span.clone(), self.rewritten(line))).collect();
         if splices.is_empty() {
@@ -317,7 +324,7 @@ impl Document {
         // What ends the file may not bear a newline behind it: a backslash would join lines, a `;` wants a command.
         if self.parsed.lines.last().is_some_and(|line| line.dangling) || !self.bytes.ends_with(b"\n") {
             let last = self.parsed.lines.len().saturating_sub(1);
-            self.untangle(|statement| statement.line == last)?;
+            self.untangle(&|statement| statement.line == last)?;
         }
         let mut text = Vec::new();
         if let Some(line) = self.parsed.lines.last() {
@@ -342,7 +349,7 @@ impl Document {
         };
         // The line may open the next section further right.
         let line = self.parsed.statements.get(last_of(&self.parsed.statements)).map_or(0, |last| last.line);
-        self.untangle(|statement| statement.line == line)?;
+        self.untangle(&|statement| statement.line == line)?;
         let last = last_of(&self.parsed.statements);
         self.splice(vec![self.insert_after(last, commands)], 0)
     }

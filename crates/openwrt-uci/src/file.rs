@@ -360,7 +360,8 @@ impl Settling {
     /// for but the next one. Ends with the program, whose locks go then too.
     fn run_aside(self) {
         // Where no thread can be had, what this prevents is the smaller evil.
-        let _ = std::thread::Builder::new().stack_size(128 << 10).spawn(move || self.run());
+        let run: Box<dyn FnOnce() + Send> = Box::new(move || self.run());
+        let _ = std::thread::Builder::new().stack_size(128 << 10).spawn(run);
     }
 
     fn run(self) {

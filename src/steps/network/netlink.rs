@@ -4,6 +4,8 @@
 //! Format: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h; integers in the machine's own byte order.
 
 use crate::error::{Code, Error, Result};
+use crate::steps::wait;
+use nix::errno::Errno;
 use nix::sched::{setns, CloneFlags};
 use nix::sys::socket::{
     bind, recv, send, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
@@ -50,14 +52,11 @@ impl AddressWatch {
         let theirs = File::open(format!("/proc/{pid}/ns/net")).map_err(|e| failed(&e))?;
         // A namespace is a thread's own affair, and a job's thread may not come back from it if something fails: a
         // thread for just this.
-        let opened = std::thread::scope(|scope| {
-            let open = || -> nix::Result<OwnedFd> {
-                setns(&theirs, CloneFlags::CLONE_NEWNET)?;
-                open_socket()
-            };
-            let thread = std::thread::Builder::new().stack_size(64 << 10).spawn_scoped(scope, open);
-            thread.map_err(|e| failed(&e))?.join().map_err(|_| failed(&"the thread died"))
-        })?;
+        let mut opened = Err(Errno::EIO);
+        wait::in_thread(&mut || {
+            opened = setns(&theirs, CloneFlags::CLONE_NEWNET).and_then(|()| open_socket())
+        })
+        .map_err(|e| failed(&e))?;
         Ok(AddressWatch::reading(opened.map_err(|e| failed(&e.desc()))?))
     }
 

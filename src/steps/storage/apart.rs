@@ -2,6 +2,7 @@
 
 use super::super::image::{Images, Store};
 use super::super::layout::{ContainerDir, Layout};
+use super::super::wait;
 use super::{make_dir, mount, Record};
 use crate::error::{Code, Error, Result};
 use crate::model::size::Bytes;
@@ -74,9 +75,6 @@ impl Drop for Apart {
     }
 }
 
-/// What the trial needs of it.
-const STACK: usize = 128 << 10;
-
 /// Tries whether an overlay can have its upper layer in the storage, in a mount namespace of a thread's own.
 ///
 /// # Errors
@@ -87,6 +85,7 @@ pub fn try_overlay(layout: &Layout) -> Result<()> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let place = ContainerDir(layout.storage.join(".trial"));
     let lower = place.path().join("lower");
+    let mut tried = Ok(());
     let try_it = || {
         for dir in [place.upper(), place.work(), place.rootfs(), lower.clone()] {
             make_dir(&dir, 0o700)?;
@@ -95,15 +94,10 @@ pub fn try_overlay(layout: &Layout) -> Result<()> {
         mount::mount_overlay(&place, &lower)?;
         mount::unmount(&place.rootfs())
     };
-    let tried = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, try_it);
-        thread.map(|thread| thread.join())
-    });
+    let begun = wait::in_thread(&mut || tried = try_it());
     let removed = super::remove_tree(place.path());
-    match tried {
-        Ok(Ok(tried)) => tried.and(removed),
-        // A panic aborts the daemon.
-        Ok(Err(_)) => removed,
+    match begun {
+        Ok(()) => tried.and(removed),
         Err(e) => Err(Error::io("cannot start a thread to try", place.path(), e)),
     }
 }
