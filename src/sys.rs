@@ -2,6 +2,7 @@
 //!
 //! Every function is a safe wrapper: it takes borrowed descriptors and checked strings, and hands out owned ones.
 
+use nix::errno::Errno;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
@@ -16,8 +17,8 @@ use std::time::Duration;
 ///
 /// # Errors
 /// EINVAL when there is a NUL in it.
-pub fn c_path(path: &Path) -> io::Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))
+pub fn c_path(path: &(impl AsRef<Path> + ?Sized)) -> nix::Result<CString> {
+    CString::new(path.as_ref().as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
 }
 
 /// The result of a raw system call: -1 is an error that errno names.
@@ -206,8 +207,8 @@ fn loop_node(number: libc::c_long) -> io::Result<PathBuf> {
     if !path.exists() {
         let device = nix::sys::stat::makedev(7, u64::try_from(number).unwrap_or(0));
         let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
-        match nix::sys::stat::mknod(&path, nix::sys::stat::SFlag::S_IFBLK, mode, device) {
-            Ok(()) | Err(nix::errno::Errno::EEXIST) => {}
+        match nix::sys::stat::mknod(&*c_path(&path)?, nix::sys::stat::SFlag::S_IFBLK, mode, device) {
+            Ok(()) | Err(Errno::EEXIST) => {}
             Err(e) => return Err(e.into()),
         }
     }

@@ -128,7 +128,7 @@ impl Sockets {
 
 /// A socket on an interface, and where what is meant for everybody there is sent.
 fn open(interface: &str, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
-    let index = if_nametoindex(interface)?;
+    let index = if_nametoindex(&*sys::c_path(interface)?)?;
     let (family, group) = match ipv4 {
         true => (AddressFamily::Inet, SocketAddr::from((GROUP_IPV4, PORT))),
         false => (AddressFamily::Inet6, SocketAddrV6::new(GROUP_IPV6, PORT, 0, index).into()),

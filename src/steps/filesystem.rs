@@ -1,6 +1,8 @@
-//! What kind of file system a directory is on.
+//! What kind of file system a directory is on, and mounts.
 
 use crate::error::{Error, Result};
+use crate::sys::c_path;
+use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::statfs;
 use std::path::Path;
 
@@ -19,7 +21,8 @@ impl Kind {
     /// # Errors
     /// As statfs(2).
     pub fn of(path: &Path) -> Result<Kind> {
-        let stat = statfs(path).map_err(|e| Error::io("cannot look at", path, e))?;
+        let stat =
+            c_path(path).and_then(|path| statfs(&*path)).map_err(|e| Error::io("cannot look at", path, e))?;
         // As wide as the platform's long, and signed on some; the numbers have 32 bits.
         #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)]
         Ok(Kind(stat.filesystem_type().0 as u32))
@@ -29,4 +32,21 @@ impl Kind {
     pub fn is_in_memory(self) -> bool {
         self == Kind::TMPFS || self == Kind::RAMFS
     }
+}
+
+/// Mounts `source`, a file system of kind `kind`, at `target`.
+///
+/// # Errors
+/// As mount(2).
+pub fn mount(source: &Path, target: &Path, kind: &str, flags: MsFlags, options: &str) -> nix::Result<()> {
+    let (source, target, kind, options) = (c_path(source)?, c_path(target)?, c_path(kind)?, c_path(options)?);
+    nix::mount::mount(Some(&*source), &*target, Some(&*kind), flags, Some(&*options))
+}
+
+/// Unmounts `target`, which is no link.
+///
+/// # Errors
+/// As umount2(2).
+pub fn unmount(target: &Path, flags: MntFlags) -> nix::Result<()> {
+    nix::mount::umount2(&*c_path(target)?, flags | MntFlags::UMOUNT_NOFOLLOW)
 }

@@ -174,7 +174,7 @@ impl GuestRoot {
     /// As symlink(2).
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
         self.replace(path, &|dir, name| {
-            symlinkat(&*sys::c_path(Path::new(target))?, dir, name)?;
+            symlinkat(&*sys::c_path(target)?, dir, name)?;
             let (uid, gid) = (Uid::from_raw(self.owner), Gid::from_raw(self.owner));
             Ok(fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?)
         })
@@ -205,7 +205,7 @@ impl GuestRoot {
 
 /// The last name of `path`.
 fn name_of(path: &Path) -> io::Result<CString> {
-    sys::c_path(Path::new(path.file_name().ok_or(io::ErrorKind::NotFound)?))
+    Ok(sys::c_path(path.file_name().ok_or(io::ErrorKind::NotFound)?)?)
 }
 
 /// openat2(2) knows no empty path.

@@ -8,14 +8,14 @@ use super::bad;
 use crate::error::Result;
 use crate::model::image::{Init, Manifest, OfferedService};
 use crate::sys;
-use nix::fcntl::readlink;
 use nix::sys::stat::{fstat, FileStat, SFlag};
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
+use std::fs;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Where an image says what it is.
 const DECLARED: &str = "usr/share/cloudbox/image.json";
@@ -89,8 +89,8 @@ fn init_of(root: BorrowedFd<'_>) -> Result<Init> {
 fn open_file(root: BorrowedFd<'_>, path: &str) -> Option<(FileStat, String)> {
     let file = sys::openat2_in_root(root, Path::new(path), libc::O_PATH, 0).ok()?;
     let stat = regular(&file)?;
-    let target = readlink(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))).ok()?;
-    let name = Path::new(&target).file_name()?.to_string_lossy().into_owned();
+    let target = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let name = target.file_name()?.to_string_lossy().into_owned();
     Some((stat, name))
 }
 
@@ -285,7 +285,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     /// A root filesystem in a temporary directory.
-    struct Root(PathBuf);
+    struct Root(std::path::PathBuf);
 
     impl Root {
         fn new(name: &str) -> Root {

@@ -13,9 +13,10 @@ use crate::model::remote::{Remote, Source};
 use crate::model::size::Bytes;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
+use crate::steps::filesystem;
 use crate::sys;
 use nix::errno::Errno;
-use nix::mount::{mount, umount2, MntFlags, MsFlags};
+use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statvfs::statvfs;
 use nix::sys::utsname::uname;
 use openwrt_ubus::json;
@@ -95,8 +96,9 @@ impl Store {
 
     /// Bytes that images may still fill.
     pub(super) fn free(&self) -> Result<u64> {
-        let disk =
-            statvfs(&self.images).map_err(|e| Error::io("cannot tell the free space of", &self.images, e))?;
+        let disk = sys::c_path(&self.images)
+            .and_then(|images| statvfs(&*images))
+            .map_err(|e| Error::io("cannot tell the free space of", &self.images, e))?;
         // These are narrower on a 32-bit box.
         #[allow(clippy::useless_conversion)]
         let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
@@ -320,7 +322,7 @@ impl Store {
     fn unmount_if_mounted(&self, sha256: &str) -> Result<()> {
         let target = self.mounts.join(sha256);
         if self.is_mounted(&target)? {
-            umount2(&target, MntFlags::UMOUNT_NOFOLLOW).map_err(|e| match e {
+            filesystem::unmount(&target, MntFlags::empty()).map_err(|e| match e {
                 Errno::EBUSY => Error::new(
                     Code::InUse,
                     format_args!(
@@ -520,7 +522,7 @@ fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
         _ => Error::io("cannot attach to a loop device:", file, e),
     })?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | more;
-    let mounted = mount(Some(&path), target, Some("squashfs"), flags, None::<&str>);
+    let mounted = filesystem::mount(&path, target, "squashfs", flags, "");
     drop(device);
     mounted.map_err(|e| match e {
         Errno::ENODEV => Error::new(Code::NotSupported, "this kernel knows no squashfs; install kmod-fs-squashfs"),
@@ -533,8 +535,8 @@ fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
 
 /// Unmounts `target` for good: at once, or when its last user is gone.
 fn unmount_now(target: &Path) -> Result<()> {
-    let unmounted = match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
-        Err(Errno::EBUSY) => umount2(target, MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH),
+    let unmounted = match filesystem::unmount(target, MntFlags::empty()) {
+        Err(Errno::EBUSY) => filesystem::unmount(target, MntFlags::MNT_DETACH),
         other => other,
     };
     unmounted.map_err(|e| Error::io("cannot unmount", target, e))

@@ -7,10 +7,12 @@ use super::super::layout::Layout;
 use super::cgroup::{Cgroups, Family};
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::sys;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -221,7 +223,7 @@ fn oom_kills(events: &File) -> Option<u64> {
 /// Makes the FIFO where it is ours, and gives it the names under which LXC looks for it.
 fn open_fifo(layout: &Layout) -> Result<File> {
     let path = layout.exits();
-    match nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)) {
+    match sys::c_path(&path).and_then(|path| mkfifo(&*path, Mode::from_bits_truncate(0o600))) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(e) => return Err(Error::io("cannot make", &path, e)),
     }

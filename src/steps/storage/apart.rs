@@ -1,5 +1,6 @@
 //! A stopped container's root, mounted for this process alone: where nobody else sees it, and gone with it.
 
+use super::super::filesystem;
 use super::super::image::{Images, Store};
 use super::super::layout::{ContainerDir, Layout};
 use super::super::wait;
@@ -7,7 +8,7 @@ use super::{make_dir, mount, Record};
 use crate::error::{Code, Error, Result};
 use crate::model::size::Bytes;
 use crate::sys;
-use nix::mount::{mount as mount_fs, MsFlags};
+use nix::mount::MsFlags;
 use nix::sched::{unshare, CloneFlags};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -107,10 +108,10 @@ fn enter_namespace(layout: &Layout) -> Result<Layout> {
     let run = layout.blanks();
     let entered = || -> nix::Result<()> {
         unshare(CloneFlags::CLONE_NEWNS)?;
-        let none = None::<&Path>;
-        mount_fs(none, Path::new("/"), none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let none = Path::new("");
+        filesystem::mount(none, Path::new("/"), "", MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
         // Any directory will do, and this one is not needed here.
-        mount_fs(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), none)
+        filesystem::mount(Path::new("tmpfs"), &run, "tmpfs", MsFlags::empty(), "")
     };
     entered().map_err(|e| Error::io("cannot make a mount namespace with", &run, e))?;
     Ok(Layout { storage: layout.storage.clone(), run })

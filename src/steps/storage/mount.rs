@@ -3,6 +3,7 @@
 //! The daemon mounts it on the host. LXC's own `overlay:` mounts inside the user namespace, where removing a directory
 //! of the image gives EIO.
 
+use super::super::filesystem;
 use super::super::layout::ContainerDir;
 use super::{disk, make_dir, Record};
 use crate::error::{Code, Error, Result};
@@ -10,7 +11,7 @@ use crate::model::idrange::{self, IdRange};
 use crate::model::size::Bytes;
 use crate::sys;
 use nix::errno::Errno;
-use nix::mount::{mount, umount2, MntFlags, MsFlags};
+use nix::mount::{MntFlags, MsFlags};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
@@ -111,7 +112,7 @@ fn attach_disk(file: &File, disk: &Path, at: &Path, more: MsFlags) -> Result<()>
     // discard: what the guest deletes is freed on the host.
     let options = "noinit_itable,discard";
     let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV | more;
-    mount(Some(&node), at, Some("ext4"), flags, Some(options)).map_err(|e| failed("mount", disk, e))?;
+    filesystem::mount(&node, at, "ext4", flags, options).map_err(|e| failed("mount", disk, e))?;
     drop(device);
     Ok(())
 }
@@ -231,7 +232,7 @@ pub fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
         dir.work().display()
     );
     let rootfs = dir.rootfs();
-    mount(Some("overlay"), &rootfs, Some("overlay"), MsFlags::MS_NODEV, Some(options.as_str())).map_err(|e| {
+    filesystem::mount(Path::new("overlay"), &rootfs, "overlay", MsFlags::MS_NODEV, &options).map_err(|e| {
         let mut error = failed("mount the overlay at", &rootfs, e);
         if e == Errno::ENODEV {
             error.code = Code::NotSupported;
@@ -245,10 +246,11 @@ pub fn mount_overlay(dir: &ContainerDir, lower: &Path) -> Result<()> {
 
 /// Unmounts `path`, lazily when somebody still looks at it; not mounted, or not there, is fine.
 pub fn unmount(path: &Path) -> Result<()> {
-    match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
+    match filesystem::unmount(path, MntFlags::empty()) {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
-        Err(Errno::EBUSY) => umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)
-            .map_err(|e| failed("unmount", path, e)),
+        Err(Errno::EBUSY) => {
+            filesystem::unmount(path, MntFlags::MNT_DETACH).map_err(|e| failed("unmount", path, e))
+        }
         Err(e) => Err(failed("unmount", path, e)),
     }
 }

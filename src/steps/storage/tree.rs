@@ -206,7 +206,9 @@ impl Node {
                 _ => {}
             },
             libc::S_IFLNK => symlink(&self.target, path)?,
-            kind => mknod(path, SFlag::from_bits_truncate(kind), Mode::empty(), self.device as _)?,
+            kind => {
+                mknod(&*sys::c_path(path)?, SFlag::from_bits_truncate(kind), Mode::empty(), self.device as _)?
+            }
         }
         Ok(None)
     }
@@ -226,7 +228,13 @@ impl Node {
         }
         // As wide as the platform's time_t.
         let time = TimeSpec::new(self.mtime.0 as _, self.mtime.1 as _);
-        utimensat(AT_FDCWD, path, &TimeSpec::UTIME_OMIT, &time, UtimensatFlags::NoFollowSymlink)?;
+        utimensat(
+            AT_FDCWD,
+            &*sys::c_path(path)?,
+            &TimeSpec::UTIME_OMIT,
+            &time,
+            UtimensatFlags::NoFollowSymlink,
+        )?;
         Ok(())
     }
 }
