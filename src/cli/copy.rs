@@ -14,16 +14,18 @@ use super::{Failure, OK, REFUSED};
 use cloudbox::error::{quoted, Error, Result};
 use cloudbox::model::idrange::SIZE;
 use cloudbox::model::name::Name;
+use cloudbox::steps::filesystem::Space;
 use cloudbox::steps::guest_root::{is_kernels, GuestRoot};
 use cloudbox::steps::lxc::exec::root_of;
 use cloudbox::steps::lxc::{Lxc, Runtime};
 use cloudbox::steps::storage::{self, Apart};
+use cloudbox::sys::c_path;
 use nix::errno::Errno;
 use nix::fcntl::{openat, renameat, AtFlags, OFlag};
 use nix::sys::stat::{fstatat, FileStat, Mode, SFlag};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{fchown, unlinkat, Gid, Uid, UnlinkatFlags};
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -199,7 +201,7 @@ fn host_target(path: &Path, own_name: Option<&OsStr>) -> Result<Target> {
 /// A name in an open directory.
 struct Target {
     dir: OwnedFd,
-    name: OsString,
+    name: CString,
     /// For messages.
     shown: String,
     /// The ids of what is made there begin here; None: they are ours.
@@ -208,7 +210,7 @@ struct Target {
 
 impl Target {
     fn new(dir: OwnedFd, name: Option<&OsStr>, shown: String, ids: Option<u32>) -> Result<Target> {
-        let Some(name) = name.map(OsStr::to_os_string) else {
+        let Some(name) = name.and_then(|name| c_path(name).ok()) else {
             return Err(error(format!("{shown} is a directory; write the file's name behind it")));
         };
         let target = Target { dir, name, shown, ids };
@@ -223,16 +225,12 @@ impl Target {
 
     /// What has the name now.
     fn present(&self) -> Option<FileStat> {
-        fstatat(self.dir.as_fd(), self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok()
+        fstatat(self.dir.as_fd(), &*self.name, AtFlags::AT_SYMLINK_NOFOLLOW).ok()
     }
 
     /// A copy whose size the other side tells must not take all there is.
     fn check_room(&self, size: u64) -> Result<()> {
-        // The fields are as wide as the platform's long.
-        #[allow(clippy::useless_conversion)]
-        let free = fstatvfs(&self.dir).map_or(u64::MAX, |s| {
-            u64::from(s.blocks_available()).saturating_mul(u64::from(s.fragment_size()))
-        });
+        let free = fstatvfs(&self.dir).map_or(u64::MAX, |stat| Space::new(&stat).free);
         if size > free {
             return Err(error(format!("{} has room for {free} bytes, not for {size}", self.shown)));
         }
@@ -241,8 +239,9 @@ impl Target {
 
     /// Fills it with `limit` bytes of `source` at most: whole or not at all.
     fn fill(&self, source: &mut dyn Read, limit: u64, mode: u32) -> Result<()> {
-        let hidden = OsString::from(format!(".cloudbox-{}", std::process::id()));
-        let remove = |dir: &OwnedFd, hidden: &OsStr| {
+        let hidden = c_path(&format!(".cloudbox-{}", std::process::id()));
+        let hidden = hidden.map_err(|e| Error::io("cannot write", Path::new(&self.shown), e))?;
+        let remove = |dir: &OwnedFd, hidden: &CStr| {
             let _ = unlinkat(dir.as_fd(), hidden, UnlinkatFlags::NoRemoveDir);
         };
         // A leftover of an earlier process of our number.
@@ -260,7 +259,7 @@ impl Target {
         filled
     }
 
-    fn fill_hidden(&self, hidden: &OsStr, source: &mut dyn Read, limit: u64, mode: u32) -> Result<()> {
+    fn fill_hidden(&self, hidden: &CStr, source: &mut dyn Read, limit: u64, mode: u32) -> Result<()> {
         let failed = |e: io::Error| Error::io("cannot write", Path::new(&self.shown), e);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self.dir.as_fd(), hidden, flags, Mode::S_IRUSR | Mode::S_IWUSR);
@@ -273,7 +272,7 @@ impl Target {
             }
             file.set_permissions(Permissions::from_mode(mode & MODE))?;
             file.sync_all()?;
-            Ok(renameat(self.dir.as_fd(), hidden, self.dir.as_fd(), self.name.as_os_str())?)
+            Ok(renameat(self.dir.as_fd(), hidden, self.dir.as_fd(), &*self.name)?)
         };
         finish().map_err(failed)
     }

@@ -57,7 +57,7 @@ pub fn shell(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     words.extend(["/bin/sh", "-c", r#"cd; exec "$0" -l"#].map(String::from));
     words.push(user.shell);
     // lxc-attach goes to the path it comes from, which is one of the host.
-    let _ = nix::unistd::chdir("/");
+    let _ = std::env::set_current_dir("/");
     Err(not_run(become_program(&words), "lxc-attach"))
 }
 

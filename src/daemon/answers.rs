@@ -14,9 +14,9 @@ use crate::model::name::Name;
 use crate::model::size::Cpus;
 use crate::model::spec::Spec;
 use crate::ops::Live;
+use crate::steps::filesystem::Space;
 use crate::steps::network::Traffic;
 use crate::sys;
-use std::path::Path;
 use std::time::Instant;
 
 /// Running containers of which a list reads anew what they use, which takes the kernel some 5 µs each.
@@ -38,25 +38,6 @@ impl Default for Readings {
     fn default() -> Readings {
         Readings { at_a_time: AT_A_TIME, next: 0, traffic: Vec::new() }
     }
-}
-
-/// A file system's room, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Space {
-    /// All of it.
-    pub total: u64,
-    /// What is free for root.
-    pub free: u64,
-}
-
-/// The room of the file system at `path`.
-pub fn free_space(path: &Path) -> Option<Space> {
-    let stat = nix::sys::statvfs::statvfs(path).ok()?;
-    // The fields are as wide as the platform's long.
-    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    let (unit, blocks, free) =
-        (u64::from(stat.fragment_size()), u64::from(stat.blocks()), u64::from(stat.blocks_available()));
-    Some(Space { total: blocks.saturating_mul(unit), free: free.saturating_mul(unit) })
 }
 
 /// A field of `/proc/meminfo`, in bytes.
@@ -97,7 +78,7 @@ pub fn arch() -> String {
 impl Core {
     pub(super) fn status(&mut self) -> StatusReply {
         let (memory, disk) = (self.memory(), self.disk());
-        let space = free_space(&self.layout.storage);
+        let space = Space::of(&self.layout.storage).ok();
         let entries: Vec<&'static str> = self.names().iter().map(|name| self.state(name)).collect();
         let count = |state: &str| entries.iter().filter(|s| **s == state).count() as u32;
         StatusReply {

@@ -21,6 +21,7 @@ use crate::model::spec::{Asked, Spec};
 use crate::model::table::Table;
 use crate::ops::{Create, Live};
 use crate::steps::config::no_section;
+use crate::steps::filesystem::Space;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
 use std::collections::VecDeque;
@@ -242,7 +243,7 @@ impl Core {
             limit.get().saturating_sub(self.machine.storage.used(&record.name).unwrap_or(0))
         };
         admission::Disk {
-            free: answers::free_space(&self.layout.storage).map_or(0, |space| space.free),
+            free: Space::of(&self.layout.storage).map_or(0, |space| space.free),
             reserve: self.config.settings.disk_reserve,
             promised: self.records().map(unused).sum(),
         }

@@ -1,6 +1,5 @@
 //! `doctor`: what the box needs, what it lacks, and the command that cures it.
 
-use super::answers::free_space;
 use super::core::{now, Core};
 use crate::api::replies::{Check, DoctorReply};
 use crate::error::Error;
@@ -11,6 +10,7 @@ use crate::model::size::Bytes;
 use crate::steps::avahi::State;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem;
+use crate::steps::filesystem::Space;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
 use crate::steps::storage::try_overlay;
@@ -369,7 +369,7 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
             &format!("`chmod o+x {}`, or name another storage directory", closed.display()),
         );
     }
-    let Some(space) = free_space(path) else {
+    let Ok(space) = Space::of(path) else {
         return check("storage", ERROR, &format!("{shown} cannot be examined"), "mount a disk there");
     };
     let message = format!(

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::sys::c_path;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::statfs;
+use nix::sys::statvfs::{statvfs, Statvfs};
 use std::path::Path;
 
 /// A kind of file system: f_type of statfs(2).
@@ -31,6 +32,33 @@ impl Kind {
     /// Whether what is stored there lies in the box's memory, and is gone after a reboot.
     pub fn is_in_memory(self) -> bool {
         self == Kind::TMPFS || self == Kind::RAMFS
+    }
+}
+
+/// The room of a file system, in bytes.
+pub struct Space {
+    /// All of it.
+    pub total: u64,
+    /// What is free for root.
+    pub free: u64,
+}
+
+impl Space {
+    /// That of the file system which `path` is on.
+    ///
+    /// # Errors
+    /// As statvfs(3).
+    pub fn of(path: &Path) -> nix::Result<Space> {
+        statvfs(&*c_path(path)?).map(|stat| Space::new(&stat))
+    }
+
+    /// What statvfs(3) has told.
+    pub fn new(stat: &Statvfs) -> Space {
+        // The fields are as wide as the platform's long.
+        #[allow(clippy::useless_conversion)]
+        let (unit, blocks, free) =
+            (u64::from(stat.fragment_size()), u64::from(stat.blocks()), u64::from(stat.blocks_available()));
+        Space { total: blocks.saturating_mul(unit), free: free.saturating_mul(unit) }
     }
 }
 

@@ -13,11 +13,10 @@ use crate::model::remote::{Remote, Source};
 use crate::model::size::Bytes;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
-use crate::steps::filesystem;
+use crate::steps::filesystem::{self, Space};
 use crate::sys;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
-use nix::sys::statvfs::statvfs;
 use nix::sys::utsname::uname;
 use openwrt_ubus::json;
 use std::fs::{self, DirBuilder, File};
@@ -96,13 +95,9 @@ impl Store {
 
     /// Bytes that images may still fill.
     pub(super) fn free(&self) -> Result<u64> {
-        let disk = sys::c_path(&self.images)
-            .and_then(|images| statvfs(&*images))
-            .map_err(|e| Error::io("cannot tell the free space of", &self.images, e))?;
-        // These are narrower on a 32-bit box.
-        #[allow(clippy::useless_conversion)]
-        let free = u64::from(disk.blocks_available()).saturating_mul(u64::from(disk.fragment_size()));
-        Ok(free.saturating_sub(self.disk_reserve.get()))
+        let space = Space::of(&self.images);
+        let space = space.map_err(|e| Error::io("cannot tell the free space of", &self.images, e))?;
+        Ok(space.free.saturating_sub(self.disk_reserve.get()))
     }
 
     /// Makes the directories of the store.

@@ -13,6 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::admission;
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
+use crate::steps::filesystem::Space;
 use crate::steps::image::entries;
 use crate::steps::layout::ContainerDir;
 use crate::sys;
@@ -477,10 +478,7 @@ impl Disk {
         if device(dir)? == device(&self.layout.storage)? {
             return Ok(disk);
         }
-        let stat = nix::sys::statvfs::statvfs(dir).map_err(|e| failed(e.into()))?;
-        // The fields are as wide as the platform's long.
-        #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-        let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+        let free = Space::of(dir).map_err(|e| failed(e.into()))?.free;
         Ok(admission::Disk { free, reserve: 0, promised: 0 })
     }
 
