@@ -4,11 +4,11 @@
 //! to an interface: what it asks leaves there, whatever the routes say.
 
 use crate::error::{os_text, Code, Error, Result};
+use crate::steps::network::{assigned_addresses, interface_flags, Assigned};
 use crate::steps::wait;
 use crate::sys;
 use nix::errno::Errno;
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::{if_nametoindex, InterfaceFlags};
+use nix::net::if_::if_indextoname;
 use nix::poll::{poll, PollFd, PollFlags};
 use nix::sys::socket::{bind, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
 use std::io;
@@ -35,7 +35,7 @@ pub struct Sockets {
 
 struct Socket {
     socket: UdpSocket,
-    interface: String,
+    interface: u32,
     group: SocketAddr,
 }
 
@@ -45,23 +45,28 @@ impl Sockets {
     /// # Errors
     /// When there is not one, with the reason.
     pub fn open() -> Result<Sockets> {
-        let interfaces = getifaddrs().map_err(|e| failed("cannot list the network interfaces", &e.into()))?;
+        let unknown = |e: Errno| failed("cannot list the network interfaces", &e.into());
+        let (addresses, flags) =
+            (assigned_addresses().map_err(unknown)?, interface_flags().map_err(unknown)?);
+        // Up and a network of many, neither the loopback nor a tunnel.
+        let wanted = (libc::IFF_UP | libc::IFF_MULTICAST) as u32;
+        let counts = wanted | (libc::IFF_LOOPBACK | libc::IFF_POINTOPOINT) as u32;
+        let suits =
+            |interface| flags.iter().any(|(index, flags)| *index == interface && flags & counts == wanted);
         let mut list: Vec<Socket> = Vec::new();
         let mut error = None;
-        for found in interfaces {
-            let suits = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_MULTICAST;
-            let counts = suits | InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_POINTOPOINT;
-            let name = found.interface_name;
+        for Assigned { interface, address, .. } in addresses {
             // IPv4 addresses are listed before those of IPv6.
-            let has = |ipv4| list.iter().any(|s| s.interface == name && s.group.is_ipv4() == ipv4);
-            let Some(address) = found.address.filter(|_| found.flags & counts == suits) else { continue };
-            let ipv4 = address.as_sockaddr_in().is_some();
-            let ipv6 = address.as_sockaddr_in6().is_some_and(|a| a.ip().is_unicast_link_local()) && has(true);
-            if !(ipv4 || ipv6) || has(ipv4) || list.len() >= SOCKETS_MAX {
+            let has = |ipv4| list.iter().any(|s| s.interface == interface && s.group.is_ipv4() == ipv4);
+            let (ipv4, wanted) = match address {
+                IpAddr::V4(_) => (true, true),
+                IpAddr::V6(address) => (false, address.is_unicast_link_local() && has(true)),
+            };
+            if !wanted || has(ipv4) || list.len() >= SOCKETS_MAX || !suits(interface) {
                 continue;
             }
-            match open(&name, ipv4) {
-                Ok((socket, group)) => list.push(Socket { socket, interface: name, group }),
+            match open(interface, ipv4) {
+                Ok((socket, group)) => list.push(Socket { socket, interface, group }),
                 Err(e) => error = Some(e),
             }
         }
@@ -127,8 +132,8 @@ impl Sockets {
 }
 
 /// A socket on an interface, and where what is meant for everybody there is sent.
-fn open(interface: &str, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
-    let index = if_nametoindex(&*sys::c_path(interface)?)?;
+fn open(index: u32, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
+    let interface = if_indextoname(index)?;
     let (family, group) = match ipv4 {
         true => (AddressFamily::Inet, SocketAddr::from((GROUP_IPV4, PORT))),
         false => (AddressFamily::Inet6, SocketAddrV6::new(GROUP_IPV6, PORT, 0, index).into()),

@@ -384,21 +384,53 @@ struct Entries<'a> {
     key: String,
 }
 
+impl Entries<'_> {
+    fn name<T: Serialize + ?Sized>(&mut self, key: &T) {
+        match key.serialize(Key) {
+            Ok(key) => self.key = key,
+            Err(wrong) => self.nest.out.keep(Some(wrong)),
+        }
+    }
+
+    #[inline(never)]
+    fn entry<K: Serialize + ?Sized, T: Serialize + ?Sized>(&mut self, key: &K, value: &T) {
+        self.name(key);
+        self.value(value);
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        let key = std::mem::take(&mut self.key);
+        self.nest.field(&key, value);
+    }
+}
+
 impl SerializeMap for Entries<'_> {
     type Ok = ();
     type Error = Error;
 
+    #[inline(always)]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
-        self.key = key.serialize(Key)?;
+        self.name(key);
         Ok(())
     }
 
+    #[inline(always)]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        let key = std::mem::take(&mut self.key);
-        self.nest.field(&key, value);
+        self.value(value);
         Ok(())
     }
 
+    #[inline(always)]
+    fn serialize_entry<K: Serialize + ?Sized, T: Serialize + ?Sized>(
+        &mut self,
+        key: &K,
+        value: &T,
+    ) -> Result<(), Error> {
+        self.entry(key, value);
+        Ok(())
+    }
+
+    #[inline(always)]
     fn end(self) -> Result<(), Error> {
         self.nest.close();
         Ok(())

@@ -2,12 +2,13 @@
 
 mod netlink;
 
-pub use netlink::{remove_interface, AddressWatch, Change};
+pub use netlink::{assigned_addresses, interface_flags, remove_interface, AddressWatch, Assigned, Change};
 
 use crate::error::{Code, Error, Result};
 use crate::model::address::{self, Ipv4Net};
-use nix::ifaddrs::getifaddrs;
-use std::net::Ipv4Addr;
+use crate::sys;
+use nix::net::if_::if_nametoindex;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 /// The box's network.
@@ -84,14 +85,14 @@ impl Network for Host {
 
 /// IPv4 addresses of interface `only`, or of all.
 fn ipv4_addresses(only: Option<&str>) -> Vec<Ipv4Net> {
-    let Ok(addresses) = getifaddrs() else { return Vec::new() };
-    let of_interest = addresses.filter(|a| only.is_none_or(|name| a.interface_name == name));
-    let read = |a: nix::ifaddrs::InterfaceAddress| {
-        let addr = a.address?.as_sockaddr_in()?.ip();
-        let mask = a.netmask?.as_sockaddr_in()?.ip();
-        Some(Ipv4Net { addr, prefix: u32::from(mask).count_ones() as u8 })
+    let index = only.map(|name| sys::c_path(name).and_then(|name| if_nametoindex(&*name)).unwrap_or(0));
+    let all = assigned_addresses().unwrap_or_default();
+    let of_interest = all.into_iter().filter(|found| index.is_none_or(|index| index == found.interface));
+    let ipv4 = |found: Assigned| match found.address {
+        IpAddr::V4(addr) => Some(Ipv4Net { addr, prefix: found.prefix }),
+        IpAddr::V6(_) => None,
     };
-    of_interest.filter_map(read).collect()
+    of_interest.filter_map(ipv4).collect()
 }
 
 /// What a `/proc/net/dev` says of our interfaces. What the host's end receives, the container has sent.

@@ -95,6 +95,59 @@ impl AddressWatch {
     }
 }
 
+/// An address of one of the box's interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assigned {
+    /// The interface's number.
+    pub interface: u32,
+    /// The address.
+    pub address: IpAddr,
+    /// Its network's prefix length.
+    pub prefix: u8,
+    /// It is still being probed for duplicates.
+    tentative: bool,
+}
+
+/// All addresses of the box, those of IPv4 first.
+///
+/// # Errors
+/// A system call fails.
+pub fn assigned_addresses() -> nix::Result<Vec<Assigned>> {
+    let mut all = Vec::new();
+    dump(libc::RTM_GETADDR, IFADDRMSG, &mut |message| all.extend(address(message)))?;
+    Ok(all)
+}
+
+/// The numbers and flags (`IFF_…`) of the box's interfaces.
+///
+/// # Errors
+/// A system call fails.
+pub fn interface_flags() -> nix::Result<Vec<(u32, u32)>> {
+    let mut all = Vec::new();
+    let flags = |message: &[u8]| Some((u32_at(message, 4)?, u32_at(message, 8)?));
+    dump(libc::RTM_GETLINK, IFINFOMSG, &mut |message| all.extend(flags(message)))?;
+    Ok(all)
+}
+
+/// Hands `take` the kernel's answers to a dump request, whose own header has `size` bytes.
+fn dump(kind: u16, size: usize, take: &mut dyn FnMut(&[u8])) -> nix::Result<()> {
+    let fd =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    send(fd.as_raw_fd(), &dump_request(kind, size), MsgFlags::empty())?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let length = recv(fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+        let mut bytes = &buffer[..length];
+        while let Some((kind, message, rest)) = next_message(bytes) {
+            match i32::from(kind) {
+                libc::NLMSG_DONE | libc::NLMSG_ERROR => return Ok(()),
+                _ => take(message),
+            }
+            bytes = rest;
+        }
+    }
+}
+
 /// Removes interface `name` of the box: the host's end of a veth pair whose start was cut short. None is the usual case.
 pub fn remove_interface(name: &str) {
     if !std::path::Path::new("/sys/class/net").join(name).exists() {
@@ -133,40 +186,56 @@ fn open_socket() -> nix::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
     bind(fd.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))?;
-    send(fd.as_raw_fd(), &dump_request(), MsgFlags::empty())?;
+    send(fd.as_raw_fd(), &dump_request(libc::RTM_GETADDR, IFADDRMSG), MsgFlags::empty())?;
     Ok(fd)
 }
 
-/// RTM_GETADDR for all addresses of all families.
-fn dump_request() -> Vec<u8> {
-    let length = (HEADER + IFADDRMSG) as u32;
-    let mut request = Vec::with_capacity(HEADER + IFADDRMSG);
-    request.extend_from_slice(&length.to_ne_bytes());
-    request.extend_from_slice(&libc::RTM_GETADDR.to_ne_bytes());
+/// A request for all there is, of all families.
+fn dump_request(kind: u16, size: usize) -> Vec<u8> {
+    let mut request = Vec::with_capacity(HEADER + size);
+    request.extend_from_slice(&((HEADER + size) as u32).to_ne_bytes());
+    request.extend_from_slice(&kind.to_ne_bytes());
     request.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16).to_ne_bytes());
-    request.extend_from_slice(&[0; 8 + IFADDRMSG]);
+    request.resize(HEADER + size, 0);
     request
+}
+
+/// The first message of a buffer: its kind, what is in it, and what is behind it. None where it is malformed.
+fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let length = u32_at(bytes, 0)? as usize;
+    let message = bytes.get(HEADER..length)?;
+    Some((u16_at(bytes, 4)?, message, bytes.get(align(length)..).unwrap_or_default()))
 }
 
 /// The changes in a buffer of netlink messages. Anything malformed ends it; anything unknown is passed over.
 fn parse(mut bytes: &[u8]) -> Vec<Change> {
     let mut changes = Vec::new();
-    while let Some(length) = u32_at(bytes, 0).map(|n| n as usize) {
-        let Some(message) = bytes.get(HEADER..length) else { break };
-        match u16_at(bytes, 4) {
-            Some(libc::RTM_NEWADDR) => changes.extend(address(message).map(Change::Added)),
-            Some(libc::RTM_DELADDR) => changes.extend(address(message).map(Change::Removed)),
+    while let Some((kind, message, rest)) = next_message(bytes) {
+        let address = || address(message).filter(is_of_interest).map(|found| found.address);
+        match kind {
+            libc::RTM_NEWADDR => changes.extend(address().map(Change::Added)),
+            libc::RTM_DELADDR => changes.extend(address().map(Change::Removed)),
             _ => {}
         }
-        bytes = bytes.get(align(length)..).unwrap_or_default();
+        bytes = rest;
     }
     changes
 }
 
-/// The address in an ifaddrmsg, unless it is the loopback's, link-local, or still being probed for duplicates.
-fn address(message: &[u8]) -> Option<IpAddr> {
-    let family = i32::from(*message.first()?);
-    let flags = *message.get(2)?;
+/// Not the loopback's, not link-local, not still being probed for duplicates.
+fn is_of_interest(found: &Assigned) -> bool {
+    let link_local = match found.address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    !found.address.is_loopback() && !link_local && !found.tentative
+}
+
+/// The address in an ifaddrmsg.
+fn address(message: &[u8]) -> Option<Assigned> {
+    let &[family, prefix, flags, _, ..] = message else { return None };
+    let family = i32::from(family);
+    let interface = u32_at(message, 4)?;
     let mut attributes = message.get(IFADDRMSG..)?;
     let (mut address, mut local) = (None, None);
     while let Some(length) = u16_at(attributes, 0).map(usize::from) {
@@ -178,13 +247,8 @@ fn address(message: &[u8]) -> Option<IpAddr> {
         }
         attributes = attributes.get(align(length)..).unwrap_or_default();
     }
-    let ip = local.or(address)?;
     let tentative = u32::from(flags) & libc::IFA_F_TENTATIVE != 0;
-    let link_local = match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
-    };
-    (!ip.is_loopback() && !link_local && !tentative).then_some(ip)
+    Some(Assigned { interface, address: local.or(address)?, prefix, tentative })
 }
 
 fn ip(family: i32, data: &[u8]) -> Option<IpAddr> {
@@ -255,6 +319,17 @@ mod tests {
                 let _ = parse(&bytes);
             }
         }
+    }
+
+    #[test]
+    fn the_loopback_interface_is_there() {
+        let flags = interface_flags().unwrap();
+        let wanted = (libc::IFF_LOOPBACK | libc::IFF_UP) as u32;
+        let loopback = flags.iter().find(|(_, flags)| flags & wanted == wanted);
+        let (index, _) = *loopback.expect("the loopback interface is up");
+        let here =
+            Assigned { interface: index, address: Ipv4Addr::LOCALHOST.into(), prefix: 8, tentative: false };
+        assert!(assigned_addresses().unwrap().contains(&here));
     }
 
     #[test]
