@@ -5,5 +5,5 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(std::env::args_os().skip(1))
+    cli::main(&mut std::env::args_os().skip(1))
 }

@@ -6,7 +6,6 @@ use super::Failure;
 use cloudbox::error::quoted;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
 
 /// What the words ask for.
 pub enum Parsed {
@@ -20,23 +19,23 @@ pub enum Parsed {
     Nothing,
 }
 
-/// A command with all it was given.
+/// A command with all it was given. The words of a command line last as long as the program.
 pub struct Args {
     /// The command.
     pub command: &'static Command,
     /// What stood there without an option's name.
-    pub operands: Vec<String>,
+    pub operands: Vec<&'static str>,
     /// `--json`
     pub json: bool,
     /// `--socket`
-    pub socket: Option<PathBuf>,
-    options: Vec<(&'static str, String)>,
+    pub socket: Option<&'static str>,
+    options: Vec<(&'static str, &'static str)>,
 }
 
 impl Args {
     /// The operand at `index`; empty when it was left out.
-    pub fn operand(&self, index: usize) -> &str {
-        self.operands.get(index).map_or("", String::as_str)
+    pub fn operand(&self, index: usize) -> &'static str {
+        self.operands.get(index).copied().unwrap_or_default()
     }
 
     /// Whether option `--long` was given.
@@ -45,14 +44,19 @@ impl Args {
     }
 
     /// The value of option `--long`; the last one counts.
-    pub fn value(&self, long: &str) -> Option<&str> {
-        self.options.iter().rfind(|(name, _)| *name == long).map(|(_, value)| value.as_str())
+    pub fn value(&self, long: &str) -> Option<&'static str> {
+        self.values(long).pop()
     }
 
     /// All values of option `--long`.
-    pub fn values(&self, long: &str) -> Vec<String> {
-        let given = self.options.iter().filter(|(name, _)| *name == long);
-        given.map(|(_, value)| value.clone()).collect()
+    pub fn values(&self, long: &str) -> Vec<&'static str> {
+        let mut values = Vec::new();
+        for (name, value) in &self.options {
+            if *name == long {
+                values.push(*value);
+            }
+        }
+        values
     }
 
     /// The value of option `--long` as a number of seconds.
@@ -82,130 +86,102 @@ impl Args {
 ///
 /// # Errors
 /// They make no command; the message tells what would.
-pub fn parse(words: impl Iterator<Item = OsString>) -> Result<Parsed, Failure> {
-    let mut texts = Vec::new();
+pub fn parse(words: &mut dyn Iterator<Item = OsString>) -> Result<Parsed, Failure> {
+    let mut texts: Vec<&'static str> = Vec::new();
     for word in words {
-        texts.push(
-            word.into_string().map_err(|word| {
-                Failure::usage(format!("{} is not UTF-8", quoted(&word.to_string_lossy())))
-            })?,
-        );
+        match word.into_string() {
+            Ok(text) => texts.push(text.leak()),
+            Err(word) => {
+                let word = quoted(&word.to_string_lossy());
+                return Err(Failure::usage(format!("{word} is not UTF-8")));
+            }
+        }
     }
-    parse_texts(texts)
+    parse_texts(&texts)
 }
 
-fn parse_texts(words: Vec<String>) -> Result<Parsed, Failure> {
-    let mut words = words.into_iter();
-    let mut name = String::new();
-    let mut args: Option<Args> = None;
+fn parse_texts(words: &[&'static str]) -> Result<Parsed, Failure> {
+    let mut words = words.iter().copied();
+    let (mut group, mut command): (&str, Option<&'static Command>) = ("", None);
+    let (mut operands, mut options) = (Vec::new(), Vec::new());
     let (mut json, mut socket, mut help) = (false, None, false);
     let mut only_operands = false;
     while let Some(word) = words.next() {
         // `exec web ls -l`: the program's options are its own.
-        only_operands |= args.as_ref().is_some_and(has_program);
+        only_operands |= command.is_some_and(|it| it.takes_rest() && operands.len() >= it.operands.len());
         if only_operands || word == "-" || !word.starts_with('-') {
-            match &mut args {
-                Some(args) => args.operands.push(word),
-                None => args = select(&mut name, &word)?,
+            match command {
+                Some(_) => operands.push(word),
+                None if group.is_empty() && !commands::group(word).is_empty() => group = word,
+                None => command = Some(find_command(group, word)?),
             }
             continue;
         }
         only_operands = word == "--";
-        let mut rest = (!only_operands).then_some(word);
-        while let Some(word) = rest.take() {
-            let (written, behind) = split_option(&word);
+        let mut rest = if only_operands { "" } else { word };
+        while !rest.is_empty() {
+            let (written, behind) = split_option(rest);
+            rest = "";
             if written == "-V" || written == "--version" {
                 return Ok(Parsed::Version);
             }
-            let option = find_option(args.as_ref(), written)?;
-            let mut value = String::new();
-            match behind {
-                _ if !option.value.is_empty() => {
-                    // `-s/x` and `-s=/x` mean the same.
-                    let behind = behind.map(|text| text.strip_prefix('=').unwrap_or(text).to_string());
-                    value = behind
-                        .or_else(|| words.next())
-                        .ok_or_else(|| Failure::usage(format!("missing argument for option '{written}'")))?;
-                }
-                None => {}
-                Some(text) => match text.strip_prefix('=') {
-                    Some(text) => {
-                        let text = quoted(text);
-                        return Err(Failure::usage(format!(
-                            "unexpected argument for option '{written}': {text}"
-                        )));
-                    }
-                    // `-fv`: another one.
-                    None => rest = Some(["-", text].concat()),
-                },
+            let option = find_option(command, written)?;
+            // `-s/x` and `-s=/x` mean the same.
+            let bare = behind.strip_prefix('=');
+            let mut value = "";
+            if !option.value.is_empty() {
+                let next = if behind.is_empty() { words.next() } else { bare.or(Some(behind)) };
+                let Some(next) = next else {
+                    return Err(Failure::usage(format!("missing argument for option '{written}'")));
+                };
+                value = next;
+            } else if let Some(text) = bare {
+                let text = quoted(text);
+                return Err(Failure::usage(format!("unexpected argument for option '{written}': {text}")));
+            } else if !behind.is_empty() {
+                // `-fv`: another one.
+                rest = ["-", behind].concat().leak();
             }
             match option.long {
                 "help" => help = true,
                 "json" => json = true,
-                "socket" => socket = Some(PathBuf::from(value)),
-                long => {
-                    if let Some(args) = &mut args {
-                        args.options.push((long, value));
-                    }
-                }
+                "socket" => socket = Some(value),
+                long => options.push((long, value)),
             }
         }
     }
-    match args {
-        Some(args) if help => Ok(Parsed::Help(Topic::Command(args.command))),
-        Some(args) => {
-            check_operands(&args)?;
-            Ok(Parsed::Run(Args { json, socket, ..args }))
-        }
-        None if help && name.is_empty() => Ok(Parsed::Help(Topic::Overview)),
-        None if help => Ok(Parsed::Help(Topic::Group(name))),
-        None if name.is_empty() && !json && socket.is_none() => Ok(Parsed::Nothing),
-        None if name.is_empty() => {
-            Err(Failure::usage("a command is missing; `cloudbox help` lists them all"))
-        }
-        None => Err(incomplete(&name)),
+    let Some(command) = command else {
+        return match group {
+            "" if help => Ok(Parsed::Help(Topic::Overview)),
+            "" if !json && socket.is_none() => Ok(Parsed::Nothing),
+            "" => Err(Failure::usage("a command is missing; `cloudbox help` lists them all")),
+            group if help => Ok(Parsed::Help(Topic::Group(group.to_string()))),
+            group => Err(incomplete(group)),
+        };
+    };
+    if help {
+        return Ok(Parsed::Help(Topic::Command(command)));
     }
+    check_operands(command, &operands)?;
+    Ok(Parsed::Run(Args { command, operands, json, socket, options }))
 }
 
 /// `--long` and the `=value` behind it, or `-s` and whatever is behind it.
-fn split_option(word: &str) -> (&str, Option<&str>) {
+fn split_option(word: &str) -> (&str, &str) {
     let end =
         if word.starts_with("--") { word.find('=') } else { word.char_indices().nth(2).map(|(at, _)| at) };
-    match end {
-        Some(end) => (&word[..end], Some(&word[end..])),
-        None => (word, None),
-    }
+    word.split_at(end.unwrap_or(word.len()))
 }
 
-/// Whether the program that is run has been named.
-fn has_program(args: &Args) -> bool {
-    args.command.takes_rest() && args.operands.len() >= args.command.operands.len()
-}
-
-/// Adds `word` to the `name` of a command, which may consist of two.
-fn select(name: &mut String, word: &str) -> Result<Option<Args>, Failure> {
-    if !name.is_empty() {
-        name.push(' ');
-    }
-    name.push_str(word);
-    if let Some(command) = commands::find(name) {
-        return Ok(Some(Args {
-            command,
-            operands: Vec::new(),
-            options: Vec::new(),
-            json: false,
-            socket: None,
-        }));
-    }
-    if commands::group(name).is_empty() {
-        return Err(unknown_command(name));
-    }
-    Ok(None)
+/// The command called `word`, in `group` where there is one.
+fn find_command(group: &str, word: &str) -> Result<&'static Command, Failure> {
+    let name = if group.is_empty() { word.to_string() } else { [group, " ", word].concat() };
+    commands::find(&name).ok_or_else(|| unknown_command(&name))
 }
 
 /// The option that is written `-s` or `--long`.
-fn find_option(args: Option<&Args>, written: &str) -> Result<Opt, Failure> {
-    let own = args.map_or(&[][..], |args| args.command.options);
+fn find_option(command: Option<&Command>, written: &str) -> Result<Opt, Failure> {
+    let (command, own) = command.map_or(("", &[][..]), |command| (command.name, command.options));
     let long = written.strip_prefix("--").unwrap_or_default();
     let mut known = Vec::new();
     for line in own.iter().chain(GLOBAL) {
@@ -216,7 +192,6 @@ fn find_option(args: Option<&Args>, written: &str) -> Result<Opt, Failure> {
         known.push((option.long, option.long));
     }
     let near = nearest(long, &known);
-    let command = args.map_or("", |args| args.command.name);
     let mut message = format!("no option {written}");
     if !command.is_empty() {
         message.insert_str(0, &format!("`{command}` has "));
@@ -230,10 +205,9 @@ fn find_option(args: Option<&Args>, written: &str) -> Result<Opt, Failure> {
     }))
 }
 
-fn check_operands(args: &Args) -> Result<(), Failure> {
-    let command = args.command;
+fn check_operands(command: &Command, given: &[&str]) -> Result<(), Failure> {
     let (name, operands) = (command.name, command.operands);
-    let message = match (operands.get(args.operands.len()), args.operands.get(operands.len())) {
+    let message = match (operands.get(given.len()), given.get(operands.len())) {
         (Some(missing), _) if !missing.starts_with('[') => {
             let what = missing.trim_start_matches("-- ").trim_end_matches("...");
             let synopsis = command.synopsis();
@@ -301,25 +275,31 @@ fn nearest<'a>(word: &str, known: &[(&'a str, &'a str)]) -> Option<&'a str> {
 /// How many letters to add, take away, change or swap with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for (i, from) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, to) in b.iter().enumerate() {
-            let mut best = (rows[i][j] + usize::from(from != to)).min(rows[i][j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *from == b[j - 1] && a[i - 1] == *to {
-                best = best.min(rows[i - 1][j - 1] + 1);
+    let width = b.len() + 1;
+    // That of the first `i` letters of `a` and the first `j` of `b` stands at `i * width + j`.
+    let mut far: Vec<usize> = Vec::new();
+    for i in 0..=a.len() {
+        for j in 0..width {
+            let at = far.len();
+            let mut best = i + j;
+            if i > 0 && j > 0 {
+                let (from, to) = (a[i - 1], b[j - 1]);
+                let changed = far[at - width - 1] + usize::from(from != to);
+                best = changed.min(far[at - width] + 1).min(far[at - 1] + 1);
+                if i > 1 && j > 1 && from == b[j - 2] && to == a[i - 2] {
+                    best = best.min(far[at - 2 * width - 2] + 1);
+                }
             }
-            row.push(best);
+            far.push(best);
         }
-        rows.push(row);
     }
-    rows[a.len()][b.len()]
+    far.pop().unwrap_or_default()
 }
 
 /// The arguments of a command line, for tests.
 #[cfg(test)]
 pub fn parse_line(words: &[&str]) -> Result<Parsed, Failure> {
-    parse(words.iter().map(OsString::from))
+    parse(&mut words.iter().map(OsString::from))
 }
 
 #[cfg(test)]
@@ -344,7 +324,7 @@ mod tests {
         ] {
             let args = args(words);
             assert_eq!((args.command.name, args.operand(0), args.json), ("info", "web", true));
-            assert_eq!(args.socket.as_deref(), Some("/x".as_ref()));
+            assert_eq!(args.socket, Some("/x"));
         }
     }
 

@@ -72,8 +72,11 @@ impl Context {
 
 /// Where ubusd listens: as the option says, or the environment, or where it always does.
 pub fn socket(args: &Args) -> PathBuf {
-    let environment = || std::env::var_os("UBUS_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from);
-    args.socket.clone().or_else(environment).unwrap_or_else(|| PathBuf::from(DEFAULT_SOCKET))
+    match (args.socket, std::env::var_os("UBUS_SOCKET")) {
+        (Some(path), _) => PathBuf::from(path),
+        (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
+        _ => PathBuf::from(DEFAULT_SOCKET),
+    }
 }
 
 /// What a reply with a bad status means.

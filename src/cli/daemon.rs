@@ -3,27 +3,33 @@
 use super::args::Args;
 use super::bus;
 use cloudbox::daemon::Options;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs the daemon.
 pub fn run(args: &Args) -> ExitCode {
-    cloudbox::daemon::run(options(args, |name| std::env::var_os(name)))
+    cloudbox::daemon::run(options(args, &|name| std::env::var_os(name)))
 }
 
-fn options(args: &Args, environment: impl Fn(&str) -> Option<std::ffi::OsString>) -> Options {
-    let directory = |option, variable| {
-        let from_option = args.value(option).map(PathBuf::from);
-        from_option.or_else(|| environment(variable).filter(|path| !path.is_empty()).map(PathBuf::from))
+fn options(args: &Args, environment: &dyn Fn(&str) -> Option<OsString>) -> Options {
+    // `--run-dir`, or what the environment says as CLOUDBOX_RUN_DIR, or the usual.
+    let path = |option: &str, usual: &str| {
+        let variable = ["CLOUDBOX_", &option.to_ascii_uppercase().replace('-', "_")].concat();
+        match (args.value(option), environment(&variable)) {
+            (Some(path), _) => PathBuf::from(path),
+            (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
+            _ => PathBuf::from(usual),
+        }
     };
-    let or = |path: Option<PathBuf>, usual: &str| path.unwrap_or_else(|| PathBuf::from(usual));
+    let storage = path("storage", "");
     Options {
         socket: bus::socket(args),
-        config_dir: or(directory("config-dir", "CLOUDBOX_CONFIG_DIR"), "/etc/config"),
-        storage: directory("storage", "CLOUDBOX_STORAGE"),
-        run_dir: or(directory("run-dir", "CLOUDBOX_RUN_DIR"), "/var/run/cloudbox"),
-        avahi: or(directory("avahi", "CLOUDBOX_AVAHI"), "/etc/avahi"),
-        avahi_run: or(directory("avahi-run", "CLOUDBOX_AVAHI_RUN"), "/var/run/avahi-daemon"),
+        config_dir: path("config-dir", "/etc/config"),
+        storage: Some(storage).filter(|path| !path.as_os_str().is_empty()),
+        run_dir: path("run-dir", "/var/run/cloudbox"),
+        avahi: path("avahi", "/etc/avahi"),
+        avahi_run: path("avahi-run", "/var/run/avahi-daemon"),
         foreground: args.flag("foreground"),
         verbose: args.flag("verbose"),
     }
@@ -36,7 +42,7 @@ mod tests {
 
     fn options_of(words: &[&str], environment: &[(&str, &str)]) -> Options {
         let Ok(Parsed::Run(args)) = parse_line(words) else { panic!("{words:?}") };
-        options(&args, |name| {
+        options(&args, &|name| {
             environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         })
     }

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::bus::Context;
-use super::page::write_stdout;
+use super::page::{push_json, write_stdout};
 use super::text::visible;
 use super::view::View;
 use super::{complain, Failure, REFUSED};
@@ -60,14 +60,15 @@ fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible
 
 /// `container.started name=web`
 fn line(id: &str, data: &[u8]) -> String {
+    let view = View::new(data);
     let mut line = visible(id).into_owned();
-    for (name, value) in View::new(data).scalars() {
+    for (name, value) in view.scalars() {
         let quote = if value.is_empty() || value.contains(' ') { "\"" } else { "" };
-        line.extend([" ", &name, "=", quote, &value, quote]);
+        line.push_str(&format!(" {name}={quote}{value}{quote}"));
     }
     // Why a job failed stands one level deeper.
-    if let Some(error) = View::new(data).table("error") {
-        line.extend([" error=\"", &error.text("message"), "\""]);
+    if let Some(error) = view.table("error") {
+        line.push_str(&format!(" error=\"{}\"", error.text("message")));
     }
     line.push('\n');
     line
@@ -77,10 +78,8 @@ fn line(id: &str, data: &[u8]) -> String {
 fn json_line(id: &str, data: &[u8]) -> String {
     let id = json::string(id);
     let content = json::from_fields(data, json::Layout::Line).unwrap_or_else(|_| "{}".to_string());
-    let json = ["{", &id, ":", &content, "}"].concat();
-    let mut line = String::with_capacity(json.len() + 1);
-    super::page::push_json(&mut line, &json);
-    line.push('\n');
+    let mut line = String::new();
+    push_json(&mut line, &format!("{{{id}:{content}}}\n"));
     line
 }
 

@@ -52,7 +52,7 @@ pub fn wait(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let limit = args.seconds("timeout")?;
     follower.until = limit.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
     for id in &args.operands {
-        follower.add(id.clone());
+        follower.add((*id).to_string());
     }
     follower.follow(context)
 }

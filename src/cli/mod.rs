@@ -95,7 +95,7 @@ impl fmt::Display for Failure {
 }
 
 /// Runs the command that `words` (without the program's name) ask for.
-pub fn main(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+pub fn main(words: &mut dyn Iterator<Item = std::ffi::OsString>) -> ExitCode {
     let parsed = match args::parse(words) {
         Ok(parsed) => parsed,
         Err(failure) => return report(&failure, false),

@@ -47,7 +47,7 @@ pub fn of(args: &Args, call: &str) -> Result<Vec<Request>, Failure> {
     let times = if many { args.operands.len() } else { 1 };
     let mut requests = Vec::new();
     for at in 0..times {
-        if args.operands.iter().take(at).all(|earlier| earlier != args.operand(at)) {
+        if args.operands.iter().take(at).all(|earlier| *earlier != args.operand(at)) {
             requests.push(beginning_at(at, args, call)?);
         }
     }
@@ -141,7 +141,7 @@ fn field(name: &str) -> String {
 }
 
 /// Adds a list, unless it is empty.
-fn put_list(fields: &mut Builder, name: &str, texts: &[String]) {
+fn put_list(fields: &mut Builder, name: &str, texts: &[&str]) {
     if !texts.is_empty() {
         fields.array(name, |list| {
             for text in texts {
@@ -182,28 +182,34 @@ fn absolute(path: &str) -> Result<String, Failure> {
 }
 
 /// The keys that `--key` gives: each a key, or a file with one in each line.
-fn keys(args: &Args) -> Result<Vec<String>, Failure> {
+fn keys(args: &Args) -> Result<Vec<&'static str>, Failure> {
     let mut keys = Vec::new();
-    for value in &args.values("key") {
-        let kind = value.split(' ').next().unwrap_or_default();
-        if value.contains(' ') && ["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| kind.starts_with(prefix)) {
-            keys.push(value.to_string());
+    for value in args.values("key") {
+        let is_key = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| value.starts_with(kind));
+        if is_key && value.contains(' ') {
+            keys.push(value);
             continue;
         }
-        let content = std::fs::read_to_string(value).map_err(|error| {
-            Failure::usage(format!(
-                "--key {value} is neither an SSH key nor a file that can be read: {error}",
-                value = quoted(value)
-            ))
-        })?;
+        let content: &'static str = match std::fs::read_to_string(value) {
+            Ok(content) => content.leak(),
+            Err(error) => {
+                let value = quoted(value);
+                return Err(Failure::usage(format!(
+                    "--key {value} is neither an SSH key nor a file that can be read: {error}"
+                )));
+            }
+        };
         // The private half lies beside the public one, and its name is shorter to type.
         if content.contains("PRIVATE KEY") {
             return Err(Failure::usage(format!(
                 "{value} is a private key; give the public one, {value}.pub"
             )));
         }
-        let lines = content.lines().map(str::trim);
-        keys.extend(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_string));
+        for line in content.lines().map(str::trim) {
+            if !line.is_empty() && !line.starts_with('#') {
+                keys.push(line);
+            }
+        }
     }
     Ok(keys)
 }
@@ -211,16 +217,14 @@ fn keys(args: &Args) -> Result<Vec<String>, Failure> {
 /// What an image from the file at `path` is called: the file's name without its ending, made a valid name.
 fn image_name(path: &str) -> Result<String, Failure> {
     let file = Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let mut stem = file.to_ascii_lowercase();
+    let lower = file.to_ascii_lowercase();
+    let mut stem = lower.as_str();
     for ending in [".gz", ".xz", ".zst", ".tar", ".tgz", ".txz", ".squashfs", ".sqfs", ".img"] {
-        if let Some(shorter) = stem.strip_suffix(ending) {
-            stem = shorter.to_string();
-        }
+        stem = stem.strip_suffix(ending).unwrap_or(stem);
     }
-    let letter = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = stem.chars().map(letter).collect();
+    let name = stem.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     match name.trim_matches('-') {
-        "" => Err(Failure::usage(format!("{path} makes no name; write one behind it", path = quoted(path)))),
+        "" => Err(Failure::usage(format!("{} makes no name; write one behind it", quoted(path)))),
         name => Ok(name.to_string()),
     }
 }

@@ -82,13 +82,14 @@ fn show(view: &View<'_>, before: &[Sample], milliseconds: u64, page: &mut Page) 
             size(Some(sent)),
             container.text("state"),
         ];
-        rows.push((cpu, row));
+        // The busiest comes first.
+        let at = rows.iter().position(|(other, _)| *other < cpu).unwrap_or(rows.len());
+        rows.insert(at, (cpu, row));
         memory += container.number("memory").unwrap_or(0);
         all.cpu_time += cpu;
         all.received += received;
         all.sent += sent;
     }
-    rows.sort_by_key(|(cpu, _)| std::cmp::Reverse(*cpu));
     let mut table = Table::titled("NAME|>CPU|MEMORY|>PIDS|>IN/S|>OUT/S|STATE");
     let running = format!("{} running", rows.len());
     rows.into_iter().for_each(|(_, row)| table.row(row));
