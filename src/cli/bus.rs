@@ -1,7 +1,7 @@
 //! The connection to the daemon, and what a call that fails means to a person.
 
 use super::args::Args;
-use super::page::Page;
+use super::page::print_json;
 use super::request::{Request, PATIENCE};
 use super::view::View;
 use super::{Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
@@ -127,16 +127,19 @@ fn daemon_missing() -> String {
 /// `cloudbox call`
 pub fn raw_call(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let request = raw_request(args)?;
-    let mut page = Page::stdout();
-    let (reply, failure) = match context.call(&request) {
-        Ok(reply) => (reply, None),
-        Err(mut failure) => (std::mem::take(&mut failure.reply), Some(failure)),
-    };
-    if failure.is_none() || !reply.is_empty() {
-        page.json(&reply)?;
-        page.print()?;
+    match context.call(&request) {
+        Ok(reply) => {
+            print_json(&reply)?;
+            Ok(OK)
+        }
+        Err(mut failure) => {
+            let reply = std::mem::take(&mut failure.reply);
+            if !reply.is_empty() {
+                print_json(&reply)?;
+            }
+            Err(failure)
+        }
     }
-    failure.map_or(Ok(OK), Err)
 }
 
 fn raw_request(args: &Args) -> Result<Request, Failure> {

@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::bus::Context;
-use super::page::{self, Page};
+use super::page;
 use super::request;
 use super::view::View;
 use super::{complain, Failure, REFUSED};
@@ -21,9 +21,7 @@ pub fn exec(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let reply = context.call(&request::one(args, "cloudbox.container exec")?)?;
     let view = View::new(&reply);
     if args.json {
-        let mut page = Page::stdout();
-        page.json(&reply)?;
-        page.print()?;
+        page::print_json(&reply)?;
     } else {
         // As the program wrote it: whoever runs `ls --color` wants its colors.
         page::write_stdout(view.raw("stdout").as_bytes())?;

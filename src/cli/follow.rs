@@ -8,6 +8,7 @@ use super::args::Args;
 use super::bus::{self, Context};
 use super::interrupt::{goes_on, Followed};
 use super::page::{self, Page};
+use super::pattern::fill;
 use super::request::{self, Request};
 use super::text;
 use super::view::View;
@@ -99,7 +100,7 @@ impl<'a> Follower<'a> {
         if self.open.iter().all(|open| open.id != id) {
             self.open.push(Open { id, call: None });
         }
-        self.followed.set(self.open.iter().map(|open| open.id.clone()));
+        self.followed.set(self.ids());
     }
 
     /// Takes the reply of a call that has begun a job.
@@ -107,14 +108,12 @@ impl<'a> Follower<'a> {
         self.met = true;
         let job = View::new(reply).raw("job").into_owned();
         if self.args.flag("no-wait") || job.is_empty() {
-            let mut page = Page::stdout();
-            match job.as_str() {
-                _ if self.args.json => page.json(reply)?,
+            return match job.as_str() {
+                _ if self.args.json => page::print_json(reply),
                 // Nothing was left to do.
-                "" => return Ok(()),
-                job => page.line(&text::visible(job)),
-            }
-            return page.print();
+                "" => Ok(()),
+                job => page::write_stdout((text::visible(job) + "\n").as_bytes()),
+            };
         }
         self.add(job);
         Ok(())
@@ -125,8 +124,7 @@ impl<'a> Follower<'a> {
         self.progress.clear();
         match result {
             Err(mut failure) if (self.met || failure.exit == TIMEOUT) && !self.open.is_empty() => {
-                let open: Vec<_> = self.open.iter().map(|open| open.id.clone()).collect();
-                failure.message = format!("{}; {}", failure.message, goes_on(&open));
+                failure.message = format!("{}; {}", failure.message, goes_on(&self.ids()));
                 Err(failure)
             }
             Err(failure) => Err(failure),
@@ -229,9 +227,7 @@ impl<'a> Follower<'a> {
         let job = View::new(reply);
         self.progress.clear();
         if self.args.json {
-            let mut page = Page::stdout();
-            page.json(reply)?;
-            page.print()?;
+            page::print_json(reply)?;
         }
         if job.raw("state") == "done" {
             self.progress.result(&self.outcome(&job));
@@ -250,19 +246,13 @@ impl<'a> Follower<'a> {
     }
 
     fn outcome(&self, job: &View<'_>) -> String {
-        let target = job.text("target");
-        let result = match &*job.raw("kind") {
-            "create" if self.begun.is_some() && !self.args.flag("no-start") => format!("{target} is running"),
-            "create" => format!("{target} is made"),
-            "delete" => format!("{target} is deleted"),
-            "start" => format!("{target} is running"),
-            "stop" | "ended" => format!("{target} is stopped"),
-            "image_import" => format!("image {target} is imported"),
-            "image_delete" => format!("image {target} is deleted"),
-            "image_pull" => format!("image {target} is here"),
-            "image_prune" => "images are pruned".to_string(),
-            kind => format!("{} of {target} is done", text::visible(kind)),
+        let done = match words_of(job).1 {
+            "{target} is made" if self.begun.is_some() && !self.args.flag("no-start") => {
+                "{target} is running"
+            }
+            done => done,
         };
+        let result = fill(done, job, &Page::plain());
         match self.begun {
             Some(begun) => {
                 let took = begun.elapsed();
@@ -276,9 +266,7 @@ impl<'a> Follower<'a> {
     fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         self.progress.clear();
         if self.args.json && !failure.reply.is_empty() {
-            let mut page = Page::stdout();
-            page.json(&failure.reply)?;
-            page.print()?;
+            page::print_json(&failure.reply)?;
         }
         complain(&failure.message);
         self.exit = self.exit.max(failure.exit);
@@ -287,7 +275,11 @@ impl<'a> Follower<'a> {
 
     fn close(&mut self, index: usize) {
         self.open.remove(index);
-        self.followed.set(self.open.iter().map(|open| open.id.clone()));
+        self.followed.set(self.ids());
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.open.iter().map(|open| open.id.clone()).collect()
     }
 
     fn show_progress(&mut self, reply: &[u8]) {
@@ -337,34 +329,35 @@ impl<'a> Follower<'a> {
     }
 }
 
+/// Kinds of jobs, what is done while they run, and a pattern of what is so then. The last is for all others.
+const KINDS: &[(&str, &str, &str)] = &[
+    ("create", "creating", "{target} is made"),
+    ("delete", "deleting", "{target} is deleted"),
+    ("start", "starting", "{target} is running"),
+    ("stop", "stopping", "{target} is stopped"),
+    ("ended", "cleaning up after", "{target} is stopped"),
+    ("image_import", "importing", "image {target} is imported"),
+    ("image_delete", "deleting image", "image {target} is deleted"),
+    ("image_pull", "pulling", "image {target} is here"),
+    ("image_prune", "working on", "images are pruned"),
+    ("", "working on", "{kind} of {target} is done"),
+];
+
+/// What is done while a job like this runs, and what is so then.
+fn words_of(job: &View<'_>) -> (&'static str, &'static str) {
+    let kind = job.raw("kind");
+    let mut known = KINDS.iter().filter(|(name, ..)| *name == kind || name.is_empty());
+    known.next().map(|(_, doing, done)| (*doing, *done)).unwrap_or_default()
+}
+
 /// `creating web: mount 45% 12M/45M`
 fn progress_line(job: &View<'_>) -> String {
-    let doing = match &*job.raw("kind") {
-        "create" => "creating",
-        "delete" => "deleting",
-        "start" => "starting",
-        "stop" => "stopping",
-        "ended" => "cleaning up after",
-        "image_import" => "importing",
-        "image_delete" => "deleting image",
-        "image_pull" => "pulling",
-        _ => "working on",
+    let step = if job.raw("state") == "pending" { ": waits for its turn" } else { "[: {step}]" };
+    let bytes = match job.number("total") {
+        Some(_) => "[ {percent:int}% {bytes:size}/{total:size}]",
+        None => "[ {bytes:bytes}]",
     };
-    let mut line = format!("{doing} {}", job.text("target"));
-    match (job.text("step"), &*job.raw("state")) {
-        (_, "pending") => line.push_str(": waits for its turn"),
-        (step, _) if step.is_empty() => {}
-        (step, _) => line.extend([": ", &step]),
-    }
-    match (job.number("bytes"), job.number("total")) {
-        (Some(bytes), Some(total)) => {
-            let percent = job.number("percent").unwrap_or(0);
-            line.push_str(&format!(" {percent}% {}", text::share(Some(bytes), Some(total))));
-        }
-        (Some(bytes), None) if bytes > 0 => line.extend([" ", &text::size(Some(bytes))]),
-        _ => {}
-    }
-    line
+    fill(&[words_of(job).0, " {target}", step, bytes].concat(), job, &Page::plain())
 }
 
 /// The line on standard error that shows how far a job is. Only for people: nothing is shown but on a terminal.

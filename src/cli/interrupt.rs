@@ -18,8 +18,8 @@ impl Followed {
     }
 
     /// Says what goes on now.
-    pub fn set(&self, jobs: impl Iterator<Item = String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = jobs.collect();
+    pub fn set(&self, jobs: Vec<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = jobs;
     }
 
     fn tell(&self) {

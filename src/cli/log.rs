@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::bus::Context;
-use super::page::{self, Page};
+use super::page;
 use super::request;
 use super::text::harmless;
 use super::view::View;
@@ -23,9 +23,7 @@ pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let followed = args.flag("follow").then(|| open(context, args)).transpose()?;
     let reply = context.call(&request::one(args, "cloudbox.container log")?)?;
     if args.json {
-        let mut page = Page::stdout();
-        page.json(&reply)?;
-        page.print()?;
+        page::print_json(&reply)?;
     } else {
         let view = View::new(&reply);
         show(&view.raw("log"))?;

@@ -121,9 +121,13 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
         Action::Show { call, show } => {
             let reply = context.call(&request::one(args, call)?)?;
             let mut page = Page::stdout();
-            let code =
-                if args.json { page.json_reply(&reply, show, args)? } else { page.reply(&reply, show, args) };
-            page.print()?;
+            // What the exit code says is the same with --json.
+            let code = page.reply(&reply, show, args);
+            if args.json {
+                page::print_json(&reply)?;
+            } else {
+                page.print()?;
+            }
             code
         }
         Action::Work { call } => follow::work(&mut context, args, request::of(args, call)?)?,
@@ -135,11 +139,8 @@ fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// Says on standard error what went wrong.
 fn report(failure: &Failure, json: bool) -> ExitCode {
-    if json && !failure.reply.is_empty() {
-        let mut page = Page::stdout();
-        if page.json(&failure.reply).and_then(|()| page.print()).is_err() {
-            return ExitCode::from(failure.exit);
-        }
+    if json && !failure.reply.is_empty() && page::print_json(&failure.reply).is_err() {
+        return ExitCode::from(failure.exit);
     }
     complain(&failure.message);
     ExitCode::from(failure.exit)

@@ -29,6 +29,11 @@ impl Page {
         Page { text: String::new(), color: wants_color(&io::stdout()), now: now() }
     }
 
+    /// Without colors or a clock.
+    pub const fn plain() -> Page {
+        Page { text: String::new(), color: false, now: 0 }
+    }
+
     /// Adds a line.
     pub fn line(&mut self, text: &str) {
         self.text.push_str(text);
@@ -56,14 +61,6 @@ impl Page {
         show(&View::new(reply), args, self)
     }
 
-    /// Adds a reply as it came. What the exit code says stays the same.
-    pub fn json_reply(&mut self, reply: &[u8], show: Show, args: &Args) -> Result<u8, Failure> {
-        let mut unseen = Page { text: String::new(), color: false, now: self.now };
-        let code = unseen.reply(reply, show, args);
-        self.json(reply)?;
-        Ok(code)
-    }
-
     /// Adds encoded fields as JSON, over several lines.
     pub fn json(&mut self, fields: &[u8]) -> Result<(), Failure> {
         let json = json::from_fields(fields, json::Layout::Indented)
@@ -78,6 +75,13 @@ impl Page {
         let text = std::mem::take(&mut self.text);
         write_stdout(text.as_bytes())
     }
+}
+
+/// Prints encoded fields as JSON.
+pub fn print_json(fields: &[u8]) -> Result<(), Failure> {
+    let mut page = Page::plain();
+    page.json(fields)?;
+    page.print()
 }
 
 /// Adds `json` to `out`. JSON escapes most control characters, and the few others may be: the value stays the same.
