@@ -15,6 +15,7 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
 use crate::steps::storage::try_overlay;
 use crate::steps::tool::{self, Tool};
+use std::fmt::{self, Arguments};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,26 +78,25 @@ impl Examination {
 
 /// Containers that do not do what they should, each with the reason and what cures it.
 fn containers(core: &Core) -> Vec<Check> {
-    let failed = |(name, error): (&Name, &Error)| {
-        let message = format!("{name}: {}", error.message);
-        check(
+    let failed = |(name, failure): (&Name, &Error)| {
+        error(
             "container",
-            ERROR,
-            &message,
-            &format!("then `cloudbox start {name}`; `cloudbox log {name}` says more"),
+            format_args!("{name}: {}", failure.message),
+            format_args!("then `cloudbox start {name}`; `cloudbox log {name}` says more"),
         )
     };
     let mut checks: Vec<Check> = core.failures().map(failed).collect();
     for error in core.unreadable.values() {
-        let (what, remedy) = split_remedy(&error.message);
-        checks.push(check("container", ERROR, &what, &remedy));
+        checks.push(told("container", ERROR, &error.message));
     }
     for name in core.orphans() {
-        let message = format!("{name} has no section in UCI; its data is kept");
-        let remedy = format!(
-            "`cloudbox adopt {name}` gives it its section again, `cloudbox delete {name}` removes it"
-        );
-        checks.push(check("container", WARNING, &message, &remedy));
+        checks.push(warning(
+            "container",
+            format_args!("{name} has no section in UCI; its data is kept"),
+            format_args!(
+                "`cloudbox adopt {name}` gives it its section again, `cloudbox delete {name}` removes it"
+            ),
+        ));
     }
     checks
 }
@@ -129,10 +129,11 @@ pub fn examine(machine: &Machine, what: &Examination) -> DoctorReply {
     }
     checks.extend(what.known.iter().cloned());
     if what.warnings.is_empty() {
-        checks.push(check("configuration", OK, "it is read whole and carried out", ""));
+        checks.push(ok("configuration", format_args!("it is read whole and carried out")));
     }
-    for warning in &what.warnings {
-        checks.push(check("configuration", WARNING, warning, "mend it, then `cloudbox reload`"));
+    for wrong in &what.warnings {
+        let remedy = format_args!("mend it, then `cloudbox reload`");
+        checks.push(warning("configuration", format_args!("{wrong}"), remedy));
     }
     let worst = [ERROR, WARNING].into_iter().find(|state| checks.iter().any(|c| c.state == *state));
     DoctorReply { state: worst.unwrap_or(OK), checks }
@@ -152,8 +153,27 @@ pub fn report(machine: &Machine, what: &Examination) {
     }
 }
 
-fn check(name: &'static str, state: &'static str, message: &str, remedy: &str) -> Check {
-    Check { name, state, message: message.to_string(), remedy: remedy.to_string() }
+fn ok(name: &'static str, message: Arguments) -> Check {
+    Check { name, state: OK, message: fmt::format(message), remedy: String::new() }
+}
+
+fn warning(name: &'static str, message: Arguments, remedy: Arguments) -> Check {
+    Check { name, state: WARNING, message: fmt::format(message), remedy: fmt::format(remedy) }
+}
+
+fn error(name: &'static str, message: Arguments, remedy: Arguments) -> Check {
+    Check { state: ERROR, ..warning(name, message, remedy) }
+}
+
+/// "mksquashfs is not installed; install …": the first is what, the rest is the remedy.
+fn told(name: &'static str, state: &'static str, text: &str) -> Check {
+    let (what, remedy) = text.split_once("; ").unwrap_or((text, ""));
+    Check { name, state, message: what.to_string(), remedy: remedy.to_string() }
+}
+
+/// What a file of the kernel's says; nothing where there is none.
+fn text_of(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn tool(name: &'static str, tools: &[&str], missing: &'static str) -> Check {
@@ -161,10 +181,9 @@ fn tool(name: &'static str, tools: &[&str], missing: &'static str) -> Check {
         tools.iter().filter_map(|tool| Tool::find(tool).err()).map(|e| e.into_message()).collect();
     if errors.is_empty() {
         let are = if tools.len() == 1 { "is" } else { "are" };
-        return check(name, OK, &format!("{} {are} installed", tools.join(", ")), "");
+        return ok(name, format_args!("{} {are} installed", tools.join(", ")));
     }
-    let (what, remedy) = split_remedy(&errors.join("; "));
-    check(name, missing, &what, &remedy)
+    told(name, missing, &errors.join("; "))
 }
 
 /// LXC's tools, and which LXC it is.
@@ -182,23 +201,18 @@ fn lxc() -> Check {
 
 fn judge_lxc(version: &str) -> Check {
     match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
-        Some(major) if major >= LXC_MIN => check("lxc", OK, &format!("LXC {version} is installed"), ""),
-        Some(_) => check(
+        Some(major) if major >= LXC_MIN => ok("lxc", format_args!("LXC {version} is installed")),
+        Some(_) => warning(
             "lxc",
-            WARNING,
-            &format!("LXC {version} is older than what cloudbox is tested with, {LXC_MIN}.0"),
-            "install a newer one: `opkg update; opkg upgrade lxc liblxc`, or Debian 12",
+            format_args!("LXC {version} is older than what cloudbox is tested with, {LXC_MIN}.0"),
+            format_args!("install a newer one: `opkg update; opkg upgrade lxc liblxc`, or Debian 12"),
         ),
-        None => {
-            check("lxc", ERROR, &format!("lxc-start does not say its version: {version}"), "install it again")
-        }
+        None => error(
+            "lxc",
+            format_args!("lxc-start does not say its version: {version}"),
+            format_args!("install it again"),
+        ),
     }
-}
-
-/// "mksquashfs is not installed; install …": the first is what, the rest is the remedy.
-fn split_remedy(text: &str) -> (String, String) {
-    let (what, remedy) = text.split_once("; ").unwrap_or((text, ""));
-    (what.to_string(), remedy.to_string())
 }
 
 fn namespaces() -> Check {
@@ -207,20 +221,21 @@ fn namespaces() -> Check {
         .filter(|n| !Path::new("/proc/self/ns").join(n).exists())
         .collect();
     if missing.is_empty() {
-        return check("namespaces", OK, "the kernel has user, pid, net, mount, uts and ipc namespaces", "");
+        return ok(
+            "namespaces",
+            format_args!("the kernel has user, pid, net, mount, uts and ipc namespaces"),
+        );
     }
-    let message = format!("the kernel has no {} namespaces", missing.join(", "));
-    check(
+    error(
         "namespaces",
-        ERROR,
-        &message,
-        "use a kernel with CONFIG_NAMESPACES and CONFIG_USER_NS, as OpenWrt's x86 images have",
+        format_args!("the kernel has no {} namespaces", missing.join(", ")),
+        format_args!("use a kernel with CONFIG_NAMESPACES and CONFIG_USER_NS, as OpenWrt's x86 images have"),
     )
 }
 
 /// Whether the kernel knows a file system, or has a module that the first mount loads.
 fn filesystem(name: &'static str, openwrt: &str) -> Check {
-    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let known = text_of(Path::new("/proc/filesystems"));
     judge_filesystem(name, openwrt, &known, has_module(name))
 }
 
@@ -234,86 +249,80 @@ fn modules() -> PathBuf {
 /// Whether there is a module called `name`, to be loaded or built in.
 fn has_module(name: &str) -> bool {
     let file = format!("{name}.ko");
-    let listed = |list: &str| {
-        let text = fs::read_to_string(modules().join(list)).unwrap_or_default();
-        text.contains(&format!("/{file}"))
-    };
+    let listed = |list: &str| text_of(&modules().join(list)).contains(&format!("/{file}"));
     // OpenWrt has no lists, but the modules themselves side by side.
     listed("modules.dep") || listed("modules.builtin") || modules().join(&file).exists()
 }
 
 fn veth() -> Check {
     if !modules().exists() || has_module("veth") || Path::new("/sys/module/veth").exists() {
-        return check("veth", OK, "the kernel is not known to lack veth, the containers' cables", "");
+        return ok("veth", format_args!("the kernel is not known to lack veth, the containers' cables"));
     }
-    let remedy = "install kmod-veth (OpenWrt), or a kernel with CONFIG_VETH";
-    check(
+    warning(
         "veth",
-        WARNING,
-        "there is no module veth: unless it is built in, no container gets a network",
-        remedy,
+        format_args!("there is no module veth: unless it is built in, no container gets a network"),
+        format_args!("install kmod-veth (OpenWrt), or a kernel with CONFIG_VETH"),
     )
 }
 
 fn seccomp() -> Check {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    if status.contains("\nSeccomp:") {
-        return check("seccomp", OK, "the kernel filters containers' system calls", "");
+    if text_of(Path::new("/proc/self/status")).contains("\nSeccomp:") {
+        return ok("seccomp", format_args!("the kernel filters containers' system calls"));
     }
-    let remedy = "use a kernel with CONFIG_SECCOMP_FILTER, as OpenWrt's have";
-    check("seccomp", WARNING, "the kernel has no seccomp: containers may try every system call", remedy)
+    warning(
+        "seccomp",
+        format_args!("the kernel has no seccomp: containers may try every system call"),
+        format_args!("use a kernel with CONFIG_SECCOMP_FILTER, as OpenWrt's have"),
+    )
 }
 
 /// `known` is the text of `/proc/filesystems`.
 fn judge_filesystem(name: &'static str, openwrt: &str, known: &str, module: bool) -> Check {
     if known.lines().any(|line| line.split_whitespace().last() == Some(name)) {
-        return check(name, OK, &format!("the kernel has {name}"), "");
+        return ok(name, format_args!("the kernel has {name}"));
     }
     if module {
-        return check(name, OK, &format!("the kernel has {name} as a module, loaded when it is needed"), "");
+        return ok(name, format_args!("the kernel has {name} as a module, loaded when it is needed"));
     }
-    let remedy = format!("install {openwrt} (OpenWrt), or a kernel with {name} (Debian: linux-image-amd64)");
-    check(name, ERROR, &format!("the kernel has no {name}"), &remedy)
+    error(
+        name,
+        format_args!("the kernel has no {name}"),
+        format_args!("install {openwrt} (OpenWrt), or a kernel with {name} (Debian: linux-image-amd64)"),
+    )
 }
 
 fn loop_devices() -> Check {
     if Path::new("/dev/loop-control").exists() {
-        return check("loop devices", OK, "there is /dev/loop-control", "");
+        return ok("loop devices", format_args!("there is /dev/loop-control"));
     }
-    check(
+    error(
         "loop devices",
-        ERROR,
-        "there is no /dev/loop-control",
-        "install kmod-loop (OpenWrt), or `modprobe loop`",
+        format_args!("there is no /dev/loop-control"),
+        format_args!("install kmod-loop (OpenWrt), or `modprobe loop`"),
     )
 }
 
 fn cgroups(cgroups: Option<&Cgroups>) -> Check {
-    let Some(cgroups) = cgroups else { return check("cgroups", WARNING, "they were not looked at", "") };
+    let Some(cgroups) = cgroups else { return told("cgroups", WARNING, "they were not looked at") };
     let family = match cgroups.family() {
         Family::V2 => "v2",
         Family::V1 => "v1",
     };
     let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(|c| !cgroups.has(c)).collect();
     if missing.is_empty() {
-        let message = format!("cgroup {family} limits memory, cpu and pids");
-        return check("cgroups", OK, &message, "");
+        return ok("cgroups", format_args!("cgroup {family} limits memory, cpu and pids"));
     }
-    check(
+    error(
         "cgroups",
-        ERROR,
-        &format!("cgroup {family} has no {}: these limits are not in force", missing.join(", ")),
-        "mount cgroup2 at /sys/fs/cgroup, with these controllers compiled into the kernel",
+        format_args!("cgroup {family} has no {}: these limits are not in force", missing.join(", ")),
+        format_args!("mount cgroup2 at /sys/fs/cgroup, with these controllers compiled into the kernel"),
     )
 }
 
 fn bridge(machine: &Machine, name: &str) -> Check {
     match machine.network.check_bridge(name) {
-        Ok(()) => check("bridge", OK, &format!("{name} is there"), ""),
-        Err(error) => {
-            let (what, remedy) = split_remedy(&error.message);
-            check("bridge", ERROR, &what, &remedy)
-        }
+        Ok(()) => ok("bridge", format_args!("{name} is there")),
+        Err(error) => told("bridge", ERROR, &error.message),
     }
 }
 
@@ -321,24 +330,24 @@ fn bridge(machine: &Machine, name: &str) -> Check {
 fn avahi(machine: &Machine) -> Check {
     let state = machine.avahi.state();
     if runs("umdns") {
-        let message = "umdns and avahi-daemon both want port 5353: what is announced may not be seen";
-        let remedy =
-            "keep avahi-daemon: `/etc/init.d/umdns stop; /etc/init.d/umdns disable`, or `opkg remove umdns`";
-        return check("avahi", WARNING, message, remedy);
+        return warning(
+            "avahi",
+            format_args!("umdns and avahi-daemon both want port 5353: what is announced may not be seen"),
+            format_args!(
+                "keep avahi-daemon: `/etc/init.d/umdns stop; /etc/init.d/umdns disable`, or `opkg remove umdns`"
+            ),
+        );
     }
     if let Some(trouble) = machine.avahi.hosts_trouble() {
-        let (what, remedy) = split_remedy(&trouble);
-        return check("avahi", WARNING, &what, &remedy);
+        return told("avahi", WARNING, &trouble);
     }
-    let (what, remedy) = split_remedy(state.message());
-    check("avahi", if state == State::Running { OK } else { WARNING }, &what, &remedy)
+    told("avahi", if state == State::Running { OK } else { WARNING }, state.message())
 }
 
 /// Whether a program called `name` runs.
 fn runs(name: &str) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return false };
-    let called = |dir: fs::DirEntry| fs::read_to_string(dir.path().join("comm")).unwrap_or_default();
-    processes.flatten().any(|process| called(process).trim_end() == name)
+    processes.flatten().any(|process| text_of(&process.path().join("comm")).trim_end() == name)
 }
 
 fn storage(layout: &Layout, reserve: u64) -> Check {
@@ -346,43 +355,44 @@ fn storage(layout: &Layout, reserve: u64) -> Check {
     let shown = path.display();
     let kind = filesystem::Kind::of(path).ok();
     if kind.is_some_and(filesystem::Kind::is_in_memory) {
-        return check(
+        return error(
             "storage",
-            ERROR,
-            &format!("{shown} is in memory: everything there is gone after a reboot"),
-            "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`",
+            format_args!("{shown} is in memory: everything there is gone after a reboot"),
+            format_args!(
+                "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`"
+            ),
         );
     }
     if kind == Some(filesystem::Kind::OVERLAY) {
-        return check(
+        return warning(
             "storage",
-            WARNING,
-            &format!("{shown} is on the box's own overlay: containers without a disk quota cannot start there"),
-            "mount a disk there, name another directory with `uci set cloudbox.main.storage=...`, or keep quotas",
+            format_args!("{shown} is on the box's own overlay: containers without a disk quota cannot start there"),
+            format_args!(
+                "mount a disk there, name another directory with `uci set cloudbox.main.storage=...`, or keep quotas"
+            ),
         );
     }
     if let Some(closed) = path.ancestors().find(|dir| is_closed(dir)) {
-        return check(
+        return error(
             "storage",
-            ERROR,
-            &format!("{} is closed to others: no container reaches its files below it", closed.display()),
-            &format!("`chmod o+x {}`, or name another storage directory", closed.display()),
+            format_args!("{} is closed to others: no container reaches its files below it", closed.display()),
+            format_args!("`chmod o+x {}`, or name another storage directory", closed.display()),
         );
     }
     let Ok(space) = Space::of(path) else {
-        return check("storage", ERROR, &format!("{shown} cannot be examined"), "mount a disk there");
+        return error(
+            "storage",
+            format_args!("{shown} cannot be examined"),
+            format_args!("mount a disk there"),
+        );
     };
-    let message = format!(
-        "{shown} has {} free of {}, {} is kept for the box",
-        Bytes(space.free),
-        Bytes(space.total),
-        Bytes(reserve)
-    );
+    let (free, total, kept) = (Bytes(space.free), Bytes(space.total), Bytes(reserve));
+    let message = format!("{shown} has {free} free of {total}, {kept} is kept for the box");
     if space.free <= reserve {
         let remedy = "delete containers or images, lower `cloudbox.main.disk_reserve`, or use a larger disk";
-        return check("storage", WARNING, &message, remedy);
+        return warning("storage", format_args!("{message}"), format_args!("{remedy}"));
     }
-    check("storage", OK, &message, "")
+    ok("storage", format_args!("{message}"))
 }
 
 /// Whether the storage's file system can hold a container's layer: it is tried, where nobody else sees it.
@@ -390,30 +400,37 @@ fn upper_layer(layout: &Layout, quota: bool) -> Check {
     // Quotas bring a file system of their own.
     let state = if quota { WARNING } else { ERROR };
     match try_overlay(layout) {
-        Ok(()) => check("layers", OK, "the storage's file system can hold containers' layers", ""),
-        Err(error) => check(
-            "layers",
-            state,
-            &format!("no container without a disk quota can run: {}", error.message),
-            "use ext4, xfs or btrfs for the storage, or give every container a quota: \
-             `uci set cloudbox.main.disk=4G`",
-        ),
+        Ok(()) => ok("layers", format_args!("the storage's file system can hold containers' layers")),
+        Err(error) => {
+            let found = warning(
+                "layers",
+                format_args!("no container without a disk quota can run: {}", error.message),
+                format_args!(
+                    "use ext4, xfs or btrfs for the storage, or give every container a quota: \
+                     `uci set cloudbox.main.disk=4G`"
+                ),
+            );
+            Check { state, ..found }
+        }
     }
 }
 
 /// Ranges of user ids, and namespaces to use them in.
 fn ids(used: usize) -> Check {
-    let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
+    let limit = text_of(Path::new("/proc/sys/user/max_user_namespaces"));
     judge_ids(used, limit.trim().parse().ok())
 }
 
 fn judge_ids(used: usize, namespaces: Option<usize>) -> Check {
-    let message = format!("{used} of {} ranges of user ids are taken", idrange::COUNT);
-    if let Some(limit) = namespaces.filter(|limit| *limit <= used + 1) {
-        let message = format!("{message}, but user.max_user_namespaces allows {limit} namespaces only");
-        return check("user ids", ERROR, &message, "`sysctl -w user.max_user_namespaces=16384`");
+    let found = ok("user ids", format_args!("{used} of {} ranges of user ids are taken", idrange::COUNT));
+    match namespaces.filter(|limit| *limit <= used + 1) {
+        Some(limit) => error(
+            found.name,
+            format_args!("{}, but user.max_user_namespaces allows {limit} namespaces only", found.message),
+            format_args!("`sysctl -w user.max_user_namespaces=16384`"),
+        ),
+        None => found,
     }
-    check("user ids", OK, &message, "")
 }
 
 /// Certificates and the order of jobs want a clock that is not before this program was built.
@@ -423,11 +440,15 @@ fn clock() -> Check {
 
 fn judge_clock(now: u64, built: u64) -> Check {
     if now >= built {
-        return check("clock", OK, "it is later than this program", "");
+        return ok("clock", format_args!("it is later than this program"));
     }
-    let year = 1970 + now / YEAR;
-    let remedy = "`/etc/init.d/sysntpd restart`, or `date -s`; a box without a battery needs NTP at boot";
-    check("clock", ERROR, &format!("the clock says that it is {year}"), remedy)
+    error(
+        "clock",
+        format_args!("the clock says that it is {}", 1970 + now / YEAR),
+        format_args!(
+            "`/etc/init.d/sysntpd restart`, or `date -s`; a box without a battery needs NTP at boot"
+        ),
+    )
 }
 
 fn leftovers(machine: &Machine, busy: &[String]) -> Check {
@@ -435,14 +456,12 @@ fn leftovers(machine: &Machine, busy: &[String]) -> Check {
     let left: Vec<&str> =
         left.iter().map(Name::as_str).filter(|name| !busy.iter().any(|b| b == name)).collect();
     if left.is_empty() {
-        return check("leftovers", OK, "nothing was left half made", "");
+        return ok("leftovers", format_args!("nothing was left half made"));
     }
-    let message = format!("something was left half made or half removed of {}", left.join(", "));
-    check(
+    warning(
         "leftovers",
-        WARNING,
-        &message,
-        "`cloudbox prune` says what it is, `cloudbox prune --yes` removes it",
+        format_args!("something was left half made or half removed of {}", left.join(", ")),
+        format_args!("`cloudbox prune` says what it is, `cloudbox prune --yes` removes it"),
     )
 }
 
@@ -454,24 +473,30 @@ fn is_closed(dir: &Path) -> bool {
 
 /// Every systemd guest takes a few of the inotify instances that all containers share.
 fn inotify() -> Check {
-    let limit = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap_or_default();
+    let limit = text_of(Path::new("/proc/sys/fs/inotify/max_user_instances"));
     match limit.trim().parse::<u32>() {
-        Ok(limit) if limit < INOTIFY_INSTANCES => check(
+        Ok(limit) if limit < INOTIFY_INSTANCES => warning(
             "inotify",
-            WARNING,
-            &format!("fs.inotify.max_user_instances is {limit}: about {} systemd guests can run", limit / 2),
-            "`sysctl -w fs.inotify.max_user_instances=8192`, and the same line in /etc/sysctl.d/60-cloudbox.conf",
+            format_args!("fs.inotify.max_user_instances is {limit}: about {} systemd guests can run", limit / 2),
+            format_args!(
+                "`sysctl -w fs.inotify.max_user_instances=8192`, and the same line in /etc/sysctl.d/60-cloudbox.conf"
+            ),
         ),
-        _ => check("inotify", OK, "there are enough inotify instances for many guests", ""),
+        _ => ok("inotify", format_args!("there are enough inotify instances for many guests")),
     }
 }
 
 fn images(count: usize) -> Check {
     if count == 0 {
-        let remedy = "bring one in: `cloudbox image pull distro`, or `cloudbox image import /path/to/image.squashfs distro`";
-        return check("images", WARNING, "there is no image to make a container from", remedy);
+        return warning(
+            "images",
+            format_args!("there is no image to make a container from"),
+            format_args!(
+                "bring one in: `cloudbox image pull distro`, or `cloudbox image import /path/to/image.squashfs distro`"
+            ),
+        );
     }
-    check("images", OK, &format!("{count} in the store"), "")
+    ok("images", format_args!("{count} in the store"))
 }
 
 #[cfg(test)]
@@ -511,9 +536,9 @@ mod tests {
 
     #[test]
     fn what_is_wrong_and_what_cures_it_are_told_apart() {
-        let (what, remedy) = split_remedy("xz is not installed; install the package xz; or another");
+        let check = told("x", ERROR, "xz is not installed; install the package xz; or another");
         assert_eq!(
-            (what.as_str(), remedy.as_str()),
+            (check.message.as_str(), check.remedy.as_str()),
             ("xz is not installed", "install the package xz; or another")
         );
     }

@@ -8,7 +8,7 @@ use super::remote::{self, Known, Remote};
 use super::service;
 use super::size::{Bytes, Cpus};
 use super::spec::{
-    invalid, parse_bool, parse_bridge, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
+    check_bridge, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
 };
 use super::table::Table;
 use crate::error::{Code, Error, Result};
@@ -122,14 +122,12 @@ pub fn read(package: &Package, before: &Settings) -> Config {
         match section.kind() {
             "cloudbox" if section.name() == "main" => reader.main(section),
             "container" | "service" | "remote" | "image" => {}
-            kind => reader.warn(
-                section.line(),
-                label(section),
-                "",
-                &format!(
+            kind => {
+                let why = format!(
                     "sections of type '{kind}' are not known to this version of cloudbox and do nothing"
-                ),
-            ),
+                );
+                reader.warn_of(section, None, &why);
+            }
         }
     }
     for section in package.sections_of("container") {
@@ -153,15 +151,6 @@ struct Reader<'a> {
     before: &'a Settings,
 }
 
-/// A section's name, or the type of an anonymous one: its made-up name says nothing to a person.
-fn label(section: &Section) -> &str {
-    if section.is_anonymous() {
-        section.kind()
-    } else {
-        section.name()
-    }
-}
-
 impl Reader<'_> {
     fn warn(&mut self, line: usize, section: &str, option: &str, message: &str) {
         self.config.warnings.push(Warning {
@@ -172,6 +161,14 @@ impl Reader<'_> {
         });
     }
 
+    /// Warns of an option, or of the whole section.
+    fn warn_of(&mut self, section: &Section, option: Option<&Opt>, message: &str) {
+        // An anonymous section's made-up name says nothing to a person: its type does.
+        let label = if section.is_anonymous() { section.kind() } else { section.name() };
+        let line = option.map_or(section.line(), Opt::line);
+        self.warn(line, label, option.map_or("", Opt::name), message);
+    }
+
     fn main(&mut self, section: &Section) {
         let mut settings = Settings::default();
         for option in section.options() {
@@ -179,7 +176,7 @@ impl Reader<'_> {
             if let Err(error) = set(&mut settings, option.name(), text) {
                 let _ = copy(self.before, &mut settings, option.name());
                 let message = format!("{}; the earlier value stays", error.message);
-                self.warn(option.line(), label(section), option.name(), &message);
+                self.warn_of(section, Some(option), &message);
             }
         }
         self.config.settings = settings;
@@ -194,27 +191,23 @@ impl Reader<'_> {
         };
         let name = match named {
             Ok(name) => name,
-            Err(error) => {
-                let line = section.line();
-                self.warn(line, label(section), "", &error.message);
-                return;
-            }
+            Err(error) => return self.warn_of(section, None, &error.message),
         };
         let mut asked = Asked::default();
-        let mut wrong: Option<(usize, String, Error)> = None;
+        let mut wrong: Option<(&Opt, Error)> = None;
         let (mut deleting, mut renaming) = (false, None);
         for option in section.options() {
             match ask(&mut asked, &mut deleting, &mut renaming, option) {
                 Ok(true) => {}
                 Ok(false) => self.unknown(section, option),
                 Err(error) => {
-                    wrong.get_or_insert((option.line(), option.name().into(), error));
+                    wrong.get_or_insert((option, error));
                 }
             }
         }
         let mut spec = match wrong {
-            Some((line, option, error)) => {
-                self.warn(line, label(section), &option, &error.message);
+            Some((option, error)) => {
+                self.warn_of(section, Some(option), &error.message);
                 Err(error)
             }
             None => {
@@ -241,9 +234,7 @@ impl Reader<'_> {
             match ask_service(&mut asked, option) {
                 Ok(true) => {}
                 Ok(false) => self.unknown(section, option),
-                Err(error) => {
-                    return self.warn(option.line(), label(section), option.name(), &error.message);
-                }
+                Err(error) => return self.warn_of(section, Some(option), &error.message),
             }
         }
         let declared = match asked.resolve(section.name()) {
@@ -251,9 +242,8 @@ impl Reader<'_> {
             Err(error) => return self.blame(section, &error),
         };
         if !self.config.containers.contains_key(&declared.container) {
-            let line = section.option("container").map_or(section.line(), Opt::line);
             let why = format!("there is no container {}; the service does nothing", declared.container);
-            self.warn(line, label(section), "container", &why);
+            self.warn_of(section, section.option("container"), &why);
         }
         let same = |d: &&service::Declared| super::advert::is_same(d, &declared.container, &declared.service);
         if let Some(first) = self.config.services.iter().find(same) {
@@ -261,7 +251,7 @@ impl Reader<'_> {
                 "container {} has {} on port {} in section '{}' already; this one does nothing",
                 declared.container, declared.service.kind, declared.service.port, first.id
             );
-            return self.warn(section.line(), label(section), "", &why);
+            return self.warn_of(section, None, &why);
         }
         self.config.services.push(declared);
     }
@@ -270,7 +260,7 @@ impl Reader<'_> {
     fn is_nameless(&mut self, section: &Section, example: &str) -> bool {
         if section.is_anonymous() {
             let why = ["the section needs its name: config ", example].concat();
-            self.warn(section.line(), label(section), "", &why);
+            self.warn_of(section, None, &why);
         }
         section.is_anonymous()
     }
@@ -294,9 +284,8 @@ impl Reader<'_> {
         match &resolved {
             Err(error) => self.blame(section, error),
             Ok(found) if found.url.starts_with("http:") && !found.is_signed() => {
-                let line = section.option("url").map_or(section.line(), Opt::line);
                 let why = "anybody on the way can change what comes; use https, or a server that signs, with its key";
-                self.warn(line, label(section), "url", why);
+                self.warn_of(section, section.option("url"), why);
             }
             Ok(_) => {}
         }
@@ -320,7 +309,7 @@ impl Reader<'_> {
             };
             match single(option) {
                 Ok(text) => *field = Some(text.to_string()),
-                Err(error) => return self.warn(option.line(), label(section), option.name(), &error.message),
+                Err(error) => return self.warn_of(section, Some(option), &error.message),
             }
         }
         let known = match ImageName::new(section.name()).and_then(|name| asked.resolve(name)) {
@@ -329,8 +318,8 @@ impl Reader<'_> {
         };
         if let Some(remote) = known.remote.as_deref() {
             if !self.config.remotes.iter().any(|(name, _)| name == remote) {
-                let line = section.option("remote").map_or(section.line(), Opt::line);
-                self.warn(line, label(section), "remote", &format!("there is no remote {remote}"));
+                let why = format!("there is no remote {remote}");
+                self.warn_of(section, section.option("remote"), &why);
             }
         }
         self.config.images.push(known);
@@ -338,21 +327,20 @@ impl Reader<'_> {
 
     fn unknown(&mut self, section: &Section, option: &Opt) {
         let message = "this version of cloudbox does not know the option; it does nothing";
-        self.warn(option.line(), label(section), option.name(), message);
+        self.warn_of(section, Some(option), message);
     }
 
     /// Warns of the option that `error` is about.
     fn blame(&mut self, section: &Section, error: &Error) {
         let culprit = section.options().iter().find(|o| error.message.starts_with(o.name()));
-        let (line, option) = culprit.map_or((section.line(), ""), |o| (o.line(), o.name()));
-        self.warn(line, label(section), option, &error.message);
+        self.warn_of(section, culprit, &error.message);
     }
 
     fn text<'o>(&mut self, section: &Section, option: &'o Opt) -> Option<&'o str> {
         match single(option) {
             Ok(text) => Some(text),
             Err(error) => {
-                self.warn(option.line(), label(section), option.name(), &error.message);
+                self.warn_of(section, Some(option), &error.message);
                 None
             }
         }
@@ -434,23 +422,14 @@ fn ask_service(asked: &mut service::Asked, option: &Opt) -> Result<bool> {
 
 /// Puts one option of a server where it belongs; false when there is no such option.
 fn ask_remote(asked: &mut remote::Asked, option: &Opt) -> Result<bool> {
-    let list = match option.name() {
-        "url" => {
-            asked.url = Some(single(option)?.to_string());
-            return Ok(true);
-        }
-        "protocol" => {
-            asked.protocol = Some(single(option)?.to_string());
-            return Ok(true);
-        }
-        "key" => &mut asked.keys,
-        "key_file" => &mut asked.key_files,
+    let field = match option.name() {
+        "url" => &mut asked.url,
+        "protocol" => &mut asked.protocol,
+        "key" => return texts(&mut asked.keys, option),
+        "key_file" => return texts(&mut asked.key_files, option),
         _ => return Ok(false),
     };
-    for value in option.values() {
-        let text = value.as_str().ok_or_else(|| invalid(option.name(), "", "it is not UTF-8"))?;
-        list.push(text.to_string());
-    }
+    *field = Some(single(option)?.to_string());
     Ok(true)
 }
 
@@ -462,7 +441,10 @@ fn set(settings: &mut Settings, option: &str, text: &str) -> Result<()> {
         "storage" => settings.storage = parse_storage(option, text)?,
         "lxcpath" => settings.lxcpath = parse_storage(option, text)?,
         "image" => defaults.image = ImageName::new(text)?,
-        "bridge" => defaults.bridge = parse_bridge(text)?,
+        "bridge" => {
+            check_bridge(text)?;
+            defaults.bridge = text.into();
+        }
         "memory" => defaults.memory = parse_memory(text)?,
         "cpus" => defaults.cpus = Cpus::parse(option, text)?,
         "disk" => defaults.disk = parse_disk(text)?,

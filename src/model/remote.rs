@@ -55,22 +55,22 @@ impl Asked {
             None | Some("simplestreams") => {}
             Some(other) => return Err(invalid("protocol", other, "there is only simplestreams")),
         }
-        let key = |text: &String| {
-            PublicKey::parse(text).map_err(|e| {
+        let mut remote =
+            Remote { name: name.to_string(), url: parse_url(url)?, keys: Vec::new(), key_files: Vec::new() };
+        for text in &self.keys {
+            let key = PublicKey::parse(text).map_err(|e| {
                 let shown: String = text.chars().take(20).collect();
                 invalid("key", &shown, &e.message)
-            })
-        };
-        let file = |text: &String| match text.starts_with('/') {
-            true => Ok(PathBuf::from(text)),
-            false => Err(invalid("key_file", text, "write an absolute path")),
-        };
-        Ok(Remote {
-            name: name.to_string(),
-            url: parse_url(url)?,
-            keys: self.keys.iter().map(key).collect::<Result<_>>()?,
-            key_files: self.key_files.iter().map(file).collect::<Result<_>>()?,
-        })
+            })?;
+            remote.keys.push(key);
+        }
+        for text in &self.key_files {
+            if !text.starts_with('/') {
+                return Err(invalid("key_file", text, "write an absolute path"));
+            }
+            remote.key_files.push(PathBuf::from(text));
+        }
+        Ok(remote)
     }
 }
 

@@ -252,9 +252,7 @@ impl Asked {
         if let Some(text) = &self.pids {
             spec.pids = parse_pids(text)?;
         }
-        if let Some(text) = &self.bridge {
-            spec.bridge = parse_bridge(text)?;
-        }
+        put(&mut spec.bridge, &self.bridge, check_bridge)?;
         if let Some(text) = &self.address {
             spec.address = Address::parse(text)?;
         }
@@ -263,45 +261,52 @@ impl Asked {
             Some(text) => Some(parse_gateway(text, address)?),
             None => spec.gateway.filter(|gateway| parse_gateway(&gateway.to_string(), address).is_ok()),
         };
-        if let Some(text) = &self.autostart {
-            spec.autostart = parse_bool("autostart", text)?;
-        }
+        put_flag(&mut spec.autostart, "autostart", &self.autostart)?;
         if let Some(text) = &self.priority {
             spec.priority = parse_number("priority", text, 0, PRIORITY_MAX.into())? as u16;
         }
         if let Some(text) = &self.restart {
             spec.restart = parse_restart(text)?;
         }
-        if let Some(text) = &self.description {
-            spec.description = parse_description(text)?;
-        }
-        if !self.authorized_keys.is_empty() {
-            spec.authorized_keys =
-                self.authorized_keys.iter().map(|k| parse_key(k)).collect::<Result<_>>()?;
-        }
-        if let Some(text) = &self.slice {
-            spec.slice = parse_slice(text)?;
-        }
-        if let Some(text) = &self.advertise {
-            spec.advertise = parse_bool("advertise", text)?;
-        }
-        if let Some(text) = &self.protected {
-            spec.protected = parse_bool("protected", text)?;
-        }
-        if let Some(text) = &self.hostname {
-            spec.hostname = parse_hostname(text)?;
-        }
-        if let Some(text) = &self.timezone {
-            spec.timezone = parse_timezone(text)?;
-        }
-        if let Some(text) = &self.first_boot {
-            spec.first_boot = parse_script(text)?;
-        }
-        if !self.services.is_empty() {
-            spec.services = self.services.iter().map(|text| parse_service(text)).collect::<Result<_>>()?;
-        }
+        put(&mut spec.description, &self.description, check_description)?;
+        put_list(&mut spec.authorized_keys, &self.authorized_keys, check_key)?;
+        put(&mut spec.slice, &self.slice, check_slice)?;
+        put_flag(&mut spec.advertise, "advertise", &self.advertise)?;
+        put_flag(&mut spec.protected, "protected", &self.protected)?;
+        put(&mut spec.hostname, &self.hostname, check_hostname)?;
+        put(&mut spec.timezone, &self.timezone, check_timezone)?;
+        put(&mut spec.first_boot, &self.first_boot, check_script)?;
+        put_list(&mut spec.services, &self.services, check_service)?;
         Ok(spec)
     }
+}
+
+/// Puts a text that was said and is good in its place.
+fn put(field: &mut String, said: &Option<String>, check: fn(&str) -> Result<()>) -> Result<()> {
+    if let Some(text) = said {
+        check(text)?;
+        field.clone_from(text);
+    }
+    Ok(())
+}
+
+fn put_flag(field: &mut bool, what: &str, said: &Option<String>) -> Result<()> {
+    if let Some(text) = said {
+        *field = parse_bool(what, text)?;
+    }
+    Ok(())
+}
+
+/// The same with the texts of a list; `check` says what stays of one.
+fn put_list(field: &mut Vec<String>, said: &[String], check: fn(&str) -> Result<&str>) -> Result<()> {
+    if said.is_empty() {
+        return Ok(());
+    }
+    field.clear();
+    for text in said {
+        field.push(check(text)?.to_string());
+    }
+    Ok(())
 }
 
 impl Defaults {
@@ -458,16 +463,16 @@ fn parse_restart(text: &str) -> Result<Restart> {
     found.ok_or_else(|| invalid("restart", text, "write no, on-failure or always"))
 }
 
-/// Reads the name of a network interface: at most 15 bytes, as the kernel allows, and nothing that could end a line.
+/// Checks the name of a network interface: at most 15 bytes, as the kernel allows, and nothing that could end a line.
 ///
 /// # Errors
 /// [`Code::InvalidArgument`].
-pub fn parse_bridge(text: &str) -> Result<String> {
+pub fn check_bridge(text: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
     if text.is_empty() || text.len() > 15 || !text.chars().all(good) || text == "." || text == ".." {
         return Err(invalid("bridge", text, "it is no name of a network interface, such as br-lan"));
     }
-    Ok(text.to_string())
+    Ok(())
 }
 
 /// Reads a UCI boolean: every word libuci's users know.
@@ -482,14 +487,14 @@ pub fn parse_bool(what: &str, text: &str) -> Result<bool> {
     }
 }
 
-fn parse_description(text: &str) -> Result<String> {
+fn check_description(text: &str) -> Result<()> {
     if text.len() > DESCRIPTION_MAX || text.chars().any(char::is_control) {
         return Err(invalid("description", text, "write one line of at most 256 bytes"));
     }
-    Ok(text.to_string())
+    Ok(())
 }
 
-fn parse_key(text: &str) -> Result<String> {
+fn check_key(text: &str) -> Result<&str> {
     let text = text.trim();
     let kind = text.split(' ').next().unwrap_or_default();
     let known = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"].iter().any(|k| kind.starts_with(k));
@@ -501,36 +506,36 @@ fn parse_key(text: &str) -> Result<String> {
             "it is no SSH public key, such as 'ssh-ed25519 AAAA... me'",
         ));
     }
-    Ok(text.to_string())
+    Ok(text)
 }
 
-/// Reads the name of a service of an image. It becomes the name of a file.
-fn parse_service(text: &str) -> Result<String> {
+/// Checks the name of a service of an image. It becomes the name of a file.
+fn check_service(text: &str) -> Result<&str> {
     Name::new(text).map_err(|_| invalid("services", text, "use a-z, 0-9 and '-' inside"))?;
-    Ok(text.to_string())
+    Ok(text)
 }
 
-/// Reads a host name: labels as DNS has them, 64 bytes in all, as Linux has it.
-fn parse_hostname(text: &str) -> Result<String> {
+/// Checks a host name: labels as DNS has them, 64 bytes in all, as Linux has it.
+fn check_hostname(text: &str) -> Result<()> {
     let label = |label: &str| crate::model::name::Name::new(label).is_ok();
     if text.is_empty() || (text.len() <= 64 && text.split('.').all(label)) {
-        return Ok(text.to_string());
+        return Ok(());
     }
     Err(invalid("hostname", text, "write one such as web or web.example.org, of a-z, 0-9 and '-'"))
 }
 
-/// Reads a time zone's name: a path below /usr/share/zoneinfo that leads nowhere else.
-fn parse_timezone(text: &str) -> Result<String> {
+/// Checks a time zone's name: a path below /usr/share/zoneinfo that leads nowhere else.
+fn check_timezone(text: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+');
     let part = |part: &str| !part.is_empty() && part.chars().all(good);
     if text.is_empty() || (text.len() <= 64 && text.split('/').all(part)) {
-        return Ok(text.to_string());
+        return Ok(());
     }
     Err(invalid("timezone", text, "write one such as Europe/Madrid"))
 }
 
-/// Reads a script: its text, or the absolute path of a file on the box.
-fn parse_script(text: &str) -> Result<String> {
+/// Checks a script: its text, or the absolute path of a file on the box.
+fn check_script(text: &str) -> Result<()> {
     if text.len() > SCRIPT_MAX || text.contains('\0') {
         return Err(invalid(
             "first_boot",
@@ -538,15 +543,15 @@ fn parse_script(text: &str) -> Result<String> {
             "write a script of at most 64 KiB, or the path of one on the box",
         ));
     }
-    Ok(text.to_string())
+    Ok(())
 }
 
-fn parse_slice(text: &str) -> Result<String> {
+fn check_slice(text: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if text.len() > 63 || !text.chars().all(good) {
         return Err(invalid("slice", text, "use at most 63 letters, digits, '-', '_' and '.'"));
     }
-    Ok(text.to_string())
+    Ok(())
 }
 
 #[cfg(test)]

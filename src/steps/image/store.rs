@@ -258,7 +258,7 @@ impl Store {
                 pointers.push((name, sha256));
             }
         }
-        pointers.sort();
+        pointers.sort_unstable();
         Ok(pointers)
     }
 
@@ -347,7 +347,7 @@ impl Images for Store {
                 Err(e) => log::warn!("{}", e.message),
             }
         }
-        images.sort_by(|a, b| {
+        images.sort_unstable_by(|a, b| {
             (a.manifest.imported, &a.manifest.sha256).cmp(&(b.manifest.imported, &b.manifest.sha256))
         });
         Ok(images)
@@ -456,7 +456,7 @@ impl Images for Store {
                 mounted.push(sha256);
             }
         }
-        mounted.sort();
+        mounted.sort_unstable();
         Ok(mounted)
     }
 
