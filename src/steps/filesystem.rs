@@ -5,7 +5,11 @@ use crate::sys::c_path;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{statvfs, Statvfs};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 /// A kind of file system: f_type of statfs(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +37,23 @@ impl Kind {
     pub fn is_in_memory(self) -> bool {
         self == Kind::TMPFS || self == Kind::RAMFS
     }
+}
+
+/// Where `path` leads to, without a link on the way, as the kernel says: the C library's realpath walks it by itself.
+///
+/// # Errors
+/// As open(2).
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    let file = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+    path_of(&file)
+}
+
+/// The path of an open file.
+///
+/// # Errors
+/// As readlink(2).
+pub fn path_of(file: &impl AsRawFd) -> io::Result<PathBuf> {
+    fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
 /// The room of a file system, in bytes.
@@ -77,4 +98,17 @@ pub fn mount(source: &Path, target: &Path, kind: &str, flags: MsFlags, options: 
 /// As umount2(2).
 pub fn unmount(target: &Path, flags: MntFlags) -> nix::Result<()> {
     nix::mount::umount2(&*c_path(target)?, flags | MntFlags::UMOUNT_NOFOLLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_path_has_no_links() {
+        assert_eq!(real_path(Path::new("/proc/self/../sys/kernel/")).unwrap(), Path::new("/proc/sys/kernel"));
+        let me = Path::new("/proc").join(std::process::id().to_string());
+        assert_eq!(real_path(Path::new("/proc/self")).unwrap(), me);
+        assert!(real_path(Path::new("/proc/nothing")).is_err());
+    }
 }

@@ -199,7 +199,7 @@ impl Files {
             return Ok(());
         }
         // The file may be a link to where a read-only /etc allows writing.
-        let path = path.canonicalize().unwrap_or(path);
+        let path = super::filesystem::real_path(&path).unwrap_or(path);
         replace(&path, &after, mode & 0o7777, None)
     }
 }

@@ -11,10 +11,9 @@ use crate::sys;
 use nix::sys::stat::{fstat, FileStat, SFlag};
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
-use std::fs;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// Where an image says what it is.
@@ -89,7 +88,7 @@ fn init_of(root: BorrowedFd<'_>) -> Result<Init> {
 fn open_file(root: BorrowedFd<'_>, path: &str) -> Option<(FileStat, String)> {
     let file = sys::openat2_in_root(root, Path::new(path), libc::O_PATH, 0).ok()?;
     let stat = regular(&file)?;
-    let target = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    let target = super::super::filesystem::path_of(&file).ok()?;
     let name = target.file_name()?.to_string_lossy().into_owned();
     Some((stat, name))
 }

@@ -109,7 +109,7 @@ impl Archive<'_> {
         let link =
             extension.link.or_else(|| header.link_name_bytes().map(|l| l.into_owned())).unwrap_or_default();
         let size = extension.size.unwrap_or(size);
-        let device = (device_number(header.device_major()), device_number(header.device_minor()));
+        let device = device(header);
         let member = Member { path: &path, kind, link: &link, size, device };
         if let Err(why) = member.check() {
             return Err(bad(format!("its entry {} {why}", shown(&path))));
@@ -350,19 +350,15 @@ pub fn check_sum(header: &Header) -> Result<()> {
     let bytes = header.as_bytes();
     // The sum counts its own field as eight spaces.
     let sum = bytes[..148].iter().chain(&bytes[156..]).fold(8 * 32, |sum: u32, b| sum + u32::from(*b));
-    match header.cksum() {
-        Ok(told) if told == sum => Ok(()),
+    match number(&header.as_old().cksum) {
+        Some(told) if told == u64::from(sum) => Ok(()),
         _ => Err(bad("damaged: it has a header with a wrong checksum, or is no tar archive")),
     }
 }
 
 pub fn size_of_entry(header: &Header) -> Result<u64> {
-    let field = &header.as_old().size;
-    // Base 256: the library reads the last eight bytes and trusts the others to be zero.
-    let in_base_256 = field[0] & 0x80 != 0;
-    let overflows = in_base_256 && (field[0] != 0x80 || field[1..4].iter().any(|b| *b != 0));
-    match header.entry_size() {
-        Ok(size) if !overflows && i64::try_from(size).is_ok() => Ok(size),
+    match number(&header.as_old().size) {
+        Some(size) if i64::try_from(size).is_ok() => Ok(size),
         _ => Err(bad(format!(
             "its entry {} has a size that is no number or too large",
             shown(&header.path_bytes())
@@ -370,8 +366,25 @@ pub fn size_of_entry(header: &Header) -> Result<u64> {
     }
 }
 
-fn device_number(read: std::io::Result<Option<u32>>) -> Option<u32> {
-    read.ok().flatten()
+/// A number of a header: octal digits, or behind a first byte of 0x80 digits to the base of 256. The library's own
+/// reader overlooks digits in front of the last eight, and makes an error with the entry's path for each field.
+pub fn number(field: &[u8]) -> Option<u64> {
+    if let [0x80, digits @ ..] = field {
+        return digits
+            .iter()
+            .try_fold(0_u64, |number, digit| number.checked_mul(256)?.checked_add((*digit).into()));
+    }
+    let digits = field.split(|byte| *byte == 0).next()?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?.trim(), 8).ok()
+}
+
+/// Major and minor number, in the formats that have them.
+pub fn device(header: &Header) -> (Option<u32>, Option<u32>) {
+    if header.as_ustar().is_none() && header.as_gnu().is_none() {
+        return (None, None);
+    }
+    let number = |from: usize| number(&header.as_bytes()[from..from + 8])?.try_into().ok();
+    (number(329), number(337))
 }
 
 fn ends_early() -> Error {

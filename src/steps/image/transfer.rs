@@ -5,6 +5,7 @@
 
 use crate::error::{Code, Error, Result};
 use crate::steps::ctx::Ctx;
+use crate::steps::filesystem;
 use crate::steps::tool::{failure, Command, Output, Pipes, Running, Tool};
 use std::fs::File;
 use std::io::Write;
@@ -188,7 +189,7 @@ impl Transfer<'_> {
 
 /// What a program called wget is.
 fn kind_of_wget(path: &Path) -> &'static str {
-    let real = path.canonicalize().unwrap_or_default();
+    let real = filesystem::real_path(path).unwrap_or_default();
     match real.file_name().map(|name| name.to_string_lossy()) {
         Some(name) if name.starts_with("busybox") => "busybox",
         Some(name) if name == "uclient-fetch" => "uclient-fetch",

@@ -8,7 +8,9 @@
 //! What is read is not to be trusted. Entries are made in the directories that they were preceded by, which are held
 //! open: no name is walked, so that none leads outside.
 
-use super::super::image::tar::{check_path, check_sum, pax_records, shown, size_of_entry, BLOCK};
+use super::super::image::tar::{
+    check_path, check_sum, device, number, pax_records, shown, size_of_entry, BLOCK,
+};
 use super::super::image::{bad, hex, Input};
 use super::tree::{next_data, walk, Node, Progress, Shift};
 use super::Record;
@@ -726,14 +728,16 @@ fn read_header(header: &Header, size: u64, entry: &mut Entry) -> Result<()> {
     if entry.link.is_empty() {
         entry.link = header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
     }
-    let wrong = |_| bad(format!("its entry {} has a damaged header", shown(&entry.path)));
     let kind = header.entry_type();
-    let mode = header.mode().map_err(wrong)? & 0o7777;
-    let id = |id: io::Result<u64>| id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)).map_err(wrong);
-    entry.node.owner = (id(header.uid())?, id(header.gid())?);
+    let fields = header.as_old();
+    let number = |field: &[u8]| match number(field) {
+        Some(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
+        None => Err(bad(format!("its entry {} has a damaged header", shown(&entry.path)))),
+    };
+    let mode = number(&fields.mode)? & 0o7777;
+    entry.node.owner = (number(&fields.uid)?, number(&fields.gid)?);
     // A removed file of the image is a character device with the number 0:0, and no device at all.
-    let whiteout =
-        || header.device_major().ok() == Some(Some(0)) && header.device_minor().ok() == Some(Some(0));
+    let whiteout = || device(header) == (Some(0), Some(0));
     let form = match kind {
         EntryType::Regular | EntryType::Link => libc::S_IFREG,
         EntryType::Directory => libc::S_IFDIR,

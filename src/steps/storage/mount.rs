@@ -140,7 +140,7 @@ fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
 
 /// The loop device that has the file `disk`, held open.
 fn present_device(disk: &Path) -> Option<(OwnedFd, PathBuf)> {
-    let disk = fs::canonicalize(disk).ok()?;
+    let disk = filesystem::real_path(disk).ok()?;
     for entry in fs::read_dir("/sys/block").ok()?.flatten() {
         let backing = entry.path().join("loop/backing_file");
         let is_it = || fs::read_to_string(&backing).is_ok_and(|file| Path::new(file.trim_end()) == disk);
