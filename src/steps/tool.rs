@@ -12,7 +12,6 @@ use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{killpg, Signal};
 use nix::unistd::{pipe2, Pid};
-use std::collections::VecDeque;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -235,7 +234,7 @@ pub struct Running<'a> {
     stderr: Option<File>,
     said: Kept,
     /// Input taken from a source and not yet written.
-    pending: VecDeque<u8>,
+    pending: Vec<u8>,
     started: Instant,
     limit: Duration,
     reaped: bool,
@@ -266,7 +265,7 @@ impl<'a> Running<'a> {
             stdout,
             stderr,
             said: Kept::default(),
-            pending: VecDeque::new(),
+            pending: Vec::new(),
             started: Instant::now(),
             limit,
             reaped: false,
@@ -335,13 +334,13 @@ impl<'a> Running<'a> {
             self.stdin = None;
         }
         chunk.truncate(taken);
-        self.pending = chunk.into();
+        self.pending = chunk;
         Ok(())
     }
 
     fn feed_pending(&mut self) -> Result<()> {
         let Some(stdin) = self.stdin.as_mut() else { return Ok(()) };
-        match stdin.write(self.pending.as_slices().0) {
+        match stdin.write(&self.pending) {
             Ok(written) => {
                 self.pending.drain(..written);
             }
@@ -388,9 +387,8 @@ impl<'a> Running<'a> {
             self.stderr = None;
         }
         let status = self.reap()?;
-        let said = std::mem::take(&mut self.said);
-        let omitted = out.omitted + said.omitted;
-        Ok(Output { status, stdout: out.into_bytes(), stderr: said.into_bytes(), omitted })
+        let ((stdout, out), (stderr, said)) = (out.finish(), std::mem::take(&mut self.said).finish());
+        Ok(Output { status, stdout, stderr, omitted: out + said })
     }
 
     fn reap(&mut self) -> Result<ExitStatus> {
@@ -468,7 +466,7 @@ impl<'a> Running<'a> {
             Ok(status) if status.success() => {
                 Error::new(Code::Failed, format_args!("{} ended before it had read all its input", self.name))
             }
-            Ok(status) => failure(&self.name, status, &std::mem::take(&mut self.said).into_bytes()),
+            Ok(status) => failure(&self.name, status, &std::mem::take(&mut self.said).finish().0),
             Err(e) => e,
         }
     }
@@ -541,7 +539,7 @@ fn kill_group(pid: Pid) {
 #[derive(Default)]
 struct Kept {
     head: Vec<u8>,
-    tail: VecDeque<u8>,
+    tail: Vec<u8>,
     omitted: u64,
 }
 
@@ -549,16 +547,24 @@ impl Kept {
     fn add(&mut self, data: &[u8]) {
         let room = (KEEP - self.head.len()).min(data.len());
         self.head.extend_from_slice(&data[..room]);
-        self.tail.extend(&data[room..]);
+        self.tail.extend_from_slice(&data[room..]);
+        // Seldom, since what stays is moved.
+        if self.tail.len() > 2 * KEEP {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
         let excess = self.tail.len().saturating_sub(KEEP);
         self.tail.drain(..excess);
         self.omitted += excess as u64;
     }
 
-    fn into_bytes(self) -> Vec<u8> {
-        let mut bytes = self.head;
-        bytes.extend(self.tail);
-        bytes
+    /// Head and tail, and how many bytes were left out between them.
+    fn finish(mut self) -> (Vec<u8>, u64) {
+        self.trim();
+        self.head.append(&mut self.tail);
+        (self.head, self.omitted)
     }
 }
 
