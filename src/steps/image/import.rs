@@ -562,7 +562,7 @@ impl Source for Unpacked<'_> {
             if let Some(filter) = self.filter.take() {
                 filter.finish().map_err(|e| match e.code {
                     Code::Failed => {
-                        bad(format!("it cannot be unpacked: {}; download or copy it again", e.message))
+                        bad(format_args!("it cannot be unpacked: {}; download or copy it again", e.message))
                     }
                     _ => e,
                 })?;

@@ -37,7 +37,9 @@ pub fn probe(root: BorrowedFd<'_>, box_arch: &str) -> Result<Manifest> {
     let arch = arch_of(root, box_arch);
     if let Some(arch) = &arch {
         if family(arch) != family(box_arch) {
-            return Err(bad(format!("it is for {arch}, this box is {box_arch}; get the one for {box_arch}")));
+            return Err(bad(format_args!(
+                "it is for {arch}, this box is {box_arch}; get the one for {box_arch}"
+            )));
         }
     }
     let release = os_release(root);
@@ -69,7 +71,7 @@ fn init_of(root: BorrowedFd<'_>) -> Result<Init> {
         } else {
             "; is it the root filesystem of a whole system?"
         };
-        return Err(bad(format!("it has no /{INIT}{remedy}")));
+        return Err(bad(format_args!("it has no /{INIT}{remedy}")));
     };
     let same = |path: &str| {
         open_file(root, path)

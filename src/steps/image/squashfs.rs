@@ -26,7 +26,9 @@ pub struct Superblock {
 /// [`crate::error::Code::BadImage`]: it is no squashfs this kernel could read, or not all of one.
 pub fn check(head: &[u8], length: u64) -> Result<Superblock> {
     let Some(head) = head.first_chunk::<SUPERBLOCK>() else {
-        return Err(bad(format!("truncated: it has {length} bytes, a squashfs has {SUPERBLOCK} at least")));
+        return Err(bad(format_args!(
+            "truncated: it has {length} bytes, a squashfs has {SUPERBLOCK} at least"
+        )));
     };
     if &head[..4] != MAGIC {
         return Err(bad("it is no squashfs"));
@@ -34,11 +36,13 @@ pub fn check(head: &[u8], length: u64) -> Result<Superblock> {
     let u16_at = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
     let (major, minor) = (u16_at(28), u16_at(30));
     if (major, minor) != (4, 0) {
-        return Err(bad(format!("it is a squashfs of version {major}.{minor}; make one of version 4.0")));
+        return Err(bad(format_args!(
+            "it is a squashfs of version {major}.{minor}; make one of version 4.0"
+        )));
     }
     let number = u16_at(20);
     let Some((_, compressor)) = COMPRESSORS.iter().find(|(n, _)| *n == number) else {
-        return Err(bad(format!(
+        return Err(bad(format_args!(
             "its compressor, number {number}, is unknown; make it with zstd, xz or gzip"
         )));
     };
@@ -46,12 +50,12 @@ pub fn check(head: &[u8], length: u64) -> Result<Superblock> {
     bytes_used.copy_from_slice(&head[40..48]);
     let bytes_used = u64::from_le_bytes(bytes_used);
     if bytes_used > length {
-        return Err(bad(format!(
+        return Err(bad(format_args!(
             "truncated: it has {length} of its {bytes_used} bytes; download or copy it again"
         )));
     }
     if bytes_used < SUPERBLOCK as u64 {
-        return Err(bad(format!("damaged: its superblock says that it has {bytes_used} bytes")));
+        return Err(bad(format_args!("damaged: its superblock says that it has {bytes_used} bytes")));
     }
     Ok(Superblock { compressor, bytes_used })
 }

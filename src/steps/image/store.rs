@@ -142,7 +142,7 @@ impl Store {
         self.prepare_mounts()?;
         let target = self.hidden(&self.mounts)?;
         let looked = mount_squashfs(file, &target, MsFlags::MS_NOEXEC).and_then(|()| {
-            let looked = File::open(&target).map_err(|e| bad(format!("its root cannot be opened: {e}")));
+            let looked = File::open(&target).map_err(|e| bad(format_args!("its root cannot be opened: {e}")));
             // The root must be closed again before it can be unmounted.
             let looked = looked.and_then(|root| look(&root));
             let unmounted = unmount_now(&target);
@@ -521,7 +521,7 @@ fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
     drop(device);
     mounted.map_err(|e| match e {
         Errno::ENODEV => Error::new(Code::NotSupported, "this kernel knows no squashfs; install kmod-fs-squashfs"),
-        e => bad(format!(
+        e => bad(format_args!(
             "the kernel refuses the squashfs: {}; it is damaged, or packed in a way this kernel does not read",
             e.desc()
         )),

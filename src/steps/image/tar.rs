@@ -83,7 +83,7 @@ impl Archive<'_> {
         check_sum(header)?;
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
-            return Err(bad(format!("it has more than {MAX_ENTRIES} entries")));
+            return Err(bad(format_args!("it has more than {MAX_ENTRIES} entries")));
         }
         let size = size_of_entry(header)?;
         match header.entry_type() {
@@ -112,11 +112,11 @@ impl Archive<'_> {
         let device = device(header);
         let member = Member { path: &path, kind, link: &link, size, device };
         if let Err(why) = member.check() {
-            return Err(bad(format!("its entry {} {why}", shown(&path))));
+            return Err(bad(format_args!("its entry {} {why}", shown(&path))));
         }
         self.pass_block()?;
         self.pass_data(size).map_err(|e| match e.code {
-            Code::BadImage => bad(format!("{} (in its entry {})", e.message, shown(&path))),
+            Code::BadImage => bad(format_args!("{} (in its entry {})", e.message, shown(&path))),
             _ => e,
         })
     }
@@ -124,7 +124,7 @@ impl Archive<'_> {
     /// The header of an extension, then its data, kept.
     fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
         if size > MAX_EXTENSION {
-            return Err(bad(format!(
+            return Err(bad(format_args!(
                 "it has an extended header or a name of {size} bytes, {MAX_EXTENSION} are allowed"
             )));
         }
@@ -220,7 +220,9 @@ impl Extension {
                     let size = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
                     match size {
                         Some(size) if i64::try_from(size).is_ok() => self.size = Some(size),
-                        _ => return Err(bad(format!("an extended header has the size {}", shown(value)))),
+                        _ => {
+                            return Err(bad(format_args!("an extended header has the size {}", shown(value))))
+                        }
                     }
                 }
                 _ if key.starts_with(b"GNU.sparse.") => return Err(bad(SPARSE)),
@@ -236,7 +238,7 @@ fn check_global_pax(records: &[u8]) -> Result<()> {
     for record in pax_records(records) {
         let (key, _) = record?;
         if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.") {
-            return Err(bad(format!("a global header sets {} for all entries", shown(key))));
+            return Err(bad(format_args!("a global header sets {} for all entries", shown(key))));
         }
     }
     Ok(())
@@ -359,7 +361,7 @@ pub fn check_sum(header: &Header) -> Result<()> {
 pub fn size_of_entry(header: &Header) -> Result<u64> {
     match number(&header.as_old().size) {
         Some(size) if i64::try_from(size).is_ok() => Ok(size),
-        _ => Err(bad(format!(
+        _ => Err(bad(format_args!(
             "its entry {} has a size that is no number or too large",
             shown(&header.path_bytes())
         ))),

@@ -373,7 +373,7 @@ struct Reader<'a, 'c> {
     input: &'a mut Input<'c>,
     at: u64,
     /// The entry that comes next, read already.
-    next: Option<Entry>,
+    next: Option<Box<Entry>>,
 }
 
 impl<'a, 'c> Reader<'a, 'c> {
@@ -416,11 +416,11 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 
     /// The next entry, its data not yet read.
-    fn entry(&mut self) -> Result<Entry> {
+    fn entry(&mut self) -> Result<Box<Entry>> {
         if let Some(entry) = self.next.take() {
             return Ok(entry);
         }
-        let mut entry = None;
+        let mut entry = Box::new(empty());
         loop {
             let mut bytes = [0; BLOCK];
             self.read(&mut bytes)?;
@@ -431,15 +431,13 @@ impl<'a, 'c> Reader<'a, 'c> {
             check_sum(header)?;
             let size = size_of_entry(header)?;
             if header.entry_type() != EntryType::XHeader {
-                let entry = entry.get_or_insert_with(empty);
-                read_header(header, size, entry)?;
-                return Ok(std::mem::replace(entry, empty()));
+                read_header(header, size, &mut entry)?;
+                return Ok(entry);
             }
             let records = self.small(size)?;
-            let entry = entry.get_or_insert_with(empty);
             for record in pax_records(&records) {
                 let (key, value) = record?;
-                read_record(key, value, entry)?;
+                read_record(key, value, &mut entry)?;
             }
         }
     }
@@ -471,7 +469,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             ));
         }
         let (image, bytes) = (number()?, number()?);
-        let record = json::from_slice(text.as_bytes()).map_err(|e| bad(format!("its manifest: {e}")))?;
+        let record = json::from_slice(text.as_bytes()).map_err(|e| bad(format_args!("its manifest: {e}")))?;
         let image = if image > 0 {
             let entry = self.entry()?;
             if entry.path != b"image.squashfs" || entry.size != image {
@@ -487,16 +485,14 @@ impl<'a, 'c> Reader<'a, 'c> {
     /// All entries below `layer/`.
     fn layer(&mut self, upper: &Path, base: u32, mut left: u64) -> Result<()> {
         let root = File::open(upper).map_err(|e| Error::io("cannot open", upper, e))?;
-        // The directories that the next entry may be in, each in the one before it.
-        let mut open: Vec<(Vec<u8>, Node, File)> = Vec::new();
+        let mut open = Vec::new();
         loop {
             let mut entry = self.entry()?;
             let Some(path) = entry.path.strip_prefix(b"layer/") else {
                 self.next = Some(entry);
                 break;
             };
-            let path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
-            let refused = |why: &str| bad(format!("its entry {} {why}", shown(&path)));
+            entry.path = path.strip_suffix(b"/").unwrap_or(path).to_vec();
             let taken = entry.size.saturating_add(ENTRY);
             left = left.checked_sub(taken).ok_or_else(|| {
                 Error::new(
@@ -504,53 +500,15 @@ impl<'a, 'c> Reader<'a, 'c> {
                     "the container unpacks to more than there is room for; free some space",
                 )
             })?;
-            prepare(&mut entry, base).map_err(|why| refused(&why))?;
-            if path.is_empty() {
-                open.push((
-                    path,
-                    entry.node,
-                    root.try_clone().map_err(|e| Error::io("cannot open", upper, e))?,
-                ));
+            prepare(&mut entry, base).map_err(|why| refused(&entry, &why))?;
+            if entry.path.is_empty() {
+                let root = root.try_clone().map_err(|e| Error::io("cannot open", upper, e))?;
+                open.push((entry, root));
                 continue;
             }
-            check_path(&path, "its name").map_err(|why| refused(&why))?;
-            let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
-                Some(slash) => (&path[..slash], &path[slash + 1..]),
-                None => (&path[..0], &path[..]),
-            };
-            while open.last().is_some_and(|(of, ..)| of != dir) {
-                close(&mut open, upper)?;
+            if let Some(directory) = self.add(&entry, &mut open, &root, upper)? {
+                open.push((entry, directory));
             }
-            let Some((_, _, parent)) = open.last() else {
-                return Err(refused("comes without its directory"));
-            };
-            if name.is_empty() || name == b"." || open.len() > MAX_DEPTH {
-                return Err(refused("has a name that none can have"));
-            }
-            let at = at_name(parent, name);
-            let failed = |e: io::Error| match e.kind() {
-                io::ErrorKind::AlreadyExists => refused("is there twice"),
-                _ => Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), e),
-            };
-            if entry.kind == EntryType::Link {
-                let target = entry.link.strip_prefix(b"layer/").unwrap_or(b"");
-                check_path(target, "the target of its hard link").map_err(|why| refused(&why))?;
-                link(&root, target, &at).map_err(failed)?;
-                continue;
-            }
-            if entry.kind == EntryType::Directory {
-                fs::create_dir(&at).map_err(failed)?;
-                let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-                let made = File::options().read(true).custom_flags(flags).open(&at).map_err(failed)?;
-                open.push((path, entry.node, made));
-                continue;
-            }
-            if let Some(file) = entry.node.make(&at).map_err(failed)? {
-                self.content(&entry, &file, &|e| {
-                    Error::io("cannot write", &upper.join(OsStr::from_bytes(&path)), e)
-                })?;
-            }
-            entry.node.finish(&at).map_err(failed)?;
         }
         if open.is_empty() {
             return Err(bad("it has no layer"));
@@ -559,6 +517,49 @@ impl<'a, 'c> Reader<'a, 'c> {
             close(&mut open, upper)?;
         }
         Ok(())
+    }
+
+    /// Makes `entry` in the last directory of `open` that it is in, below `root`; a directory is returned, open.
+    fn add(&mut self, entry: &Entry, open: &mut Open, root: &File, upper: &Path) -> Result<Option<File>> {
+        let path = &entry.path;
+        check_path(path, "its name").map_err(|why| refused(entry, &why))?;
+        let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
+            Some(slash) => (&path[..slash], &path[slash + 1..]),
+            None => (&path[..0], &path[..]),
+        };
+        while open.last().is_some_and(|(of, _)| of.path != dir) {
+            close(open, upper)?;
+        }
+        let Some((_, parent)) = open.last() else {
+            return Err(refused(entry, "comes without its directory"));
+        };
+        if name.is_empty() || name == b"." || open.len() > MAX_DEPTH {
+            return Err(refused(entry, "has a name that none can have"));
+        }
+        let at = at_name(parent, name);
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::AlreadyExists => refused(entry, "is there twice"),
+            _ => Error::io("cannot unpack", &upper.join(OsStr::from_bytes(path)), e),
+        };
+        match entry.kind {
+            EntryType::Link => {
+                let target = entry.link.strip_prefix(b"layer/").unwrap_or(b"");
+                check_path(target, "the target of its hard link").map_err(|why| refused(entry, &why))?;
+                return link(root, target, &at).map(|()| None).map_err(failed);
+            }
+            EntryType::Directory => {
+                let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+                let open = || File::options().read(true).custom_flags(flags).open(&at);
+                return fs::create_dir(&at).and_then(|()| open()).map(Some).map_err(failed);
+            }
+            _ => {}
+        }
+        if let Some(file) = entry.node.make(&at).map_err(failed)? {
+            self.content(entry, &file, &|e| {
+                Error::io("cannot write", &upper.join(OsStr::from_bytes(path)), e)
+            })?;
+        }
+        entry.node.finish(&at).map(|()| None).map_err(failed)
     }
 
     /// Copies an entry's data to `file`.
@@ -634,7 +635,7 @@ impl<'a, 'c> Reader<'a, 'c> {
     fn end(&mut self) -> Result<()> {
         let entry = self.entry()?;
         if entry.path != b"sha256" || entry.size != 64 {
-            return Err(bad(format!("it has an entry {} that is not known", shown(&entry.path))));
+            return Err(bad(format_args!("it has an entry {} that is not known", shown(&entry.path))));
         }
         // Up to here all was read for the hash, and nothing more.
         let is = self.input.sha256();
@@ -656,11 +657,18 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 }
 
+/// The directories that the next entry may be in, each in the one before it.
+type Open = Vec<(Box<Entry>, File)>;
+
 /// Gives the directory that is left its owner and time, now that nothing more is put into it.
-fn close(open: &mut Vec<(Vec<u8>, Node, File)>, upper: &Path) -> Result<()> {
-    let Some((path, node, dir)) = open.pop() else { return Ok(()) };
-    let finished = node.finish(&at_name(&dir, b"."));
-    finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&path)), e))
+fn close(open: &mut Open, upper: &Path) -> Result<()> {
+    let Some((entry, dir)) = open.pop() else { return Ok(()) };
+    let finished = entry.node.finish(&at_name(&dir, b"."));
+    finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&entry.path)), e))
+}
+
+fn refused(entry: &Entry, why: &str) -> Error {
+    bad(format_args!("its entry {} {why}", shown(&entry.path)))
 }
 
 /// `name` in the open directory `dir`, whatever that is called.
@@ -692,7 +700,7 @@ fn empty() -> Entry {
 /// Takes an extended header's record.
 fn read_record(key: &[u8], value: &[u8], entry: &mut Entry) -> Result<()> {
     let number = |text: &[u8]| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-    let wrong = || bad(format!("it has a {} that is no number", shown(key)));
+    let wrong = || bad(format_args!("it has a {} that is no number", shown(key)));
     match key {
         b"path" | b"GNU.sparse.name" => entry.path = value.to_vec(),
         b"linkpath" => entry.link = value.to_vec(),
@@ -711,7 +719,7 @@ fn read_record(key: &[u8], value: &[u8], entry: &mut Entry) -> Result<()> {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                 let name = CString::new(name).map_err(|_| wrong())?;
                 if !travels(&name) {
-                    return Err(bad(format!("it has an extended attribute {}", shown(key))));
+                    return Err(bad(format_args!("it has an extended attribute {}", shown(key))));
                 }
                 entry.node.xattrs.push((name, value.to_vec()));
             }
@@ -732,7 +740,7 @@ fn read_header(header: &Header, size: u64, entry: &mut Entry) -> Result<()> {
     let fields = header.as_old();
     let number = |field: &[u8]| match number(field) {
         Some(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
-        None => Err(bad(format!("its entry {} has a damaged header", shown(&entry.path)))),
+        None => Err(bad(format_args!("its entry {} has a damaged header", shown(&entry.path)))),
     };
     let mode = number(&fields.mode)? & 0o7777;
     entry.node.owner = (number(&fields.uid)?, number(&fields.gid)?);
@@ -745,12 +753,12 @@ fn read_header(header: &Header, size: u64, entry: &mut Entry) -> Result<()> {
         EntryType::Fifo => libc::S_IFIFO,
         EntryType::Char if whiteout() => libc::S_IFCHR,
         EntryType::Char | EntryType::Block => {
-            return Err(bad(format!("its entry {} is a device node", shown(&entry.path))));
+            return Err(bad(format_args!("its entry {} is a device node", shown(&entry.path))));
         }
-        _ => return Err(bad(format!("its entry {} is of an unknown type", shown(&entry.path)))),
+        _ => return Err(bad(format_args!("its entry {} is of an unknown type", shown(&entry.path)))),
     };
     if size > 0 && kind != EntryType::Regular {
-        return Err(bad(format!("its entry {} is no file and has data", shown(&entry.path))));
+        return Err(bad(format_args!("its entry {} is no file and has data", shown(&entry.path))));
     }
     (entry.kind, entry.size, entry.node.mode) = (kind, size, form | mode);
     entry.node.target = PathBuf::from(OsStr::from_bytes(&entry.link));
