@@ -12,21 +12,13 @@ use std::time::{Duration, Instant};
 /// Seconds between two looks.
 const INTERVAL: u32 = 2;
 
+/// What is counted: microseconds, and bytes of the network.
+const COUNTED: [&str; 3] = ["cpu_time", "received", "sent"];
+
 /// What a container had used at a look.
-#[derive(Default)]
 struct Sample {
     name: String,
-    cpu_time: u64,
-    received: u64,
-    sent: u64,
-}
-
-impl Sample {
-    fn of(container: &View<'_>) -> Sample {
-        let number = |field| container.number(field).unwrap_or(0);
-        let name = container.raw("name").into_owned();
-        Sample { name, cpu_time: number("cpu_time"), received: number("received"), sent: number("sent") }
-    }
+    counted: [u64; 3],
 }
 
 /// Shows a table until it is interrupted; once, where nobody looks at a terminal.
@@ -58,51 +50,49 @@ fn look(context: &mut Context) -> Result<Vec<Sample>, Failure> {
 }
 
 fn samples(view: &View<'_>) -> Vec<Sample> {
-    view.tables("containers").iter().map(Sample::of).collect()
+    let sample = |container: &View<'_>| Sample {
+        name: container.raw("name").into_owned(),
+        counted: COUNTED.map(|field| container.number(field).unwrap_or(0)),
+    };
+    view.tables("containers").iter().map(sample).collect()
 }
 
 /// Writes what runs, the busiest first.
 fn show(view: &View<'_>, before: &[Sample], milliseconds: u64, page: &mut Page) {
     let mut rows: Vec<(u64, Vec<String>)> = Vec::new();
-    let (mut all, mut memory) = (Sample::default(), 0);
-    for container in view.tables("containers").iter().filter(|c| c.number("pid").is_some()) {
-        let now = Sample::of(container);
-        let none = Sample::default();
+    let (mut all, mut memory) = ([0; 3], 0);
+    for (container, now) in view.tables("containers").iter().zip(samples(view)) {
+        if container.number("pid").is_none() {
+            continue;
+        }
         // One that was started again begins anew.
-        let then = before.iter().find(|b| b.name == now.name && b.cpu_time <= now.cpu_time).unwrap_or(&none);
-        let cpu = now.cpu_time.saturating_sub(then.cpu_time) / milliseconds;
-        let rate = |now: u64, then: u64| now.saturating_sub(then).saturating_mul(1000) / milliseconds;
-        let (received, sent) = (rate(now.received, then.received), rate(now.sent, then.sent));
-        let row = vec![
-            container.text("name"),
-            percent(cpu),
-            share(container.number("memory"), container.number("memory_limit")),
-            or_dash(container.number("pids").map_or_else(String::new, |pids| pids.to_string())),
-            size(Some(received)),
-            size(Some(sent)),
-            container.text("state"),
-        ];
-        // The busiest comes first.
-        let at = rows.iter().position(|(other, _)| *other < cpu).unwrap_or(rows.len());
-        rows.insert(at, (cpu, row));
+        let then = before.iter().find(|b| b.name == now.name && b.counted[0] <= now.counted[0]);
+        let mut rates = [0; 3];
+        for (at, rate) in rates.iter_mut().enumerate() {
+            let used = now.counted[at].saturating_sub(then.map_or(0, |then| then.counted[at]));
+            // Microseconds in milliseconds are thousandths.
+            let each = if at == 0 { 1 } else { 1000 };
+            *rate = used.saturating_mul(each) / milliseconds;
+            all[at] += *rate;
+        }
         memory += container.number("memory").unwrap_or(0);
-        all.cpu_time += cpu;
-        all.received += received;
-        all.sent += sent;
+        let used = share(container.number("memory"), container.number("memory_limit"));
+        let mut row = line(container.text("name"), used, or_dash(container.text("pids")), rates);
+        row.push(container.text("state"));
+        // The busiest comes first.
+        let at = rows.iter().position(|(other, _)| *other < rates[0]).unwrap_or(rows.len());
+        rows.insert(at, (rates[0], row));
     }
     let mut table = Table::titled("NAME|>CPU|MEMORY|>PIDS|>IN/S|>OUT/S|STATE");
     let running = format!("{} running", rows.len());
     rows.into_iter().for_each(|(_, row)| table.row(row));
-    let bytes = |number| size(Some(number));
-    table.row(vec![
-        running,
-        percent(all.cpu_time),
-        bytes(memory),
-        String::new(),
-        bytes(all.received),
-        bytes(all.sent),
-    ]);
+    table.row(line(running, size(Some(memory)), String::new(), all));
     table.write(&mut page.text, "", page.color);
+}
+
+fn line(name: String, memory: String, pids: String, rates: [u64; 3]) -> Vec<String> {
+    let [cpu, received, sent] = rates;
+    vec![name, percent(cpu), memory, pids, size(Some(received)), size(Some(sent))]
 }
 
 #[cfg(test)]
