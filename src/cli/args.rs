@@ -108,7 +108,7 @@ fn parse_texts(words: &[&'static str]) -> Result<Parsed, Failure> {
     let mut only_operands = false;
     while let Some(word) = words.next() {
         // `exec web ls -l`: the program's options are its own.
-        only_operands |= command.is_some_and(|it| it.takes_rest() && operands.len() >= it.operands.len());
+        only_operands |= command.is_some_and(|it| it.takes_rest() && operands.len() >= it.operands().len());
         if only_operands || word == "-" || !word.starts_with('-') {
             match command {
                 Some(_) => operands.push(word),
@@ -181,7 +181,8 @@ fn find_command(group: &str, word: &str) -> Result<&'static Command, Failure> {
 
 /// The option that is written `-s` or `--long`.
 fn find_option(command: Option<&Command>, written: &str) -> Result<Opt, Failure> {
-    let (command, own) = command.map_or(("", &[][..]), |command| (command.name, command.options));
+    let own = command.map(Command::options).unwrap_or_default();
+    let command = command.map_or("", Command::name);
     let long = written.strip_prefix("--").unwrap_or_default();
     let mut known = Vec::new();
     for line in own.iter().chain(GLOBAL) {
@@ -206,7 +207,7 @@ fn find_option(command: Option<&Command>, written: &str) -> Result<Opt, Failure>
 }
 
 fn check_operands(command: &Command, given: &[&str]) -> Result<(), Failure> {
-    let (name, operands) = (command.name, command.operands);
+    let (name, operands) = (command.name(), command.operands());
     let message = match (operands.get(given.len()), given.get(operands.len())) {
         (Some(missing), _) if !missing.starts_with('[') => {
             let what = missing.trim_start_matches("-- ").trim_end_matches("...");
@@ -229,12 +230,12 @@ pub fn unknown_command(name: &str) -> Failure {
     let members = name.split_once(' ').map(|(group, _)| commands::group(group)).unwrap_or_default();
     let mut known: Vec<(&str, &str)> = Vec::new();
     for command in COMMANDS {
-        if command.also.split(", ").any(|word| word == name) {
-            return no_command(&shown, Some(command.name));
+        if command.also().contains(&name) {
+            return no_command(&shown, Some(command.name()));
         }
-        if members.is_empty() || members.iter().any(|member| member.name == command.name) {
-            known.push((command.name, command.name));
-            known.extend(command.also.split(", ").map(|word| (word, command.name)));
+        if members.is_empty() || members.iter().any(|member| member.name() == command.name()) {
+            known.push((command.name(), command.name()));
+            known.extend(command.also().into_iter().map(|word| (word, command.name())));
         }
     }
     if members.is_empty() {
@@ -252,7 +253,7 @@ fn no_command(shown: &dyn fmt::Display, near: Option<&str>) -> Failure {
 
 /// A failure for the first half of a command.
 fn incomplete(group: &str) -> Failure {
-    let members: Vec<_> = commands::group(group).iter().map(|command| command.name).collect();
+    let members: Vec<_> = commands::group(group).iter().map(|command| command.name()).collect();
     Failure::usage(format!("`{group}` is not all: cloudbox {}", members.join(", cloudbox ")))
 }
 
@@ -323,7 +324,7 @@ mod tests {
             &["info", "--json", "-s=/x", "--", "web"],
         ] {
             let args = args(words);
-            assert_eq!((args.command.name, args.operand(0), args.json), ("info", "web", true));
+            assert_eq!((args.command.name(), args.operand(0), args.json), ("info", "web", true));
             assert_eq!(args.socket, Some("/x"));
         }
     }
@@ -392,7 +393,7 @@ mod tests {
             matches!(parse_line(&["image", "--help"]), Ok(Parsed::Help(Topic::Group(name))) if name == "image")
         );
         assert!(
-            matches!(parse_line(&["create", "-h"]), Ok(Parsed::Help(Topic::Command(command))) if command.name == "create")
+            matches!(parse_line(&["create", "-h"]), Ok(Parsed::Help(Topic::Command(command))) if command.name() == "create")
         );
         for words in [&["-V"][..], &["--version"], &["list", "--version"]] {
             assert!(matches!(parse_line(words), Ok(Parsed::Version)));

@@ -34,7 +34,7 @@ enum Values {
 
 /// What an operand of `command` is.
 fn of_operand(command: &Command, operand: &str) -> Values {
-    match (command.name, bare(operand)) {
+    match (command.name(), bare(operand)) {
         ("create" | "import" | "image import", "NAME") => Values::Any,
         (name, "NAME") if name.starts_with("image ") => Values::Image,
         (_, "NAME" | "CONTAINER") => Values::Container,
@@ -58,7 +58,7 @@ fn of_operand(command: &Command, operand: &str) -> Values {
 
 /// What the first operand of `command` is.
 fn of_first(command: &Command) -> Values {
-    command.operands.first().map_or(Values::Any, |first| of_operand(command, first))
+    command.operands().first().map_or(Values::Any, |first| of_operand(command, first))
 }
 
 /// What the value of `option` is.
@@ -88,7 +88,7 @@ fn global() -> Vec<Opt> {
 }
 
 fn own(command: &Command) -> Vec<Opt> {
-    command.options.iter().map(|line| Opt::of(line)).collect()
+    command.options().iter().map(|line| Opt::of(line)).collect()
 }
 
 /// `cloudbox completion`
@@ -124,9 +124,9 @@ fn source(values: Values) -> &'static str {
 fn first_words() -> (Vec<&'static str>, Vec<&'static str>) {
     let (mut all, mut groups) = (Vec::new(), Vec::new());
     for command in COMMANDS {
-        let (word, group) = match command.name.split_once(' ') {
+        let (word, group) = match command.name().split_once(' ') {
             Some((group, _)) => (group, true),
-            None => (command.name, false),
+            None => (command.name(), false),
         };
         if !all.contains(&word) {
             all.push(word);
@@ -140,11 +140,11 @@ fn first_words() -> (Vec<&'static str>, Vec<&'static str>) {
 
 /// What a first word leads to.
 fn summary(word: &str) -> &'static str {
-    commands::find(word).map_or("several commands", |command| command.summary)
+    commands::find(word).map_or("several commands", |command| command.summary())
 }
 
 fn second_words(group: &str) -> Vec<&'static str> {
-    let words = COMMANDS.iter().filter_map(|command| command.name.split_once(' '));
+    let words = COMMANDS.iter().filter_map(|command| command.name().split_once(' '));
     words.filter(|(first, _)| *first == group).map(|(_, second)| second).collect()
 }
 
@@ -191,7 +191,7 @@ fn bash() -> String {
     for command in COMMANDS {
         let operand = bash_words(of_first(command));
         let options = long_options(&command.all_options());
-        let _ = writeln!(out, "\t'{}') opts='{options}' {operand} ;;", command.name);
+        let _ = writeln!(out, "\t'{}') opts='{options}' {operand} ;;", command.name());
     }
     out.push_str("\tesac\n\tcase \"$cmd $prev\" in\n");
     for option in global().iter().filter(|option| !option.value.is_empty()) {
@@ -207,7 +207,8 @@ fn bash() -> String {
             let _ = writeln!(
                 out,
                 "\t'{} --{}') opts='' words='' files=''; {words} ;;",
-                command.name, option.long
+                command.name(),
+                option.long
             );
         }
     }
@@ -303,7 +304,7 @@ fn zsh() -> String {
     );
     for command in COMMANDS {
         let mut rules: Vec<String> = command.all_options().iter().map(zsh_option).collect();
-        rules.extend(command.operands.iter().enumerate().map(|(index, operand)| {
+        rules.extend(command.operands().iter().enumerate().map(|(index, operand)| {
             let (name, action) = (bare(operand), zsh_action(of_operand(command, operand)));
             match *operand {
                 "[COMMAND]" => format!("'*::{name}:{action}'"),
@@ -313,7 +314,7 @@ fn zsh() -> String {
                 _ => format!("'{}:{name}:{action}'", index + 1),
             }
         }));
-        let _ = writeln!(out, "\t('{}') _arguments {} ;;", command.name, rules.join(" "));
+        let _ = writeln!(out, "\t('{}') _arguments {} ;;", command.name(), rules.join(" "));
     }
     out.push_str("\tesac\n}\nif [[ $funcstack[1] == _cloudbox ]]; then _cloudbox \"$@\"; else compdef _cloudbox cloudbox; fi\n");
     out
@@ -335,12 +336,12 @@ fn fish() -> String {
     }
     for command in COMMANDS {
         let condition = fish_condition(command, &groups);
-        if let Some((group, second)) = command.name.split_once(' ') {
+        if let Some((group, second)) = command.name().split_once(' ') {
             let others = second_words(group).join(" ");
             let _ = writeln!(
                 out,
                 "complete -c cloudbox -n '__fish_seen_subcommand_from {group}; and not __fish_seen_subcommand_from {others}' -a {second} -d {}",
-                fish_text(command.summary)
+                fish_text(command.summary())
             );
         }
         for option in &own(command) {
@@ -360,13 +361,13 @@ fn fish() -> String {
 }
 
 fn fish_condition(command: &Command, groups: &[&str]) -> String {
-    match command.name.split_once(' ') {
+    match command.name().split_once(' ') {
         Some((group, second)) => {
             format!(" -n '__fish_seen_subcommand_from {group}; and __fish_seen_subcommand_from {second}'")
         }
         None => format!(
             " -n '__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}'",
-            command.name,
+            command.name(),
             groups.join(" ")
         ),
     }
@@ -448,7 +449,7 @@ mod tests {
     fn every_script_knows_every_command_and_option() {
         for (script, dashes) in [(bash(), "--"), (zsh(), "--"), (fish(), "-l ")] {
             for command in COMMANDS {
-                let last = command.name.rsplit(' ').next().unwrap_or_default();
+                let last = command.name().rsplit(' ').next().unwrap_or_default();
                 assert!(script.contains(last), "{last}");
                 for option in command.all_options() {
                     assert!(script.contains(&format!("{dashes}{}", option.long)), "{}", option.long);

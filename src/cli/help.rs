@@ -53,11 +53,15 @@ fn overview() -> String {
         "cloudbox makes this box a host of a community cloud: containers on OpenWrt.\n\n\
          Usage: cloudbox [OPTION]... COMMAND [ARGUMENT]...\n",
     );
-    for section in SECTIONS {
-        out.push_str(&format!("\n{section}\n"));
-        let members: Vec<_> = COMMANDS.iter().filter(|command| command.section == *section).collect();
-        summaries(&mut out, &members);
+    let mut members: Vec<&Command> = Vec::new();
+    for command in COMMANDS {
+        if let Some((section, _)) = SECTIONS.iter().find(|(_, first)| *first == command.name()) {
+            summaries(&mut out, &std::mem::take(&mut members));
+            out.extend(["\n", section, "\n"]);
+        }
+        members.push(command);
     }
+    summaries(&mut out, &members);
     out.push_str("\nOptions of every command\n");
     options(&mut out, &[GLOBAL]);
     let mut table = Table::default();
@@ -87,31 +91,31 @@ fn overview() -> String {
 
 fn explain(command: &Command) -> String {
     let mut out = format!("Usage: cloudbox {}\n\n", command.synopsis());
-    let mut summary = command.summary.to_string();
+    let mut summary = command.summary().to_string();
     if let Some(first) = summary.get_mut(..1) {
         first.make_ascii_uppercase();
     }
     wrap(&mut out, &format!("{summary}."));
-    for paragraph in command.details.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+    for paragraph in command.details().split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
         out.push('\n');
         wrap(&mut out, paragraph);
     }
     out.push_str("\nExamples\n");
-    for example in command.examples {
+    for example in command.examples() {
         let (example, meaning) = example.split_once("  # ").unwrap_or_default();
         out.extend(["  # ", meaning, "\n  cloudbox ", example, "\n"]);
     }
     out.push_str("\nOptions\n");
-    options(&mut out, &[command.options, GLOBAL]);
+    options(&mut out, &[&command.options(), GLOBAL]);
     out
 }
 
 fn summaries(out: &mut String, commands: &[&Command]) {
     let mut table = Table::default();
     // As wide in every section.
-    let width = COMMANDS.iter().map(|command| command.name.len()).max().unwrap_or(0);
+    let width = COMMANDS.iter().map(|command| command.name().len()).max().unwrap_or(0);
     for command in commands {
-        table.pair(&format!("{:width$}", command.name), command.summary.to_string());
+        table.pair(&format!("{:width$}", command.name()), command.summary().to_string());
     }
     table.write(out, "  ", false);
 }
@@ -153,12 +157,12 @@ mod tests {
     fn help_fits_a_terminal_and_names_everything() {
         let overview = text(Topic::Overview);
         for command in COMMANDS {
-            assert!(overview.contains(&format!("\n  {} ", command.name)), "{}", command.name);
+            assert!(overview.contains(&format!("\n  {} ", command.name())), "{}", command.name());
             let help = text(Topic::Command(command));
             assert!(command.all_options().iter().all(|option| help.contains(&format!("--{}", option.long))));
             for line in help.lines().chain(overview.lines()) {
                 assert!(line.chars().count() <= 100, "{line}");
-                assert_eq!(line.trim_end(), line, "{}", command.name);
+                assert_eq!(line.trim_end(), line, "{}", command.name());
             }
         }
     }

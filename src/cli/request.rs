@@ -43,7 +43,7 @@ impl Request {
 /// The requests that a command line makes of `call`: one for each name where there may be several. A name given twice is
 /// meant once.
 pub fn of(args: &Args, call: &str) -> Result<Vec<Request>, Failure> {
-    let many = args.command.operands.first().is_some_and(|first| first.ends_with("..."));
+    let many = args.command.operands().first().is_some_and(|first| first.ends_with("..."));
     let times = if many { args.operands.len() } else { 1 };
     let mut requests = Vec::new();
     for at in 0..times {
@@ -63,10 +63,10 @@ pub fn one(args: &Args, call: &str) -> Result<Request, Failure> {
 /// API does, but for a few.
 fn beginning_at(at: usize, args: &Args, call: &str) -> Result<Request, Failure> {
     let mut fields = Builder::new();
-    for (index, operand) in args.command.operands.iter().enumerate() {
+    for (index, operand) in args.command.operands().iter().enumerate() {
         put_operand(&mut fields, args, operand, at + index)?;
     }
-    for line in args.command.options {
+    for line in args.command.options() {
         put_option(&mut fields, args, &Opt::of(line))?;
     }
     let mut request = Request::new(call, fields)?;
@@ -242,7 +242,7 @@ mod tests {
         let requests = match args.command.action {
             Action::Show { call, .. } => vec![one(&args, call)?],
             Action::Work { call } => of(&args, call)?,
-            _ => vec![one(&args, &["cloudbox.container ", args.command.name].concat())?],
+            _ => vec![one(&args, &["cloudbox.container ", args.command.name()].concat())?],
         };
         let text = |request: &Request| {
             let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();

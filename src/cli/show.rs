@@ -749,8 +749,8 @@ FAIL  overlay  the kernel has no overlay
     fn any_reply_is_shown_without_a_panic() {
         for command in crate::cli::commands::COMMANDS {
             let Action::Show { show, .. } = command.action else { continue };
-            let mut words: Vec<&str> = command.name.split(' ').collect();
-            words.extend(command.operands.iter().map(|_| "x"));
+            let mut words: Vec<&str> = command.name().split(' ').collect();
+            words.extend(command.operands().iter().map(|_| "x"));
             let Ok(Parsed::Run(args)) = parse_line(&words) else { panic!("{words:?}") };
             for fields in [&[][..], &[0, 0, 0, 1], &[0xff; 64], &[0x83, 0, 0, 9, 0, 1, b'a', 0, 0]] {
                 let mut page = Page { text: String::new(), color: true, now: 0 };
