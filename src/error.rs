@@ -3,6 +3,7 @@
 //! The codes are part of the bus contract (DESIGN.md section 4). The sentence names the thing and the value, and says
 //! what to do next. Modules build their errors with the constructors here, one call per step that can fail.
 
+use nix::errno::Errno;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -250,6 +251,11 @@ pub fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+/// The operating system's words for `errno`: the C library's, which come along anyway; nix has a second table.
+pub fn errno_text(errno: Errno) -> String {
+    os_text(&errno.into())
 }
 
 /// The operating system's words for `error`, without Rust's "(os error N)".

@@ -11,7 +11,7 @@ use super::interrupt;
 use super::request;
 use super::view::View;
 use super::{Failure, OK, REFUSED};
-use cloudbox::error::{quoted, Error, Result};
+use cloudbox::error::{errno_text, quoted, Error, Result};
 use cloudbox::model::idrange::SIZE;
 use cloudbox::model::name::Name;
 use cloudbox::steps::filesystem::Space;
@@ -96,7 +96,7 @@ fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
 fn open_source(from: &str) -> std::result::Result<(File, u32), Failure> {
     if from == "-" {
         let input = nix::unistd::dup(io::stdin())
-            .map_err(|e| Failure::usage(format!("cannot read: {}", e.desc())))?;
+            .map_err(|e| Failure::usage(format!("cannot read: {}", errno_text(e))))?;
         return Ok((File::from(input), 0o644));
     }
     let wrong = |why: String| Failure::usage(format!("{from} cannot be pushed: {why}", from = quoted(from)));

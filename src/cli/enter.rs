@@ -6,6 +6,7 @@ use super::page;
 use super::request;
 use super::view::View;
 use super::{complain, Failure, REFUSED};
+use cloudbox::error::errno_text;
 use cloudbox::model::name::Name;
 use cloudbox::steps::layout::Layout;
 use cloudbox::steps::lxc::exec::{find_user, root_of, User};
@@ -96,7 +97,7 @@ fn not_run(errno: Errno, program: &str) -> Failure {
         REFUSED,
         match errno {
             Errno::ENOENT => format!("{program} is missing; install the package {program}"),
-            errno => format!("cannot run {program}: {}", errno.desc()),
+            errno => format!("cannot run {program}: {}", errno_text(errno)),
         },
     )
 }

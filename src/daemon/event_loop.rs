@@ -2,7 +2,7 @@
 
 use super::core::{Core, Told, Watched};
 use super::work::{Report, Sender};
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -267,5 +267,5 @@ fn sleep(
 }
 
 fn failed(what: &str, errno: Errno) -> Error {
-    Error::new(Code::Failed, format_args!("cannot {what}: {}", errno.desc()))
+    Error::new(Code::Failed, format_args!("cannot {what}: {}", errno_text(errno)))
 }

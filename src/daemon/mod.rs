@@ -23,7 +23,7 @@ mod tests;
 
 pub use self::core::Core;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::machine::Machine;
 use crate::steps::avahi::Files;
 use crate::steps::config::UciFile;
@@ -109,7 +109,7 @@ fn raise_file_limit() {
         more.or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
     });
     if let Err(error) = raised {
-        log::warn!("cannot raise the limit of open files: {}", error.desc());
+        log::warn!("cannot raise the limit of open files: {}", errno_text(error));
     }
 }
 

@@ -5,7 +5,7 @@
 //! program's pidfd, its pipes and the job's cancel descriptor; nothing is asked twice, no thread is needed.
 
 use super::ctx::Ctx;
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -436,7 +436,7 @@ impl<'a> Running<'a> {
                 Err(e) => {
                     return Err(Error::new(
                         Code::Failed,
-                        format_args!("cannot wait for {}: {}", self.name, e.desc()),
+                        format_args!("cannot wait for {}: {}", self.name, errno_text(e)),
                     ))
                 }
             }

@@ -6,7 +6,7 @@
 use super::import::{self, Origin};
 use super::store::{entries, first_with_the_others, private_directory, remove_tree, Store};
 use super::transfer::{Transfer, Trouble};
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::model::image::Image;
 use crate::model::remote::{is_meant, Remote, Source};
 use crate::simplestreams::sign::{PublicKey, Signature};
@@ -201,7 +201,7 @@ fn find_at<'a>(store: &Store, ctx: &Ctx, source: &Source, remote: &'a Remote) ->
 
 fn box_arch() -> Result<String> {
     let names = uname().map_err(|e| {
-        Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", e.desc()))
+        Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", errno_text(e)))
     })?;
     Ok(simplestreams::arch(&names.machine().to_string_lossy()).to_string())
 }

@@ -6,7 +6,7 @@
 
 use super::remote::{self, Fetching, Pulls};
 use super::{bad, import, is_hex, manifest, parse_sha256, Images, SHA256_DIGITS};
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::model::image::{Image, Manifest};
 use crate::model::name::ImageName;
 use crate::model::remote::{Remote, Source};
@@ -158,7 +158,7 @@ impl Store {
     /// The manifest of the squashfs `file`, as far as the image itself tells it.
     pub(super) fn probe(&self, file: &Path) -> Result<Manifest> {
         let arch = uname().map_err(|e| {
-            Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", e.desc()))
+            Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", errno_text(e)))
         })?;
         let arch = arch.machine().to_string_lossy();
         self.look_into(file, &|root| manifest::probe(root.as_fd(), &arch))
@@ -523,7 +523,7 @@ fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
         Errno::ENODEV => Error::new(Code::NotSupported, "this kernel knows no squashfs; install kmod-fs-squashfs"),
         e => bad(format_args!(
             "the kernel refuses the squashfs: {}; it is damaged, or packed in a way this kernel does not read",
-            e.desc()
+            errno_text(e)
         )),
     })
 }

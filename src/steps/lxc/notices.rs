@@ -5,7 +5,7 @@
 
 use super::super::layout::Layout;
 use super::cgroup::{Cgroups, Family};
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::model::name::Name;
 use crate::sys;
 use nix::errno::Errno;
@@ -70,7 +70,7 @@ impl Notices {
     /// No descriptor can be had.
     pub fn open(layout: &Layout) -> Result<Notices> {
         let failed =
-            |e: Errno| Error::new(Code::Failed, format_args!("cannot make an epoll set: {}", e.desc()));
+            |e: Errno| Error::new(Code::Failed, format_args!("cannot make an epoll set: {}", errno_text(e)));
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         let fifo =
             open_fifo(layout).inspect_err(|e| log::warn!("{e}; it stays unknown how containers end")).ok();
@@ -112,7 +112,7 @@ impl Notices {
                 state.last = id;
                 state.watched.push(Watched { id, name: name.clone(), memory });
             }
-            Err(e) => log::warn!("cannot watch the memory of container {name}: {}", e.desc()),
+            Err(e) => log::warn!("cannot watch the memory of container {name}: {}", errno_text(e)),
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Format: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h; integers in the machine's own byte order.
 
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
 use nix::errno::Errno;
 use nix::sched::{setns, CloneFlags};
@@ -57,7 +57,7 @@ impl AddressWatch {
             opened = setns(&theirs, CloneFlags::CLONE_NEWNET).and_then(|()| open_socket())
         })
         .map_err(|e| failed(&e))?;
-        Ok(AddressWatch::reading(opened.map_err(|e| failed(&e.desc()))?))
+        Ok(AddressWatch::reading(opened.map_err(|e| failed(&errno_text(e)))?))
     }
 
     /// A watch of what `socket` brings; the first of it is there already.
@@ -162,7 +162,7 @@ pub fn remove_interface(name: &str) {
     })();
     match removed {
         Ok(()) => log::info!("removed the interface {name} that a start had left"),
-        Err(e) => log::warn!("cannot remove the interface {name}: {}", e.desc()),
+        Err(e) => log::warn!("cannot remove the interface {name}: {}", errno_text(e)),
     }
 }
 
