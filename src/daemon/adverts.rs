@@ -170,31 +170,28 @@ impl Core {
         }
         let before = std::mem::replace(&mut self.announcer.done, written);
         let failed_before = std::mem::replace(&mut self.announcer.troubles, troubles);
-        let was = |advert: &&Advert| !failed(&failed_before, advert);
-        let is = |advert: &&Advert| !failed(&self.announcer.troubles, advert);
+        let was = |advert: &Advert| !failed(&failed_before, advert);
+        let is = |advert: &Advert| !failed(&self.announcer.troubles, advert);
         let after = &self.announcer.done.adverts;
         let has = |list: &[Advert], advert: &Advert| {
             list.iter().any(|a| (&a.id, &a.container) == (&advert.id, &advert.container))
         };
-        let gone: Vec<Subject> =
-            before.adverts.iter().filter(was).filter(|a| !has(after, a)).map(Subject::of).collect();
-        let new: Vec<Subject> = after
-            .iter()
-            .filter(is)
-            .filter(|a| !has(&before.adverts, a) || failed(&failed_before, a))
-            .map(Subject::of)
-            .collect();
-        for subject in gone {
-            self.notify(Face::Service, "service.withdrawn", &subject);
+        let mut news = Vec::new();
+        for gone in before.adverts.iter().filter(|a| was(a) && !has(after, a)) {
+            news.push(("service.withdrawn", Subject::of(gone)));
         }
-        for subject in new {
-            self.notify(Face::Service, "service.published", &subject);
+        for new in after.iter().filter(|a| is(a) && (!has(&before.adverts, a) || !was(a))) {
+            news.push(("service.published", Subject::of(new)));
+        }
+        for (what, subject) in news {
+            self.notify(Face::Service, what, &subject);
         }
     }
 
     /// The ports that must be known to answer.
     fn checked_ports(&self) -> Vec<Port> {
-        let up: Vec<Host> = self.hosts().into_iter().filter(|h| h.down.is_none() && h.advertise).collect();
+        let mut up = self.hosts();
+        up.retain(|host| host.down.is_none() && host.advertise);
         if !self.config.settings.advertise {
             return Vec::new();
         }
@@ -216,17 +213,16 @@ impl Core {
             return Wanted::default();
         }
         let box_name = self.machine.box_name();
-        let up = self.hosts().into_iter().filter(|host| host.down.is_none() && host.advertise);
-        let label = |host: &Host<'_>| advert::host_label(host.name, &box_name);
-        let named = up.filter(|host| label(host).len() <= 63);
-        let hosts = named.flat_map(|host| {
-            let label = label(&host);
-            host.addresses.into_iter().map(move |address| (label.clone(), address))
-        });
-        let hosts = hosts.collect();
-        let ours = |advert: &Advert| advert.withheld.is_none() && advert.source != Source::Guest;
-        let adverts = self.adverts(&box_name).into_iter().filter(ours);
-        Wanted { adverts: adverts.collect(), hosts }
+        let mut hosts = Vec::new();
+        for host in self.hosts() {
+            let label = advert::host_label(host.name, &box_name);
+            if host.down.is_none() && host.advertise && label.len() <= 63 {
+                hosts.extend(host.addresses.iter().map(|address| (label.clone(), *address)));
+            }
+        }
+        let mut adverts = self.adverts(&box_name);
+        adverts.retain(|advert| advert.withheld.is_none() && advert.source != Source::Guest);
+        Wanted { adverts, hosts }
     }
 
     /// All services, the box's own first.
@@ -453,12 +449,16 @@ impl Core {
                 format_args!("timeout {timeout}: give 1 to {} seconds", args::BROWSE_TIMEOUT_MAX),
             ));
         }
-        let own = self.machine.network.own_addresses().into_iter().map(IpAddr::from);
+        let own = self.machine.network.own_addresses();
+        let mut addresses: Vec<IpAddr> = own.into_iter().map(IpAddr::from).collect();
+        for container in self.containers.values() {
+            addresses.append(&mut addresses_of(container));
+        }
         Ok(LookAround {
             kind: asked.map(parse_kind).transpose()?,
             timeout: Duration::from_secs(timeout.into()),
             box_name: self.machine.box_name(),
-            addresses: own.chain(self.containers.values().flat_map(addresses_of)).collect(),
+            addresses,
         })
     }
 }

@@ -232,14 +232,13 @@ impl Core {
         }
         let after = Some(next + at_a_time).filter(|after| *after < running().count()).unwrap_or(0);
         let traffic = if next == 0 { self.traffic() } else { std::mem::take(&mut self.readings.traffic) };
-        let names = self.names();
-        let (orphans, containers): (Vec<&Name>, Vec<&Name>) =
-            names.into_iter().partition(|name| self.state(name) == "orphan");
-        let list = ContainerList {
-            containers: containers.into_iter().map(|name| self.entry(name, &traffic)).collect(),
-            orphans: orphans.into_iter().map(|name| self.entry(name, &traffic)).collect(),
-            foreign: self.foreign_entries(),
-        };
+        let mut list =
+            ContainerList { containers: Vec::new(), orphans: Vec::new(), foreign: self.foreign_entries() };
+        for name in self.names() {
+            let entry = self.entry(name, &traffic);
+            let group = if entry.state == "orphan" { &mut list.orphans } else { &mut list.containers };
+            group.push(entry);
+        }
         // Nobody needs it any more when the next one reads from the beginning.
         self.readings =
             Readings { at_a_time, next: after, traffic: if after > 0 { traffic } else { Vec::new() } };

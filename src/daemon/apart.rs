@@ -73,25 +73,33 @@ impl Core {
 
     /// Removes orphans and leftovers; without `yes` it only says which.
     pub(super) fn prune(&mut self, yes: bool) -> Result<PruneReply> {
-        let idle = |name: &Name| self.jobs.active_on(name.as_str()).is_none();
-        let orphans = self.orphans().into_iter().filter(|name| idle(name));
-        let (protected, orphans): (Vec<Name>, Vec<Name>) = orphans.partition(|name| self.is_protected(name));
-        let leftovers: Vec<Name> =
-            self.machine.storage.leftovers()?.into_iter().filter(|n| idle(n)).collect();
-        let text = |names: &[Name]| names.iter().map(Name::to_string).collect();
         let mut reply = PruneReply {
-            orphans: text(&orphans),
-            leftovers: text(&leftovers),
-            protected: text(&protected),
+            orphans: Vec::new(),
+            leftovers: Vec::new(),
+            protected: Vec::new(),
             jobs: Vec::new(),
         };
+        let (mut orphans, mut leftovers) = (self.orphans(), self.machine.storage.leftovers()?);
+        let is_idle = |name: &Name| self.jobs.active_on(name.as_str()).is_none();
+        orphans.retain(|name| {
+            let protected = self.is_protected(name);
+            if is_idle(name) {
+                let list = if protected { &mut reply.protected } else { &mut reply.orphans };
+                list.push(name.to_string());
+            }
+            is_idle(name) && !protected
+        });
+        leftovers.retain(is_idle);
+        reply.leftovers.extend(leftovers.iter().map(Name::to_string));
         if yes {
             // A delete removes what is left under the name, too.
-            let leftovers =
-                leftovers.into_iter().filter(|name| !orphans.contains(name)).collect::<Vec<Name>>();
-            let mut jobs: Vec<JobId> = orphans.into_iter().map(|name| self.start_delete(name)).collect();
-            jobs.extend(leftovers.into_iter().map(|name| self.start_job(Work::Prune(name))));
-            reply.jobs = jobs.iter().map(JobId::to_string).collect();
+            leftovers.retain(|name| !orphans.contains(name));
+            for name in orphans {
+                reply.jobs.push(self.start_delete(name).to_string());
+            }
+            for name in leftovers {
+                reply.jobs.push(self.start_job(Work::Prune(name)).to_string());
+            }
         }
         Ok(reply)
     }

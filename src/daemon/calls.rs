@@ -155,7 +155,7 @@ impl Core {
     fn call_image(&mut self, method: &str, arguments: &[u8]) -> Result<Answer> {
         Ok(match method {
             "list" => fields(&self.image_list())?,
-            "info" => fields(&self.image_entry(&self.find_image(&name(arguments)?)?))?,
+            "info" => fields(&self.image_entry(self.find_image(&name(arguments)?)?))?,
             "import" => {
                 let args: args::ImageImport = decode(arguments)?;
                 Answer::Job(self.import(&args)?, args.wait)
@@ -251,7 +251,20 @@ impl Core {
         }
     }
 
-    pub(super) fn answer_waiter(&mut self, waiter: Waiter) {
+    /// Answers those who have waited long enough.
+    pub(super) fn answer_waiters(&mut self, is_done: &dyn Fn(&Waiter) -> bool) {
+        let mut at = 0;
+        while let Some(waiter) = self.waiters.get(at) {
+            if is_done(waiter) {
+                let waiter = self.waiters.remove(at);
+                self.answer_waiter(waiter);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn answer_waiter(&mut self, waiter: Waiter) {
         let answer = match self.jobs.get(waiter.job) {
             None => Err(Error::new(Code::NotFound, format_args!("job {} is no longer known", waiter.job))),
             Some(job) if waiter.whole_job => encode(&replies::JobReply::from(job)),

@@ -246,12 +246,7 @@ impl Core {
                 }
             }
         }
-        let waiters = std::mem::take(&mut self.waiters);
-        let (due, rest): (Vec<Waiter>, _) = waiters.into_iter().partition(|w| w.deadline <= now);
-        self.waiters = rest;
-        for waiter in due {
-            self.answer_waiter(waiter);
-        }
+        self.answer_waiters(&|waiter| waiter.deadline <= now);
         if !self.ending {
             self.restart_due(now);
             self.try_ports(now);

@@ -113,7 +113,7 @@ impl Core {
         source: Option<Source>,
     ) -> Result<JobId> {
         let (image, pull) = self.image_for(spec.image.as_str(), source)?;
-        image.as_ref().map_or(Ok(()), |image| image.check_services(&spec))?;
+        image.map_or(Ok(()), |image| image.check_services(&spec))?;
         self.machine.network.check_bridge(&spec.bridge)?;
         self.check_address(&name, &spec)?;
         self.admit_disk(&spec)?;
@@ -125,7 +125,7 @@ impl Core {
         }
         let mut record = self.new_record(&name, spec)?;
         if let Some(image) = image {
-            (record.image_sha256, record.init) = (image.manifest.sha256, image.manifest.init);
+            (record.image_sha256, record.init) = (image.manifest.sha256.clone(), image.manifest.init);
         }
         self.making.insert(name, record.clone());
         Ok(self.start_job(Work::Create(Box::new(Create { record, pull, asked, start }))))
@@ -148,7 +148,7 @@ impl Core {
     }
 
     /// The records of containers that are made, or being made.
-    fn records(&self) -> impl Iterator<Item = &Record> {
+    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         let made = self.containers.values().map(|container| &container.record);
         made.chain(self.making.values()).map(|record| &**record)
     }
@@ -180,13 +180,14 @@ impl Core {
     /// Checks that nobody has the static address of `spec` yet.
     pub(super) fn check_address(&self, name: &Name, spec: &Spec) -> Result<()> {
         let Address::Static(wanted) = spec.address else { return Ok(()) };
-        let declared = self.config.containers.iter().filter_map(|(n, d)| Some((n, d.spec.as_ref().ok()?)));
-        let made = self.containers.iter().map(|(n, c)| (n, &c.record.spec));
-        let making = self.making.iter().map(|(n, r)| (n, &r.spec));
-        let holder = declared.chain(made).chain(making).find(|(other, spec)| {
-            *other != name && matches!(spec.address, Address::Static(net) if net.addr == wanted.addr)
-        });
-        if let Some((holder, _)) = holder {
+        let has_it = |other: &Name, spec: &Spec| {
+            other != name && matches!(spec.address, Address::Static(net) if net.addr == wanted.addr)
+        };
+        let says_so =
+            |other: &Name, declared: &Declared| declared.spec.as_ref().is_ok_and(|spec| has_it(other, spec));
+        let declared = self.config.containers.iter().find(|(other, declared)| says_so(other, declared));
+        let made = || self.records().find(|record| has_it(&record.name, &record.spec));
+        if let Some(holder) = declared.map(|(name, _)| name).or_else(|| made().map(|record| &record.name)) {
             return Err(Error::new(
                 Code::Exists,
                 format_args!("address {wanted}: container {holder} has it; choose another one"),
@@ -443,15 +444,15 @@ impl Core {
                 format_args!("image {called} is used by {}; delete these containers first", users.join(", ")),
             ));
         }
-        Ok(self.start_job(Work::DeleteImage { image: Box::new(image), called: called.to_string() }))
+        Ok(self.start_job(Work::DeleteImage { image: Box::new(image.clone()), called: called.to_string() }))
     }
 
     pub(super) fn users_of(&self, sha256: &str) -> Vec<String> {
         self.records().filter(|r| r.image_sha256 == sha256).map(|r| r.name.to_string()).collect()
     }
 
-    pub(super) fn find_image(&self, called: &str) -> Result<Image> {
-        crate::steps::image::find_in(self.images.clone(), called)
+    pub(super) fn find_image(&self, called: &str) -> Result<&Image> {
+        crate::steps::image::find_in(&self.images, called)
     }
 
     /// Reads the configuration again and does what it says.
@@ -511,28 +512,20 @@ impl Core {
     }
 
     pub(super) fn seen(&self) -> Table<Name, Seen> {
-        let busy = |name: &Name| self.jobs.active_on(name.as_str()).is_some();
-        let made = self.containers.iter().map(|(name, container)| {
-            (
-                name.clone(),
-                Seen {
-                    exists: true,
-                    running: container.live.is_some(),
-                    busy: busy(name),
-                    stale: self.is_stale(name),
-                },
-            )
-        });
-        let others = self
-            .making
-            .keys()
-            .map(|name| (name.clone(), Seen { exists: false, running: false, busy: true, stale: false }));
-        // What cannot be read is there, and is to be left alone.
-        let unreadable = self
-            .unreadable
-            .keys()
-            .map(|name| (name.clone(), Seen { exists: true, running: false, busy: true, stale: false }));
-        made.chain(others).chain(unreadable).collect()
+        let mut seen = Table::new();
+        for (name, container) in &self.containers {
+            let running = container.live.is_some();
+            let busy = self.jobs.active_on(name.as_str()).is_some();
+            seen.insert(name.clone(), Seen { exists: true, running, busy, stale: self.is_stale(name) });
+        }
+        let left_alone = |exists| Seen { exists, running: false, busy: true, stale: false };
+        for name in self.making.keys() {
+            seen.insert(name.clone(), left_alone(false));
+        }
+        for name in self.unreadable.keys() {
+            seen.insert(name.clone(), left_alone(true));
+        }
+        seen
     }
 
     pub(super) fn make_declared(&mut self, name: Name, start: bool) -> Result<JobId> {

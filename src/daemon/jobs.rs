@@ -1,6 +1,6 @@
 //! Jobs: begun when there is a place, followed, and what they found out taken over into the model.
 
-use super::core::{now, Active, Container, Core, Waiter};
+use super::core::{now, Active, Container, Core};
 use super::remotes::called;
 use super::work::{self, Outcome, Work};
 use crate::api::{replies, Face};
@@ -331,12 +331,7 @@ impl Core {
             let reply = replies::JobReply::from(job);
             self.notify(Face::Job, "job.finished", &reply);
         }
-        let waiters = std::mem::take(&mut self.waiters);
-        let (done, rest): (Vec<Waiter>, _) = waiters.into_iter().partition(|w| w.job == id);
-        self.waiters = rest;
-        for waiter in done {
-            self.answer_waiter(waiter);
-        }
+        self.answer_waiters(&|waiter| waiter.job == id);
         if self.active.is_empty() {
             if self.containers.values().all(|c| c.live.is_none()) {
                 self.machine.runtime.tidy();

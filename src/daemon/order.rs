@@ -131,7 +131,13 @@ impl Core {
     fn go_on_shutting_down(&mut self) {
         let Some(mut shutdown) = self.shutdown.take() else { return };
         let left = self.left_to_stop(&shutdown.begun);
-        let Some(first) = left.iter().map(|(priority, _)| *priority).max() else {
+        let mut groups: Vec<u16> = Vec::new();
+        for (priority, _) in &left {
+            if !groups.contains(priority) {
+                groups.push(*priority);
+            }
+        }
+        let Some(first) = groups.iter().max() else {
             let failed: Vec<String> = self.still_running();
             let result = match failed.as_slice() {
                 [] => Ok(()),
@@ -141,15 +147,16 @@ impl Core {
             };
             return self.finish(shutdown.job, result);
         };
-        let busy = |name: &Name| self.idle(name).is_err();
-        let open = left.iter().filter(|(_, name)| busy(name)).count();
-        let group = left.iter().filter(|(priority, name)| *priority == first && !busy(name));
-        let next: Vec<Name> =
-            group.take(AT_ONCE.saturating_sub(open)).map(|(_, name)| name.clone()).collect();
+        let (mut open, mut next) = (0, Vec::new());
+        for (priority, name) in &left {
+            if self.idle(name).is_err() {
+                open += 1;
+            } else if priority == first {
+                next.push(name.clone());
+            }
+        }
+        next.truncate(AT_ONCE.saturating_sub(open));
         // Each group gets its share of the time that is left, so that one that hangs leaves some to the others.
-        let mut groups: Vec<u16> = left.iter().map(|(priority, _)| *priority).collect();
-        groups.sort_unstable();
-        groups.dedup();
         let share = shutdown.until.saturating_duration_since(Instant::now()) / groups.len() as u32;
         let how = if share.is_zero() { Stop::Kill } else { Stop::Ask(share) };
         shutdown.total = shutdown.total.max(left.len() as u64);
@@ -170,9 +177,13 @@ impl Core {
     /// Containers that run and whose stop was not begun, and those a job works on, with their priorities.
     fn left_to_stop(&self, begun: &[Name]) -> Vec<(u16, Name)> {
         let runs = |name: &Name| self.containers.get(name).is_some_and(|c| c.live.is_some());
-        let left = self.containers.keys().chain(self.making.keys());
-        let left = left.filter(|name| self.idle(name).is_err() || runs(name) && !begun.contains(name));
-        left.map(|name| (self.priority(name), name.clone())).collect()
+        let mut left = Vec::new();
+        for name in self.records().map(|record| &record.name) {
+            if self.idle(name).is_err() || runs(name) && !begun.contains(name) {
+                left.push((self.priority(name), name.clone()));
+            }
+        }
+        left
     }
 
     fn still_running(&self) -> Vec<String> {

@@ -157,7 +157,7 @@ impl Core {
         &self,
         called: &str,
         source: Option<Source>,
-    ) -> Result<(Option<Image>, Option<Source>)> {
+    ) -> Result<(Option<&Image>, Option<Source>)> {
         let here = self.find_image(called);
         let is_it = |image: &Image| {
             let pulled = &image.manifest.source;
@@ -166,7 +166,7 @@ impl Core {
             })
         };
         match here {
-            Ok(image) if is_it(&image) => Ok((Some(image), None)),
+            Ok(image) if is_it(image) => Ok((Some(image), None)),
             Err(error) if error.code != Code::NotFound => Err(error),
             // Without servers the error of the search is the better one.
             Err(error) if source.is_none() && self.config.remotes.is_empty() => Err(error),

@@ -46,7 +46,7 @@ pub trait Images: Send + Sync {
     /// # Errors
     /// [`Code::NotFound`]; [`Code::InvalidArgument`] when the digits are those of several images.
     fn find(&self, name_or_sha: &str) -> Result<Image> {
-        find_in(self.list()?, name_or_sha)
+        find_in(&self.list()?, name_or_sha).cloned()
     }
 
     /// Brings in the squashfs or tarball at `path` and lets `name` mean it. A file already imported is not imported
@@ -147,14 +147,14 @@ pub trait Images: Send + Sync {
 }
 
 /// The one of `images` that `name_or_sha` means. A name goes before digits.
-pub fn find_in(images: Vec<Image>, name_or_sha: &str) -> Result<Image> {
+pub fn find_in<'a>(images: &'a [Image], name_or_sha: &str) -> Result<&'a Image> {
     if let Some(image) = images.iter().find(|i| i.names.iter().any(|n| n.as_str() == name_or_sha)) {
-        return Ok(image.clone());
+        return Ok(image);
     }
     let shown: String = name_or_sha.chars().take(SHA256_DIGITS).collect();
     let digits = name_or_sha.to_ascii_lowercase();
     if digits.len() >= SHORTEST_PREFIX && is_hex(&digits) {
-        let mut found = images.into_iter().filter(|i| i.manifest.sha256.starts_with(&digits));
+        let mut found = images.iter().filter(|i| i.manifest.sha256.starts_with(&digits));
         if let Some(image) = found.next() {
             return match found.next() {
                 None => Ok(image),
@@ -189,7 +189,7 @@ mod tests {
         let (a, b) =
             ("aabbccddeeff0".to_string() + &"0".repeat(51), "aabbccddeeff1".to_string() + &"1".repeat(51));
         let images = vec![image(&a, &["web", "aabbccddeeff1"]), image(&b, &[])];
-        let sha = |text: &str| find_in(images.clone(), text).map(|i| i.manifest.sha256).map_err(|e| e.code);
+        let sha = |text: &str| find_in(&images, text).map(|i| i.manifest.sha256.clone()).map_err(|e| e.code);
         assert_eq!(sha("web"), Ok(a.clone()));
         assert_eq!(sha(&b), Ok(b.clone()));
         assert_eq!(sha("aabbccddeeff1"), Ok(a.clone()), "a name goes before digits");
