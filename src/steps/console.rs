@@ -1,9 +1,10 @@
 //! What a guest wrote to its console: LXC keeps it in two files, the present one and the one before.
 
+use super::filesystem::read_up_to;
 use super::layout::ContainerDir;
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 /// The most that is shown at once: with every byte replaced by three it still fits a message.
@@ -38,7 +39,7 @@ fn append(path: &Path, text: &mut Vec<u8>) -> io::Result<bool> {
     };
     let skipped = file.metadata()?.len().saturating_sub(SHOWN_MAX);
     file.seek(SeekFrom::Start(skipped))?;
-    file.take(SHOWN_MAX).read_to_end(text)?;
+    text.append(&mut read_up_to(&file, SHOWN_MAX)?);
     Ok(skipped == 0)
 }
 

@@ -6,7 +6,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{statvfs, Statvfs};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,24 @@ pub fn real_path(path: &Path) -> io::Result<PathBuf> {
 /// As readlink(2).
 pub fn path_of(file: &impl AsRawFd) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+/// What is in `file` from where it stands, as far as `max` bytes.
+///
+/// # Errors
+/// As read(2).
+pub fn read_up_to(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let (mut content, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        let want = chunk.len().min(max - content.len());
+        match file.read(&mut chunk[..want]) {
+            Ok(0) => return Ok(content),
+            Ok(got) => content.extend_from_slice(&chunk[..got]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// The room of a file system, in bytes.

@@ -4,6 +4,7 @@
 //! leads the host's root to a file of the host, and what is found is looked at before it is opened, so that no pipe
 //! makes it wait and no file of a kernel's file system is read with its rights.
 
+use super::filesystem::read_up_to;
 use super::image::entries;
 use crate::error::{Error, Result};
 use crate::sys;
@@ -14,7 +15,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -86,9 +87,7 @@ impl GuestRoot {
     /// As [`GuestRoot::open_file`].
     pub fn read(&self, path: &str, max: u64) -> io::Result<Vec<u8>> {
         let (file, _) = self.open_file(Path::new(path))?;
-        let mut content = Vec::new();
-        file.take(max).read_to_end(&mut content)?;
-        Ok(content)
+        read_up_to(&file, max)
     }
 
     /// Opens directory `dir`.

@@ -7,12 +7,13 @@
 use super::bad;
 use crate::error::Result;
 use crate::model::image::{Init, Manifest, OfferedService};
+use crate::steps::filesystem::{path_of, read_up_to};
 use crate::sys;
 use nix::sys::stat::{fstat, FileStat, SFlag};
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -90,7 +91,7 @@ fn init_of(root: BorrowedFd<'_>) -> Result<Init> {
 fn open_file(root: BorrowedFd<'_>, path: &str) -> Option<(FileStat, String)> {
     let file = sys::openat2_in_root(root, Path::new(path), libc::O_PATH, 0).ok()?;
     let stat = regular(&file)?;
-    let target = super::super::filesystem::path_of(&file).ok()?;
+    let target = path_of(&file).ok()?;
     let name = target.file_name()?.to_string_lossy().into_owned();
     Some((stat, name))
 }
@@ -107,9 +108,7 @@ fn read_head(root: BorrowedFd<'_>, path: &str, limit: u64) -> io::Result<Vec<u8>
     if regular(&file).is_none() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }
-    let mut data = Vec::new();
-    File::from(file).take(limit).read_to_end(&mut data)?;
-    Ok(data)
+    read_up_to(&File::from(file), limit)
 }
 
 /// The text file at `path`, when there is one of a sane length.
@@ -209,44 +208,40 @@ fn declare(manifest: &mut Manifest, text: &str) {
         Ok(fields) => fields,
         Err(e) => return log::warn!("the image's /{DECLARED} is ignored: {e}"),
     };
-    let declared = |key: &str| Fields::new(&fields).get(key).unwrap_or(Value::Null);
-    for (key, field) in [
-        ("name", &mut manifest.name),
-        ("version", &mut manifest.version),
-        ("os", &mut manifest.os),
-        ("release", &mut manifest.release),
-    ] {
-        match (declared(key), declared(key).as_str()) {
-            (Value::Null, _) => {}
-            (_, Some(text)) if sane(text) => *field = text.to_string(),
-            (other, _) => ignored(key, other),
+    for key in ["name", "version", "os", "release", "arch", "init", "services"] {
+        let value = Fields::new(&fields).get(key).unwrap_or(Value::Null);
+        if !matches!(value, Value::Null) && !take(manifest, key, value) {
+            ignored(key, value);
         }
     }
-    match (declared("arch"), declared("arch").as_str()) {
-        (Value::Null, _) => {}
-        (_, Some(text)) if manifest.arch.is_empty() && sane(text) => manifest.arch = text.to_string(),
-        (_, Some(text)) if family(text) == family(&manifest.arch) => {}
-        (other, _) => ignored("arch", other),
-    }
-    match (declared("init"), declared("init").as_str().and_then(Init::from_text)) {
-        (Value::Null, _) => {}
-        (_, Some(init)) => manifest.init = init,
-        (other, None) => ignored("init", other),
-    }
-    match declared("services") {
-        Value::Null => {}
-        Value::Array(services) => {
-            for service in services.iter().map_while(|field| field.ok()) {
-                match offered(service.value) {
-                    Some(offered) if manifest.services.len() < SERVICES_MAX => {
-                        manifest.services.push(offered)
-                    }
-                    _ => ignored("services", service.value),
-                }
+}
+
+/// Puts what an image declares as `key` into `manifest`; false when it cannot be that.
+fn take(manifest: &mut Manifest, key: &str, value: Value) -> bool {
+    if let ("services", Value::Array(services)) = (key, value) {
+        for service in services.iter().map_while(|field| field.ok()) {
+            match offered(service.value) {
+                Some(offered) if manifest.services.len() < SERVICES_MAX => manifest.services.push(offered),
+                _ => ignored(key, service.value),
             }
         }
-        other => ignored("services", other),
+        return true;
     }
+    let Some(text) = value.as_str() else { return false };
+    let field = match key {
+        "name" => &mut manifest.name,
+        "version" => &mut manifest.version,
+        "os" => &mut manifest.os,
+        "release" => &mut manifest.release,
+        "arch" if !manifest.arch.is_empty() => return family(text) == family(&manifest.arch),
+        "arch" => &mut manifest.arch,
+        "init" => return Init::from_text(text).map(|init| manifest.init = init).is_some(),
+        _ => return false,
+    };
+    if sane(text) {
+        *field = text.to_string();
+    }
+    sane(text)
 }
 
 fn ignored(key: &str, value: Value) {

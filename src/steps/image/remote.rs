@@ -13,11 +13,12 @@ use crate::simplestreams::sign::{PublicKey, Signature};
 use crate::simplestreams::{self, Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem;
+use crate::steps::filesystem::read_up_to;
 use crate::steps::tool::Tool;
 use crate::steps::wait;
 use nix::sys::utsname::uname;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -317,9 +318,7 @@ fn open(path: &Path) -> Result<File> {
 
 /// A text of few bytes; what is not UTF-8 in it is replaced, and refused by its reader.
 fn read_small(path: &Path) -> Result<String> {
-    let mut bytes = Vec::new();
-    let read = open(path)?.take(SMALL_MAX).read_to_end(&mut bytes);
-    read.map_err(|e| Error::io("cannot read", path, e))?;
+    let bytes = read_up_to(&open(path)?, SMALL_MAX).map_err(|e| Error::io("cannot read", path, e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

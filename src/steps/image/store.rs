@@ -20,7 +20,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sys::utsname::uname;
 use openwrt_ubus::json;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -275,8 +275,8 @@ impl Store {
             io::ErrorKind::NotFound => not_found(sha256),
             _ => Error::io("cannot read", &path, e),
         })?;
-        let mut text = Vec::new();
-        file.take(MANIFEST_MAX).read_to_end(&mut text).map_err(|e| Error::io("cannot read", &path, e))?;
+        let text = filesystem::read_up_to(&file, MANIFEST_MAX);
+        let text = text.map_err(|e| Error::io("cannot read", &path, e))?;
         let damaged = |why: &str| {
             let place = place.display();
             Error::new(

@@ -56,71 +56,78 @@ pub fn render(
     gateway: Option<Ipv4Addr>,
 ) -> String {
     let mut text = String::with_capacity(2048);
-    let mut line = |key: &str, value: &dyn std::fmt::Display| {
-        let _ = writeln!(text, "{key} = {value}");
-    };
     let dir = layout.container(&record.name);
     let group = layout.cgroup();
-    let name = &record.name;
-
-    let hostname = record.hostname();
-    line(
-        "# Written by cloudbox at each start; change the container with uci or ubus.\nlxc.uts.name",
-        &hostname,
+    let Record { name, spec, ids, .. } = record;
+    let _ = write!(
+        text,
+        "# Written by cloudbox at each start; change the container with uci or ubus.
+lxc.uts.name = {}
+lxc.rootfs.path = dir:{}
+lxc.idmap = u 0 {base} {size}
+lxc.idmap = g 0 {base} {size}
+lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed
+lxc.pty.max = 1024
+lxc.tty.max = 4
+lxc.console.logfile = {}
+lxc.console.size = {CONSOLE_LOG_SIZE}
+lxc.console.rotate = 1
+lxc.signal.halt = {}
+",
+        record.hostname(),
+        dir.rootfs().display(),
+        dir.console_log().display(),
+        halt_signal(record.init),
+        base = ids.base,
+        size = idrange::SIZE,
     );
-    line("lxc.rootfs.path", &format_args!("dir:{}", dir.rootfs().display()));
-    for kind in ["u", "g"] {
-        line("lxc.idmap", &format_args!("{kind} 0 {} {}", record.ids.base, idrange::SIZE));
-    }
-    line("lxc.mount.auto", &"cgroup:mixed proc:mixed sys:mixed");
-    line("lxc.pty.max", &1024);
-    line("lxc.tty.max", &4);
-    line("lxc.console.logfile", &dir.console_log().display());
-    line("lxc.console.size", &CONSOLE_LOG_SIZE);
-    line("lxc.console.rotate", &1);
-    line("lxc.signal.halt", &halt_signal(record.init));
     if host.seccomp {
-        line("lxc.seccomp.profile", &SECCOMP);
+        let _ = writeln!(text, "lxc.seccomp.profile = {SECCOMP}");
     }
     if host.apparmor {
-        line("lxc.apparmor.profile", &"generated");
-        line("lxc.apparmor.allow_nesting", &1);
+        text.push_str("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n");
     }
-
-    line("lxc.net.0.type", &"veth");
-    line("lxc.net.0.link", &record.spec.bridge);
-    line("lxc.net.0.veth.pair", &record.veth);
-    line("lxc.net.0.hwaddr", &record.mac);
-    line("lxc.net.0.name", &"eth0");
-    line("lxc.net.0.flags", &"up");
-    if let Address::Static(address) = record.spec.address {
-        line("lxc.net.0.ipv4.address", &address);
+    let _ = write!(
+        text,
+        "lxc.net.0.type = veth
+lxc.net.0.link = {}
+lxc.net.0.veth.pair = {}
+lxc.net.0.hwaddr = {}
+lxc.net.0.name = eth0
+lxc.net.0.flags = up
+",
+        spec.bridge, record.veth, record.mac,
+    );
+    if let Address::Static(address) = spec.address {
+        let _ = writeln!(text, "lxc.net.0.ipv4.address = {address}");
         if let Some(gateway) = gateway {
-            line("lxc.net.0.ipv4.gateway", &gateway);
+            let _ = writeln!(text, "lxc.net.0.ipv4.gateway = {gateway}");
         }
     }
-
-    // The monitor gets a cgroup of its own, away from the daemon's, which procd may kill with the daemon.
-    line("lxc.cgroup.dir.container", &format_args!("{group}/{name}"));
-    line("lxc.cgroup.dir.monitor", &format_args!("{group}/{name}.monitor"));
-    line("lxc.cgroup.dir.monitor.pivot", &format_args!("{group}/pivot"));
-    let spec = &record.spec;
-    let quota = quota(spec);
-    // Both families: LXC ignores the one that is not mounted.
-    line("lxc.cgroup.memory.limit_in_bytes", &spec.memory.get());
-    line("lxc.cgroup.pids.max", &spec.pids);
-    line("lxc.cgroup.cpu.cfs_period_us", &CPU_PERIOD);
-    line("lxc.cgroup.cpu.cfs_quota_us", &quota);
+    let (memory, pids, quota) = (spec.memory.get(), spec.pids, quota(spec));
+    // The monitor gets a cgroup of its own, away from the daemon's, which procd may kill with the daemon. And limits
+    // for both families: LXC ignores the one that is not mounted.
+    let _ = write!(
+        text,
+        "lxc.cgroup.dir.container = {group}/{name}
+lxc.cgroup.dir.monitor = {group}/{name}.monitor
+lxc.cgroup.dir.monitor.pivot = {group}/pivot
+lxc.cgroup.memory.limit_in_bytes = {memory}
+lxc.cgroup.pids.max = {pids}
+lxc.cgroup.cpu.cfs_period_us = {CPU_PERIOD}
+lxc.cgroup.cpu.cfs_quota_us = {quota}
+",
+    );
     // On pure v2 a limit whose controller is not there would make the start fail; `doctor` reports it instead.
     let v2 = |controller: &str| cgroups.family() != Family::V2 || cgroups.has(controller);
     if v2("memory") {
-        line("lxc.cgroup2.memory.max", &spec.memory.get());
+        let _ = writeln!(text, "lxc.cgroup2.memory.max = {memory}");
     }
     if v2("pids") {
-        line("lxc.cgroup2.pids.max", &spec.pids);
+        let _ = writeln!(text, "lxc.cgroup2.pids.max = {pids}");
     }
     if v2("cpu") {
-        line("lxc.cgroup2.cpu.max", &format_args!("{quota} {CPU_PERIOD}"));
+        let _ = writeln!(text, "lxc.cgroup2.cpu.max = {quota} {CPU_PERIOD}");
     }
     text
 }

@@ -12,6 +12,7 @@ use super::super::image::tar::{
     check_path, check_sum, device, number, pax_records, shown, size_of_entry, BLOCK,
 };
 use super::super::image::{bad, hex, Input};
+use super::encode;
 use super::tree::{next_data, walk, Node, Progress, Shift};
 use super::Record;
 use crate::error::{Code, Error, Result};
@@ -339,7 +340,9 @@ pub fn unpack(ctx: &Ctx, path: &Path, manifest: &Manifest, upper: &Path, base: u
     let mut input = Input::open(ctx, path)?;
     let mut reader = Reader::of(&mut input);
     let unpacked = reader.manifest().and_then(|found| {
-        if found != *manifest {
+        let record = |of: &Manifest| encode(path, &of.record);
+        let same = (found.image, found.bytes) == (manifest.image, manifest.bytes);
+        if !same || record(&found)? != record(manifest)? {
             return Err(bad("it has changed meanwhile; import it when it is complete"));
         }
         if let Some((_, size)) = found.image {

@@ -2,6 +2,7 @@
 //!
 //! All of them by [`GuestRoot`], so that no link in an image leads the daemon to a file of the host.
 
+use super::super::filesystem::read_up_to;
 use super::super::guest_root::GuestRoot;
 use super::super::lxc::first_boot::SCRIPT;
 use super::Record;
@@ -11,7 +12,8 @@ use crate::model::spec::SCRIPT_MAX;
 use openwrt_ubus::json;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::io::Read;
+use std::fs::File;
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -90,11 +92,10 @@ fn script(first_boot: &str) -> Result<String> {
         return Ok(first_boot.to_string());
     }
     let path = Path::new(first_boot);
-    let read = || -> std::io::Result<String> {
-        let mut text = String::new();
-        let file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        file.take(SCRIPT_MAX as u64 + 1).read_to_string(&mut text)?;
-        Ok(text)
+    let read = || -> io::Result<String> {
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        String::from_utf8(read_up_to(&file, SCRIPT_MAX as u64 + 1)?)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
     };
     let text = read().map_err(|e| Error::io("first_boot: cannot read", path, e))?;
     if text.is_empty() || text.len() > SCRIPT_MAX {

@@ -124,20 +124,22 @@ impl Shift {
         }
     }
 
+    /// Shifts an id as it is stored, little-endian.
+    fn stored(self, id: &mut [u8]) {
+        if let Ok(old) = <[u8; 4]>::try_from(&*id) {
+            id.copy_from_slice(&self.id(u32::from_le_bytes(old)).to_le_bytes());
+        }
+    }
+
     /// Shifts the ids in an extended attribute's value: that of a capability's root (linux/capability.h, revision 3),
     /// and those of users and groups in an access list (linux/posix_acl_xattr.h). Both are little-endian.
     fn xattr(self, name: &CStr, value: &mut [u8]) {
-        let shift = |id: &mut [u8]| {
-            if let Ok(old) = <[u8; 4]>::try_from(&*id) {
-                id.copy_from_slice(&self.id(u32::from_le_bytes(old)).to_le_bytes());
-            }
-        };
         match name.to_bytes() {
-            b"security.capability" if value.len() == 24 => shift(&mut value[20..]),
+            b"security.capability" if value.len() == 24 => self.stored(&mut value[20..]),
             b"system.posix_acl_access" | b"system.posix_acl_default" => {
                 let (_, entries) = value.split_at_mut(value.len().min(4));
                 for entry in entries.chunks_exact_mut(8).filter(|e| matches!(e[..2], [2 | 8, 0])) {
-                    shift(&mut entry[4..]);
+                    self.stored(&mut entry[4..]);
                 }
             }
             _ => {}
