@@ -259,7 +259,7 @@ pub fn errno_text(errno: Errno) -> String {
 }
 
 /// The operating system's words for `error`, without Rust's "(os error N)".
-pub(crate) fn os_text(error: &io::Error) -> String {
+pub fn os_text(error: &io::Error) -> String {
     let text = error.to_string();
     match text.find(" (os error") {
         Some(at) => text[..at].to_string(),

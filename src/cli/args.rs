@@ -3,9 +3,8 @@
 use super::commands::{self, Command, Opt, COMMANDS, GLOBAL};
 use super::help::Topic;
 use super::Failure;
-use cloudbox::error::quoted;
+use cloudbox::error::{escaped, quoted};
 use std::ffi::OsString;
-use std::fmt;
 
 /// What the words ask for.
 pub enum Parsed {
@@ -74,7 +73,7 @@ impl Args {
     pub fn number(&self, long: &str, what: &str) -> Result<Option<u32>, Failure> {
         let Some(value) = self.value(long) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| {
-            Failure::usage(format!(
+            Failure::usage(format_args!(
                 "--{long} {value} is no number of {what}; write a whole one, such as 60",
                 value = quoted(value)
             ))
@@ -93,7 +92,7 @@ pub fn parse(words: &mut dyn Iterator<Item = OsString>) -> Result<Parsed, Failur
             Ok(text) => texts.push(text.leak()),
             Err(word) => {
                 let word = quoted(&word.to_string_lossy());
-                return Err(Failure::usage(format!("{word} is not UTF-8")));
+                return Err(Failure::usage(format_args!("{word} is not UTF-8")));
             }
         }
     }
@@ -132,12 +131,14 @@ fn parse_texts(words: &[&'static str]) -> Result<Parsed, Failure> {
             if !option.value.is_empty() {
                 let next = if behind.is_empty() { words.next() } else { bare.or(Some(behind)) };
                 let Some(next) = next else {
-                    return Err(Failure::usage(format!("missing argument for option '{written}'")));
+                    return Err(Failure::usage(format_args!("missing argument for option '{written}'")));
                 };
                 value = next;
             } else if let Some(text) = bare {
                 let text = quoted(text);
-                return Err(Failure::usage(format!("unexpected argument for option '{written}': {text}")));
+                return Err(Failure::usage(format_args!(
+                    "unexpected argument for option '{written}': {text}"
+                )));
             } else if !behind.is_empty() {
                 // `-fv`: another one.
                 rest = ["-", behind].concat().leak();
@@ -154,7 +155,7 @@ fn parse_texts(words: &[&'static str]) -> Result<Parsed, Failure> {
         return match group {
             "" if help => Ok(Parsed::Help(Topic::Overview)),
             "" if !json && socket.is_none() => Ok(Parsed::Nothing),
-            "" => Err(Failure::usage("a command is missing; `cloudbox help` lists them all")),
+            "" => Err(Failure::usage(format_args!("a command is missing; `cloudbox help` lists them all"))),
             group if help => Ok(Parsed::Help(Topic::Group(group.to_string()))),
             group => Err(incomplete(group)),
         };
@@ -197,13 +198,13 @@ fn find_option(command: Option<&Command>, written: &str) -> Result<Opt, Failure>
     if !command.is_empty() {
         message.insert_str(0, &format!("`{command}` has "));
     }
-    Err(Failure::usage(match near {
-        Some(near) => format!("{message}; did you mean --{near}?"),
+    Err(match near {
+        Some(near) => Failure::usage(format_args!("{message}; did you mean --{near}?")),
         None if command.is_empty() => {
-            format!("{message} before the command; `cloudbox help` lists what there is")
+            Failure::usage(format_args!("{message} before the command; `cloudbox help` lists what there is"))
         }
-        None => format!("{message}; `cloudbox help {command}` lists those it has"),
-    }))
+        None => Failure::usage(format_args!("{message}; `cloudbox help {command}` lists those it has")),
+    })
 }
 
 fn check_operands(command: &Command, given: &[&str]) -> Result<(), Failure> {
@@ -220,12 +221,12 @@ fn check_operands(command: &Command, given: &[&str]) -> Result<(), Failure> {
         }
         _ => return Ok(()),
     };
-    Err(Failure::usage(message))
+    Err(Failure::usage(format_args!("{message}")))
 }
 
 /// A failure for a command that does not exist.
 pub fn unknown_command(name: &str) -> Failure {
-    let shown = name.escape_debug();
+    let shown = escaped(name);
     // In a group it is the second word that is wrong.
     let members = name.split_once(' ').map(|(group, _)| commands::group(group)).unwrap_or_default();
     let mut known: Vec<(&str, &str)> = Vec::new();
@@ -244,17 +245,19 @@ pub fn unknown_command(name: &str) -> Failure {
     no_command(&shown, nearest(name, &known))
 }
 
-fn no_command(shown: &dyn fmt::Display, near: Option<&str>) -> Failure {
-    Failure::usage(match near {
-        Some(near) => format!("there is no command `{shown}`; did you mean `cloudbox {near}`?"),
-        None => format!("there is no command `{shown}`; `cloudbox help` lists them all"),
-    })
+fn no_command(shown: &str, near: Option<&str>) -> Failure {
+    match near {
+        Some(near) => {
+            Failure::usage(format_args!("there is no command `{shown}`; did you mean `cloudbox {near}`?"))
+        }
+        None => Failure::usage(format_args!("there is no command `{shown}`; `cloudbox help` lists them all")),
+    }
 }
 
 /// A failure for the first half of a command.
 fn incomplete(group: &str) -> Failure {
     let members: Vec<_> = commands::group(group).iter().map(|command| command.name()).collect();
-    Failure::usage(format!("`{group}` is not all: cloudbox {}", members.join(", cloudbox ")))
+    Failure::usage(format_args!("`{group}` is not all: cloudbox {}", members.join(", cloudbox ")))
 }
 
 /// The second of the pair whose first is nearest to `word`, if one is near enough to be a slip of the fingers.

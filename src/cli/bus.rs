@@ -5,7 +5,7 @@ use super::page::print_json;
 use super::request::{Request, PATIENCE};
 use super::view::View;
 use super::{Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
-use cloudbox::error::quoted;
+use cloudbox::error::{os_text, quoted};
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::conn::{Reply, DEFAULT_SOCKET};
 use openwrt_ubus::{json, Status};
@@ -49,7 +49,7 @@ impl Context {
             Ok(reply) => Ok(reply.data),
             Err(CallError::Failed(reply)) => Err(failure(request, reply)),
             Err(CallError::Io(error)) => Err(self.unreachable(&error)),
-            Err(error) => Err(Failure::new(UNREACHABLE, error.to_string())),
+            Err(error) => Err(Failure::new(UNREACHABLE, format_args!("{error}"))),
         }
     }
 
@@ -66,7 +66,10 @@ impl Context {
             _ => "is ubusd running? --socket or UBUS_SOCKET names another socket",
         };
         let socket = self.socket.display();
-        Failure::new(UNREACHABLE, format!("cannot reach ubusd on {socket}: {}; {remedy}", plain(error)))
+        Failure::new(
+            UNREACHABLE,
+            format_args!("cannot reach ubusd on {socket}: {}; {remedy}", os_text(error)),
+        )
     }
 }
 
@@ -145,7 +148,7 @@ pub fn raw_call(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 fn raw_request(args: &Args) -> Result<Request, Failure> {
     let wrong = |error| {
         let text = args.operand(2);
-        Failure::usage(format!(
+        Failure::usage(format_args!(
             "{text}: {error}; write names and values, such as '{{\"name\":\"web\"}}'",
             text = quoted(text)
         ))
@@ -156,12 +159,6 @@ fn raw_request(args: &Args) -> Result<Request, Failure> {
     };
     let patience = args.seconds("timeout")?.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()));
     Ok(Request { object: args.operand(0).to_string(), method: args.operand(1).to_string(), fields, patience })
-}
-
-/// The operating system's words, without Rust's "(os error N)".
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

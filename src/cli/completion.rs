@@ -99,7 +99,7 @@ pub fn run(_: &mut Context, args: &Args) -> Result<u8, Failure> {
         "fish" => fish(),
         other => {
             let known = SHELLS.join(", ");
-            return Err(Failure::usage(format!(
+            return Err(Failure::usage(format_args!(
                 "there is no completion for {other}, only for {known}",
                 other = quoted(other)
             )));

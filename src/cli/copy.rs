@@ -5,13 +5,13 @@
 //! rename, never written to.
 
 use super::args::Args;
-use super::bus::{plain, Context};
+use super::bus::Context;
 use super::enter::layout;
 use super::interrupt;
 use super::request;
 use super::view::View;
 use super::{Failure, OK, REFUSED};
-use cloudbox::error::{errno_text, quoted, Error, Result};
+use cloudbox::error::{errno_text, os_text, quoted, Error, Result};
 use cloudbox::model::idrange::SIZE;
 use cloudbox::model::name::Name;
 use cloudbox::steps::filesystem::Space;
@@ -44,8 +44,8 @@ pub fn push(context: &mut Context, args: &Args) -> std::result::Result<u8, Failu
     let (mut source, mode) = open_source(from)?;
     let guest = Guest::open(context, &name)?;
     let own_name = Path::new(from).file_name().filter(|_| from != "-");
-    let target = guest.target(&path, own_name).map_err(refused)?;
-    target.fill(&mut source, u64::MAX, mode).map_err(refused)?;
+    let target = guest.target(&path, own_name).map_err(Failure::refused)?;
+    target.fill(&mut source, u64::MAX, mode).map_err(Failure::refused)?;
     Ok(OK)
 }
 
@@ -56,22 +56,21 @@ pub fn pull(context: &mut Context, args: &Args) -> std::result::Result<u8, Failu
     // Before the container is mounted: there may be other mounts where it is.
     let target = match to.as_os_str().as_encoded_bytes() {
         b"-" => None,
-        _ => Some(host_target(to, path.file_name()).map_err(refused)?),
+        _ => Some(host_target(to, path.file_name()).map_err(Failure::refused)?),
     };
     let guest = Guest::open(context, &name)?;
-    let (mut source, meta) = guest.root.open_file(&path).map_err(|e| refused(guest.unreadable(&path, &e)))?;
+    let (mut source, meta) =
+        guest.root.open_file(&path).map_err(|e| Failure::refused(guest.unreadable(&path, &e)))?;
     match target {
-        None => copy(&mut source, &mut io::stdout(), meta.len(), "standard output").map_err(refused)?,
+        None => {
+            copy(&mut source, &mut io::stdout(), meta.len(), "standard output").map_err(Failure::refused)?
+        }
         Some(target) => {
-            target.check_room(meta.len()).map_err(refused)?;
-            target.fill(&mut source, meta.len(), meta.permissions().mode()).map_err(refused)?;
+            target.check_room(meta.len()).map_err(Failure::refused)?;
+            target.fill(&mut source, meta.len(), meta.permissions().mode()).map_err(Failure::refused)?;
         }
     }
     Ok(OK)
-}
-
-fn refused(error: Error) -> Failure {
-    Failure::new(REFUSED, error.into_message())
 }
 
 fn error(message: String) -> Error {
@@ -82,13 +81,12 @@ fn error(message: String) -> Error {
 fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
     let parts = text.split_once(':').filter(|(_, path)| path.starts_with('/'));
     let Some((name, path)) = parts else {
-        let why = format!(
-            "{text} is no place in a container; write NAME:/PATH, such as web:/etc/motd",
-            text = quoted(text)
-        );
-        return Err(Failure::usage(why));
+        return Err(Failure::usage(format_args!(
+            "{} is no place in a container; write NAME:/PATH, such as web:/etc/motd",
+            quoted(text)
+        )));
     };
-    let name = Name::new(name).map_err(|e| Failure::usage(e.into_message()))?;
+    let name = Name::new(name).map_err(|e| Failure::usage(format_args!("{}", e.into_message())))?;
     Ok((name, PathBuf::from(path)))
 }
 
@@ -96,10 +94,11 @@ fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
 fn open_source(from: &str) -> std::result::Result<(File, u32), Failure> {
     if from == "-" {
         let input = nix::unistd::dup(io::stdin())
-            .map_err(|e| Failure::usage(format!("cannot read: {}", errno_text(e))))?;
+            .map_err(|e| Failure::usage(format_args!("cannot read: {}", errno_text(e))))?;
         return Ok((File::from(input), 0o644));
     }
-    let wrong = |why: String| Failure::usage(format!("{from} cannot be pushed: {why}", from = quoted(from)));
+    let wrong =
+        |why: String| Failure::usage(format_args!("{from} cannot be pushed: {why}", from = quoted(from)));
     // What is no file is not opened: a pipe would wait.
     let meta = std::fs::metadata(from).map_err(|e| wrong(e.to_string()))?;
     if !meta.is_file() {
@@ -122,26 +121,32 @@ struct Guest {
 impl Guest {
     fn open(context: &mut Context, name: &Name) -> std::result::Result<Guest, Failure> {
         if !nix::unistd::geteuid().is_root() {
-            return Err(Failure::new(REFUSED, "only root may reach into a container; try as root"));
+            return Err(Failure::new(
+                REFUSED,
+                format_args!("only root may reach into a container; try as root"),
+            ));
         }
         let request = request::container_info(name.as_str())?;
         let layout = layout(&View::new(&context.call(&request)?).raw("lxcpath"));
         let dir = layout.container(name);
-        let record = storage::read_record(&dir).map_err(refused)?;
+        let record = storage::read_record(&dir).map_err(Failure::refused)?;
         let owner = record.ids.base;
-        let running = Lxc::new(layout.clone()).and_then(|lxc| lxc.find(name)).map_err(refused)?;
+        let running = Lxc::new(layout.clone()).and_then(|lxc| lxc.find(name)).map_err(Failure::refused)?;
         if let Some(running) = running {
-            let root = root_of(&running).map_err(refused)?;
+            let root = root_of(&running).map_err(Failure::refused)?;
             return Ok(Guest { name: name.clone(), root, owner, _mounts: None });
         }
         // Claimed first and asked then: a start that is told of later finds it claimed.
-        let claim = storage::claim(&dir).map_err(refused)?;
+        let claim = storage::claim(&dir).map_err(Failure::refused)?;
         let state = View::new(&context.call(&request)?).text("state");
         if !["stopped", "failed", "orphan"].contains(&state.as_str()) {
-            return Err(Failure::new(REFUSED, format!("{name} is {state}; try again when that has ended")));
+            return Err(Failure::new(
+                REFUSED,
+                format_args!("{name} is {state}; try again when that has ended"),
+            ));
         }
-        let mounts = Apart::mount(&layout, &record, claim).map_err(refused)?;
-        let root = GuestRoot::open(&mounts.root(), owner).map_err(refused)?;
+        let mounts = Apart::mount(&layout, &record, claim).map_err(Failure::refused)?;
+        let root = GuestRoot::open(&mounts.root(), owner).map_err(Failure::refused)?;
         Ok(Guest { name: name.clone(), root, owner, _mounts: Some(mounts) })
     }
 
@@ -153,7 +158,7 @@ impl Guest {
         let path = self.shown(path);
         error(match e.kind() {
             ErrorKind::InvalidInput => format!("{path} is no regular file; `cloudbox exec` may help"),
-            _ => format!("cannot read {path}: {}", plain(e)),
+            _ => format!("cannot read {path}: {}", os_text(e)),
         })
     }
 
@@ -173,7 +178,7 @@ impl Guest {
                 ErrorKind::NotFound => "; make its directory first: `cloudbox exec NAME -- mkdir -p PATH`",
                 _ => "",
             };
-            error(format!("cannot write {}: {}{remedy}", self.shown(path), plain(&e)))
+            error(format!("cannot write {}: {}{remedy}", self.shown(path), os_text(&e)))
         })?;
         let dir = File::from(dir);
         if is_kernels(&dir).unwrap_or(true) {
@@ -290,7 +295,7 @@ fn copy(source: &mut dyn Read, target: &mut dyn Write, limit: u64, shown: &str) 
     while left > 0 {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK);
         let read =
-            source.read(&mut chunk[..most]).map_err(|e| error(format!("cannot read: {}", plain(&e))))?;
+            source.read(&mut chunk[..most]).map_err(|e| error(format!("cannot read: {}", os_text(&e))))?;
         if read == 0 {
             break;
         }

@@ -14,6 +14,7 @@ use cloudbox::steps::lxc::{Lxc, Runtime};
 use nix::errno::Errno;
 use nix::unistd::execvp;
 use std::ffi::CString;
+use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -39,40 +40,38 @@ pub fn exec(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 pub fn console(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let (name, path) = running(context, args)?;
     complain(&format!("the console of {name}; Ctrl-a, then q leaves it"));
-    let words = ["lxc-console", "-n", name.as_str(), "-P", &path, "-t", "0"];
-    Err(not_run(become_program(&words.map(String::from)), "lxc-console"))
+    become_program(&["lxc-console", "-n", name.as_str(), "-P", &path, "-t", "0"])
 }
 
 /// `cloudbox shell`: becomes lxc-attach, which gives the shell a terminal of the container's own.
 pub fn shell(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     let (name, path) = running(context, args)?;
     let who = args.value("user").unwrap_or("root");
-    let user = user_of(&name, &path, who).map_err(|error| Failure::new(REFUSED, error.into_message()))?;
-    let mut words: Vec<String> = ["lxc-attach", "-n", name.as_str(), "-P", &path].map(String::from).into();
-    words.extend(user.attach_words());
+    let user = user_of(&name, &path, who).map_err(Failure::refused)?;
+    let user_words = user.attach_words();
     // What the terminal can do is known to the terminal only.
-    let term = std::env::var("TERM").unwrap_or_else(|_| "vt100".to_string());
-    words.extend(["--set-var".to_string(), ["TERM=", &term].concat(), "--".to_string()]);
-    words.extend(["/bin/sh", "-c", r#"cd; exec "$0" -l"#].map(String::from));
-    words.push(user.shell);
+    let term = ["TERM=", &std::env::var("TERM").unwrap_or_else(|_| "vt100".to_string())].concat();
+    let mut words = vec!["lxc-attach", "-n", name.as_str(), "-P", &path];
+    user_words.iter().for_each(|word| words.push(word));
+    words.extend(["--set-var", &term, "--", "/bin/sh", "-c", r#"cd; exec "$0" -l"#, &user.shell]);
     // lxc-attach goes to the path it comes from, which is one of the host.
     let _ = std::env::set_current_dir("/");
-    Err(not_run(become_program(&words), "lxc-attach"))
+    become_program(&words)
 }
 
 /// The name and LXC's path of a container that runs, for one who may enter it.
 fn running(context: &mut Context, args: &Args) -> Result<(Name, String), Failure> {
-    let refused = |message: String| Err(Failure::new(REFUSED, message));
+    let refused = |message: fmt::Arguments<'_>| Err(Failure::new(REFUSED, message));
     if !nix::unistd::geteuid().is_root() {
-        return refused("only root may enter a container; try as root".to_string());
+        return refused(format_args!("only root may enter a container; try as root"));
     }
     let reply = context.call(&request::container_info(args.operand(0))?)?;
     let view = View::new(&reply);
-    let name = Name::new(&view.raw("name")).map_err(|error| Failure::new(REFUSED, error.into_message()))?;
+    let name = Name::new(&view.raw("name")).map_err(Failure::refused)?;
     match &*view.text("state") {
         "running" => Ok((name, view.raw("lxcpath").into_owned())),
-        "frozen" => refused(format!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on")),
-        state => refused(format!("{name} is not running ({state}); `cloudbox start {name}` starts it")),
+        "frozen" => refused(format_args!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on")),
+        state => refused(format_args!("{name} is not running ({state}); `cloudbox start {name}` starts it")),
     }
 }
 
@@ -92,24 +91,27 @@ pub fn layout(lxcpath: &str) -> Layout {
     Layout { run: storage.join("run"), storage }
 }
 
-fn not_run(errno: Errno, program: &str) -> Failure {
-    Failure::new(
-        REFUSED,
-        match errno {
-            Errno::ENOENT => format!("{program} is missing; install the package {program}"),
-            errno => format!("cannot run {program}: {}", errno_text(errno)),
-        },
-    )
+/// Becomes the program `words[0]`, or says why not. SIGPIPE stays ignored, which a program at a terminal never notices.
+fn become_program(words: &[&str]) -> Result<u8, Failure> {
+    let program = words.first().copied().unwrap_or_default();
+    Err(match execute(words) {
+        Errno::ENOENT => {
+            Failure::new(REFUSED, format_args!("{program} is missing; install the package {program}"))
+        }
+        errno => Failure::new(REFUSED, format_args!("cannot run {program}: {}", errno_text(errno))),
+    })
 }
 
-/// Becomes the program `words[0]`, or returns why not. SIGPIPE stays ignored, which a program at a terminal never
-/// notices.
-fn become_program(words: &[String]) -> Errno {
-    let words: Result<Vec<CString>, _> = words.iter().map(|word| CString::new(word.as_str())).collect();
-    let Ok(words) = words else { return Errno::EINVAL };
-    let Some(program) = words.first() else { return Errno::EINVAL };
-    match execvp(program, &words) {
-        Ok(never) => match never {},
-        Err(errno) => errno,
+fn execute(words: &[&str]) -> Errno {
+    let mut strings: Vec<CString> = Vec::new();
+    for word in words {
+        match CString::new(*word) {
+            Ok(word) => strings.push(word),
+            Err(_) => return Errno::EINVAL,
+        }
+    }
+    match strings.first().map(|program| execvp(program, &strings)) {
+        Some(Err(errno)) => errno,
+        _ => Errno::EINVAL,
     }
 }

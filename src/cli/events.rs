@@ -49,7 +49,8 @@ fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible
                 write_stdout(line.as_bytes()).map_err(Ended::Finally)?;
             }
             Ok(Some(Event::ListenFailed { pattern, status })) => {
-                let message = format!("cannot listen to {pattern}: {}; try as root", status.text());
+                let status = status.text();
+                let message = format_args!("cannot listen to {pattern}: {status}; try as root");
                 return Err(Ended::Finally(Failure::new(REFUSED, message)));
             }
             Ok(_) => {}

@@ -235,7 +235,7 @@ impl<'a> Follower<'a> {
         }
         // The reply has been printed already.
         let mut failure = bus::told(&[], &job).unwrap_or_else(|| {
-            Failure::new(REFUSED, format!("job {} has {}", job.text("id"), job.text("state")))
+            Failure::new(REFUSED, format_args!("job {} has {}", job.text("id"), job.text("state")))
         });
         let target = job.text("target");
         let unclear = self.args.operands.len() > 1 && !failure.message.contains(&target);
@@ -299,12 +299,12 @@ impl<'a> Follower<'a> {
     fn check_time(&self) -> Result<(), Failure> {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
-            return Err(Failure::new(TIMEOUT, "the time is up"));
+            return Err(Failure::new(TIMEOUT, format_args!("the time is up")));
         }
         if self.away.is_some_and(|since| since + ABSENCE <= now) {
             return Err(Failure::new(
                 UNREACHABLE,
-                "the cloudbox daemon has left the bus and does not come back",
+                format_args!("the cloudbox daemon has left the bus and does not come back"),
             ));
         }
         Ok(())

@@ -49,14 +49,14 @@ fn open(context: &mut Context, args: &Args) -> Result<(String, File), Failure> {
             io::ErrorKind::NotFound => "the container was never started",
             _ => "only root may follow a log; try as root",
         };
-        Failure::new(REFUSED, format!("cannot read {path}: {error}; {remedy}"))
+        Failure::new(REFUSED, format_args!("cannot read {path}: {error}; {remedy}"))
     })?;
     Ok((path, file))
 }
 
 /// Shows what is added to `file`, and to the one that takes its place.
 fn follow(path: &str, mut file: File) -> Result<u8, Failure> {
-    let failed = |error: io::Error| Failure::new(REFUSED, format!("cannot read {path}: {error}"));
+    let failed = |error: io::Error| Failure::new(REFUSED, format_args!("cannot read {path}: {error}"));
     let mut chunk = [0; CHUNK];
     loop {
         let read = file.read(&mut chunk).map_err(failed)?;

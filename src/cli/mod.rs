@@ -31,6 +31,7 @@ use self::args::{Args, Parsed};
 use self::bus::Context;
 use self::commands::Action;
 use self::page::Page;
+use cloudbox::error::Error;
 use std::fmt;
 use std::io::Write;
 use std::ops::{Deref, DerefMut};
@@ -61,16 +62,20 @@ pub struct Ending {
 }
 
 impl Failure {
-    fn new(exit: u8, message: impl Into<String>) -> Failure {
-        Failure::with_reply(exit, message.into(), Vec::new())
+    fn new(exit: u8, message: fmt::Arguments<'_>) -> Failure {
+        Failure::with_reply(exit, message.to_string(), Vec::new())
     }
 
     fn with_reply(exit: u8, message: String, reply: Vec<u8>) -> Failure {
         Failure(Box::new(Ending { exit, message, reply }))
     }
 
-    fn usage(message: impl Into<String>) -> Failure {
+    fn usage(message: fmt::Arguments<'_>) -> Failure {
         Failure::new(USAGE, message)
+    }
+
+    fn refused(error: Error) -> Failure {
+        Failure::with_reply(REFUSED, error.into_message(), Vec::new())
     }
 }
 

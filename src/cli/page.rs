@@ -64,7 +64,7 @@ impl Page {
     /// Adds encoded fields as JSON, over several lines.
     pub fn json(&mut self, fields: &[u8]) -> Result<(), Failure> {
         let json = json::from_fields(fields, json::Layout::Indented)
-            .map_err(|error| Failure::new(REFUSED, format!("the reply cannot be decoded: {error}")))?;
+            .map_err(|error| Failure::new(REFUSED, format_args!("the reply cannot be decoded: {error}")))?;
         push_json(&mut self.text, &json);
         self.text.push('\n');
         Ok(())
@@ -104,7 +104,7 @@ pub fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Failure::new(REFUSED, format!("cannot write to standard output: {error}"))),
+        Err(error) => Err(Failure::new(REFUSED, format_args!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::args::Args;
 use super::bus::Context;
-use super::{Failure, OK, REFUSED};
+use super::{Failure, OK};
 use cloudbox::error::{quoted, Code, Error, Result};
 use cloudbox::model::image::hex;
 use cloudbox::model::name::ImageName;
@@ -45,11 +45,11 @@ fn option_of(fact: &str) -> &str {
 pub fn run(_: &mut Context, args: &Args) -> std::result::Result<u8, Failure> {
     let images = args.operands.get(1..).unwrap_or_default();
     if images.len() > 1 && FACTS.iter().any(|fact| args.value(option_of(fact)).is_some()) {
-        return Err(Failure::usage(
+        return Err(Failure::usage(format_args!(
             "several images cannot have the same name or version; publish them one by one",
-        ));
+        )));
     }
-    let refused = |error: Error| Failure::new(REFUSED, error.into_message());
+    let refused = Failure::refused;
     let mut page = super::page::Page::stdout();
     let tree = Tree { root: PathBuf::from(args.operand(0)), key: key(args).map_err(refused)? };
     for image in images {

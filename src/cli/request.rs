@@ -34,7 +34,7 @@ impl Request {
         Ok(Request {
             object: object.to_string(),
             method: method.to_string(),
-            fields: fields.finish().map_err(|error| Failure::usage(error.to_string()))?,
+            fields: fields.finish().map_err(|error| Failure::usage(format_args!("{error}")))?,
             patience: PATIENCE,
         })
     }
@@ -102,7 +102,7 @@ fn put_operand(fields: &mut Builder, args: &Args, operand: &str, at: usize) -> R
 fn put_option(fields: &mut Builder, args: &Args, option: &Opt) -> Result<(), Failure> {
     let long = option.long;
     let Some(value) = args.value(long) else { return Ok(()) };
-    let wrong = |why: String| Failure::usage(format!("--{long} {}{why}", quoted(value)));
+    let wrong = |why: String| Failure::usage(format_args!("--{long} {}{why}", quoted(value)));
     match long {
         // Of these the daemon knows nothing.
         "names" | "no-wait" | "follow" => {}
@@ -176,9 +176,9 @@ pub fn job_wait(id: &str, seconds: u32) -> Result<Request, Failure> {
 /// `path` as the daemon knows it, which works in another directory than the person who types.
 fn absolute(path: &str) -> Result<String, Failure> {
     let absolute = std::path::absolute(path)
-        .map_err(|error| Failure::usage(format!("{} is no path: {error}", quoted(path))))?;
+        .map_err(|error| Failure::usage(format_args!("{} is no path: {error}", quoted(path))))?;
     let text = absolute.to_str().map(str::to_string);
-    text.ok_or_else(|| Failure::usage(format!("{} is not UTF-8", quoted(&absolute.to_string_lossy()))))
+    text.ok_or_else(|| Failure::usage(format_args!("{} is not UTF-8", quoted(&absolute.to_string_lossy()))))
 }
 
 /// The keys that `--key` gives: each a key, or a file with one in each line.
@@ -194,14 +194,14 @@ fn keys(args: &Args) -> Result<Vec<&'static str>, Failure> {
             Ok(content) => content.leak(),
             Err(error) => {
                 let value = quoted(value);
-                return Err(Failure::usage(format!(
+                return Err(Failure::usage(format_args!(
                     "--key {value} is neither an SSH key nor a file that can be read: {error}"
                 )));
             }
         };
         // The private half lies beside the public one, and its name is shorter to type.
         if content.contains("PRIVATE KEY") {
-            return Err(Failure::usage(format!(
+            return Err(Failure::usage(format_args!(
                 "{value} is a private key; give the public one, {value}.pub"
             )));
         }
@@ -224,7 +224,7 @@ fn image_name(path: &str) -> Result<String, Failure> {
     }
     let name = stem.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     match name.trim_matches('-') {
-        "" => Err(Failure::usage(format!("{} makes no name; write one behind it", quoted(path)))),
+        "" => Err(Failure::usage(format_args!("{} makes no name; write one behind it", quoted(path)))),
         name => Ok(name.to_string()),
     }
 }
