@@ -149,7 +149,7 @@ impl Core {
         let write = move || Report::Announced(machine.avahi.announce(&job));
         match work::spawn_report(&self.sender, Box::new(write)) {
             Ok(()) => self.announcer.at_work = Some(wanted),
-            Err(error) => log::error!("{error}"),
+            Err(error) => error!("{error}"),
         }
     }
 
@@ -158,7 +158,7 @@ impl Core {
         let Some(written) = self.announcer.at_work.take() else { return };
         for (file, error) in &troubles {
             if !self.announcer.troubles.iter().any(|(known, _)| known == file) {
-                log::error!("{error}");
+                error!("{error}");
             }
         }
         let nothing_written = troubles.iter().any(|(file, _)| file.is_empty());

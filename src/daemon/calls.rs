@@ -229,7 +229,7 @@ impl Core {
     /// Has a call answered by a thread. Where none can be had, the connection answers the request when it is dropped.
     fn aside(&self, request: Request, work: Aside) {
         if let Err(error) = work::spawn_report(&self.sender, Box::new(move || work(request))) {
-            log::error!("{error}");
+            error!("{error}");
         }
     }
 
@@ -245,7 +245,7 @@ impl Core {
         match self.connection.reply(&request, &fields) {
             Ok(()) => self.connection.complete(request, status),
             Err(error) => {
-                log::error!("a reply of {} bytes cannot be sent: {error}", fields.len());
+                error!("a reply of {} bytes cannot be sent: {error}", fields.len());
                 self.connection.complete(request, Status::UNKNOWN_ERROR);
             }
         }
@@ -297,7 +297,7 @@ impl Core {
     pub(super) fn report_health(&self) {
         let (machine, examination) = (self.machine.clone(), doctor::Examination::of(self));
         if let Err(error) = work::spawn(Box::new(move || doctor::report(&machine, &examination))) {
-            log::error!("{error}");
+            error!("{error}");
         }
     }
 

@@ -263,11 +263,11 @@ impl Core {
                     let Some(face) = face else { continue };
                     self.call(face, &method, &arguments, request);
                 }
-                Event::Connected { .. } => log::info!("connected to ubusd"),
+                Event::Connected { .. } => info!("connected to ubusd"),
                 Event::PublishFailed { object, status } => {
                     let path =
                         self.objects.iter().find(|(id, _)| *id == object).map_or("?", |(_, f)| f.path());
-                    log::error!("ubusd refuses the object {path}: {status}; is another cloudbox running?");
+                    error!("ubusd refuses the object {path}: {status}; is another cloudbox running?");
                     self.publish_again = Some(Instant::now() + PUBLISH_AGAIN);
                 }
                 _ => {}
@@ -281,11 +281,11 @@ impl Core {
             Told::Reload => {
                 let reply = self.reload();
                 for warning in &reply.warnings {
-                    log::warn!("{warning}");
+                    warn!("{warning}");
                 }
             }
             Told::End => {
-                log::info!("ending; containers go on running");
+                info!("ending; containers go on running");
                 self.ending = true;
                 for id in std::mem::take(&mut self.queue) {
                     self.finish(id, Err(Error::new(Code::Interrupted, "the daemon was told to end")));
@@ -303,7 +303,7 @@ impl Core {
             Watched::Init(name) => {
                 let Some(container) = self.containers.get(name) else { return };
                 if self.jobs.active_on(name.as_str()).is_none() {
-                    log::info!("container {name} ended");
+                    info!("container {name} ended");
                     let record = container.record.clone();
                     self.start_job(Work::Ended(record));
                 }

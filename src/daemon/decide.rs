@@ -537,7 +537,7 @@ impl Core {
     }
 
     pub(super) fn stop_orphan(&mut self, name: &Name) -> Result<JobId> {
-        log::warn!("container {name} has no section any more: it is stopped, its data is kept");
+        warn!("container {name} has no section any more: it is stopped, its data is kept");
         let init = self.containers.get(name).map_or(Init::Other, |c| c.record.init);
         let how = Stop::Ask(Duration::from_secs(args::STOP_TIMEOUT.into()));
         Ok(self.start_job(Work::Stop { name: name.clone(), init, how }))
@@ -545,7 +545,7 @@ impl Core {
 
     /// Keeps why a container could not be made or started, for `list` and `doctor`.
     pub(super) fn note_failure(&mut self, name: &Name, error: Error) {
-        log::error!("container {name}: {error}");
+        error!("container {name}: {error}");
         match self.containers.get_mut(name) {
             Some(container) => container.failure = Some(error),
             None => {

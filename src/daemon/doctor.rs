@@ -147,8 +147,8 @@ pub fn report(machine: &Machine, what: &Examination) {
             // The configuration's own warnings are in the log already, and avahi-daemon is started after this one.
             _ if matches!(name, "configuration" | "container" | "avahi") => {}
             OK => {}
-            ERROR => log::error!("{name}: {message}; {remedy}"),
-            _ => log::warn!("{name}: {message}; {remedy}"),
+            ERROR => error!("{name}: {message}; {remedy}"),
+            _ => warn!("{name}: {message}; {remedy}"),
         }
     }
 }

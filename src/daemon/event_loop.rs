@@ -160,7 +160,7 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
                 Err(e) => {
                     backoff.tried(now);
                     if !std::mem::replace(&mut told_of_no_bus, true) {
-                        log::warn!("cannot reach ubusd at {}: {e}; trying again", socket.display());
+                        warn!("cannot reach ubusd at {}: {e}; trying again", socket.display());
                     }
                 }
             }

@@ -148,7 +148,7 @@ impl Core {
                 if let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) {
                     live.frozen = frozen;
                 }
-                log::info!("container {name} {}", if frozen { "is frozen" } else { "goes on" });
+                info!("container {name} {}", if frozen { "is frozen" } else { "goes on" });
                 self.notify_container("container.changed", &name);
             }
             (Ok(Outcome::SnapshotsChanged | Outcome::Restored(None)), Ok(name)) => {
@@ -217,11 +217,11 @@ impl Core {
         let container = Container { record: made.record, live: made.live, failure: None, life, due: None };
         self.containers.insert(name.clone(), container);
         if created {
-            log::info!("container {name} was made");
+            info!("container {name} was made");
             self.notify_container("container.created", name);
         }
         if running {
-            log::info!("container {name} runs");
+            info!("container {name} runs");
             self.notify_container("container.started", name);
             self.begin_first_boot(name);
         }
@@ -257,7 +257,7 @@ impl Core {
     }
 
     pub(super) fn absorb_failure(&mut self, name: &Name, kind: Kind, error: &Error) {
-        log::error!("{} of container {name}: {error}", kind.as_str());
+        error!("{} of container {name}: {error}", kind.as_str());
         // What runs of it is looked at anew: a failed stop may have stopped it, a cancelled one not.
         let live = self.machine.runtime.find(name).ok().flatten();
         let declared = self.config.containers.contains_key(name);
@@ -350,8 +350,7 @@ impl Core {
         }
         let path = self.layout.jobs();
         let temporary = path.with_extension("new");
-        let warn =
-            |error: &dyn fmt::Display| log::warn!("cannot keep the jobs in {}: {error}", path.display());
+        let warn = |error: &dyn fmt::Display| warn!("cannot keep the jobs in {}: {error}", path.display());
         match json::to_string(&self.jobs, json::Layout::Line) {
             Ok(text) => {
                 if let Err(error) = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)) {
@@ -365,7 +364,7 @@ impl Core {
     pub(super) fn read_images(&mut self) {
         match self.machine.images.list() {
             Ok(images) => self.images = images,
-            Err(error) => log::error!("{error}"),
+            Err(error) => error!("{error}"),
         }
     }
 }

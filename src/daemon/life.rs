@@ -172,12 +172,12 @@ impl Core {
         container.due = again.map(|again| Instant::now() + again);
         container.failure = None;
         self.lives_changed = true;
-        log::info!("container {name} is stopped ({})", exit.reason.as_str());
+        info!("container {name} is stopped ({})", exit.reason.as_str());
         if exit.reason.is_failure() {
             self.note_failure(name, Error::new(Code::Failed, exit.sentence()));
         }
         if let Some(again) = again {
-            log::info!("container {name} is started again in {} s", again.as_secs());
+            info!("container {name} is started again in {} s", again.as_secs());
         }
         self.notify_container("container.stopped", name);
         if exit.reason.is_failure() {
@@ -230,7 +230,7 @@ impl Core {
                 continue;
             }
             live.ooms_told = Some(Instant::now());
-            log::warn!(
+            warn!(
                 "container {name} ran out of memory ({count} times in this run): the kernel ended a process"
             );
             self.notify(Face::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
@@ -249,7 +249,7 @@ impl Core {
         let path = self.layout.lives();
         let temporary = path.with_extension("new");
         if let Err(e) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)) {
-            log::warn!("cannot keep how containers ended in {}: {e}", path.display());
+            warn!("cannot keep how containers ended in {}: {e}", path.display());
         }
     }
 
@@ -298,7 +298,7 @@ impl Core {
         self.containers
             .insert(new_name.clone(), Container { record, live: None, failure: None, life, due: None });
         self.lives_changed = true;
-        log::info!("container {name} is called {new_name} now");
+        info!("container {name} is called {new_name} now");
         // Its section and those of its services.
         self.reload();
         self.notify(

@@ -74,7 +74,7 @@ pub fn run(options: Options) -> ExitCode {
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("cannot start: {error}");
+            error!("cannot start: {error}");
             ExitCode::FAILURE
         }
     }
@@ -109,7 +109,7 @@ fn raise_file_limit() {
         more.or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
     });
     if let Err(error) = raised {
-        log::warn!("cannot raise the limit of open files: {}", errno_text(error));
+        warn!("cannot raise the limit of open files: {}", errno_text(error));
     }
 }
 

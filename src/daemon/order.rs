@@ -123,7 +123,7 @@ impl Core {
             }
         }
         self.shutdown = Some(Shutdown { job, until: Instant::now() + time, begun: Vec::new(), total: 0 });
-        log::info!("all containers are stopped");
+        info!("all containers are stopped");
         self.go_on_shutting_down();
         Ok(job)
     }

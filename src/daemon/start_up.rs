@@ -26,7 +26,7 @@ pub fn load(store: &dyn ConfigStore) -> Loaded {
     match store.load() {
         Ok(package) => Loaded { config: config::read(&package, &Settings::default()), error: None },
         Err(error) => {
-            log::error!("{error}");
+            error!("{error}");
             Loaded { config: Config::default(), error: Some(error) }
         }
     }
@@ -39,7 +39,7 @@ impl Core {
     /// When the storage cannot be read.
     pub fn start_up(&mut self, loaded: Loaded) -> Result<()> {
         for warning in &loaded.config.warnings {
-            log::warn!("{warning}");
+            warn!("{warning}");
         }
         self.config = loaded.config;
         self.config_error = loaded.error;
@@ -53,13 +53,13 @@ impl Core {
             match found {
                 Found::Container(record) => quiet &= self.take_up(record, &lives),
                 Found::Unreadable(name, error) => {
-                    log::error!("{error}");
+                    error!("{error}");
                     self.unreadable.insert(name, error);
                 }
             }
         }
         if let Err(error) = self.machine.release_unheld_images() {
-            log::warn!("{error}");
+            warn!("{error}");
         }
         if quiet {
             self.machine.runtime.tidy();
@@ -76,18 +76,18 @@ impl Core {
 
     fn clear_leftovers(&self) {
         for (name, frozen) in self.machine.storage.held() {
-            log::info!("container {name} was held for a copy; it goes on");
+            info!("container {name} was held for a copy; it goes on");
             if let Err(error) = ops::let_go(&self.machine, &name, frozen) {
-                log::error!("{error}");
+                error!("{error}");
             }
         }
         match self.machine.storage.sweep() {
-            Ok(swept) if !swept.is_empty() => log::info!("removed what was left of {}", swept.join(", ")),
+            Ok(swept) if !swept.is_empty() => info!("removed what was left of {}", swept.join(", ")),
             Ok(_) => {}
-            Err(error) => log::error!("{error}"),
+            Err(error) => error!("{error}"),
         }
         if let Err(error) = self.machine.images.clean() {
-            log::error!("{error}");
+            error!("{error}");
         }
     }
 
@@ -99,18 +99,18 @@ impl Core {
         let stopped = matches!(found, Ok(None));
         let live = match found {
             Err(error) => {
-                log::error!("{error}");
+                error!("{error}");
                 None
             }
             Ok(Some(running)) => {
                 if let Err(error) = self.machine.hold_image(&name, &record.image_sha256) {
-                    log::warn!("{error}");
+                    warn!("{error}");
                 }
                 Some(ops::live(&self.machine, &name, running))
             }
             Ok(None) => {
                 if let Err(error) = self.machine.storage.unmount(&name) {
-                    log::warn!("{error}");
+                    warn!("{error}");
                 }
                 None
             }
@@ -146,6 +146,6 @@ fn boot_is_done(marker: &Path) -> bool {
 /// Remembers that it was.
 pub fn write_boot_marker(marker: &Path) {
     if let Err(error) = fs::write(marker, boot_id()) {
-        log::warn!("cannot write {}: {error}", marker.display());
+        warn!("cannot write {}: {error}", marker.display());
     }
 }

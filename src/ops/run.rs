@@ -67,7 +67,7 @@ pub fn start_mounted(
 ) -> Result<Box<Live>> {
     let label = host_label(&record.name, &machine.box_name());
     if let Err(error) = machine.storage.write_guest_label(record, &label) {
-        log::warn!("{error}");
+        warn!("{error}");
     }
     let running = machine.runtime.start(ctx, record, gateway)?;
     if let Err(error) = ctx.step("start.watch") {
@@ -81,7 +81,7 @@ pub fn start_mounted(
 
 /// Container `name`, which is `running`, with its addresses watched.
 pub fn live(machine: &Machine, name: &Name, running: Running) -> Box<Live> {
-    let addresses = machine.network.watch(running.init).inspect_err(|e| log::warn!("{e}")).ok();
+    let addresses = machine.network.watch(running.init).inspect_err(|e| warn!("{e}")).ok();
     let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
     Box::new(Live {
         serial: Live::next_serial(),
@@ -141,7 +141,7 @@ pub fn ended(machine: &Machine, ctx: &Ctx, record: &Record) -> Result<Ended> {
         AfterEnd::Rebooted(running) => {
             // LXC's monitor has given it the limits it was once started with.
             if let Err(error) = machine.runtime.set_limits(record) {
-                log::warn!("{error}");
+                warn!("{error}");
             }
             Ok(Ended::Rebooted(live(machine, name, running)))
         }

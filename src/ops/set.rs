@@ -59,7 +59,7 @@ fn change_and_apply<'a>(
     if after.spec.grows(&before.spec) {
         ctx.step("set.disk")?;
         if !machine.storage.grow(&after)? {
-            log::info!("this kernel grows the disk of container {name} when it is started again");
+            info!("this kernel grows the disk of container {name} when it is started again");
             after.spec.disk = before.spec.disk;
         }
     }

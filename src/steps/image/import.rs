@@ -143,7 +143,7 @@ impl Import<'_> {
         match built {
             Ok(image) => {
                 if let Err(e) = discarded {
-                    log::warn!("{}", e.message);
+                    warn!("{}", e.message);
                 }
                 Ok(image)
             }

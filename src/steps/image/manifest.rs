@@ -122,7 +122,7 @@ fn read_text(root: BorrowedFd<'_>, path: &str) -> Option<String> {
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return None,
         Err(e) => e.to_string(),
     };
-    log::warn!("the image's /{path} is ignored: {problem}");
+    warn!("the image's /{path} is ignored: {problem}");
     None
 }
 
@@ -206,7 +206,7 @@ fn sane(text: &str) -> bool {
 fn declare(manifest: &mut Manifest, text: &str) {
     let fields = match json::to_fields(text) {
         Ok(fields) => fields,
-        Err(e) => return log::warn!("the image's /{DECLARED} is ignored: {e}"),
+        Err(e) => return warn!("the image's /{DECLARED} is ignored: {e}"),
     };
     for key in ["name", "version", "os", "release", "arch", "init", "services"] {
         let value = Fields::new(&fields).get(key).unwrap_or(Value::Null);
@@ -249,7 +249,7 @@ fn ignored(key: &str, value: Value) {
     if let Some((end, _)) = value.char_indices().nth(TEXT_MAX) {
         value.truncate(end);
     }
-    log::warn!("the image's /{DECLARED}: {key} cannot be {value}; it is ignored");
+    warn!("the image's /{DECLARED}: {key} cannot be {value}; it is ignored");
 }
 
 fn offered(service: Value) -> Option<OfferedService> {

@@ -393,7 +393,7 @@ impl Fetch<'_> {
             if left == 0 {
                 return Err(error);
             }
-            log::info!("{}; it is tried again in {} s", error.message, back_off.as_secs());
+            info!("{}; it is tried again in {} s", error.message, back_off.as_secs());
             self.wait(back_off)?;
             back_off = (back_off * 2).min(BACK_OFF_MAX);
         }
@@ -444,7 +444,7 @@ impl Pull<'_> {
         let pulled = match pulled {
             // A part that was fetched long ago may have suffered since.
             Err(e) if e.code == Code::Checksum && have > 0 => {
-                log::info!("{}; it is fetched again from its beginning", e.message);
+                info!("{}; it is fetched again from its beginning", e.message);
                 remove_if_there(&path).and_then(|()| self.fetch(&path))
             }
             other => other,

@@ -218,7 +218,7 @@ impl Store {
         if !place.exists() {
             return Ok(());
         }
-        log::warn!("{} is damaged and is replaced", place.display());
+        warn!("{} is damaged and is replaced", place.display());
         remove_tree(&self.move_away(place)?)
     }
 
@@ -344,7 +344,7 @@ impl Images for Store {
                 Ok(manifest) => images.push(with_names(manifest, &pointers)),
                 // Deleted between the two looks.
                 Err(e) if e.code == Code::NotFound => {}
-                Err(e) => log::warn!("{}", e.message),
+                Err(e) => warn!("{}", e.message),
             }
         }
         images.sort_unstable_by(|a, b| {

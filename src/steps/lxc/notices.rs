@@ -72,8 +72,7 @@ impl Notices {
         let failed =
             |e: Errno| Error::new(Code::Failed, format_args!("cannot make an epoll set: {}", errno_text(e)));
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
-        let fifo =
-            open_fifo(layout).inspect_err(|e| log::warn!("{e}; it stays unknown how containers end")).ok();
+        let fifo = open_fifo(layout).inspect_err(|e| warn!("{e}; it stays unknown how containers end")).ok();
         if let Some(fifo) = &fifo {
             epoll.add(fifo, EpollEvent::new(EpollFlags::EPOLLIN, FIFO)).map_err(failed)?;
         }
@@ -112,7 +111,7 @@ impl Notices {
                 state.last = id;
                 state.watched.push(Watched { id, name: name.clone(), memory });
             }
-            Err(e) => log::warn!("cannot watch the memory of container {name}: {}", errno_text(e)),
+            Err(e) => warn!("cannot watch the memory of container {name}: {}", errno_text(e)),
         }
     }
 

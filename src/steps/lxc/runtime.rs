@@ -155,7 +155,7 @@ impl Lxc {
         {
             // Not cancellable: the container is down, what is left takes a moment.
             if wait::readable(pidfd.as_fd(), None, Instant::now() + MONITOR_TIME)? == Woken::Deadline {
-                log::warn!(
+                warn!(
                     "container {name}: LXC's monitor still runs {} s after the container's end",
                     MONITOR_TIME.as_secs()
                 );

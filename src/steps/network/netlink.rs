@@ -161,8 +161,8 @@ pub fn remove_interface(name: &str) {
         recv(fd.as_raw_fd(), &mut [0; 256], MsgFlags::empty()).map(drop)
     })();
     match removed {
-        Ok(()) => log::info!("removed the interface {name} that a start had left"),
-        Err(e) => log::warn!("cannot remove the interface {name}: {}", errno_text(e)),
+        Ok(()) => info!("removed the interface {name} that a start had left"),
+        Err(e) => warn!("cannot remove the interface {name}: {}", errno_text(e)),
     }
 }
 

@@ -71,7 +71,7 @@ impl Apart {
 impl Drop for Apart {
     fn drop(&mut self) {
         if let Err(error) = mount::unmount_root(&self.dir, &self.lower) {
-            log::error!("{error}");
+            error!("{error}");
         }
     }
 }

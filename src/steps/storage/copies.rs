@@ -228,7 +228,7 @@ impl Copies for Disk {
                         .partition_point(|of| (of.created, &of.name) < (snapshot.created, &snapshot.name));
                     found.insert(at, snapshot);
                 }
-                None => log::warn!("{} is damaged", path.display()),
+                None => warn!("{} is damaged", path.display()),
             }
         }
         Ok(found)

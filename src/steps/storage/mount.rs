@@ -71,10 +71,7 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     if is_alone(&file, &path)? {
         disk::grow_unmounted(&path)?;
     } else {
-        log::warn!(
-            "{} grows at the next start: another mount namespace still has it mounted",
-            path.display()
-        );
+        warn!("{} grows at the next start: another mount namespace still has it mounted", path.display());
     }
     attach_disk(&file, &path, &dir.layer(), MsFlags::empty())
 }
@@ -190,7 +187,7 @@ impl Drop for Shifted {
     fn drop(&mut self) {
         if self.mounted {
             if let Err(error) = unmount(&self.path) {
-                log::error!("{error}");
+                error!("{error}");
             }
             let _ = fs::remove_dir(&self.path);
         }
