@@ -558,7 +558,7 @@ pub fn start_time(pid: i32) -> Option<Duration> {
     const TICKS: u64 = 100;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the program's name in parentheses, which may have blanks and parentheses in it.
-    let ticks: u64 = stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()?;
+    let ticks: u64 = stat.rsplit_once(')')?.1.split(' ').nth(20)?.parse().ok()?;
     Some(Duration::from_millis(ticks * (1000 / TICKS)))
 }
 

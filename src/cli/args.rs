@@ -211,7 +211,8 @@ fn check_operands(command: &Command, given: &[&str]) -> Result<(), Failure> {
     let (name, operands) = (command.name(), command.operands());
     let message = match (operands.get(given.len()), given.get(operands.len())) {
         (Some(missing), _) if !missing.starts_with('[') => {
-            let what = missing.trim_start_matches("-- ").trim_end_matches("...");
+            let what = missing.strip_prefix("-- ").unwrap_or(missing);
+            let what = what.strip_suffix("...").unwrap_or(what);
             let synopsis = command.synopsis();
             format!("`{name}` needs {what}: cloudbox {synopsis}; `cloudbox help {name}` shows examples")
         }

@@ -88,7 +88,7 @@ impl Opt {
         let (names, help) = line.split_once("  ").unwrap_or_default();
         let (short, long) = names.split_once("--").unwrap_or_default();
         let (long, value) = long.split_once(' ').unwrap_or((long, ""));
-        Opt { names, short: short.trim_end_matches(", "), long, value, help }
+        Opt { names, short: short.strip_suffix(", ").unwrap_or(short), long, value, help }
     }
 }
 

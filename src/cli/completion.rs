@@ -79,7 +79,10 @@ fn of_option(option: &Opt) -> Values {
 fn bare(operand: &str) -> &str {
     match operand.strip_prefix('[') {
         Some(optional) => optional.trim_end_matches(']'),
-        None => operand.trim_start_matches("-- ").trim_end_matches("..."),
+        None => {
+            let name = operand.strip_prefix("-- ").unwrap_or(operand);
+            name.strip_suffix("...").unwrap_or(name)
+        }
     }
 }
 

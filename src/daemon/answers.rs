@@ -44,7 +44,7 @@ impl Default for Readings {
 fn meminfo(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1024)
 }
 

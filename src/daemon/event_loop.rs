@@ -120,13 +120,13 @@ impl Fleet {
     fn happened(&self, core: &Core) -> Vec<Woken> {
         let mut events = [EpollEvent::empty(); 64];
         let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
-        let told = |event: &EpollEvent| {
-            let (name, _) = core.fleet().nth((event.data() / 2) as usize)?;
-            let name = name.clone();
-            let init = event.data() % 2 == 0;
-            Some(Woken::Container(if init { Watched::Init(name) } else { Watched::Addresses(name) }))
-        };
-        events.iter().take(count).filter_map(told).collect()
+        let mut happened = Vec::new();
+        for event in events.iter().take(count) {
+            let Some((name, _)) = core.fleet().nth((event.data() / 2) as usize) else { continue };
+            let told = if event.data() % 2 == 0 { Watched::Init } else { Watched::Addresses };
+            happened.push(Woken::Container(told(name.clone())));
+        }
+        happened
     }
 }
 

@@ -202,8 +202,13 @@ impl Core {
                         .any(|d| d.spec.as_ref().is_ok_and(|spec| spec.image == *name))
             })
         };
-        let unused = |image: &&Image| !declared(image) && self.users_of(&image.manifest.sha256).is_empty();
-        self.images.iter().filter(unused).cloned().collect()
+        let mut unused = Vec::new();
+        for image in &self.images {
+            if !declared(image) && self.users_of(&image.manifest.sha256).is_empty() {
+                unused.push(image.clone());
+            }
+        }
+        unused
     }
 
     /// Removes images that nobody uses; without `yes` it only says which.

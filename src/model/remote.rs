@@ -216,11 +216,12 @@ fn from(
     alias: &str,
     sha256: Option<String>,
 ) -> Result<Source> {
-    let remotes = match remote {
-        Some(remote) => vec![find_remote(config, remote)?],
+    let mut remotes = Vec::new();
+    match remote {
+        Some(remote) => remotes.push(find_remote(config, remote)?),
         // One that cannot be used is said so in the warnings; the others can be asked.
-        None => config.remotes.iter().filter_map(|(_, remote)| remote.clone().ok()).collect(),
-    };
+        None => remotes.extend(config.remotes.iter().filter_map(|(_, remote)| remote.as_ref().ok()).cloned()),
+    }
     if remotes.is_empty() {
         return Err(Error::new(
             Code::NotFound,

@@ -153,7 +153,7 @@ pub fn read_offers(
             return Ok(());
         }
         let mut offers = product.offers(name);
-        offers.sort_by(|a, b| b.version.cmp(&a.version));
+        offers.sort_unstable_by(|a, b| b.version.cmp(&a.version));
         offers.into_iter().try_for_each(&mut *visit)
     })?;
     check_format(&format, "products:1.0")
