@@ -56,6 +56,15 @@ pub fn path_of(file: &impl AsRawFd) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
+/// The names in directory `dir`, as far as they can be read.
+pub fn names(dir: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names
+}
+
 /// What is in `file` from where it stands, as far as `max` bytes.
 ///
 /// # Errors

@@ -387,9 +387,13 @@ fn remove_groups(dir: &Path) {
 }
 
 fn subdirectories(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let directories = entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir()));
-    directories.map(|e| e.path()).collect()
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            directories.push(entry.path());
+        }
+    }
+    directories
 }
 
 #[cfg(test)]

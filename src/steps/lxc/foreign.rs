@@ -1,6 +1,7 @@
 //! Containers that other tools made: looked at, never changed.
 
 use super::super::ctx::Ctx;
+use super::super::filesystem::names;
 use super::super::storage::Shifted;
 use super::super::tool::{self, Tool};
 use crate::error::{Code, Error, Result};
@@ -25,9 +26,8 @@ pub struct Foreign {
 
 /// The containers below `lxcpath`, by name. None when there is no such directory.
 pub fn scan(lxcpath: &Path) -> Vec<Foreign> {
-    let Ok(entries) = fs::read_dir(lxcpath) else { return Vec::new() };
-    let names = entries.flatten().filter(|entry| entry.path().join("config").is_file());
-    let mut names: Vec<String> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let mut names = names(lxcpath);
+    names.retain(|name| lxcpath.join(name).join("config").is_file());
     names.sort_unstable();
     if names.is_empty() {
         return Vec::new();

@@ -1,6 +1,7 @@
 //! LXC's tools and the processes they leave behind.
 
 use super::super::ctx::Ctx;
+use super::super::filesystem::names;
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
 use super::super::storage::{Record, Shifted};
@@ -482,14 +483,16 @@ fn has_executed(child: i32, monitor: i32) -> bool {
 
 /// The processes that are called as LXC's are, with their titles.
 fn titles() -> Vec<(i32, String)> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let title = |pid: i32| {
-        let title = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let mut titles = Vec::new();
+    for name in names(Path::new("/proc")) {
+        let Ok(pid) = name.parse::<i32>() else { continue };
+        let Ok(title) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let title = String::from_utf8_lossy(&title).into_owned();
-        (title.starts_with("[lxc monitor]") || title.contains("lxc-start")).then_some((pid, title))
-    };
-    pids.filter_map(title).collect()
+        if title.starts_with("[lxc monitor]") || title.contains("lxc-start") {
+            titles.push((pid, title));
+        }
+    }
+    titles
 }
 
 /// `text` without LXC's "../src/lxc/network.c:function:1234 - " before it.

@@ -12,6 +12,7 @@ mod tree;
 mod tests;
 
 use super::ctx::Ctx;
+use super::filesystem::names;
 use super::image::entries;
 use super::layout::{ContainerDir, Layout};
 use crate::error::{Code, Error, Result};
@@ -401,12 +402,13 @@ impl Storage for Disk {
     fn leftovers(&self) -> Result<Vec<Name>> {
         let dir = self.layout.containers();
         let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, e))?;
-        let left = entries.flatten().filter_map(|entry| {
-            let hidden = entry.file_name().into_string().ok()?;
-            let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"))?;
-            Name::new(rest).ok()
-        });
-        let mut left: Vec<Name> = left.collect();
+        let mut left = Vec::new();
+        for entry in entries.flatten() {
+            let hidden = entry.file_name();
+            let hidden = hidden.to_string_lossy();
+            let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"));
+            left.extend(rest.and_then(|rest| Name::new(rest).ok()));
+        }
         left.sort_unstable();
         left.dedup();
         Ok(left)
@@ -431,9 +433,11 @@ impl Storage for Disk {
             swept.push(name.to_string());
         }
         // What is mounted there is needed for a moment only.
-        for entry in fs::read_dir(self.layout.run.join("lower")).into_iter().flatten().flatten() {
-            mount::unmount(&entry.path())?;
-            let _ = fs::remove_dir(entry.path());
+        let lower = self.layout.run.join("lower");
+        for name in names(&lower) {
+            let path = lower.join(name);
+            mount::unmount(&path)?;
+            let _ = fs::remove_dir(&path);
         }
         Ok(swept)
     }

@@ -138,11 +138,11 @@ fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
 /// The loop device that has the file `disk`, held open.
 fn present_device(disk: &Path) -> Option<(OwnedFd, PathBuf)> {
     let disk = filesystem::real_path(disk).ok()?;
-    for entry in fs::read_dir("/sys/block").ok()?.flatten() {
-        let backing = entry.path().join("loop/backing_file");
+    for name in filesystem::names(Path::new("/sys/block")) {
+        let backing = format!("/sys/block/{name}/loop/backing_file");
         let is_it = || fs::read_to_string(&backing).is_ok_and(|file| Path::new(file.trim_end()) == disk);
         if is_it() {
-            let node = Path::new("/dev").join(entry.file_name());
+            let node = Path::new("/dev").join(name);
             let device = File::options().read(true).write(true).open(&node).ok()?;
             // Open, it cannot be given another file any more.
             return is_it().then(|| (device.into(), node));
