@@ -72,7 +72,7 @@ pub struct JobList {
 }
 
 /// A container in `cloudbox.container list`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct ContainerEntry {
     /// Its name.
     pub name: String,

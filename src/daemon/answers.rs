@@ -262,46 +262,61 @@ impl Core {
 
     fn entry(&self, name: &Name, traffic: &[Traffic]) -> ContainerEntry {
         let container = self.containers.get(name);
-        let live = container.and_then(|c| c.live.as_deref());
         let record = container.map(|c| &c.record).or_else(|| self.making.get(name));
-        let spec = self.declared_spec(name).or(record.map(|r| &r.spec));
-        let read =
-            |live: &Live| live.reading.get().unwrap_or_else(|| live.read(self.machine.runtime.usage(name)));
-        let reading = live.map(read);
-        let usage = reading.map(|reading| reading.usage).unwrap_or_default();
+        let (declared, made) = (self.declared_spec(name), record.map(|record| &record.spec));
+        let mut entry = ContainerEntry {
+            name: name.to_string(),
+            state: self.state(name),
+            job: self.jobs.active_on(name.as_str()).map(|job| job.id.to_string()),
+            ..ContainerEntry::default()
+        };
+        if let Some(spec) = made.or(declared) {
+            entry.image = spec.image.to_string();
+            entry.disk_limit = spec.disk.map(|d| d.get());
+        }
+        if made.is_some_and(|spec| spec.disk.is_some()) {
+            entry.disk = self.machine.storage.used(name);
+        }
+        if let Some(spec) = declared.or(made) {
+            entry.memory_limit = Some(spec.memory.get());
+            entry.autostart = spec.autostart;
+            entry.description.clone_from(&spec.description);
+        }
+        if let Some(container) = container {
+            entry.restart_required = self.differs(name, container);
+            entry.restarts = Some(container.life.restarts).filter(|restarts| *restarts > 0);
+            entry.restart_in = container.due.map(seconds_until);
+            match &container.live {
+                Some(live) => {
+                    self.tell_of_live(&mut entry, name, live, traffic_of(traffic, &container.record.veth));
+                }
+                None => {
+                    let exit = container.life.exit.as_ref().filter(|exit| exit.reason != Reason::Asked);
+                    entry.exit = exit.map(|exit| exit.reason.as_str());
+                }
+            }
+        }
         let broken = self.config.containers.get(name).and_then(|d| d.spec.as_ref().err());
         let failure = container.and_then(|c| c.failure.as_ref());
         let error = failure.or(broken).or(self.not_made.get(name)).or(self.unreadable.get(name));
-        let addresses = live.and_then(|l| l.addresses.as_ref());
-        let traffic = live.and_then(|_| traffic_of(traffic, &record?.veth));
-        let exit = container.filter(|c| c.live.is_none()).and_then(|c| c.life.exit.as_ref());
-        let exit = exit.filter(|exit| exit.reason != Reason::Asked);
-        ContainerEntry {
-            name: name.to_string(),
-            state: self.state(name),
-            image: record.map(|r| &r.spec).or(spec).map(|s| s.image.to_string()).unwrap_or_default(),
-            pid: live.map(|l| l.running.init),
-            addresses: addresses
-                .map(|a| a.addresses().map(ToString::to_string).collect())
-                .unwrap_or_default(),
-            memory: usage.memory,
-            memory_limit: spec.map(|s| s.memory.get()),
-            pids: usage.pids,
-            cpu_time: usage.cpu_time,
-            cpu: reading.and_then(|reading| reading.cpu),
-            received: traffic.map(|traffic| traffic.received),
-            sent: traffic.map(|traffic| traffic.sent),
-            disk: record.filter(|r| r.spec.disk.is_some()).and_then(|_| self.machine.storage.used(name)),
-            disk_limit: record.map(|r| &r.spec).or(spec).and_then(|s| s.disk).map(|d| d.get()),
-            autostart: spec.is_some_and(|s| s.autostart),
-            description: spec.map(|s| s.description.clone()).unwrap_or_default(),
-            restart_required: container.map(|c| self.differs(name, c)).unwrap_or_default(),
-            job: self.jobs.active_on(name.as_str()).map(|job| job.id.to_string()),
-            uptime: live.map(|l| sys::boottime().saturating_sub(l.began).as_secs()),
-            exit: exit.map(|exit| exit.reason.as_str()),
-            restarts: container.map(|c| c.life.restarts).filter(|restarts| *restarts > 0),
-            restart_in: container.and_then(|c| c.due).map(seconds_until),
-            error: error.map(JobError::from),
+        entry.error = error.map(JobError::from);
+        entry
+    }
+
+    /// What there is to tell of one that runs.
+    fn tell_of_live(&self, entry: &mut ContainerEntry, name: &Name, live: &Live, traffic: Option<&Traffic>) {
+        let reading = live.reading.get().unwrap_or_else(|| live.read(self.machine.runtime.usage(name)));
+        entry.pid = Some(live.running.init);
+        entry.memory = reading.usage.memory;
+        entry.pids = reading.usage.pids;
+        entry.cpu_time = reading.usage.cpu_time;
+        entry.cpu = reading.cpu;
+        entry.uptime = Some(sys::boottime().saturating_sub(live.began).as_secs());
+        if let Some(addresses) = &live.addresses {
+            entry.addresses = addresses.addresses().map(ToString::to_string).collect();
+        }
+        if let Some(traffic) = traffic {
+            (entry.received, entry.sent) = (Some(traffic.received), Some(traffic.sent));
         }
     }
 
