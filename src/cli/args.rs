@@ -211,8 +211,7 @@ fn check_operands(command: &Command, given: &[&str]) -> Result<(), Failure> {
     let (name, operands) = (command.name(), command.operands());
     let message = match (operands.get(given.len()), given.get(operands.len())) {
         (Some(missing), _) if !missing.starts_with('[') => {
-            let what = missing.strip_prefix("-- ").unwrap_or(missing);
-            let what = what.strip_suffix("...").unwrap_or(what);
+            let what = commands::bare(missing);
             let synopsis = command.synopsis();
             format!("`{name}` needs {what}: cloudbox {synopsis}; `cloudbox help {name}` shows examples")
         }

@@ -957,6 +957,15 @@ impl Command {
     }
 }
 
+/// An operand's name, without how often it may stand there.
+pub fn bare(operand: &str) -> &str {
+    if let Some(optional) = operand.strip_prefix('[') {
+        return optional.strip_suffix(']').unwrap_or(optional);
+    }
+    let name = operand.strip_prefix("-- ").unwrap_or(operand);
+    name.strip_suffix("...").unwrap_or(name)
+}
+
 /// The command called `name`.
 pub fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name() == name)

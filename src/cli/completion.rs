@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::bus::Context;
-use super::commands::{self, Command, Opt, COMMANDS, GLOBAL};
+use super::commands::{self, bare, Command, Opt, COMMANDS, GLOBAL};
 use super::page::write_stdout;
 use super::{Failure, OK};
 use cloudbox::error::quoted;
@@ -72,17 +72,6 @@ fn of_option(option: &Opt) -> Values {
         (_, "IMAGE") => Values::Image,
         (_, "FILE" | "KEY" | "DIRECTORY" | "SOCKET") => Values::File,
         _ => Values::Any,
-    }
-}
-
-/// The operand's name, without how often it may stand there.
-fn bare(operand: &str) -> &str {
-    match operand.strip_prefix('[') {
-        Some(optional) => optional.trim_end_matches(']'),
-        None => {
-            let name = operand.strip_prefix("-- ").unwrap_or(operand);
-            name.strip_suffix("...").unwrap_or(name)
-        }
     }
 }
 

@@ -38,7 +38,7 @@ enum Ended {
 
 fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible, Ended> {
     let client = context.client().map_err(Ended::Bus)?;
-    for pattern in PATTERNS {
+    for pattern in &PATTERNS {
         client.connection().register_event(pattern);
     }
     loop {

@@ -293,7 +293,10 @@ impl<'a> Follower<'a> {
     /// When to look at the clock again.
     fn deadline(&self) -> Option<Instant> {
         let back = self.away.map(|since| since + ABSENCE);
-        [self.until, back].into_iter().flatten().min()
+        match (self.until, back) {
+            (Some(until), Some(back)) => Some(until.min(back)),
+            (until, back) => until.or(back),
+        }
     }
 
     fn check_time(&self) -> Result<(), Failure> {

@@ -64,19 +64,13 @@ fn overview() -> String {
     summaries(&mut out, &members);
     out.push_str("\nOptions of every command\n");
     options(&mut out, &[GLOBAL]);
-    let mut table = Table::default();
-    for (left, right) in [
-        ("cloudbox doctor", "is everything there?"),
-        ("cloudbox image import FILE distro", "an image to make containers from"),
-        ("cloudbox create web", "a container, running"),
-        ("cloudbox exec web -- ip address", "a program in it"),
-    ] {
-        table.pair(left, right.to_string());
-    }
-    out.push_str("\nTo begin with\n");
-    table.write(&mut out, "  ", false);
     out.push_str(
-        "\nExit codes\n  \
+        "\nTo begin with\n  \
+         cloudbox doctor                    is everything there?\n  \
+         cloudbox image import FILE distro  an image to make containers from\n  \
+         cloudbox create web                a container, running\n  \
+         cloudbox exec web -- ip address    a program in it\n\
+         \nExit codes\n  \
          0    done\n  \
          1    the daemon refused, or a job failed\n  \
          2    wrong usage\n  \
@@ -96,7 +90,7 @@ fn explain(command: &Command) -> String {
         first.make_ascii_uppercase();
     }
     wrap(&mut out, &format!("{summary}."));
-    for paragraph in command.details().split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+    for paragraph in command.details().split('\n').filter(|paragraph| !paragraph.is_empty()) {
         out.push('\n');
         wrap(&mut out, paragraph);
     }

@@ -75,7 +75,9 @@ impl Filler<'_> {
             ("off", _) => if view.flag(name) { "" } else { "no" }.to_string(),
             ("star", _) => if view.flag(name) { "*" } else { "" }.to_string(),
             ("int", _) => view.int(name).to_string(),
-            ("jobs" | "restarts" | "services", _) => count(number.unwrap_or(0), how.trim_end_matches('s')),
+            ("jobs" | "restarts" | "services", _) => {
+                count(number.unwrap_or(0), how.strip_suffix('s').unwrap_or(how))
+            }
             // The first and how many more there are: a container may have a dozen of IPv6.
             ("first", _) => match view.texts(name).as_slice() {
                 [] => String::new(),

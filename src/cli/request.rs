@@ -1,7 +1,7 @@
 //! From arguments to calls. What values mean is the daemon's to judge: nothing is checked here that it checks.
 
 use super::args::Args;
-use super::commands::Opt;
+use super::commands::{bare, Opt};
 use super::Failure;
 use cloudbox::api::args::{BROWSE_TIMEOUT, EXEC_TIMEOUT, WAIT_MAX};
 use cloudbox::error::quoted;
@@ -82,7 +82,7 @@ fn beginning_at(at: usize, args: &Args, call: &str) -> Result<Request, Failure> 
 
 fn put_operand(fields: &mut Builder, args: &Args, operand: &str, at: usize) -> Result<(), Failure> {
     let value = args.operand(at);
-    let name = operand.trim_matches(['[', ']', '.']);
+    let name = bare(operand);
     match name {
         "PATH" => drop(fields.str("path", &absolute(value)?)),
         // An image is called as its file is.
@@ -91,7 +91,7 @@ fn put_operand(fields: &mut Builder, args: &Args, operand: &str, at: usize) -> R
         }
         _ if value.is_empty() && operand.starts_with('[') => {}
         "WORD" => drop(fields.str("filter", value)),
-        _ if name.starts_with("--") => {
+        _ if operand.starts_with("-- ") => {
             put_list(fields, "command", args.operands.get(at..).unwrap_or_default())
         }
         _ => drop(fields.str(&field(name), value)),

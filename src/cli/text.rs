@@ -120,7 +120,8 @@ pub struct Table {
 impl Table {
     /// With a line of titles: `NAME|>SIZE|STATE`. Columns marked with `>` are numbers; that of states is painted.
     pub fn titled(titles: &'static str) -> Table {
-        let row = titles.split('|').map(|title| title.trim_start_matches('>').to_string()).collect();
+        let row =
+            titles.split('|').map(|title| title.strip_prefix('>').unwrap_or(title).to_string()).collect();
         Table { titles, rows: vec![row] }
     }
 
