@@ -297,9 +297,13 @@ impl Copies for Disk {
     fn copy_to_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Name, bytes: u64) -> Result<()> {
         let dir = self.layout.container(&record.name);
         if dir.snapshot(snapshot).path().exists() {
-            let why =
-                format!("container {} has a snapshot {snapshot} already; choose another name", record.name);
-            return Err(Error::new(Code::Exists, why));
+            return Err(Error::new(
+                Code::Exists,
+                format_args!(
+                    "container {} has a snapshot {snapshot} already; choose another name",
+                    record.name
+                ),
+            ));
         }
         make_dir(&dir.snapshots(), 0o700)?;
         let _claim = claim(&dir)?;

@@ -82,9 +82,13 @@ pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, Option<&Metadata>) -> Resu
         } else if open.len() < MAX_DEPTH {
             open.push(enter(&entry.path())?);
         } else {
-            let why =
-                format!("{}: more than {MAX_DEPTH} directories are in one another", entry.path().display());
-            return Err(Error::new(Code::NotSupported, why));
+            return Err(Error::new(
+                Code::NotSupported,
+                format_args!(
+                    "{}: more than {MAX_DEPTH} directories are in one another",
+                    entry.path().display()
+                ),
+            ));
         }
     }
     Ok(())
