@@ -97,6 +97,8 @@ impl Log for Syslog {
 /// A panic is a bug: log it and end, whatever the profile says, so that procd starts a sound daemon. OpenWrt's build
 /// unwinds, which would leave a job's thread dead and its caller waiting.
 pub fn abort_on_panic() {
+    // There it is never asked.
+    #[cfg(not(panic = "immediate-abort"))]
     std::panic::set_hook(Box::new(|info| {
         error!("bug, the daemon ends: {info}");
         std::process::abort();
