@@ -156,7 +156,7 @@ impl Command {
 
     fn spawn(&self, streams: &[OwnedFd]) -> io::Result<Pid> {
         if self.has_nul {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "nul byte found in provided data"));
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         sys::spawn(&self.words, &self.environment, self.directory.as_deref(), streams).map(Pid::from_raw)
     }
@@ -680,7 +680,7 @@ mod tests {
         let elsewhere = run(command.current_dir(Path::new("/proc/none")), &ctx, LONG).unwrap_err();
         assert_eq!(elsewhere.message, "cannot start sh: No such file or directory (os error 2)");
         let nul = run(shell("true").arg("a\0b"), &ctx, LONG).unwrap_err();
-        assert_eq!(nul.message, "cannot start sh: nul byte found in provided data");
+        assert_eq!(nul.message, "cannot start sh: invalid input parameter");
     }
 
     #[test]

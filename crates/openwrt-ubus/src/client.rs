@@ -172,7 +172,7 @@ impl Client {
         self.stream.set_read_timeout(timeout.map(|timeout| timeout.max(Duration::from_millis(1))))?;
         let mut buffer = [0; 16 << 10];
         match self.stream.read(&mut buffer) {
-            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, "ubusd has ended the connection")),
+            Ok(0) => Err(io::Error::new(ErrorKind::UnexpectedEof, Ended)),
             Ok(n) => self
                 .connection
                 .handle_input(buffer.get(..n).unwrap_or_default())
@@ -195,3 +195,16 @@ fn deadline(timeout: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(timeout).unwrap_or(now + Duration::from_secs(3600))
 }
+
+/// Why nothing more comes. A type of its own: a text as an error brings a table of Unicode's printable characters along,
+/// for its `Debug`.
+#[derive(Debug)]
+struct Ended;
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ubusd has ended the connection")
+    }
+}
+
+impl std::error::Error for Ended {}

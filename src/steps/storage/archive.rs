@@ -303,9 +303,9 @@ fn block(kind: EntryType, path: &[u8], link: &[u8], node: &Node, size: u64) -> [
     header.set_gid(node.owner.1.into());
     header.set_mtime(u64::try_from(node.mtime.0).unwrap_or(0));
     header.set_size(size);
-    if kind == EntryType::Char {
-        // Fails for other formats of headers only.
-        let _ = header.set_device_major(0).and_then(|()| header.set_device_minor(0));
+    if let (EntryType::Char, Some(ustar)) = (kind, header.as_ustar_mut()) {
+        ustar.set_device_major(0);
+        ustar.set_device_minor(0);
     }
     header.set_cksum();
     *header.as_bytes()
