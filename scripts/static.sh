@@ -95,9 +95,16 @@ small="$small -Zcross-crate-inline-threshold=always -Crelocation-model=static"
 # counters split in several.
 small="$small -Cllvm-args=-inline-max-stacksize=256 -Cllvm-args=-split-spill-mode=size"
 small="$small -Cllvm-args=-enable-pre=false -Cllvm-args=-disable-licm-promotion -Cllvm-args=-disable-lsr"
-# On x86 an operand on the stack is a byte shorter when counted from the frame pointer, and can be outlined then.
 case $target in
-x86_64-* | i686-*) small="$small -Cforce-frame-pointers=non-leaf" ;;
+x86_64-* | i686-*)
+	# An operand on the stack is a byte shorter when counted from the frame pointer, and can be outlined then. A table
+	# of addresses to jump to is longer than the comparisons.
+	small="$small -Cforce-frame-pointers=non-leaf -Cllvm-args=-min-jump-table-entries=1000"
+	;;
+aarch64-*)
+	# What functions begin and end with is code of its own, called.
+	small="$small -Cllvm-args=-homogeneous-prolog-epilog"
+	;;
 esac
 # What Debug would write is for programmers, and no message is made of it: error::quoted says so, and a test.
 small="$small -Zfmt-debug=none"
