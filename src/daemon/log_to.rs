@@ -1,10 +1,12 @@
 //! Where the log goes.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use syslog::{LogFormat, Logger, Severity};
 
 /// Standard error, one line per message.
 struct Stderr;
@@ -33,32 +35,45 @@ pub fn set_up(foreground: bool, verbose: bool) {
 
 fn to_syslog() -> bool {
     match connect() {
-        Ok(socket) => log::set_boxed_logger(Box::new(Syslog(Mutex::new(socket)))).is_ok(),
+        Ok(logger) => log::set_boxed_logger(Box::new(Syslog(Mutex::new(logger)))).is_ok(),
         Err(_) => false,
     }
 }
 
-/// The socket of logd and of every syslogd.
-fn connect() -> io::Result<UnixDatagram> {
+fn connect() -> io::Result<Logger<DevLog, LogdFormat>> {
     let socket = UnixDatagram::unbound()?;
     socket.connect("/dev/log")?;
     socket.set_write_timeout(Some(PATIENCE))?;
-    Ok(socket)
+    Ok(Logger::new(DevLog(socket), LogdFormat))
+}
+
+/// The socket of logd and of every syslogd. syslog's own backends would bring TCP and UDP along.
+struct DevLog(UnixDatagram);
+
+impl Write for DevLog {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.send(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A line as OpenWrt's logd and every syslogd read it. logd drops 16 bytes behind the priority as the time, stamps its
 /// own, and would take a host name for the tag: so a constant time, and no host name.
-fn line(record: &Record) -> String {
-    let severity = match record.level() {
-        Level::Error => libc::LOG_ERR,
-        Level::Warn => libc::LOG_WARNING,
-        Level::Info => libc::LOG_INFO,
-        Level::Debug | Level::Trace => libc::LOG_DEBUG,
-    };
-    let priority = libc::LOG_DAEMON | severity;
-    let line = format!("<{priority}>Jan  1 00:00:00 cloudbox[{}]: {}", std::process::id(), record.args());
-    // logd reads 1023 bytes at most, and what is not one line would be read as several.
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect()
+#[derive(Clone)]
+struct LogdFormat;
+
+impl<T: Display> LogFormat<T> for LogdFormat {
+    fn format<W: Write>(&self, w: &mut W, severity: Severity, message: T) -> syslog::Result<()> {
+        let priority = syslog::Facility::LOG_DAEMON as u8 | severity as u8;
+        let line = format!("<{priority}>Jan  1 00:00:00 cloudbox[{}]: {message}", std::process::id());
+        // logd reads 1023 bytes at most, and what is not one line would be read as several.
+        let line: String =
+            line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect();
+        w.write_all(line.as_bytes()).map_err(syslog::Error::Io)
+    }
 }
 
 /// How long a message may wait for a log daemon that hangs: it must not take this one with it.
@@ -68,7 +83,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LINE_MAX: usize = 900;
 
 /// The system's log.
-struct Syslog(Mutex<UnixDatagram>);
+struct Syslog(Mutex<Logger<DevLog, LogdFormat>>);
 
 impl Log for Syslog {
     fn enabled(&self, _: &Metadata) -> bool {
@@ -76,22 +91,31 @@ impl Log for Syslog {
     }
 
     fn log(&self, record: &Record) {
-        let line = line(record);
-        let mut socket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match socket.send(line.as_bytes()) {
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+        let mut logger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match write(&mut logger, record) {
+            Ok(()) => {}
+            Err(syslog::Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {}
             // logd was restarted: its socket is another one now. If it is gone, that is no reason to fail.
             Err(_) => {
                 if let Ok(again) = connect() {
-                    *socket = again;
-                    let _ = socket.send(line.as_bytes());
+                    *logger = again;
+                    let _ = write(&mut logger, record);
                 }
             }
         }
     }
 
     fn flush(&self) {}
+}
+
+fn write(logger: &mut Logger<DevLog, LogdFormat>, record: &Record) -> syslog::Result<()> {
+    let severity = match record.level() {
+        Level::Error => Severity::LOG_ERR,
+        Level::Warn => Severity::LOG_WARNING,
+        Level::Info => Severity::LOG_INFO,
+        Level::Debug | Level::Trace => Severity::LOG_DEBUG,
+    };
+    logger.formatter.format(&mut logger.backend, severity, record.args())
 }
 
 /// A panic is a bug: log it and end, whatever the profile says, so that procd starts a sound daemon. OpenWrt's build
