@@ -13,8 +13,9 @@ use crate::ops::{Ended, Made};
 use crate::steps::ctx::{Cancel, Update};
 use openwrt_ubus::{json, to_fields};
 use serde::Serialize;
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
-use std::{fmt, fs};
 
 /// `job.progress` is sent at most so often for each job.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -349,15 +350,9 @@ impl Core {
             return;
         }
         let path = self.layout.jobs();
-        let temporary = path.with_extension("new");
-        let warn = |error: &dyn fmt::Display| warn!("cannot keep the jobs in {}: {error}", path.display());
         match json::to_string(&self.jobs, json::Layout::Line) {
-            Ok(text) => {
-                if let Err(error) = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, &path)) {
-                    warn(&error);
-                }
-            }
-            Err(error) => warn(&error),
+            Ok(text) => keep("the jobs", &path, &text),
+            Err(error) => warn!("cannot keep the jobs in {}: {error}", path.display()),
         }
     }
 
@@ -387,6 +382,14 @@ impl Core {
             let _ = self.connection.notify(object, what, &fields);
         }
         let _ = self.connection.send_event(what, &fields);
+    }
+}
+
+/// Writes what is remembered over a restart of the daemon.
+pub(super) fn keep(what: &str, path: &Path, text: &str) {
+    let temporary = path.with_extension("new");
+    if let Err(error) = fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path)) {
+        warn!("cannot keep {what} in {}: {error}", path.display());
     }
 }
 

@@ -246,11 +246,7 @@ impl Core {
         for (name, container) in self.containers.iter().filter(|(_, c)| c.life != Life::default()) {
             text.extend([name.as_str(), " ", &container.life.line(), "\n"]);
         }
-        let path = self.layout.lives();
-        let temporary = path.with_extension("new");
-        if let Err(e) = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path)) {
-            warn!("cannot keep how containers ended in {}: {e}", path.display());
-        }
+        super::jobs::keep("how containers ended", &self.layout.lives(), &text);
     }
 
     pub(super) fn rename(&mut self, args: &args::Rename) -> Result<JobId> {
