@@ -624,6 +624,36 @@ mod tests {
         assert_eq!(fs::read_dir(container.snapshots()).unwrap().count(), 0);
     }
 
+    /// A container that is starting has all mounts for a moment, in a mount namespace of its own.
+    #[test]
+    fn a_disk_is_read_that_is_still_mounted_elsewhere_and_mounted_that_is_still_read() {
+        if !super::super::tests::is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        let (layout, record) = (layout(&dir), record("web"));
+        let container = layout.container(&record.name);
+        let ctx = Ctx::silent().unwrap();
+        let (layer, apart) = (container.layer(), dir.path().join("apart"));
+        for place in [&layer, &apart, &layout.blanks()] {
+            make_dir(place, 0o700).unwrap();
+        }
+        super::super::disk::make(&ctx, &layout.blanks(), &container.disk(), Bytes(64 << 20)).unwrap();
+        let read = || mount::mount_apart(&container.disk(), &apart, MsFlags::MS_RDONLY).unwrap();
+        attach(&container);
+        fs::write(layer.join("file"), "text").unwrap();
+        read();
+        assert_eq!(fs::read_to_string(apart.join("file")).unwrap(), "text");
+        let error = fs::write(apart.join("file"), "").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+        unmount(&layer).unwrap();
+        attach(&container);
+        fs::write(layer.join("file"), "more").unwrap();
+        assert_eq!(fs::read_to_string(apart.join("file")).unwrap(), "more");
+        unmount(&layer).unwrap();
+        unmount(&apart).unwrap();
+    }
+
     #[test]
     fn what_a_crash_left_is_swept_and_nothing_else() {
         if !super::super::tests::is_root() {

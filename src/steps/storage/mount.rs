@@ -108,10 +108,19 @@ fn attach_disk(file: &File, disk: &Path, at: &Path, more: MsFlags) -> Result<()>
     // noinit_itable: the file reads as zeros already; writing them would fill the sparse file in the background.
     // discard: what the guest deletes is freed on the host.
     let options = "noinit_itable,discard";
-    let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV | more;
+    let flags = MsFlags::MS_NOATIME | MsFlags::MS_NODEV;
     filesystem::mount(&node, at, "ext4", flags, options).map_err(|e| failed("mount", disk, e))?;
     drop(device);
-    Ok(())
+    if more.is_empty() {
+        return Ok(());
+    }
+    // Of the mount and not of the file system, which a container that is starting may have mounted for a moment with
+    // all others: the kernel mounts none that is writable there only for reading here, nor the other way.
+    let flags = flags | more | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+    filesystem::mount(Path::new(""), at, "", flags, "").map_err(|e| {
+        let _ = unmount(at);
+        failed("mount", disk, e)
+    })
 }
 
 /// The one loop device of the sparse file `disk`: mounted by two, an ext4 is lost. The file is locked for as long as a
