@@ -42,12 +42,13 @@ fn to_syslog() -> bool {
 
 fn connect() -> io::Result<Logger<DevLog, LogdFormat>> {
     let socket = UnixDatagram::unbound()?;
-    socket.connect("/dev/log")?;
+    socket.connect("/dev/log").or_else(|_| socket.connect("/var/run/log"))?;
     socket.set_write_timeout(Some(PATIENCE))?;
     Ok(Logger::new(DevLog(socket), LogdFormat))
 }
 
-/// The socket of logd and of every syslogd. syslog's own backends would bring TCP and UDP along.
+/// The socket of logd and of every syslogd; one that cannot write to /dev has it in /run. syslog's own backends would bring
+/// TCP and UDP along.
 struct DevLog(UnixDatagram);
 
 impl Write for DevLog {
