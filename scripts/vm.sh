@@ -178,7 +178,9 @@ boot() {
 	# tcg: kvm hangs in the firmware where this machine is a virtual one itself. Without cx16: QEMU 7.2
 	# spoils the flags at cmpxchg16b, and with them the kernel's lists.
 	# OpenWrt's LXC knows no AppArmor.
-	qemu-system-x86_64 -accel tcg -cpu max,cx16=off -smp 2 -m 512 -no-reboot -display none -monitor none -nodefaults \
+	# One thread for both processors: while the kernel patches its code on one, qemu's other may run what is not there any
+	# more ("Oops: int3", once in some dozen boots).
+	qemu-system-x86_64 -accel tcg,thread=single -cpu max,cx16=off -smp 2 -m 512 -no-reboot -display none -monitor none -nodefaults \
 		-serial "file:$vm/now.log" -kernel "$kernel" -initrd "$vm/initrd.gz" \
 		-drive "file=$vm/disk.img,format=raw,if=virtio" \
 		-append "console=ttyS0 quiet panic=-1 apparmor=0 scenario=$(echo "$1" | tr ' ' ,)" &
