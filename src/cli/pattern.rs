@@ -29,7 +29,7 @@ impl Filler<'_> {
     /// Fills in what comes before the next closing bracket. Says whether all fields were there.
     fn fill(&mut self, out: &mut String) -> bool {
         let mut whole = true;
-        while let Some(at) = self.rest.find(['{', '[', ']']) {
+        while let Some(at) = self.rest.bytes().position(|byte| matches!(byte, b'{' | b'[' | b']')) {
             let (text, rest) = self.rest.split_at(at);
             out.push_str(text);
             let (mark, rest) = rest.split_at(1);

@@ -159,11 +159,9 @@ impl Table {
                 if right {
                     spaces(out, padding);
                 }
-                match tone(cell) {
-                    tone if color && title == "STATE" && !tone.is_empty() => {
-                        out.extend([tone, cell, "\x1b[0m"])
-                    }
-                    _ => out.push_str(cell),
+                match if color && title == "STATE" { tone(cell) } else { "" } {
+                    "" => out.push_str(cell),
+                    tone => out.extend([tone, cell, "\x1b[0m"]),
                 }
                 if column + 1 < row.len() {
                     spaces(out, if right { 2 } else { padding + 2 });

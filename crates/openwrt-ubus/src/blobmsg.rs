@@ -143,11 +143,17 @@ impl<'a> Field<'a> {
     }
 }
 
+/// The length of a field's name, and what comes after that.
+fn split_length(data: &[u8]) -> Option<(usize, &[u8])> {
+    let (len, rest) = data.split_first_chunk()?;
+    Some((usize::from(u16::from_be_bytes(*len)), rest))
+}
+
 fn split_name(data: &[u8]) -> Option<(&[u8], &[u8])> {
-    let len = usize::from(u16::from_be_bytes(data.get(..2)?.try_into().ok()?));
-    let name = data.get(2..2 + len)?;
+    let (len, rest) = split_length(data)?;
+    let name = rest.get(..len)?;
     // A NUL inside would make it another name to a C reader.
-    if data.get(2 + len) != Some(&0) || name.contains(&0) {
+    if rest.get(len) != Some(&0) || name.contains(&0) {
         return None;
     }
     // A null's padding may be missing when it is the last of its parent.
@@ -184,10 +190,12 @@ impl<'a> Fields<'a> {
         Iter { attrs: Attrs::new(self.bytes) }
     }
 
-    /// The value of the first field called `name`, if it is well-formed.
+    /// The value of the first field called `name`, if it is well-formed. Other fields are not looked at closely: who
+    /// shows a reply searches it once for each field.
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
-        let field = self.iter().map_while(Result::ok).find(|field| field.name == name.as_bytes())?;
-        Some(field.value)
+        let called = |attr: &blob::Attr<'_>| matches!(split_length(attr.data), Some((len, rest)) if rest.get(..len) == Some(name.as_bytes()));
+        let attr = Attrs::new(self.bytes).map_while(Result::ok).find(called)?;
+        Some(Field::parse(attr).ok()?.value)
     }
 
     /// Checks everything inside, down to [`MAX_DEPTH`].
@@ -568,6 +576,20 @@ mod tests {
     fn an_error_ends_the_iteration() {
         let bytes = b"\x89\0\0\x08\0\x01n\0\x80\0\0\x08\0\x01n\0";
         assert_eq!(Fields::new(bytes).iter().count(), 1);
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let mut b = Builder::new();
+        b.int("names", 1).int("nam", 2).int("name", 3).int("name", 4).int("", 5);
+        let bytes = b.finish().unwrap();
+        let find = |name| Fields::new(&bytes).get(name).and_then(|value| value.as_i64());
+        assert_eq!([find("name"), find("nam"), find(""), find("n")], [Some(3), Some(2), Some(5), None]);
+        // Its own value is checked, another's is not, and a length that does not fit ends the search.
+        let [wrong, right] = [b"\x85\0\0\x0a\0\x01w\0\0\x07\0\0", b"\x85\0\0\x0c\0\x01r\0\0\0\0\x07"];
+        assert!(Fields::new(wrong).get("w").is_none());
+        assert!(Fields::new(&[&wrong[..], right].concat()).get("r").is_some());
+        assert!(Fields::new(&[b"\x85\0\0\x03", &right[..]].concat()).get("r").is_none());
     }
 
     #[test]
