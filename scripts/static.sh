@@ -142,12 +142,12 @@ else
 	fetch_std
 	fetch_zig
 	# cargo looks for std in the toolchain, unless this variable (its own tests use it) names another place.
-	# zig's crt files are used instead of the ones that rustup would have brought.  For size (-Os), as they
-	# come along.
+	# zig's crt files are used instead of the ones that rustup would have brought. They come along as they are: made
+	# for size (-Os), memcpy and memmove are 0.8 KB smaller and copy byte by byte.
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
-		RUSTFLAGS="-Clink-self-contained=no -Clink-arg=-Os -Ctarget-feature=+crt-static $small" \
+		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static $small" \
 		cargo zigbuild --release --no-default-features --package cloudbox --bin cloudbox --target "$target" \
 		-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
 fi
