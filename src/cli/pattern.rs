@@ -7,25 +7,33 @@
 use super::page::Page;
 use super::text::{count, duration, percent, share, size};
 use super::view::View;
+use std::borrow::Cow;
 
 /// Hex digits of a sha256 that tell images apart.
 const SHORT_HASH: usize = 12;
 
+/// Bytes that hold nearly every cell of a table.
+const USUAL_CELL: usize = 24;
+
 /// The text that `pattern` makes of the reply.
 pub fn fill(pattern: &str, view: &View<'_>, page: &Page) -> String {
-    let mut out = String::new();
-    Filler { rest: pattern, view: *view, page }.fill(&mut out);
+    let mut out = String::with_capacity(USUAL_CELL);
+    Filler { rest: pattern, brackets: 0, passing: false, view: *view, page }.fill(&mut out);
     out
 }
 
 struct Filler<'a> {
     /// Of the pattern, what is still to be filled in.
     rest: &'a str,
+    /// How many are open.
+    brackets: usize,
+    /// A field of the open brackets is not there: they are left out, and no other is asked for.
+    passing: bool,
     view: View<'a>,
     page: &'a Page,
 }
 
-impl Filler<'_> {
+impl<'a> Filler<'a> {
     /// Fills in what comes before the next closing bracket. Says whether all fields were there.
     fn fill(&mut self, out: &mut String) -> bool {
         let mut whole = true;
@@ -38,15 +46,24 @@ impl Filler<'_> {
                 "{" => {
                     let (field, rest) = rest.split_once('}').unwrap_or_default();
                     self.rest = rest;
+                    if self.passing {
+                        continue;
+                    }
                     let text = self.field(field);
-                    whole &= !text.is_empty();
+                    if text.is_empty() {
+                        whole = false;
+                        self.passing = self.brackets > 0;
+                    }
                     out.push_str(&text);
                 }
                 "[" => {
-                    let before = out.len();
+                    let (before, passing) = (out.len(), self.passing);
+                    self.brackets += 1;
                     if !self.fill(out) {
                         out.truncate(before);
                     }
+                    self.brackets -= 1;
+                    self.passing = passing;
                 }
                 _ => return whole,
             }
@@ -56,13 +73,20 @@ impl Filler<'_> {
     }
 
     /// A field put into words; empty when it is not there.
-    fn field(&self, field: &str) -> String {
+    fn field(&self, field: &str) -> Cow<'a, str> {
         let (mut name, how) = field.split_once(':').unwrap_or((field, ""));
         let mut view = self.view;
         while let Some((table, inner)) = name.split_once('.') {
-            let Some(inner_view) = view.table(table) else { return String::new() };
+            let Some(inner_view) = view.table(table) else { return "".into() };
             (view, name) = (inner_view, inner);
         }
+        match how {
+            "" => view.shown(name),
+            how => self.in_words(view, name, how).into(),
+        }
+    }
+
+    fn in_words(&self, view: View<'_>, name: &str, how: &str) -> String {
         let number = view.number(name);
         match (how, number) {
             ("share", _) => share(number, view.number(&[name, "_limit"].concat())),
@@ -90,7 +114,6 @@ impl Filler<'_> {
             ("short", _) => view.text(name).chars().take(SHORT_HASH).collect(),
             ("limits", _) => limits(&view, name),
             ("painted", _) => self.page.painted(&view.text(name)),
-            ("", _) => view.texts(name).join(", ") + &view.text(name),
             (_, None) => String::new(),
             ("size", _) => size(number),
             ("percent", Some(number)) => percent(number),

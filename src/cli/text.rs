@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// `text` without what a terminal would obey: control characters are written as escapes, and so are the marks that
 /// turn the direction of writing, which could make one name look like another.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_dangerous) {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.chars().any(is_dangerous) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 8);

@@ -17,10 +17,18 @@ impl<'a> View<'a> {
 
     /// The text called `name`, fit for a terminal; empty when there is none.
     pub fn text(&self, name: &str) -> String {
-        self.0.get(name).map(show).unwrap_or_default()
+        self.0.get(name).map(show).unwrap_or_default().into_owned()
     }
 
-    /// The same as it came, control characters and all.
+    /// What is called `name`, be it one value or an array of them, with commas between; empty when there is nothing.
+    pub fn shown(&self, name: &str) -> Cow<'a, str> {
+        match self.0.get(name) {
+            Some(Value::Array(_)) => self.texts(name).join(", ").into(),
+            value => value.map(show).unwrap_or_default(),
+        }
+    }
+
+    /// The text called `name` as it came, control characters and all.
     pub fn raw(&self, name: &str) -> Cow<'a, str> {
         match self.0.get(name) {
             Some(Value::Str(text)) => String::from_utf8_lossy(text),
@@ -62,7 +70,7 @@ impl<'a> View<'a> {
 
     /// The texts in the array called `name`, fit for a terminal.
     pub fn texts(&self, name: &str) -> Vec<String> {
-        self.values(name).into_iter().map(show).collect()
+        self.values(name).into_iter().map(|value| show(value).into_owned()).collect()
     }
 
     /// Names and values of what is not a table or an array, fit for a terminal.
@@ -71,7 +79,7 @@ impl<'a> View<'a> {
         let scalar = |value| !matches!(value, Value::Null | Value::Array(_) | Value::Table(_));
         fields
             .filter(|field| scalar(field.value))
-            .map(|field| (visible(&String::from_utf8_lossy(field.name)).into_owned(), show(field.value)))
+            .map(|field| (text(field.name).into_owned(), show(field.value).into_owned()))
             .collect()
     }
 
@@ -85,11 +93,18 @@ impl<'a> View<'a> {
     }
 }
 
-fn show(value: Value<'_>) -> String {
+fn show(value: Value<'_>) -> Cow<'_, str> {
     match value {
-        Value::Str(text) => visible(&String::from_utf8_lossy(text)).into_owned(),
-        Value::Bool(flag) => if flag == 0 { "false" } else { "true" }.to_string(),
-        Value::Double(number) => json::double(number),
-        other => other.as_i64().map(|number| number.to_string()).unwrap_or_default(),
+        Value::Str(bytes) => text(bytes),
+        Value::Bool(flag) => if flag == 0 { "false" } else { "true" }.into(),
+        Value::Double(number) => json::double(number).into(),
+        other => other.as_i64().map(|number| number.to_string()).unwrap_or_default().into(),
+    }
+}
+
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => visible(text),
+        Cow::Owned(text) => visible(&text).into_owned().into(),
     }
 }
