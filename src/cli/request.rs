@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::commands::{bare, Opt};
-use super::Failure;
+use super::{show, Failure};
 use cloudbox::api::args::{BROWSE_TIMEOUT, EXEC_TIMEOUT, WAIT_MAX};
 use cloudbox::error::quoted;
 use openwrt_ubus::blobmsg::Builder;
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long a reply may take: as long as `ubus call` waits.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// What all containers are like.
+const CONTAINER_LIST: &str = "cloudbox.container list";
 /// What a reply may take beyond the time that was asked for.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -68,6 +70,9 @@ fn beginning_at(at: usize, args: &Args, call: &str) -> Result<Request, Failure> 
     }
     for line in args.command.options() {
         put_option(&mut fields, args, &Opt::of(line))?;
+    }
+    if call == CONTAINER_LIST && !args.json {
+        put_list(&mut fields, "fields", if args.flag("names") { &["name"] } else { show::CONTAINER_FIELDS });
     }
     let mut request = Request::new(call, fields)?;
     let usual = match &*request.method {
@@ -151,9 +156,11 @@ fn put_list(fields: &mut Builder, name: &str, texts: &[&str]) {
     }
 }
 
-/// What all containers are like.
-pub fn container_list() -> Result<Request, Failure> {
-    Request::new("cloudbox.container list", Builder::new())
+/// Of all containers the names and the fields that are `wanted`.
+pub fn container_list(wanted: &[&str]) -> Result<Request, Failure> {
+    let mut fields = Builder::new();
+    put_list(&mut fields, "fields", wanted);
+    Request::new(CONTAINER_LIST, fields)
 }
 
 /// What `info` tells of container `name`.
@@ -257,7 +264,8 @@ mod tests {
             (&["status"][..], &["cloudbox status {}"][..]),
             (&["doctor"], &["cloudbox doctor {}"]),
             (&["reload"], &["cloudbox reload {}"]),
-            (&["list", "--names"], &["cloudbox.container list {}"]),
+            (&["list", "--names"], &[r#"cloudbox.container list {"fields":["name"]}"#]),
+            (&["list", "--json"], &["cloudbox.container list {}"]),
             (
                 &["set", "web", "--memory", "1G", "--autostart", "no", "--priority", "7", "--force"],
                 &[

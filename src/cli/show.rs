@@ -82,6 +82,13 @@ const CONTAINERS: List = List {
     ],
 };
 
+/// What [`containers`] shows of each, besides its name. What passes through the interfaces takes the daemon a while.
+#[rustfmt::skip]
+pub const CONTAINER_FIELDS: &[&str] = &[
+    "state", "addresses", "cpu", "memory", "memory_limit", "pids", "disk", "disk_limit", "uptime", "image", "error",
+    "restart_in", "restarts", "restart_required", "path",
+];
+
 /// `cloudbox list`
 pub fn containers(view: &View<'_>, args: &Args, page: &mut Page) -> u8 {
     CONTAINERS.show(view, args, page);
@@ -474,6 +481,21 @@ x: no\\u{1b}[2J memory; it is started again in 8s (so far 1 restart)
         assert!(text.contains("  \x1b[32mrunning\x1b[0m  10.0.0.2"), "{text}");
         assert!(text.contains("  \x1b[31mfailed\x1b[0m   -"), "{text}");
         assert!(text.contains("  stopped  -"), "{text}");
+    }
+
+    #[test]
+    fn a_list_needs_only_the_fields_it_asks_for() {
+        let all = r#"{"containers":[],"orphans":[{"name":"left","state":"orphan","image":"distro"}],
+            "foreign":[{"name":"his","state":"stopped","path":"/var/lib/lxc"}]}"#;
+        for json in [LIST, all] {
+            let mut reply: serde_json::Value = serde_json::from_str(json).unwrap();
+            let lists = reply.as_object_mut().unwrap().values_mut();
+            for entry in lists.flat_map(|list| list.as_array_mut().unwrap()) {
+                let asked_for = |field: &str| field == "name" || CONTAINER_FIELDS.contains(&field);
+                entry.as_object_mut().unwrap().retain(|field, _| asked_for(field));
+            }
+            assert_eq!(shown(&["list"], &reply.to_string()), shown(&["list"], json));
+        }
     }
 
     #[test]

@@ -15,6 +15,10 @@ const INTERVAL: u32 = 2;
 /// What is counted: microseconds, and bytes of the network.
 const COUNTED: [&str; 3] = ["cpu_time", "received", "sent"];
 
+/// What is shown of a container, besides its name.
+const FIELDS: &[&str] =
+    &["state", "pid", "memory", "memory_limit", "pids", COUNTED[0], COUNTED[1], COUNTED[2]];
+
 /// What a container had used at a look.
 struct Sample {
     name: String,
@@ -29,7 +33,7 @@ pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
     loop {
         let looked = Instant::now();
         std::thread::sleep(interval);
-        let reply = context.call(&request::container_list()?)?;
+        let reply = context.call(&request::container_list(FIELDS)?)?;
         let mut page = Page::stdout();
         let milliseconds = u64::try_from(looked.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
         show(&View::new(&reply), &before, milliseconds, &mut page);
@@ -45,7 +49,7 @@ pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
 }
 
 fn look(context: &mut Context) -> Result<Vec<Sample>, Failure> {
-    let reply = context.call(&request::container_list()?)?;
+    let reply = context.call(&request::container_list(FIELDS)?)?;
     Ok(samples(&View::new(&reply)))
 }
 

@@ -34,6 +34,10 @@ pub(super) struct Readings {
     traffic: Vec<Traffic>,
 }
 
+/// Fields of a list whose values are read for it.
+const USAGE: [&str; 6] = ["memory", "pids", "cpu_time", "cpu", TRAFFIC[0], TRAFFIC[1]];
+const TRAFFIC: [&str; 2] = ["received", "sent"];
+
 impl Default for Readings {
     fn default() -> Readings {
         Readings { at_a_time: AT_A_TIME, next: 0, traffic: Vec::new() }
@@ -62,6 +66,11 @@ pub fn printable(bytes: &[u8]) -> String {
 fn seconds_until(at: Instant) -> u64 {
     let left = at.saturating_duration_since(Instant::now());
     left.as_secs() + u64::from(left.subsec_nanos() > 0)
+}
+
+/// Whether one of `names` is among the `fields` that are asked for; none means all.
+fn asked_for(fields: &[String], names: &[&str]) -> bool {
+    fields.is_empty() || fields.iter().any(|field| names.contains(&field.as_str()))
 }
 
 /// What went through the interface whose host's end is called so.
@@ -224,14 +233,9 @@ impl Core {
     }
 
     /// Every container.
-    pub(super) fn container_list(&mut self) -> ContainerList {
-        let Readings { at_a_time, next, .. } = self.readings;
-        let running = || self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_ref()?)));
-        for (name, live) in running().skip(next).take(at_a_time) {
-            live.read(self.machine.runtime.usage(name));
-        }
-        let after = Some(next + at_a_time).filter(|after| *after < running().count()).unwrap_or(0);
-        let traffic = if next == 0 { self.traffic() } else { std::mem::take(&mut self.readings.traffic) };
+    pub(super) fn container_list(&mut self, fields: &[String]) -> ContainerList {
+        let traffic =
+            if asked_for(fields, &USAGE) { self.read_usage(asked_for(fields, &TRAFFIC)) } else { Vec::new() };
         let mut list =
             ContainerList { containers: Vec::new(), orphans: Vec::new(), foreign: self.foreign_entries() };
         for name in self.names() {
@@ -240,9 +244,26 @@ impl Core {
             group.push(entry);
         }
         // Nobody needs it any more when the next one reads from the beginning.
-        self.readings =
-            Readings { at_a_time, next: after, traffic: if after > 0 { traffic } else { Vec::new() } };
+        if self.readings.next > 0 {
+            self.readings.traffic = traffic;
+        }
         list
+    }
+
+    /// Reads what those whose turn it is use; the answer is what went through the interfaces, if that is wanted.
+    fn read_usage(&mut self, wants_traffic: bool) -> Vec<Traffic> {
+        let Readings { at_a_time, next, .. } = self.readings;
+        let running = || self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_ref()?)));
+        for (name, live) in running().skip(next).take(at_a_time) {
+            live.read(self.machine.runtime.usage(name));
+        }
+        let after = Some(next + at_a_time).filter(|after| *after < running().count()).unwrap_or(0);
+        self.readings.next = after;
+        match std::mem::take(&mut self.readings.traffic) {
+            read if next > 0 && !read.is_empty() => read,
+            _ if wants_traffic => self.traffic(),
+            _ => Vec::new(),
+        }
     }
 
     /// Containers without a section, that do not run.

@@ -92,7 +92,8 @@ impl Core {
         Ok(match method {
             "list" => {
                 let args: args::List = decode(arguments)?;
-                Answer::Fields(encode_entries(&self.container_list(), args.fields)?)
+                let fields = args.fields.unwrap_or_default();
+                Answer::Fields(encode_entries(&self.container_list(&fields), fields)?)
             }
             "info" => fields(&self.container_info(&container_name(arguments)?)?)?,
             "create" => {
@@ -415,8 +416,11 @@ pub(super) fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 /// A reply made of lists, whose entries have their name and those of their other fields that are asked for.
-fn encode_entries(reply: &impl Serialize, fields: Option<Vec<String>>) -> Result<Vec<u8>> {
-    let Some(mut fields) = fields.filter(|fields| !fields.is_empty()) else { return encode(reply) };
+/// None means all.
+fn encode_entries(reply: &impl Serialize, mut fields: Vec<String>) -> Result<Vec<u8>> {
+    if fields.is_empty() {
+        return encode(reply);
+    }
     fields.push("name".into());
     to_chosen_fields(reply, 2, fields).map_err(cannot_encode)
 }

@@ -1160,7 +1160,10 @@ impl Network for FakeBox {
         let state = self.state();
         let records =
             state.world.processes.keys().filter_map(|name| state.world.alive.get(name)?.record.as_ref());
-        records.map(|r| Traffic { interface: r.veth.clone(), received: 4_567_890, sent: 345_678 }).collect()
+        let through = |veth: &String| Traffic { interface: veth.clone(), received: 4_567_890, sent: 345_678 };
+        let mut traffic: Vec<Traffic> = records.map(|record| through(&record.veth)).collect();
+        traffic.sort_by(|a, b| a.interface.cmp(&b.interface));
+        traffic
     }
 
     fn watch(&self, pid: i32) -> Result<AddressWatch> {
