@@ -1,7 +1,7 @@
 //! Replies put into words by patterns: what a page says stands in one piece, and one function fills it in.
 //!
 //! `{name}` is the field's text, or its texts with commas between; `{error.message}` is a field of a table in the reply;
-//! `{memory:share}` is a field put into words as [`Filler::field`] says. What stands in brackets is left out when one
+//! `{memory:share}` is a field put into words as [`Filler::in_words`] says. What stands in brackets is left out when one
 //! of its own fields is empty or is not there: `{state}[ (pid {pid})]`.
 
 use super::page::Page;
@@ -86,6 +86,7 @@ impl<'a> Filler<'a> {
         }
     }
 
+    /// The field `name` as `how` says; empty when it is not there.
     fn in_words(&self, view: View<'_>, name: &str, how: &str) -> String {
         let number = view.number(name);
         match (how, number) {

@@ -22,6 +22,10 @@ use std::time::Instant;
 /// Running containers of which a list reads anew what they use, which takes the kernel some 5 µs each.
 const AT_A_TIME: usize = 256;
 
+/// Fields of a list whose values are read for it, and those of them that are in one file for all.
+const USAGE: [&str; 6] = ["memory", "pids", "cpu_time", "cpu", TRAFFIC[0], TRAFFIC[1]];
+const TRAFFIC: [&str; 2] = ["received", "sent"];
+
 /// Whose usage a list reads anew: everybody's, or that of those whose turn it is, where very many run. The others'
 /// figures are as old as some calls of `list`; `info` always reads.
 #[derive(Debug)]
@@ -33,10 +37,6 @@ pub(super) struct Readings {
     /// What had gone through all interfaces when the first of them was read: it is all in one file.
     traffic: Vec<Traffic>,
 }
-
-/// Fields of a list whose values are read for it.
-const USAGE: [&str; 6] = ["memory", "pids", "cpu_time", "cpu", TRAFFIC[0], TRAFFIC[1]];
-const TRAFFIC: [&str; 2] = ["received", "sent"];
 
 impl Default for Readings {
     fn default() -> Readings {
@@ -232,7 +232,7 @@ impl Core {
         }
     }
 
-    /// Every container.
+    /// Every container. What none of the `fields` that are asked for needs is not read; none means all.
     pub(super) fn container_list(&mut self, fields: &[String]) -> ContainerList {
         let traffic =
             if asked_for(fields, &USAGE) { self.read_usage(asked_for(fields, &TRAFFIC)) } else { Vec::new() };
@@ -244,7 +244,7 @@ impl Core {
             group.push(entry);
         }
         // Nobody needs it any more when the next one reads from the beginning.
-        if self.readings.next > 0 {
+        if self.readings.next > 0 && !traffic.is_empty() {
             self.readings.traffic = traffic;
         }
         list
