@@ -151,7 +151,7 @@ impl Bench {
 
     /// Everything in the directory of the images but images themselves.
     fn leftovers(&self) -> Vec<String> {
-        let mut names = cloudbox::steps::image::entries(&self.base.join("storage/images")).unwrap();
+        let mut names = cloudbox::steps::filesystem::entries(&self.base.join("storage/images")).unwrap();
         names.retain(|name| name.starts_with('.'));
         names
     }

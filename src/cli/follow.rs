@@ -246,11 +246,10 @@ impl<'a> Follower<'a> {
     }
 
     fn outcome(&self, job: &View<'_>) -> String {
-        let done = match words_of(job).1 {
-            "{target} is made" if self.begun.is_some() && !self.args.flag("no-start") => {
-                "{target} is running"
-            }
-            done => done,
+        let starts = self.begun.is_some() && !self.args.flag("no-start");
+        let done = match &*job.raw("kind") {
+            "create" if starts => "{target} is running",
+            _ => words_of(job).1,
         };
         let result = fill(done, job, &Page::plain());
         match self.begun {

@@ -13,7 +13,7 @@ use cloudbox::simplestreams::publish::{self, File as Listed, Object, Version};
 use cloudbox::simplestreams::sign::SecretKey;
 use cloudbox::simplestreams::{self, Packing, SIGNATURE};
 use cloudbox::steps::ctx::Ctx;
-use cloudbox::steps::image::entries;
+use cloudbox::steps::filesystem::entries;
 use cloudbox::steps::tool::{self, Tool};
 use openwrt_ubus::{json, Fields};
 use sha2::{Digest, Sha256};

@@ -81,13 +81,12 @@ impl Core {
         };
         let (mut orphans, mut leftovers) = (self.orphans(), self.machine.storage.leftovers()?);
         let is_idle = |name: &Name| self.jobs.active_on(name.as_str()).is_none();
+        orphans.retain(is_idle);
         orphans.retain(|name| {
             let protected = self.is_protected(name);
-            if is_idle(name) {
-                let list = if protected { &mut reply.protected } else { &mut reply.orphans };
-                list.push(name.to_string());
-            }
-            is_idle(name) && !protected
+            let list = if protected { &mut reply.protected } else { &mut reply.orphans };
+            list.push(name.to_string());
+            !protected
         });
         leftovers.retain(is_idle);
         reply.leftovers.extend(leftovers.iter().map(Name::to_string));

@@ -56,13 +56,18 @@ pub fn path_of(file: &impl AsRawFd) -> io::Result<PathBuf> {
     fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-/// The names in directory `dir`, as far as they can be read.
-pub fn names(dir: &Path) -> Vec<String> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names
+/// The names in `directory`; none when there is no such directory.
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(directory: &Path) -> Result<Vec<String>> {
+    let failed = |e: io::Error| Error::io("cannot read", directory, e);
+    let listing = match fs::read_dir(directory) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    listing.map(name).collect::<io::Result<_>>().map_err(failed)
 }
 
 /// What is in `file` from where it stands, as far as `max` bytes.

@@ -4,8 +4,7 @@
 //! leads the host's root to a file of the host, and what is found is looked at before it is opened, so that no pipe
 //! makes it wait and no file of a kernel's file system is read with its rights.
 
-use super::filesystem::read_up_to;
-use super::image::entries;
+use super::filesystem::{entries, read_up_to};
 use crate::error::{Error, Result};
 use crate::sys;
 use nix::fcntl::{AtFlags, OFlag};

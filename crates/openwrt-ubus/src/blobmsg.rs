@@ -193,7 +193,10 @@ impl<'a> Fields<'a> {
     /// The value of the first field called `name`, if it is well-formed. Other fields are not looked at closely: who
     /// shows a reply searches it once for each field.
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
-        let called = |attr: &blob::Attr<'_>| matches!(split_length(attr.data), Some((len, rest)) if rest.get(..len) == Some(name.as_bytes()));
+        let called = |attr: &blob::Attr<'_>| {
+            let found = split_length(attr.data).and_then(|(len, rest)| rest.get(..len));
+            found == Some(name.as_bytes())
+        };
         let attr = Attrs::new(self.bytes).map_while(Result::ok).find(called)?;
         Some(Field::parse(attr).ok()?.value)
     }

@@ -18,7 +18,7 @@ mod transfer;
 
 pub(super) use import::Input;
 pub use remote::Fetching;
-pub use store::{entries, Store};
+pub use store::Store;
 
 use super::ctx::Ctx;
 use crate::error::{quoted, Code, Error, Message, Result};

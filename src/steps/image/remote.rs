@@ -4,7 +4,7 @@
 //! of the same file goes on from its end. An image comes of it only when its sha256 is the one in the list.
 
 use super::import::{self, Origin};
-use super::store::{entries, first_with_the_others, private_directory, remove_tree, Store};
+use super::store::{first_with_the_others, private_directory, remove_tree, Store};
 use super::transfer::{Transfer, Trouble};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::image::Image;
@@ -12,8 +12,7 @@ use crate::model::remote::{is_meant, Remote, Source};
 use crate::simplestreams::sign::{PublicKey, Signature};
 use crate::simplestreams::{self, Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
-use crate::steps::filesystem;
-use crate::steps::filesystem::read_up_to;
+use crate::steps::filesystem::{self, entries, read_up_to};
 use crate::steps::tool::Tool;
 use crate::steps::wait;
 use nix::sys::utsname::uname;

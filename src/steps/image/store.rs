@@ -13,7 +13,7 @@ use crate::model::remote::{Remote, Source};
 use crate::model::size::Bytes;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
-use crate::steps::filesystem::{self, Space};
+use crate::steps::filesystem::{self, entries, Space};
 use crate::sys;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
@@ -571,17 +571,6 @@ pub(super) fn remove_tree(path: &Path) -> Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, e)),
         _ => Ok(()),
     }
-}
-
-/// The names in `directory`; none when there is no such directory.
-pub fn entries(directory: &Path) -> Result<Vec<String>> {
-    let failed = |e: io::Error| Error::io("cannot read", directory, e);
-    let listing = match fs::read_dir(directory) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        listing => listing.map_err(failed)?,
-    };
-    let name = |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-    listing.map(name).collect::<io::Result<_>>().map_err(failed)
 }
 
 fn is_sha256(name: &str) -> bool {

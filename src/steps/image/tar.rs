@@ -382,11 +382,13 @@ pub fn number(field: &[u8]) -> Option<u64> {
 
 /// Major and minor number, in the formats that have them.
 pub fn device(header: &Header) -> (Option<u32>, Option<u32>) {
-    if header.as_ustar().is_none() && header.as_gnu().is_none() {
-        return (None, None);
-    }
-    let number = |from: usize| number(&header.as_bytes()[from..from + 8])?.try_into().ok();
-    (number(329), number(337))
+    let (major, minor) = match (header.as_ustar(), header.as_gnu()) {
+        (Some(ustar), _) => (&ustar.dev_major, &ustar.dev_minor),
+        (None, Some(gnu)) => (&gnu.dev_major, &gnu.dev_minor),
+        (None, None) => return (None, None),
+    };
+    let number = |field: &[u8]| number(field)?.try_into().ok();
+    (number(major), number(minor))
 }
 
 fn ends_early() -> Error {

@@ -1,7 +1,7 @@
 //! Containers that other tools made: looked at, never changed.
 
 use super::super::ctx::Ctx;
-use super::super::filesystem::names;
+use super::super::filesystem::entries;
 use super::super::storage::Shifted;
 use super::super::tool::{self, Tool};
 use crate::error::{Code, Error, Result};
@@ -26,7 +26,7 @@ pub struct Foreign {
 
 /// The containers below `lxcpath`, by name. None when there is no such directory.
 pub fn scan(lxcpath: &Path) -> Vec<Foreign> {
-    let mut names = names(lxcpath);
+    let mut names = entries(lxcpath).unwrap_or_default();
     names.retain(|name| lxcpath.join(name).join("config").is_file());
     names.sort_unstable();
     if names.is_empty() {

@@ -1,7 +1,7 @@
 //! LXC's tools and the processes they leave behind.
 
 use super::super::ctx::Ctx;
-use super::super::filesystem::names;
+use super::super::filesystem::entries;
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
 use super::super::storage::{Record, Shifted};
@@ -484,7 +484,7 @@ fn has_executed(child: i32, monitor: i32) -> bool {
 /// The processes that are called as LXC's are, with their titles.
 fn titles() -> Vec<(i32, String)> {
     let mut titles = Vec::new();
-    for name in names(Path::new("/proc")) {
+    for name in entries(Path::new("/proc")).unwrap_or_default() {
         let Ok(pid) = name.parse::<i32>() else { continue };
         let Ok(title) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
         let title = String::from_utf8_lossy(&title).into_owned();

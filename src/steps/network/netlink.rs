@@ -140,7 +140,12 @@ fn dump(kind: u16, size: usize, take: &mut dyn FnMut(&[u8])) -> nix::Result<()> 
         let mut bytes = &buffer[..length];
         while let Some((kind, message, rest)) = next_message(bytes) {
             match i32::from(kind) {
-                libc::NLMSG_DONE | libc::NLMSG_ERROR => return Ok(()),
+                libc::NLMSG_DONE => return Ok(()),
+                // A negative errno, as a system call's.
+                libc::NLMSG_ERROR => {
+                    let errno = u32_at(message, 0).map_or(libc::EIO, |code| (code as i32).wrapping_neg());
+                    return Err(Errno::from_raw(errno));
+                }
                 _ => take(message),
             }
             bytes = rest;

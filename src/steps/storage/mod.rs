@@ -12,8 +12,7 @@ mod tree;
 mod tests;
 
 use super::ctx::Ctx;
-use super::filesystem::names;
-use super::image::entries;
+use super::filesystem::entries;
 use super::layout::{ContainerDir, Layout};
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::IdRange;
@@ -400,12 +399,8 @@ impl Storage for Disk {
     }
 
     fn leftovers(&self) -> Result<Vec<Name>> {
-        let dir = self.layout.containers();
-        let entries = fs::read_dir(&dir).map_err(|e| Error::io("cannot read", &dir, e))?;
         let mut left = Vec::new();
-        for entry in entries.flatten() {
-            let hidden = entry.file_name();
-            let hidden = hidden.to_string_lossy();
+        for hidden in entries(&self.layout.containers())? {
             let rest = hidden.strip_prefix(".new-").or(hidden.strip_prefix(".gone-"));
             left.extend(rest.and_then(|rest| Name::new(rest).ok()));
         }
@@ -434,7 +429,7 @@ impl Storage for Disk {
         }
         // What is mounted there is needed for a moment only.
         let lower = self.layout.run.join("lower");
-        for name in names(&lower) {
+        for name in entries(&lower)? {
             let path = lower.join(name);
             mount::unmount(&path)?;
             let _ = fs::remove_dir(&path);

@@ -147,7 +147,7 @@ fn device_of(file: &File, disk: &Path) -> Result<(OwnedFd, PathBuf)> {
 /// The loop device that has the file `disk`, held open.
 fn present_device(disk: &Path) -> Option<(OwnedFd, PathBuf)> {
     let disk = filesystem::real_path(disk).ok()?;
-    for name in filesystem::names(Path::new("/sys/block")) {
+    for name in filesystem::entries(Path::new("/sys/block")).ok()? {
         let backing = format!("/sys/block/{name}/loop/backing_file");
         let is_it = || fs::read_to_string(&backing).is_ok_and(|file| Path::new(file.trim_end()) == disk);
         if is_it() {
