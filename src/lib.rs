@@ -3,10 +3,6 @@
 /// Where images and containers are kept unless UCI or the environment says otherwise.
 pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
 
-// Its macros are everybody's below.
-#[macro_use]
-mod say;
-
 pub mod api;
 pub mod daemon;
 pub mod error;

@@ -13,6 +13,7 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::service::{parse_kind, section_name, Asked, Declared};
 use crate::steps::avahi::{file_of, Avahi, State, Troubles, Wanted};
+use log::error;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

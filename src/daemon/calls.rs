@@ -11,6 +11,7 @@ use crate::model::name::Name;
 use crate::steps::console;
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Exec;
+use log::error;
 use openwrt_ubus::read::FromTable;
 use openwrt_ubus::{from_table, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::Serialize;

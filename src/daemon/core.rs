@@ -23,6 +23,7 @@ use crate::steps::ctx::Cancel;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::storage::Record;
+use log::{error, info, warn};
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;

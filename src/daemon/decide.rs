@@ -24,6 +24,7 @@ use crate::steps::config::no_section;
 use crate::steps::filesystem::Space;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
+use log::{error, warn};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -15,6 +15,7 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
 use crate::steps::storage::try_overlay;
 use crate::steps::tool::{self, Tool};
+use log::{error, warn};
 use std::fmt::{self, Arguments};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@ use super::core::{Core, Told, Watched};
 use super::work::{Report, Sender};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
+use log::warn;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};

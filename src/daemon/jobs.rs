@@ -11,6 +11,7 @@ use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::ops::{Ended, Made};
 use crate::steps::ctx::{Cancel, Update};
+use log::{error, info, warn};
 use openwrt_ubus::{json, to_fields};
 use serde::Serialize;
 use std::fs;

@@ -18,6 +18,7 @@ use crate::steps::lxc::first_boot::{self, Status};
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
 use crate::sys;
+use log::{info, warn};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

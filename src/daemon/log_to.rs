@@ -1,6 +1,6 @@
 //! Where the log goes.
 
-use log::{Level, LevelFilter, Log, Metadata, Record};
+use log::{error, Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;

@@ -32,6 +32,7 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::Lxc;
 use crate::steps::network::Host;
 use crate::steps::storage::Disk;
+use log::{error, warn};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;

@@ -10,6 +10,7 @@ use crate::model::job::{JobId, Kind, State};
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::steps::lxc::Stop;
+use log::info;
 use nix::unistd::{sysconf, SysconfVar};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

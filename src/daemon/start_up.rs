@@ -8,6 +8,7 @@ use crate::model::life;
 use crate::ops;
 use crate::steps::config::ConfigStore;
 use crate::steps::storage::{Found, Record};
+use log::{error, info, warn};
 use openwrt_ubus::json;
 use std::fs;
 use std::path::Path;

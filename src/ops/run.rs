@@ -11,6 +11,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::lxc::{AfterEnd, Running, Stop};
 use crate::steps::storage::{Record, Stage};
 use crate::sys;
+use log::warn;
 use std::net::Ipv4Addr;
 
 /// Starts a container as `record` describes it; `before` is the record on disk when that differs.

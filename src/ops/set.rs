@@ -8,6 +8,7 @@ use crate::model::spec::Spec;
 use crate::steps::config::Change;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::Record;
+use log::info;
 
 /// What is to be changed.
 #[derive(Debug, Clone)]

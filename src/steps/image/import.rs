@@ -10,6 +10,7 @@ use crate::model::name::ImageName;
 use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::tool::{Pipes, Running, Source, Tool};
+use log::warn;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};

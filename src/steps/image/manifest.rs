@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::model::image::{Init, Manifest, OfferedService};
 use crate::steps::filesystem::{path_of, read_up_to};
 use crate::sys;
+use log::warn;
 use nix::sys::stat::{fstat, FileStat, SFlag};
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};

@@ -15,6 +15,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
 use crate::steps::tool::Tool;
 use crate::steps::wait;
+use log::info;
 use nix::sys::utsname::uname;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};

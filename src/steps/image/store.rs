@@ -15,6 +15,7 @@ use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, Space};
 use crate::sys;
+use log::warn;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::utsname::uname;

@@ -7,6 +7,7 @@ use crate::error::{Code, Error, Result};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem;
 use crate::steps::tool::{failure, Command, Output, Pipes, Running, Tool};
+use log::debug;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -135,7 +136,7 @@ impl Transfer<'_> {
             "busybox" => {
                 if have > 0 {
                     // A guess: what is sent anew is longer than what is missing, and noticed by that.
-                    log::debug!("busybox wget fetches {} from its beginning", self.url);
+                    debug!("busybox wget fetches {} from its beginning", self.url);
                 }
                 command.args(&["-T", SILENCE, "-O", "-", "--", self.url]);
             }

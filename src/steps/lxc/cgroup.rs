@@ -6,6 +6,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::model::spec::Spec;
+use log::debug;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -384,7 +385,7 @@ fn remove_groups(dir: &Path) {
         remove_groups(&child);
     }
     match fs::remove_dir(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => log::debug!("cgroup {} stays: {e}", dir.display()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => debug!("cgroup {} stays: {e}", dir.display()),
         _ => {}
     }
 }

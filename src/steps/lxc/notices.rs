@@ -8,6 +8,7 @@ use super::cgroup::{Cgroups, Family};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::name::Name;
 use crate::sys;
+use log::warn;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};

@@ -19,6 +19,7 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::table::Table;
 use crate::sys;
+use log::warn;
 use nix::sys::resource::{getrlimit, Resource};
 use std::fs;
 use std::net::Ipv4Addr;

@@ -5,6 +5,7 @@
 
 use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
+use log::{info, warn};
 use nix::errno::Errno;
 use nix::sched::{setns, CloneFlags};
 use nix::sys::socket::{

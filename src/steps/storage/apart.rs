@@ -8,6 +8,7 @@ use super::{make_dir, mount, Record};
 use crate::error::{Code, Error, Result};
 use crate::model::size::Bytes;
 use crate::sys;
+use log::error;
 use nix::mount::MsFlags;
 use nix::sched::{unshare, CloneFlags};
 use std::fs::File;

@@ -17,6 +17,7 @@ use crate::steps::filesystem::entries;
 use crate::steps::filesystem::Space;
 use crate::steps::layout::ContainerDir;
 use crate::sys;
+use log::warn;
 use nix::mount::MsFlags;
 use std::fs::{self, File};
 use std::io;

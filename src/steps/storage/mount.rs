@@ -10,6 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::idrange::{self, IdRange};
 use crate::model::size::Bytes;
 use crate::sys;
+use log::{error, warn};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use std::fs::{self, File};
