@@ -2,11 +2,10 @@
 
 use log::{error, Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal, Write};
-use std::os::unix::net::UnixDatagram;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use syslog::{LogFormat, Logger, Severity};
+use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
 
 /// Standard error, one line per message.
 struct Stderr;
@@ -40,40 +39,34 @@ fn to_syslog() -> bool {
     }
 }
 
-fn connect() -> io::Result<Logger<DevLog, LogdFormat>> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect("/dev/log").or_else(|_| socket.connect("/var/run/log"))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    Ok(Logger::new(DevLog(socket), LogdFormat))
-}
+type Connection = Logger<LoggerBackend, LogdFormat>;
 
-/// The socket of logd and of every syslogd; one that cannot write to /dev has it in /run. syslog's own backends would bring
-/// TCP and UDP along.
-struct DevLog(UnixDatagram);
-
-impl Write for DevLog {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.send(line)
+fn connect() -> syslog::Result<Connection> {
+    let logger = syslog::unix(LogdFormat)?;
+    match &logger.backend {
+        LoggerBackend::Unix(socket) => socket.set_write_timeout(Some(PATIENCE))?,
+        LoggerBackend::UnixStream(stream) => stream.get_ref().set_write_timeout(Some(PATIENCE))?,
+        LoggerBackend::Udp(..) | LoggerBackend::Tcp(..) => {}
     }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Ok(logger)
 }
 
 /// A line as OpenWrt's logd and every syslogd read it. logd drops 16 bytes behind the priority as the time, stamps its
-/// own, and would take a host name for the tag: so a constant time, and no host name.
+/// own, and would take a host name for the tag: so a constant time, and no host name. The crate's `Formatter3164` writes
+/// the time of day in UTC, reads its format anew for each line, and does not keep to one line.
 #[derive(Clone)]
 struct LogdFormat;
 
 impl<T: Display> LogFormat<T> for LogdFormat {
     fn format<W: Write>(&self, w: &mut W, severity: Severity, message: T) -> syslog::Result<()> {
-        let priority = syslog::Facility::LOG_DAEMON as u8 | severity as u8;
+        let priority = Facility::LOG_DAEMON as u8 | severity as u8;
         let line = format!("<{priority}>Jan  1 00:00:00 cloudbox[{}]: {message}", std::process::id());
         // logd reads 1023 bytes at most, and what is not one line would be read as several.
         let line: String =
             line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect();
-        w.write_all(line.as_bytes()).map_err(syslog::Error::Io)
+        // At once: what is written is what is sent.
+        w.write_all(line.as_bytes())?;
+        Ok(())
     }
 }
 
@@ -84,7 +77,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LINE_MAX: usize = 900;
 
 /// The system's log.
-struct Syslog(Mutex<Logger<DevLog, LogdFormat>>);
+struct Syslog(Mutex<Connection>);
 
 impl Log for Syslog {
     fn enabled(&self, _: &Metadata) -> bool {
@@ -109,23 +102,69 @@ impl Log for Syslog {
     fn flush(&self) {}
 }
 
-fn write(logger: &mut Logger<DevLog, LogdFormat>, record: &Record) -> syslog::Result<()> {
-    let severity = match record.level() {
-        Level::Error => Severity::LOG_ERR,
-        Level::Warn => Severity::LOG_WARNING,
-        Level::Info => Severity::LOG_INFO,
-        Level::Debug | Level::Trace => Severity::LOG_DEBUG,
-    };
-    logger.formatter.format(&mut logger.backend, severity, record.args())
+fn write(logger: &mut Connection, record: &Record) -> syslog::Result<()> {
+    let message = record.args();
+    match record.level() {
+        Level::Error => logger.err(message),
+        Level::Warn => logger.warning(message),
+        Level::Info => logger.info(message),
+        Level::Debug | Level::Trace => logger.debug(message),
+    }
 }
 
 /// A panic is a bug: log it and end, whatever the profile says, so that procd starts a sound daemon. OpenWrt's build
 /// unwinds, which would leave a job's thread dead and its caller waiting.
 pub fn abort_on_panic() {
-    // There it is never asked.
-    #[cfg(not(panic = "immediate-abort"))]
     std::panic::set_hook(Box::new(|info| {
         error!("bug, the daemon ends: {info}");
         std::process::abort();
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[test]
+    fn a_line_is_one_datagram_that_logd_can_read() {
+        let path = std::env::temp_dir().join(format!("cloudbox-log-{}", std::process::id()));
+        let logd = UnixDatagram::bind(&path).unwrap();
+        logd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut logger = syslog::unix_custom(LogdFormat, &path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        logger.warning(format_args!("one\ntwo")).unwrap();
+        logger.err("x".repeat(5000)).unwrap();
+        let mut line = [0; 2000];
+        let length = logd.recv(&mut line).unwrap();
+        let expected = format!("<28>Jan  1 00:00:00 cloudbox[{}]: one two", std::process::id());
+        assert_eq!(String::from_utf8_lossy(&line[..length]), expected);
+        let length = logd.recv(&mut line).unwrap();
+        assert!(line.starts_with(b"<27>") && length == LINE_MAX, "{length}");
+    }
+
+    #[test]
+    fn a_panic_is_logged_and_ends_the_program() {
+        const CHILD: &str = "CLOUDBOX_TEST_PANIC";
+        if std::env::var_os(CHILD).is_some() {
+            let _ = log::set_logger(&Stderr);
+            log::set_max_level(LevelFilter::Info);
+            abort_on_panic();
+            let _ = std::thread::spawn(|| panic!("the words of a bug")).join();
+            return;
+        }
+        let name = "daemon::log_to::tests::a_panic_is_logged_and_ends_the_program";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("cloudbox: ERROR: bug, the daemon ends: ") && said.contains("the words of a bug"),
+            "{said}"
+        );
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+    }
 }
