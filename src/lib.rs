@@ -14,3 +14,5 @@ pub mod ops;
 pub mod simplestreams;
 pub mod steps;
 pub mod sys;
+#[cfg(test)]
+pub mod testing;

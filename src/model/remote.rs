@@ -257,7 +257,7 @@ pub fn find_remote(config: &super::config::Config, name: &str) -> Result<Remote>
 mod tests {
     use super::super::config::{read, Config, Settings};
     use super::*;
-    use crate::steps::image::fake::image;
+    use crate::testing::image;
     use openwrt_uci::Package;
 
     const KEY: &str = "RWSlxcM81Tp9bFPDH5D18NKTkEukBs4CB8ATgsmbKx4YjbnqSoH90D2F";

@@ -14,10 +14,10 @@ use crate::model::name::{ImageName, Name};
 use crate::model::size::{Bytes, Cpus};
 use crate::model::spec::{Asked, Defaults};
 use crate::steps::ctx::{Cancel, Ctx, Update};
-use crate::steps::fake::{FakeBox, Files, When, World};
-use crate::steps::image::fake::image;
 use crate::steps::lxc::{Foreign, Stop};
 use crate::steps::storage::Record;
+use crate::testing::image;
+use crate::testing::{FakeBox, Files, When, World};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

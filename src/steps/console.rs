@@ -55,8 +55,8 @@ pub fn last_lines(text: &[u8], lines: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::TempDir;
     use super::*;
+    use crate::testing::TempDir;
 
     #[test]
     fn lines_are_counted_from_the_end() {

@@ -303,7 +303,7 @@ fn nothing_null_and_absent_are_the_same() {
         let mut bench = Bench::new(CONFIG);
         bench.ok("cloudbox.container create", json!({"name": "web", "start": false, "wait": 15}));
         assert_eq!(with_nothing.config, bench.fake.world().config);
-        let spec = |world: &crate::steps::fake::World| {
+        let spec = |world: &crate::testing::World| {
             world.alive[&name("web")].record.as_ref().map(|record| record.spec.clone())
         };
         assert_eq!(spec(&with_nothing), spec(&bench.fake.world()));

@@ -1,7 +1,7 @@
 //! The daemon's start: what ran before is found again, what was left half is finished or cleared.
 
 use super::*;
-use crate::steps::fake::Files;
+use crate::testing::Files;
 
 /// The daemon was killed: another one starts on the same box, in the same boot.
 fn killed(bench: Bench) -> Bench {

@@ -198,6 +198,6 @@ fn whatever_happens_the_daemon_tells_the_truth_and_all_can_be_removed() {
         // What an unmount left behind, the next start clears.
         let clean = Bench::new(CONFIG).fake.world();
         let left = slot.take().unwrap().restarted().fake.world();
-        assert_eq!(crate::steps::fake::World { config: clean.config.clone(), ..left }, clean, "seed {seed}");
+        assert_eq!(crate::testing::World { config: clean.config.clone(), ..left }, clean, "seed {seed}");
     }
 }

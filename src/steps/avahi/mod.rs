@@ -316,7 +316,7 @@ fn replace(path: &Path, text: &[u8], mode: u32, mtime: Option<i64>) -> Result<()
 mod tests {
     use super::*;
     use crate::model::advert::{box_advert, OfBox};
-    use crate::steps::fake::TempDir;
+    use crate::testing::TempDir;
 
     fn advert(containers: usize) -> Wanted {
         let of = OfBox { api: 1, version: "0", arch: "mips", memory: 0, containers };

@@ -1,13 +1,11 @@
 //! Images: read-only root filesystems, each known by the sha256 of the file it was imported from.
 //!
 //! The rooms: `store` keeps them and mounts them, `import` brings a file in, `remote` brings one from a server by way of
-//! `transfer`, `tar` and `squashfs` judge what the file holds, `manifest` looks into the finished image, `fake` stands in
-//! for all of it in tests.
+//! `transfer`, `tar` and `squashfs` judge what the file holds, `manifest` looks into the finished image.
 //!
 //! **An image on disk is whole or absent**: it is built in a hidden directory and renamed to its sha256. **Nothing of an
 //! image is ever unpacked on the host**: a tarball streams through our checks into mksquashfs.
 
-pub mod fake;
 mod import;
 mod manifest;
 mod remote;
@@ -181,8 +179,8 @@ pub(super) fn bad(why: impl Message) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::fake::image;
     use super::*;
+    use crate::testing::image;
 
     #[test]
     fn an_image_is_found_by_name_and_digits() {

@@ -789,7 +789,7 @@ mod tests {
     use super::super::tests::{is_root, record};
     use super::super::tree::tests::{fingerprint, make_layer, BASE};
     use super::*;
-    use crate::steps::fake::TempDir;
+    use crate::testing::TempDir;
 
     const OTHER: u32 = BASE + 5 * SIZE;
 

@@ -574,8 +574,8 @@ mod tests {
     use super::super::tree::tests::{fingerprint, make_layer, BASE};
     use super::*;
     use crate::model::size::Bytes;
-    use crate::steps::fake::TempDir;
     use crate::steps::storage::mount::{make_layer as make_empty, unmount};
+    use crate::testing::TempDir;
 
     fn snapshot(called: &str) -> Snapshot {
         Snapshot { name: name(called), created: 5, bytes: 1, image_sha256: "ab".repeat(32) }

@@ -1,11 +1,11 @@
 //! Containers' files on a real disk, in a directory of the test's own. What needs root is skipped without it.
 
-use super::super::fake::TempDir;
 use super::*;
 use crate::model::address::Address;
 use crate::model::name::ImageName;
 use crate::model::size::{Bytes, Cpus};
 use crate::model::spec::Restart;
+use crate::testing::TempDir;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{symlink, MetadataExt};
 

@@ -351,7 +351,7 @@ pub fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
 pub(crate) mod tests {
     use super::*;
     use crate::steps::ctx::{Cancel, Update};
-    use crate::steps::fake::TempDir;
+    use crate::testing::TempDir;
     use nix::sys::stat::makedev;
     use std::os::unix::ffi::OsStrExt;
     use std::sync::{Arc, Mutex};

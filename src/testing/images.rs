@@ -1,18 +1,19 @@
-//! Images that exist in memory only, for tests of what is built on them.
+//! Images that exist in memory only, and the servers that have more.
 
-use super::{parse_sha256, Images};
+use super::FakeBox;
 use crate::error::{Code, Error, Result};
-use crate::model::image::{Image, Init, Manifest};
+use crate::model::image::{hex, parse_sha256, Image, Init, Manifest};
 use crate::model::name::ImageName;
 use crate::model::remote::{Remote, Source};
 use crate::simplestreams::{Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
+use crate::steps::image::Images;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Images in memory. A mount is a path below `run`, where nothing is.
-pub struct Fake {
+pub struct ImageStore {
     run: PathBuf,
     state: Mutex<State>,
 }
@@ -26,10 +27,10 @@ struct State {
     partial: u64,
 }
 
-impl Fake {
+impl ImageStore {
     /// A store that holds `images`.
-    pub fn new(run: &Path, images: Vec<Image>) -> Fake {
-        Fake { run: run.to_path_buf(), state: Mutex::new(State { images, ..State::default() }) }
+    pub fn new(run: &Path, images: Vec<Image>) -> ImageStore {
+        ImageStore { run: run.to_path_buf(), state: Mutex::new(State { images, ..State::default() }) }
     }
 
     /// Lets the next call that changes something fail with `error`.
@@ -95,7 +96,7 @@ pub fn image(sha256: &str, names: &[&str]) -> Image {
     Image { manifest, names: names.iter().filter_map(|name| ImageName::new(name).ok()).collect() }
 }
 
-impl Images for Fake {
+impl Images for ImageStore {
     fn list(&self) -> Result<Vec<Image>> {
         Ok(self.state().images.clone())
     }
@@ -112,9 +113,7 @@ impl Images for Fake {
         let mut state = self.change()?;
         let sha256 = match expected_sha256 {
             Some(text) => parse_sha256(text)?,
-            None => {
-                format!("{:0<64}", super::hex(path.as_os_str().as_encoded_bytes())).chars().take(64).collect()
-            }
+            None => format!("{:0<64}", hex(path.as_os_str().as_encoded_bytes())).chars().take(64).collect(),
         };
         for image in &mut state.images {
             image.names.retain(|n| n != name);
@@ -222,5 +221,82 @@ impl Images for Fake {
 
     fn clean(&self) -> Result<()> {
         self.change().map(drop)
+    }
+}
+
+impl Images for FakeBox {
+    fn list(&self) -> Result<Vec<Image>> {
+        self.enter("images.list", "", None)?;
+        self.images.list()
+    }
+
+    fn import(&self, ctx: &Ctx, path: &Path, name: &ImageName, sha256: Option<&str>) -> Result<Image> {
+        self.enter("images.import", name.as_str(), Some(ctx))?;
+        self.images.import(ctx, path, name, sha256)
+    }
+
+    fn import_part(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        part: (u64, u64),
+        name: &ImageName,
+        sha256: &str,
+    ) -> Result<Image> {
+        self.enter("images.import_part", name.as_str(), Some(ctx))?;
+        self.images.import_part(ctx, path, part, name, sha256)
+    }
+
+    fn file(&self, ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {
+        self.enter("images.file", "", Some(ctx))?;
+        self.images.file(ctx, sha256)
+    }
+
+    fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
+        self.enter("images.pack", name.as_str(), Some(ctx))?;
+        self.images.pack(ctx, tree, name)
+    }
+
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>> {
+        self.enter("images.available", &remote.name, Some(ctx))?;
+        self.images.available(ctx, remote, filter, until)
+    }
+
+    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+        self.enter("images.pull", source.name.as_str(), Some(ctx))?;
+        self.images.pull(ctx, source)
+    }
+
+    fn partial(&self) -> Result<u64> {
+        self.images.partial()
+    }
+
+    fn remove_partial(&self) -> Result<()> {
+        self.enter("images.remove_partial", "", None)?;
+        self.images.remove_partial()
+    }
+
+    fn delete(&self, ctx: &Ctx, image: &Image) -> Result<()> {
+        self.enter("images.delete", "", Some(ctx))?;
+        self.images.delete(ctx, image)
+    }
+
+    fn mount(&self, sha256: &str) -> Result<PathBuf> {
+        self.enter("images.mount", "", None)?;
+        self.images.mount(sha256)
+    }
+
+    fn unmount(&self, sha256: &str) -> Result<()> {
+        let late = self.enter("images.unmount", "", None)?;
+        self.images.unmount(sha256)?;
+        late.map_or(Ok(()), Err)
+    }
+
+    fn mounted(&self) -> Result<Vec<String>> {
+        self.images.mounted()
+    }
+
+    fn clean(&self) -> Result<()> {
+        self.enter("images.clean", "", None).map(drop)
     }
 }

@@ -1,0 +1,54 @@
+//! avahi-daemon: it runs, and the network has a neighbour called beta.
+
+use super::FakeBox;
+use crate::error::Result;
+use crate::mdns;
+use crate::steps::avahi::{self, Avahi, Troubles, Wanted};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+impl Avahi for FakeBox {
+    fn announce(&self, wanted: &Wanted) -> Troubles {
+        let announced = self.act("avahi.announce", "", None, |state| {
+            state.announced.clone_from(wanted);
+            Ok(())
+        });
+        announced.err().map(|error| (String::new(), error)).into_iter().collect()
+    }
+
+    fn watch_directory(&self) -> Option<OwnedFd> {
+        None
+    }
+
+    fn state(&self) -> avahi::State {
+        avahi::State::Running
+    }
+
+    fn hosts_trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn hostname(&self) -> String {
+        "alpha".to_string()
+    }
+
+    fn browse(&self, kind: Option<&str>, _timeout: Duration) -> Result<Vec<mdns::Found>> {
+        let found = |kind: &str, name: &str, host: &str, last: u8| mdns::Found {
+            kind: kind.to_string(),
+            name: name.to_string(),
+            host: host.to_string(),
+            addresses: vec![[10, 0, 0, last].into()],
+            port: 80,
+            txt: vec!["path=/".to_string()],
+            from: None,
+        };
+        let all = [
+            found("_http._tcp", "Wiki", "web-beta.local", 7),
+            found("_cloudbox._tcp", "beta", "beta.local", 2),
+            found("_http._tcp", "Mine", "web-alpha.local", 77),
+            found("_http._tcp", "Printer", "printer.local", 9),
+        ];
+        self.act("avahi.browse", kind.unwrap_or_default(), None, |_| Ok(()))?;
+        Ok(all.into_iter().filter(|found| kind.is_none_or(|kind| found.kind == kind)).collect())
+    }
+}

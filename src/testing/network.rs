@@ -1,0 +1,67 @@
+//! The network: one bridge, br-lan, and a veth for each container that runs.
+
+use super::FakeBox;
+use crate::error::{Code, Error, Result};
+use crate::model::address::Ipv4Net;
+use crate::steps::network::{AddressWatch, Network, Traffic};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::net::UnixDatagram;
+
+impl Network for FakeBox {
+    fn check_bridge(&self, bridge: &str) -> Result<()> {
+        self.enter("network.check_bridge", "", None)?;
+        if bridge == "br-lan" {
+            return Ok(());
+        }
+        Err(Error::new(Code::NotFound, format_args!("the bridge {bridge} does not exist; make it")))
+    }
+
+    fn bridge_addresses(&self, bridge: &str) -> Vec<Ipv4Net> {
+        if bridge == "br-lan" {
+            return vec![Ipv4Net { addr: Ipv4Addr::new(10, 0, 0, 1), prefix: 24 }];
+        }
+        Vec::new()
+    }
+
+    fn own_addresses(&self) -> Vec<Ipv4Addr> {
+        vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 1, 1)]
+    }
+
+    fn traffic(&self) -> Vec<Traffic> {
+        let state = self.state();
+        let records =
+            state.world.processes.keys().filter_map(|name| state.world.alive.get(name)?.record.as_ref());
+        let through = |veth: &String| Traffic { interface: veth.clone(), received: 4_567_890, sent: 345_678 };
+        let mut traffic: Vec<Traffic> = records.map(|record| through(&record.veth)).collect();
+        traffic.sort_by(|a, b| a.interface.cmp(&b.interface));
+        traffic
+    }
+
+    fn watch(&self, pid: i32) -> Result<AddressWatch> {
+        self.act("network.watch", "", None, |state| {
+            let (ours, kernels) = UnixDatagram::pair().unwrap();
+            for address in &state.addresses {
+                kernels.send(&address_added(*address)).unwrap();
+            }
+            state.watchers.insert(pid, kernels);
+            Ok(AddressWatch::reading(ours.into()))
+        })
+    }
+}
+
+/// What the kernel sends when an address was added: a header, an ifaddrmsg, and the attribute IFA_ADDRESS.
+pub(super) fn address_added(address: IpAddr) -> Vec<u8> {
+    let (family, octets) = match address {
+        IpAddr::V4(v4) => (libc::AF_INET, v4.octets().to_vec()),
+        IpAddr::V6(v6) => (libc::AF_INET6, v6.octets().to_vec()),
+    };
+    let attribute = 4 + octets.len() as u16;
+    let mut message = (24 + u32::from(attribute)).to_ne_bytes().to_vec();
+    message.extend(libc::RTM_NEWADDR.to_ne_bytes());
+    message.extend([0; 10]);
+    message.extend([family as u8, 24, 0, 0, 2, 0, 0, 0]);
+    message.extend(attribute.to_ne_bytes());
+    message.extend(libc::IFA_ADDRESS.to_ne_bytes());
+    message.extend(octets);
+    message
+}
