@@ -3,13 +3,13 @@
 use crate::error::{Code, Error, Result};
 use crate::model::advert;
 use crate::model::name::Name;
-use crate::model::table::Table;
 use crate::steps::avahi::Avahi;
 use crate::steps::config::ConfigStore;
 use crate::steps::image::Images;
 use crate::steps::lxc::Runtime;
 use crate::steps::network::Network;
 use crate::steps::storage::Storage;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,7 +27,7 @@ pub struct Machine {
     pub network: Box<dyn Network>,
     /// avahi-daemon.
     pub avahi: Box<dyn Avahi>,
-    holds: Mutex<Table<Name, String>>,
+    holds: Mutex<BTreeMap<Name, String>>,
 }
 
 impl Machine {
@@ -48,7 +48,7 @@ impl Machine {
         advert::box_name(&self.avahi.hostname(), &self.storage.box_id().unwrap_or_default())
     }
 
-    fn holds(&self) -> MutexGuard<'_, Table<Name, String>> {
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<Name, String>> {
         // A panic aborts the daemon, so that the lock is never found poisoned.
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -17,7 +17,6 @@ use crate::model::image::Image;
 use crate::model::job::{JobId, Jobs};
 use crate::model::life::Life;
 use crate::model::name::Name;
-use crate::model::table::Table;
 use crate::ops::Live;
 use crate::steps::ctx::Cancel;
 use crate::steps::layout::Layout;
@@ -25,6 +24,7 @@ use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::storage::Record;
 use log::{error, info, warn};
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -103,13 +103,13 @@ pub struct Core {
     pub(super) config: Config,
     /// Why the configuration file cannot be read at all; what was read before holds.
     pub(super) config_error: Option<Error>,
-    pub(super) containers: Table<Name, Container>,
+    pub(super) containers: BTreeMap<Name, Container>,
     /// Directories of containers whose record cannot be read.
-    pub(super) unreadable: Table<Name, Error>,
+    pub(super) unreadable: BTreeMap<Name, Error>,
     /// Declared containers that could not be made.
-    pub(super) not_made: Table<Name, Error>,
+    pub(super) not_made: BTreeMap<Name, Error>,
     /// Containers being made.
-    pub(super) making: Table<Name, Box<Record>>,
+    pub(super) making: BTreeMap<Name, Box<Record>>,
     /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
     pub(super) spoiled: Vec<IdRange>,
     pub(super) images: Vec<Image>,
@@ -131,7 +131,7 @@ pub struct Core {
     pub(super) shutdown: Option<Shutdown>,
     pub(super) connection: Connection,
     pub(super) objects: Vec<(ObjectId, Face)>,
-    pub(super) active: Table<JobId, Active>,
+    pub(super) active: BTreeMap<JobId, Active>,
     pub(super) queue: VecDeque<JobId>,
     pub(super) waiters: Vec<Waiter>,
     /// What is read when everything is listed.
@@ -171,10 +171,10 @@ impl Core {
             box_id,
             config: Config::default(),
             config_error: None,
-            containers: Table::new(),
-            unreadable: Table::new(),
-            not_made: Table::new(),
-            making: Table::new(),
+            containers: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            not_made: BTreeMap::new(),
+            making: BTreeMap::new(),
             spoiled: Vec::new(),
             images: Vec::new(),
             newer: Vec::new(),
@@ -188,7 +188,7 @@ impl Core {
             shutdown: None,
             connection,
             objects,
-            active: Table::new(),
+            active: BTreeMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
             readings: Readings::default(),

@@ -18,14 +18,13 @@ use crate::model::name::{ImageName, Name};
 use crate::model::plan::{place, plan, Action, Seen};
 use crate::model::remote::Source;
 use crate::model::spec::{Asked, Spec};
-use crate::model::table::Table;
 use crate::ops::{Create, Live};
 use crate::steps::config::no_section;
 use crate::steps::filesystem::Space;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::Record;
 use log::{error, warn};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -512,8 +511,8 @@ impl Core {
         started.map_err(|error| self.note_failure(&name, error)).ok()
     }
 
-    pub(super) fn seen(&self) -> Table<Name, Seen> {
-        let mut seen = Table::new();
+    pub(super) fn seen(&self) -> BTreeMap<Name, Seen> {
+        let mut seen = BTreeMap::new();
         for (name, container) in &self.containers {
             let running = container.live.is_some();
             let busy = self.jobs.active_on(name.as_str()).is_some();

@@ -10,9 +10,9 @@ use super::size::{Bytes, Cpus};
 use super::spec::{
     check_bridge, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
 };
-use super::table::Table;
 use crate::error::{Code, Error, Result};
 use openwrt_uci::{Opt, Package, Section};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -96,7 +96,7 @@ pub struct Config {
     /// Section `main`.
     pub settings: Settings,
     /// The containers that shall exist.
-    pub containers: Table<Name, Declared>,
+    pub containers: BTreeMap<Name, Declared>,
     /// Their services.
     pub services: Vec<service::Declared>,
     /// Servers of images, in the order of the file; or what is wrong with one.

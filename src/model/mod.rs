@@ -14,4 +14,3 @@ pub mod remote;
 pub mod service;
 pub mod size;
 pub mod spec;
-pub mod table;

@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::name::Name;
-use super::table::Table;
+use std::collections::BTreeMap;
 
 /// A container as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Action {
 
 /// What to do so that `seen` becomes what `config` says. `boot`: the box has just started, so that what shall start
 /// with it does.
-pub fn plan(config: &Config, seen: &Table<Name, Seen>, boot: bool) -> Vec<Action> {
+pub fn plan(config: &Config, seen: &BTreeMap<Name, Seen>, boot: bool) -> Vec<Action> {
     const NOTHING: Seen = Seen { exists: false, running: false, busy: false, stale: false };
     let mut actions = Vec::new();
     for (name, declared) in &config.containers {
@@ -171,7 +171,7 @@ mod tests {
         for (case, declared, seen, boot, expected) in rows {
             let mut config = Config::default();
             config.containers.extend(declared.map(|d| (web(), d)));
-            let seen = Table::from([(web(), seen)]);
+            let seen = BTreeMap::from([(web(), seen)]);
             assert_eq!(plan(&config, &seen, boot), expected, "{case}");
         }
     }
@@ -195,7 +195,7 @@ mod tests {
             config.containers.insert(name(of), with(priority, autostart));
         }
         config.containers.insert(name("z"), deleting());
-        let seen: Table<Name, Seen> =
+        let seen: BTreeMap<Name, Seen> =
             ["a", "b", "c", "f"].map(|of| (name(of), STOPPED)).into_iter().collect();
         let order: Vec<String> = plan(&config, &seen, true)
             .iter()
@@ -219,7 +219,7 @@ mod tests {
         config.containers.insert(name("a"), good(true));
         config.containers.insert(name("b"), good(true));
         config.containers.insert(name("c"), deleting());
-        let seen = Table::from([(name("b"), STOPPED)]);
+        let seen = BTreeMap::from([(name("b"), STOPPED)]);
         assert_eq!(plan(&config, &seen, true), [Action::FinishDelete(name("c"))]);
     }
 }

@@ -27,10 +27,10 @@ use crate::error::Error;
 use crate::msg::{
     self, attr, kind, system_object, Attributes, Frame, Header, Inbox, Incoming, Invoke, Status, TooLong,
 };
-use crate::table::Table;
 use crate::to_fields;
 use request::{Abandoned, Ticket};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
@@ -113,12 +113,12 @@ pub struct Connection {
     seq: u16,
     last_handle: u32,
     /// Our requests that `ubusd` has not ended yet, by sequence number.
-    requests: Table<u16, Waiting>,
+    requests: BTreeMap<u16, Waiting>,
     objects: Vec<Declared>,
-    calls: Table<CallId, Call>,
-    lookups: Table<LookupId, Lookup>,
+    calls: BTreeMap<CallId, Call>,
+    lookups: BTreeMap<LookupId, Lookup>,
     /// Ids of objects called before, by path. An id is random, so an outdated one meets nothing rather than another.
-    known: Table<String, u32>,
+    known: BTreeMap<String, u32>,
     subscriptions: Vec<Subscription>,
     ear: Ear,
     abandoned: Abandoned,

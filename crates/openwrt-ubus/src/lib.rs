@@ -43,7 +43,6 @@ pub mod msg;
 pub mod read;
 mod ser;
 pub mod signature;
-mod table;
 
 pub use blobmsg::Fields;
 pub use conn::{Connection, Event, Object, ObjectId, Request};

@@ -8,11 +8,11 @@ mod service_file;
 use crate::error::{Code, Error, Result};
 use crate::mdns::{self, Found};
 use crate::model::advert::Advert;
-use crate::model::table::Table;
 use crate::sys;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{utimensat, UtimensatFlags};
 use nix::sys::time::TimeSpec;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -132,7 +132,7 @@ pub struct Files {
     /// `/var/run/avahi-daemon`
     run: PathBuf,
     /// The last modification time of each file that was ours, in seconds: also of those that are gone.
-    times: Mutex<Table<String, i64>>,
+    times: Mutex<BTreeMap<String, i64>>,
 }
 
 impl Files {

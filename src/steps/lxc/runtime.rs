@@ -17,10 +17,10 @@ use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Init;
 use crate::model::name::Name;
-use crate::model::table::Table;
 use crate::sys;
 use log::warn;
 use nix::sys::resource::{getrlimit, Resource};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -50,7 +50,7 @@ pub struct Lxc {
     layout: Layout,
     cgroups: Cgroups,
     host: Host,
-    meters: Mutex<Table<Name, Meter>>,
+    meters: Mutex<BTreeMap<Name, Meter>>,
     meters_max: usize,
     notices: Notices,
     /// What there was of LXC's processes when this daemon began.
@@ -78,7 +78,7 @@ impl Lxc {
         })
     }
 
-    fn meters(&self) -> MutexGuard<'_, Table<Name, Meter>> {
+    fn meters(&self) -> MutexGuard<'_, BTreeMap<Name, Meter>> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
