@@ -1,8 +1,5 @@
 //! cloudbox: makes an OpenWrt box a host of a community cloud. ARCHITECTURE.md is the map.
 
-/// Where images and containers are kept unless UCI or the environment says otherwise.
-pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
-
 pub mod api;
 pub mod daemon;
 pub mod error;
@@ -10,9 +7,11 @@ pub mod fault;
 pub mod machine;
 pub mod mdns;
 pub mod model;
+pub mod netlink;
 pub mod ops;
 pub mod simplestreams;
 pub mod steps;
 pub mod sys;
 #[cfg(test)]
 pub mod testing;
+pub mod usign;

@@ -6,13 +6,14 @@ mod web;
 
 use cloudbox::error::{Code, Error};
 use cloudbox::model::image::Image;
+use cloudbox::model::image_source::ImageSource;
 use cloudbox::model::name::ImageName;
-use cloudbox::model::remote::{Remote, Source};
+use cloudbox::model::remote::Remote;
 use cloudbox::model::size::Bytes;
-use cloudbox::simplestreams::sign::PublicKey;
 use cloudbox::steps::ctx::{Cancel, Ctx, Update};
 use cloudbox::steps::image::{Fetching, Images, Store};
 use cloudbox::steps::tool::Tool;
+use cloudbox::usign::PublicKey;
 use nix::mount::{mount, MsFlags};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -122,9 +123,9 @@ impl Bench {
         }
     }
 
-    fn source(&self, signed: bool) -> Source {
+    fn source(&self, signed: bool) -> ImageSource {
         let name = ImageName::new("tiny").unwrap();
-        Source { name, remotes: vec![self.remote(signed)], alias: "tiny".into(), sha256: None }
+        ImageSource { name, remotes: vec![self.remote(signed)], alias: "tiny".into(), sha256: None }
     }
 
     fn pull_with(&self, ctx: &Ctx) -> Result<Image, Error> {
@@ -224,7 +225,7 @@ fn an_image_is_listed_and_pulled_and_its_newer_version_too() {
 
         // A pin holds on to one version.
         let pinned = |sha256: &str| {
-            let source = Source { sha256: Some(sha256.to_string()), ..bench.source(true) };
+            let source = ImageSource { sha256: Some(sha256.to_string()), ..bench.source(true) };
             bench.store.pull(&Ctx::silent().unwrap(), &source)
         };
         assert_eq!(pinned(&first.manifest.sha256).unwrap().manifest.sha256, first.manifest.sha256);
@@ -437,7 +438,7 @@ fn a_key_file_is_read_when_it_is_needed() {
     let mut source = bench.source(false);
     let path = bench.base.join("key.pub");
     source.remotes[0].key_files = vec![path.clone()];
-    let pull = |source: &Source| bench.store.pull(&Ctx::silent().unwrap(), source);
+    let pull = |source: &ImageSource| bench.store.pull(&Ctx::silent().unwrap(), source);
     assert!(pull(&source).unwrap_err().message.contains("key.pub"));
     fs::write(&path, fs::read(SECRET).unwrap()).unwrap();
     let error = pull(&source).unwrap_err();
@@ -635,8 +636,12 @@ fn expired() {
     let base = std::env::current_dir().unwrap();
     let url = std::env::var("CLOUDBOX_TEST_URL").unwrap();
     let remote = Remote { name: "test".into(), url, keys: vec![], key_files: vec![] };
-    let source =
-        Source { name: ImageName::new("x").unwrap(), remotes: vec![remote], alias: "x".into(), sha256: None };
+    let source = ImageSource {
+        name: ImageName::new("x").unwrap(),
+        remotes: vec![remote],
+        alias: "x".into(),
+        sha256: None,
+    };
     println!("{}", store(&base, program).pull(&Ctx::silent().unwrap(), &source).unwrap_err());
 }
 

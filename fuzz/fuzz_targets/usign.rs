@@ -1,7 +1,7 @@
 //! Any text as a key and as a signature, and as the message that is signed.
 #![no_main]
 
-use cloudbox::simplestreams::sign::{PublicKey, SecretKey, Signature};
+use cloudbox::usign::{PublicKey, SecretKey, Signature};
 use libfuzzer_sys::fuzz_target;
 
 const KEY: &str = include_str!("../../tests/data/usign/key.pub");

@@ -13,10 +13,10 @@ use crate::model::admission;
 use crate::model::config::Declared;
 use crate::model::idrange;
 use crate::model::image::{Image, Init};
+use crate::model::image_source::ImageSource;
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
 use crate::model::plan::{place, plan, Action, Seen};
-use crate::model::remote::Source;
 use crate::model::spec::{Asked, Spec};
 use crate::ops::{Create, Live};
 use crate::steps::config::no_section;
@@ -110,7 +110,7 @@ impl Core {
         spec: Spec,
         asked: Option<Asked>,
         start: bool,
-        source: Option<Source>,
+        source: Option<ImageSource>,
     ) -> Result<JobId> {
         let (image, pull) = self.image_for(spec.image.as_str(), source)?;
         image.map_or(Ok(()), |image| image.check_services(&spec))?;

@@ -6,8 +6,9 @@ use super::work::{Report, Work};
 use crate::api::{args, replies};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Image;
+use crate::model::image_source::{self, ImageSource};
 use crate::model::job::JobId;
-use crate::model::remote::{self, Remote, Source};
+use crate::model::remote::Remote;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::Record;
@@ -53,7 +54,7 @@ impl Core {
     /// Asks servers what they have, in a thread.
     pub(super) fn available(&self, args: args::Available) -> Answer {
         let remotes: Vec<(String, Result<Remote>)> = match args.remote.filter(|name| !name.is_empty()) {
-            Some(name) => vec![(name.clone(), remote::find_remote(&self.config, &name))],
+            Some(name) => vec![(name.clone(), image_source::find_remote(&self.config, &name))],
             None => self.config.remotes.clone(),
         };
         let machine = self.machine.clone();
@@ -141,23 +142,23 @@ impl Core {
 
     pub(super) fn pull(&mut self, args: &args::Pull) -> Result<JobId> {
         self.check_enabled()?;
-        let source = remote::find(&args.name, args.remote.as_deref(), &self.config, &self.images)?;
+        let source = image_source::find(&args.name, args.remote.as_deref(), &self.config, &self.images)?;
         self.idle_image(source.name.as_str())?;
         Ok(self.start_job(Work::Pull(Box::new(source))))
     }
 
     /// Where `remote:alias` is to be had; None when that is no such thing, or is here.
-    pub(super) fn source_of(&self, called: Option<&str>) -> Result<Option<Source>> {
+    pub(super) fn source_of(&self, called: Option<&str>) -> Result<Option<ImageSource>> {
         let Some(called) = called.filter(|called| called.contains(':')) else { return Ok(None) };
-        remote::find(called, None, &self.config, &self.images).map(Some)
+        image_source::find(called, None, &self.config, &self.images).map(Some)
     }
 
     /// The image `called` so, or where to get it.
     pub(super) fn image_for(
         &self,
         called: &str,
-        source: Option<Source>,
-    ) -> Result<(Option<&Image>, Option<Source>)> {
+        source: Option<ImageSource>,
+    ) -> Result<(Option<&Image>, Option<ImageSource>)> {
         let here = self.find_image(called);
         let is_it = |image: &Image| {
             let pulled = &image.manifest.source;
@@ -172,7 +173,7 @@ impl Core {
             Err(error) if source.is_none() && self.config.remotes.is_empty() => Err(error),
             _ => match source {
                 Some(source) => Ok((None, Some(source))),
-                None => Ok((None, Some(remote::find(called, None, &self.config, &self.images)?))),
+                None => Ok((None, Some(image_source::find(called, None, &self.config, &self.images)?))),
             },
         }
     }

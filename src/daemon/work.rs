@@ -4,9 +4,9 @@ use crate::api::args;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::{Image, Init};
+use crate::model::image_source::ImageSource;
 use crate::model::job::{JobId, Kind};
 use crate::model::name::{ImageName, Name};
-use crate::model::remote::Source;
 use crate::ops::{self, CloneOf, Create, Ended, Made, Restore, Set, TakeOver, TakeSnapshot};
 use crate::simplestreams::Offer;
 use crate::steps::avahi::Troubles;
@@ -117,7 +117,7 @@ pub enum Work {
         sha256: Option<String>,
     },
     /// Fetches an image from a server.
-    Pull(Box<Source>),
+    Pull(Box<ImageSource>),
     /// Removes these images, and what pulls have left.
     PruneImages(Vec<Image>),
     /// Removes an image.

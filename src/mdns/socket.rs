@@ -4,17 +4,16 @@
 //! to an interface: what it asks leaves there, whatever the routes say.
 
 use crate::error::{os_text, Code, Error, Result};
-use crate::steps::network::{assigned_addresses, interface_flags, Assigned};
-use crate::steps::wait;
+use crate::netlink::{assigned_addresses, interface_flags, Assigned};
 use crate::sys;
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
-use nix::poll::{poll, PollFd, PollFlags};
+use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{bind, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PORT: u16 = 5353;
 const GROUP_IPV4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
@@ -109,7 +108,9 @@ impl Sockets {
         loop {
             let mut fds: Vec<PollFd> =
                 self.list.iter().map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN)).collect();
-            match poll(&mut fds, wait::timeout(until, Instant::now())) {
+            // One more than whole milliseconds, so that the last one is not spent in a busy loop.
+            let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+            match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => return Err(failed("cannot wait for answers", &e.into())),
             }

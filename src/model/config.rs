@@ -4,7 +4,7 @@
 //! what it had before.
 
 use super::name::{ImageName, Name};
-use super::remote::{self, Known, Remote};
+use super::remote::{self, KnownImage, Remote};
 use super::service;
 use super::size::{Bytes, Cpus};
 use super::spec::{
@@ -15,6 +15,9 @@ use openwrt_uci::{Opt, Package, Section};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+
+/// Where images and containers are kept unless UCI or the environment says otherwise.
+pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
 
 /// Something wrong in the file that did not stop the rest of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Default for Settings {
         Settings {
             enabled: true,
             lxcpath: PathBuf::from("/srv/lxc"),
-            storage: PathBuf::from(crate::DEFAULT_STORAGE),
+            storage: PathBuf::from(DEFAULT_STORAGE),
             defaults: Defaults {
                 image: ImageName::new("distro").unwrap_or_else(|_| unreachable!("a valid name")),
                 bridge: "br-lan".into(),
@@ -102,7 +105,7 @@ pub struct Config {
     /// Servers of images, in the order of the file; or what is wrong with one.
     pub remotes: Vec<(String, Result<Remote>)>,
     /// Images of which the file says where they are to be had.
-    pub images: Vec<Known>,
+    pub images: Vec<KnownImage>,
     /// What is wrong.
     pub warnings: Vec<Warning>,
 }
@@ -270,7 +273,7 @@ impl Reader<'_> {
         if self.is_nameless(section, "remote 'community'") {
             return;
         }
-        let mut asked = remote::Asked::default();
+        let mut asked = remote::RemoteOptions::default();
         let mut wrong = None;
         for option in section.options() {
             match ask_remote(&mut asked, option) {
@@ -296,7 +299,7 @@ impl Reader<'_> {
         if self.is_nameless(section, "image 'distro'") {
             return;
         }
-        let mut asked = remote::AskedImage::default();
+        let mut asked = remote::ImageOptions::default();
         for option in section.options() {
             let field = match option.name() {
                 "remote" => &mut asked.remote,
@@ -421,7 +424,7 @@ fn ask_service(asked: &mut service::Asked, option: &Opt) -> Result<bool> {
 }
 
 /// Puts one option of a server where it belongs; false when there is no such option.
-fn ask_remote(asked: &mut remote::Asked, option: &Opt) -> Result<bool> {
+fn ask_remote(asked: &mut remote::RemoteOptions, option: &Opt) -> Result<bool> {
     let field = match option.name() {
         "url" => &mut asked.url,
         "protocol" => &mut asked.protocol,

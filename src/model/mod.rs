@@ -6,6 +6,7 @@ pub mod advert;
 pub mod config;
 pub mod idrange;
 pub mod image;
+pub mod image_source;
 pub mod job;
 pub mod life;
 pub mod name;

@@ -1,14 +1,15 @@
-//! Where images come from: servers, and what images are called there.
+//! Servers of images, and what images are called there: sections `remote` and `image`.
 
-use super::image::{parse_sha256, Image};
+use super::image::parse_sha256;
 use super::name::ImageName;
 use super::spec::invalid;
 use crate::error::{quoted, Code, Error, Result};
-use crate::simplestreams::sign::PublicKey;
+use crate::usign::PublicKey;
 use std::path::PathBuf;
 
-/// The longest name of a server, and the longest address.
-const NAME_MAX: usize = 63;
+/// The longest name of a server.
+pub const NAME_MAX: usize = 63;
+/// The longest address of one.
 const URL_MAX: usize = 512;
 
 /// A server of images.
@@ -33,7 +34,7 @@ impl Remote {
 
 /// A `remote` section as it stands there.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct RemoteOptions {
     /// `option url`
     pub url: Option<String>,
     /// `option protocol`
@@ -44,7 +45,7 @@ pub struct Asked {
     pub key_files: Vec<String>,
 }
 
-impl Asked {
+impl RemoteOptions {
     /// The server it describes. A key that cannot be read makes it useless, never unsigned.
     ///
     /// # Errors
@@ -111,7 +112,7 @@ pub fn parse_name(text: &str) -> Result<String> {
 
 /// An `image` section: where an image of this name is to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownImage {
     /// Its name on this box.
     pub name: ImageName,
     /// The server; any when it is not said.
@@ -124,7 +125,7 @@ pub struct Known {
 
 /// An `image` section as it stands there.
 #[derive(Debug, Clone, Default)]
-pub struct AskedImage {
+pub struct ImageOptions {
     /// `option remote`
     pub remote: Option<String>,
     /// `option alias`
@@ -133,35 +134,22 @@ pub struct AskedImage {
     pub sha256: Option<String>,
 }
 
-impl AskedImage {
+impl ImageOptions {
     /// What it describes.
     ///
     /// # Errors
     /// Begins with the option that is wrong.
-    pub fn resolve(&self, name: ImageName) -> Result<Known> {
+    pub fn resolve(&self, name: ImageName) -> Result<KnownImage> {
         let set = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
         let alias = set(&self.alias).unwrap_or_else(|| name.to_string());
         local_name(&alias).map_err(|_| invalid("alias", &alias, "write a name such as debian/12"))?;
-        Ok(Known {
+        Ok(KnownImage {
             name,
             remote: set(&self.remote).map(|remote| parse_name(&remote)).transpose()?,
             alias,
             sha256: set(&self.sha256).map(|text| parse_sha256(&text)).transpose()?,
         })
     }
-}
-
-/// What is to be pulled: an image, and where it may be had.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// The name it gets, or has, on this box.
-    pub name: ImageName,
-    /// The servers to ask, in this order.
-    pub remotes: Vec<Remote>,
-    /// What it is called there.
-    pub alias: String,
-    /// The one sha256 it may have.
-    pub sha256: Option<String>,
 }
 
 /// The name on this box of what a server calls `alias`: `debian/12` becomes `debian-12`.
@@ -178,86 +166,10 @@ pub fn is_meant(alias: &str, asked: &str) -> bool {
     alias == asked || local_name(alias).is_ok_and(|name| name.as_str() == asked)
 }
 
-/// Finds out where the image `called` so is to be had: `remote:alias`, a name that has a section, that of an image that
-/// was pulled before, or an alias on any server.
-///
-/// # Errors
-/// [`Code::NotFound`] when there is no such server, or none at all; what is wrong with the section of the server.
-pub fn find(
-    called: &str,
-    remote: Option<&str>,
-    config: &super::config::Config,
-    images: &[Image],
-) -> Result<Source> {
-    let remote = remote.filter(|remote| !remote.is_empty());
-    if let (None, Some((remote, alias))) = (remote, called.split_once(':')) {
-        return from(config, Some(remote), local_name(alias)?, alias, None);
-    }
-    let known = config.images.iter().find(|known| known.name.as_str() == called);
-    if let Some(known) = known.filter(|known| remote.is_none() || known.remote.as_deref() == remote) {
-        let remote = known.remote.as_deref().or(remote);
-        return from(config, remote, known.name.clone(), &known.alias, known.sha256.clone());
-    }
-    let name = local_name(called)?;
-    let pulled = images
-        .iter()
-        .find(|image| image.names.contains(&name))
-        .and_then(|image| image.manifest.source.split_once(':'));
-    match pulled.filter(|(from, _)| remote.is_none_or(|remote| remote == *from)) {
-        Some((remote, alias)) => from(config, Some(remote), name, alias, None),
-        None => from(config, remote, name, called, None),
-    }
-}
-
-fn from(
-    config: &super::config::Config,
-    remote: Option<&str>,
-    name: ImageName,
-    alias: &str,
-    sha256: Option<String>,
-) -> Result<Source> {
-    let mut remotes = Vec::new();
-    match remote {
-        Some(remote) => remotes.push(find_remote(config, remote)?),
-        // One that cannot be used is said so in the warnings; the others can be asked.
-        None => remotes.extend(config.remotes.iter().filter_map(|(_, remote)| remote.as_ref().ok()).cloned()),
-    }
-    if remotes.is_empty() {
-        return Err(Error::new(
-            Code::NotFound,
-            "no server of images is known; add one to /etc/config/cloudbox: config remote 'community'",
-        ));
-    }
-    Ok(Source { name, remotes, alias: alias.to_string(), sha256 })
-}
-
-/// The server called `name`.
-///
-/// # Errors
-/// [`Code::NotFound`]; what is wrong with its section.
-pub fn find_remote(config: &super::config::Config, name: &str) -> Result<Remote> {
-    match config.remotes.iter().find(|(known, _)| known == name) {
-        Some((_, remote)) => remote.clone(),
-        None => {
-            let shown: String = name.chars().take(NAME_MAX).collect();
-            let known: Vec<&str> = config.remotes.iter().map(|(name, _)| name.as_str()).collect();
-            let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-            Err(Error::new(
-                Code::NotFound,
-                format_args!(
-                    "there is no remote {} in /etc/config/cloudbox; known is {known}",
-                    quoted(&shown)
-                ),
-            ))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::config::{read, Config, Settings};
     use super::*;
-    use crate::testing::image;
     use openwrt_uci::Package;
 
     const KEY: &str = "RWSlxcM81Tp9bFPDH5D18NKTkEukBs4CB8ATgsmbKx4YjbnqSoH90D2F";
@@ -357,40 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_leads_to_its_source() {
-        let config = config(
-            "config remote 'one'\n\toption url 'https://one'\nconfig remote 'two'\n\toption url 'https://two'\n\
-             config remote 'bad'\n\toption url 'x'\n\
-             config image 'distro'\n\toption remote 'two'\n\toption alias 'guifi'\n",
-        );
-        let mut pulled = image(&"ab".repeat(32), &["debian-12"]);
-        pulled.manifest.source = "two:debian/12".into();
-        let images = [pulled];
-        let found = |called: &str, remote: Option<&str>| {
-            find(called, remote, &config, &images)
-                .map(|source| {
-                    let remotes: Vec<_> = source.remotes.iter().map(|r| r.name.as_str()).collect();
-                    format!("{} {} {}", source.name, remotes.join(","), source.alias)
-                })
-                .map_err(|e| e.into_message())
-        };
-        for (called, remote, source) in [
-            ("distro", None, "distro two guifi"),
-            ("distro", Some("two"), "distro two guifi"),
-            ("distro", Some("one"), "distro one distro"),
-            ("one:alpine/3.20", None, "alpine-3.20 one alpine/3.20"),
-            ("debian-12", None, "debian-12 two debian/12"),
-            ("debian-12", Some("one"), "debian-12 one debian-12"),
-            ("alpine", None, "alpine one,two alpine"),
-            ("Alpine/3.20", Some(""), "alpine-3.20 one,two Alpine/3.20"),
-        ] {
-            assert_eq!(found(called, remote), Ok(source.to_string()), "{called} {remote:?}");
-        }
-        assert!(found("x", Some("three")).unwrap_err().contains("there is no remote \"three\""));
-        assert!(found("bad:x", None).unwrap_err().contains("url"));
-        assert!(found("one:../x", None).is_err());
+    fn an_alias_is_meant_by_itself_and_by_its_name_here() {
         assert!(is_meant("debian/12", "debian-12") && is_meant("a", "a") && !is_meant("a/b", "ab"));
-        let nothing = find("x", None, &Config::default(), &[]).unwrap_err();
-        assert!(nothing.message.contains("config remote"), "{}", nothing.message);
     }
 }

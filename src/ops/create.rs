@@ -5,8 +5,8 @@ use super::undo::Undo;
 use super::Made;
 use crate::error::Result;
 use crate::machine::{guest_network, Machine};
+use crate::model::image_source::ImageSource;
 use crate::model::name::Name;
-use crate::model::remote::Source;
 use crate::model::spec::Asked;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::{Record, Stage};
@@ -17,7 +17,7 @@ pub struct Create {
     /// The container's record; of its image, what is pulled tells.
     pub record: Box<Record>,
     /// Where to get the image it is made from; None when that is here.
-    pub pull: Option<Source>,
+    pub pull: Option<ImageSource>,
     /// What its section shall say; None when the section is there already.
     pub asked: Option<Asked>,
     /// Start it.

@@ -8,11 +8,10 @@
 //! `images.json.sig`. So each list stands for itself, and with its sha256 for every image; the format itself stays as it
 //! is. What a signature cannot say is that there is nothing newer.
 //!
-//! The rooms: `members` goes through a long list, `sign` are the signatures, `publish` writes what is read here.
+//! The rooms: `members` goes through a long list, `publish` writes what is read here.
 
 mod members;
 pub mod publish;
-pub mod sign;
 
 use crate::error::{quoted, Error, Result};
 use crate::model::image::parse_sha256;

@@ -1,5 +1,6 @@
 //! Where everything lies: the one place that knows the paths.
 
+use crate::model::config::DEFAULT_STORAGE;
 use crate::model::name::Name;
 use std::path::{Path, PathBuf};
 
@@ -101,7 +102,7 @@ impl Layout {
     /// The cgroup below which this daemon's containers live. Another storage directory means another daemon (a test,
     /// a demo), which must not meet our cgroups.
     pub fn cgroup(&self) -> String {
-        if self.storage == Path::new(crate::DEFAULT_STORAGE) {
+        if self.storage == Path::new(DEFAULT_STORAGE) {
             return "cloudbox".to_string();
         }
         let mut hash: u32 = 0x811c_9dc5;

@@ -3,8 +3,9 @@
 use super::FakeBox;
 use crate::error::{Code, Error, Result};
 use crate::model::image::{hex, parse_sha256, Image, Init, Manifest};
+use crate::model::image_source::ImageSource;
 use crate::model::name::ImageName;
-use crate::model::remote::{Remote, Source};
+use crate::model::remote::Remote;
 use crate::simplestreams::{Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use crate::steps::image::Images;
@@ -157,7 +158,7 @@ impl Images for ImageStore {
     }
 
     /// What is offered at the first of its servers that has it.
-    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+    fn pull(&self, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
         ctx.step("pull.list")?;
         let mut found = None;
         for remote in &source.remotes {
@@ -262,7 +263,7 @@ impl Images for FakeBox {
         self.images.available(ctx, remote, filter, until)
     }
 
-    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+    fn pull(&self, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
         self.enter("images.pull", source.name.as_str(), Some(ctx))?;
         self.images.pull(ctx, source)
     }

@@ -22,8 +22,9 @@ use super::ctx::Ctx;
 use crate::error::{quoted, Code, Error, Message, Result};
 pub(super) use crate::model::image::hex;
 use crate::model::image::{is_hex, parse_sha256, Image, SHA256_DIGITS};
+use crate::model::image_source::ImageSource;
 use crate::model::name::ImageName;
-use crate::model::remote::{Remote, Source};
+use crate::model::remote::Remote;
 use crate::simplestreams::Offer;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -99,7 +100,7 @@ pub trait Images: Send + Sync {
     ///
     /// # Errors
     /// As [`Images::available`] and [`Images::import`]; [`Code::NotFound`] when no server has it.
-    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image>;
+    fn pull(&self, ctx: &Ctx, source: &ImageSource) -> Result<Image>;
 
     /// Bytes of what pulls that ended early have left.
     ///

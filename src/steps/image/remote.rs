@@ -8,13 +8,14 @@ use super::store::{first_with_the_others, private_directory, remove_tree, Store}
 use super::transfer::{Transfer, Trouble};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::image::Image;
-use crate::model::remote::{is_meant, Remote, Source};
-use crate::simplestreams::sign::{PublicKey, Signature};
+use crate::model::image_source::ImageSource;
+use crate::model::remote::{is_meant, Remote};
 use crate::simplestreams::{self, Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
 use crate::steps::tool::Tool;
 use crate::steps::wait;
+use crate::usign::{PublicKey, Signature};
 use log::info;
 use nix::sys::utsname::uname;
 use std::fs::{self, File};
@@ -111,7 +112,7 @@ pub fn available(
 }
 
 /// See [`super::Images::pull`].
-pub fn pull(store: &Store, ctx: &Ctx, source: &Source) -> Result<Image> {
+pub fn pull(store: &Store, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
     store.prepare()?;
     check_on_disk(store.directory())?;
     ctx.step("pull.list")?;
@@ -129,7 +130,7 @@ struct Found<'a> {
 }
 
 /// Asks one server after the other.
-fn find<'a>(store: &Store, ctx: &Ctx, source: &'a Source) -> Result<Found<'a>> {
+fn find<'a>(store: &Store, ctx: &Ctx, source: &'a ImageSource) -> Result<Found<'a>> {
     let mut errors = Vec::new();
     for remote in &source.remotes {
         match find_at(store, ctx, source, remote) {
@@ -159,7 +160,12 @@ fn find<'a>(store: &Store, ctx: &Ctx, source: &'a Source) -> Result<Found<'a>> {
     }
 }
 
-fn find_at<'a>(store: &Store, ctx: &Ctx, source: &Source, remote: &'a Remote) -> Result<Option<Found<'a>>> {
+fn find_at<'a>(
+    store: &Store,
+    ctx: &Ctx,
+    source: &ImageSource,
+    remote: &'a Remote,
+) -> Result<Option<Found<'a>>> {
     let mut found: Option<Result<Found<'a>>> = None;
     let mut others = Vec::new();
     Asked { store, ctx, remote, until: None }.offers(&mut |offer| {
@@ -417,7 +423,7 @@ impl Fetch<'_> {
 struct Pull<'a> {
     store: &'a Store,
     ctx: &'a Ctx,
-    source: &'a Source,
+    source: &'a ImageSource,
     found: &'a Found<'a>,
     origin: Origin<'a>,
 }

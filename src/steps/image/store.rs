@@ -8,8 +8,9 @@ use super::remote::{self, Fetching, Pulls};
 use super::{bad, import, is_hex, manifest, parse_sha256, Images, SHA256_DIGITS};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::image::{Image, Manifest};
+use crate::model::image_source::ImageSource;
 use crate::model::name::ImageName;
-use crate::model::remote::{Remote, Source};
+use crate::model::remote::Remote;
 use crate::model::size::Bytes;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
@@ -391,7 +392,7 @@ impl Images for Store {
         remote::available(self, ctx, remote, filter, until)
     }
 
-    fn pull(&self, ctx: &Ctx, source: &Source) -> Result<Image> {
+    fn pull(&self, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
         remote::pull(self, ctx, source)
     }
 

@@ -2,7 +2,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::layout::ContainerDir;
-use super::super::storage::write_durably;
+use super::super::storage::{write_durably, FIRST_BOOT_SCRIPT};
 use super::super::tool::{Command, Pipes, Running as Program};
 use super::exec::{root_of, User};
 use super::Running;
@@ -13,8 +13,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the script lies in the guest, before it is run.
-pub const SCRIPT: &str = "var/lib/cloudbox/first-boot";
 /// It is another file before it begins, so that it never begins twice; and its output is one.
 const COMMAND: &str = "cd / && mv -f /var/lib/cloudbox/first-boot /var/lib/cloudbox/first-boot.ran && \
                        exec /var/lib/cloudbox/first-boot.ran 2>&1";
@@ -42,7 +40,7 @@ pub fn status(dir: &ContainerDir) -> Option<Status> {
 /// Runs it; `attach` is lxc-attach with the words that name the container.
 pub fn run(ctx: &Ctx, dir: &ContainerDir, running: &Running, mut attach: Command) -> Result<i32> {
     // A copy of a container that has run it has it no more.
-    if root_of(running)?.find(Path::new(SCRIPT)).is_err() {
+    if root_of(running)?.find(Path::new(FIRST_BOOT_SCRIPT)).is_err() {
         set_status(dir, "0")?;
         return Ok(0);
     }

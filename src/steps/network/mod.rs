@@ -1,12 +1,14 @@
 //! The box's network: bridges, addresses that are taken, and the addresses that containers get.
 
-mod netlink;
+mod address_watch;
 
-pub use netlink::{assigned_addresses, interface_flags, remove_interface, AddressWatch, Assigned, Change};
+pub use address_watch::AddressWatch;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::model::address::{self, Ipv4Net};
+use crate::netlink::{self, assigned_addresses, Assigned};
 use crate::sys;
+use log::{info, warn};
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -93,6 +95,17 @@ fn ipv4_addresses(only: Option<&str>) -> Vec<Ipv4Net> {
         IpAddr::V6(_) => None,
     };
     of_interest.filter_map(ipv4).collect()
+}
+
+/// Removes interface `name` of the box: the host's end of a veth pair whose start was cut short. None is the usual case.
+pub fn remove_interface(name: &str) {
+    if !Path::new("/sys/class/net").join(name).exists() {
+        return;
+    }
+    match netlink::remove_interface(name) {
+        Ok(()) => info!("removed the interface {name} that a start had left"),
+        Err(e) => warn!("cannot remove the interface {name}: {}", errno_text(e)),
+    }
 }
 
 /// What a `/proc/net/dev` says of our interfaces. What the host's end receives, the container has sent.

@@ -4,7 +4,6 @@
 
 use super::super::filesystem::read_up_to;
 use super::super::guest_root::GuestRoot;
-use super::super::lxc::first_boot::SCRIPT;
 use super::Record;
 use crate::error::{Code, Error, Result};
 use crate::model::address::{Address, Ipv4Net};
@@ -17,6 +16,9 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+/// Where a container's first-boot script lies in its guest until it is run.
+pub const FIRST_BOOT_SCRIPT: &str = "var/lib/cloudbox/first-boot";
 
 /// What a guest with a static address must know of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,7 +76,7 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
         write_seed(&root, record, machine_id)?;
     }
     if !record.spec.first_boot.is_empty() {
-        root.put(SCRIPT, 0o700, &script(&record.spec.first_boot)?)?;
+        root.put(FIRST_BOOT_SCRIPT, 0o700, &script(&record.spec.first_boot)?)?;
     }
     for service in &record.spec.services {
         root.make_dir(SERVICES, 0o755)?;

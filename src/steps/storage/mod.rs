@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 pub use apart::{claim, try_overlay, Apart};
 pub use archive::Manifest;
 pub use copies::{Around, Copies, Snapshot, ToArchive};
-pub use guest::GuestNetwork;
+pub use guest::{GuestNetwork, FIRST_BOOT_SCRIPT};
 pub use mount::Shifted;
 
 tables! {

@@ -25,7 +25,7 @@ pub struct Number([u8; NUMBER]);
 impl fmt::Display for Number {
     /// Sixteen hex digits, as `usign -F` prints them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::model::image::hex(&self.0))
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -154,13 +154,9 @@ fn split<'a>(bytes: &'a [u8], length: usize, what: &str) -> Result<(Number, &'a 
     Err(wrong(what, is))
 }
 
-/// The first `N` of `bytes`, which has as many.
+/// The first `N` of `bytes`, whose length [`split`] has checked.
 fn fixed<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    let mut array = [0; N];
-    for (to, from) in array.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    array
+    *bytes.first_chunk().expect("the length was checked")
 }
 
 fn wrong(what: &str, why: &str) -> Error {
@@ -228,9 +224,9 @@ mod tests {
     use super::*;
 
     // Made by usign itself; the message is "hello\n".
-    const KEY: &str = include_str!("../../tests/data/usign/key.pub");
-    const SECRET_KEY: &str = include_str!("../../tests/data/usign/key.sec");
-    const SIGNED: &str = include_str!("../../tests/data/usign/hello.sig");
+    const KEY: &str = include_str!("../tests/data/usign/key.pub");
+    const SECRET_KEY: &str = include_str!("../tests/data/usign/key.sec");
+    const SIGNED: &str = include_str!("../tests/data/usign/hello.sig");
 
     fn refusal(text: &str) -> String {
         PublicKey::parse(text).unwrap_err().into_message()
