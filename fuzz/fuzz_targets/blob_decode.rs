@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use openwrt_ubus::blob::Attrs;
-use openwrt_ubus::{from_fields, from_table, signature, tables, to_fields, words, Fields};
+use openwrt_ubus::{from_fields, signature, to_fields, Fields};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -44,42 +44,6 @@ struct Args<'a> {
     pair: (u8, String),
 }
 
-words! {
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Word {
-        Fast = "Fast",
-        Slow = "Slow",
-    }
-}
-
-tables! {
-    #[derive(Debug, PartialEq)]
-    struct Small {
-        s: Option<String>,
-        n: i8 = 0,
-        b: bool = false,
-        mode: Option<Word>,
-        nets: Vec<SmallNet> = Vec::new(),
-    }
-
-    #[derive(Debug, PartialEq)]
-    struct SmallNet {
-        name: Option<String>,
-        mtu: u16,
-    }
-
-    /// Of the other reader's type what both know.
-    #[derive(Debug, PartialEq)]
-    struct Number {
-        n: u32,
-    }
-}
-
-#[derive(Debug, Deserialize, PartialEq)]
-struct SerdeNumber {
-    n: u32,
-}
-
 fuzz_target!(|data: &[u8]| {
     for attr in Attrs::new(data).flatten() {
         let _ = (attr.u32(), attr.u8(), attr.c_str());
@@ -89,11 +53,6 @@ fuzz_target!(|data: &[u8]| {
     let json = serde_json::to_string(&fields);
     let _ = from_fields::<Args>(data);
     let _ = from_fields::<()>(data);
-    let _ = from_table::<Small>(data);
-    // Both readers say the same.
-    let (ours, serdes) = (from_table::<Number>(data), from_fields::<SerdeNumber>(data));
-    assert_eq!(ours.as_ref().ok().map(|number| number.n), serdes.as_ref().ok().map(|number| number.n));
-    assert_eq!(ours.err().map(|e| e.to_string()), serdes.err().map(|e| e.to_string()));
     let _ = from_fields::<BTreeMap<String, Size>>(data);
     let _ = signature::Methods::new(data).count();
     if checked.is_ok() {

@@ -5,14 +5,7 @@
 pub mod args;
 pub mod replies;
 
-use openwrt_ubus::read::{Field, FromTable};
 use openwrt_ubus::Object;
-
-/// A method's name, and what it takes.
-type Method = (&'static str, &'static [Field]);
-
-/// What a method takes that takes nothing.
-const NONE: &[Field] = <()>::FIELDS;
 
 /// Version of this API: raised when something a client relies on changes.
 pub const VERSION: u32 = 1;
@@ -49,60 +42,55 @@ impl Face {
 
     /// The object with its methods and their signatures.
     pub fn object(self) -> Object {
-        Object::of(self.path(), self.methods())
-    }
-
-    fn methods(self) -> &'static [Method] {
+        let object = Object::new(self.path());
         match self {
-            Face::Box => {
-                &[("status", NONE), ("doctor", NONE), ("reload", NONE), ("shutdown", args::Shutdown::FIELDS)]
-            }
-            Face::Container => &[
-                ("list", args::List::FIELDS),
-                ("info", args::Named::FIELDS),
-                ("create", args::Create::FIELDS),
-                ("delete", args::Delete::FIELDS),
-                ("start", args::Start::FIELDS),
-                ("stop", args::Stop::FIELDS),
-                ("restart", args::Restart::FIELDS),
-                ("set", args::Set::FIELDS),
-                ("rename", args::Rename::FIELDS),
-                ("freeze", args::Named::FIELDS),
-                ("unfreeze", args::Named::FIELDS),
-                ("exec", args::Exec::FIELDS),
-                ("log", args::Log::FIELDS),
-                ("snapshot", args::Snapshot::FIELDS),
-                ("snapshots", args::Named::FIELDS),
-                ("restore", args::Snapshot::FIELDS),
-                ("snapshot_delete", args::Snapshot::FIELDS),
-                ("clone", args::Clone::FIELDS),
-                ("export", args::Export::FIELDS),
-                ("import", args::Import::FIELDS),
-                ("adopt", args::Adopt::FIELDS),
-                ("prune", args::Prune::FIELDS),
-            ],
-            Face::Image => &[
-                ("list", NONE),
-                ("info", args::Named::FIELDS),
-                ("import", args::ImageImport::FIELDS),
-                ("delete", args::Named::FIELDS),
-                ("remotes", NONE),
-                ("available", args::Available::FIELDS),
-                ("pull", args::Pull::FIELDS),
-                ("prune", args::Prune::FIELDS),
-            ],
-            Face::Service => &[
-                ("list", NONE),
-                ("publish", args::Publish::FIELDS),
-                ("withdraw", args::Withdraw::FIELDS),
-                ("browse", args::Browse::FIELDS),
-            ],
-            Face::Job => &[
-                ("list", NONE),
-                ("status", args::JobId::FIELDS),
-                ("wait", args::JobWait::FIELDS),
-                ("cancel", args::JobId::FIELDS),
-            ],
+            Face::Box => object
+                .method::<()>("status")
+                .method::<()>("doctor")
+                .method::<()>("reload")
+                .method::<args::Shutdown>("shutdown"),
+            Face::Container => object
+                .method::<args::List>("list")
+                .method::<args::Named>("info")
+                .method::<args::Create>("create")
+                .method::<args::Delete>("delete")
+                .method::<args::Start>("start")
+                .method::<args::Stop>("stop")
+                .method::<args::Restart>("restart")
+                .method::<args::Set>("set")
+                .method::<args::Rename>("rename")
+                .method::<args::Named>("freeze")
+                .method::<args::Named>("unfreeze")
+                .method::<args::Exec>("exec")
+                .method::<args::Log>("log")
+                .method::<args::Snapshot>("snapshot")
+                .method::<args::Named>("snapshots")
+                .method::<args::Snapshot>("restore")
+                .method::<args::Snapshot>("snapshot_delete")
+                .method::<args::Clone>("clone")
+                .method::<args::Export>("export")
+                .method::<args::Import>("import")
+                .method::<args::Adopt>("adopt")
+                .method::<args::Prune>("prune"),
+            Face::Image => object
+                .method::<()>("list")
+                .method::<args::Named>("info")
+                .method::<args::ImageImport>("import")
+                .method::<args::Named>("delete")
+                .method::<()>("remotes")
+                .method::<args::Available>("available")
+                .method::<args::Pull>("pull")
+                .method::<args::Prune>("prune"),
+            Face::Service => object
+                .method::<()>("list")
+                .method::<args::Publish>("publish")
+                .method::<args::Withdraw>("withdraw")
+                .method::<args::Browse>("browse"),
+            Face::Job => object
+                .method::<()>("list")
+                .method::<args::JobId>("status")
+                .method::<args::JobWait>("wait")
+                .method::<args::JobId>("cancel"),
         }
     }
 }

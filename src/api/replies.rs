@@ -1,6 +1,8 @@
 //! Replies of the methods. Fields that do not apply are left out. Times are seconds since 1970, sizes are bytes.
 
-use crate::model::job::{Job, JobError};
+use crate::model::image::Init;
+use crate::model::job::{Job, JobError, Kind, State};
+use crate::model::spec::Restart;
 use serde::Serialize;
 
 /// `{ "error": { "code": …, "message": … } }`, sent before a status that is not 0.
@@ -25,11 +27,11 @@ pub struct JobReply {
     /// `create`, `delete`, `start`, `stop`, `restart`, `shutdown`, `set`, `rename`, `freeze`, `unfreeze`, `ended`,
     /// `snapshot`, `restore`, `snapshot_delete`, `clone`, `export`, `import`, `image_import`, `image_delete`, `image_pull`,
     /// `image_prune`
-    pub kind: &'static str,
+    pub kind: Kind,
     /// The container or image it works on; `*` is all containers.
     pub target: String,
     /// `pending`, `running`, `done`, `failed`, `cancelled`
-    pub state: &'static str,
+    pub state: State,
     /// The present step, or the last.
     pub step: String,
     /// 0 to 100.
@@ -50,9 +52,9 @@ impl From<&Job> for JobReply {
     fn from(job: &Job) -> JobReply {
         JobReply {
             id: job.id.to_string(),
-            kind: job.kind.as_str(),
+            kind: job.kind,
             target: job.target.clone(),
-            state: job.state.as_str(),
+            state: job.state,
             step: job.step.clone(),
             percent: job.percent(),
             bytes: job.bytes,
@@ -195,7 +197,7 @@ pub struct ContainerInfo {
     /// Its place in the order of starts at boot.
     pub priority: u32,
     /// `no`, `on-failure`, `always`: whether it is started again when it ended by itself.
-    pub restart: &'static str,
+    pub restart: Restart,
     /// The slice it belongs to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub slice: String,
@@ -333,7 +335,7 @@ pub struct ImageEntry {
     /// Architecture as `uname -m` names it.
     pub arch: String,
     /// Init system.
-    pub init: String,
+    pub init: Init,
     /// Bytes on disk.
     pub size: u64,
     /// When it was imported.
@@ -631,5 +633,5 @@ pub struct Waited {
     /// The job's number.
     pub job: String,
     /// `done`; `pending` or `running` when the time was up first.
-    pub state: &'static str,
+    pub state: State,
 }

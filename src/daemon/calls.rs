@@ -12,8 +12,8 @@ use crate::steps::console;
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Exec;
 use log::error;
-use openwrt_ubus::read::FromTable;
-use openwrt_ubus::{from_table, to_chosen_fields, to_fields, Fields, Request, Status};
+use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
+use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -273,7 +273,7 @@ impl Core {
             Some(Job { error: Some(error), .. }) => {
                 Err(Error::new(Code::from_text(&error.code), error.message.clone()))
             }
-            Some(job) => encode(&replies::Waited { job: job.id.to_string(), state: job.state.as_str() }),
+            Some(job) => encode(&replies::Waited { job: job.id.to_string(), state: job.state }),
         };
         self.send_reply(waiter.request, answer);
     }
@@ -284,7 +284,7 @@ impl Core {
         if !job.kind.can_be_cancelled() {
             return Err(Error::new(
                 Code::NotSupported,
-                format_args!("a {} cannot be cancelled: what is gone does not come back", job.kind.as_str()),
+                format_args!("a {} cannot be cancelled: what is gone does not come back", job.kind),
             ));
         }
         active.cancel.cancel();
@@ -397,9 +397,9 @@ fn check_words(exec: &Exec) -> Result<()> {
     }
 }
 
-fn decode<T: FromTable>(arguments: &[u8]) -> Result<T> {
+fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
     check(arguments)?;
-    from_table(arguments).map_err(unreadable)
+    from_fields(arguments).map_err(unreadable)
 }
 
 /// Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.

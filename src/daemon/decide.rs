@@ -65,7 +65,7 @@ impl Core {
         if let Some(job) = self.jobs.active_on(name.as_str()) {
             return Err(Error::new(
                 Code::Busy,
-                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str()),
+                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind),
             ));
         }
         if self.config.containers.get(name).is_some_and(|d| d.deleting) {
@@ -255,7 +255,7 @@ impl Core {
         if let Some(job) = self.jobs.active_on(name.as_str()) {
             return Err(Error::new(
                 Code::Busy,
-                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind.as_str()),
+                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind),
             ));
         }
         Ok(())

@@ -259,7 +259,7 @@ impl Core {
     }
 
     pub(super) fn absorb_failure(&mut self, name: &Name, kind: Kind, error: &Error) {
-        error!("{} of container {name}: {error}", kind.as_str());
+        error!("{} of container {name}: {error}", kind);
         // What runs of it is looked at anew: a failed stop may have stopped it, a cancelled one not.
         let live = self.machine.runtime.find(name).ok().flatten();
         let declared = self.config.containers.contains_key(name);

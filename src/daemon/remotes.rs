@@ -242,7 +242,7 @@ impl Core {
         }) {
             Some(job) => Err(Error::new(
                 Code::Busy,
-                format_args!("job {} ({}) may need images; wait for its end", job.id, job.kind.as_str()),
+                format_args!("job {} ({}) may need images; wait for its end", job.id, job.kind),
             )),
             None => Ok(()),
         }

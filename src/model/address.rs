@@ -1,9 +1,7 @@
 //! Addresses of containers: as configured, and the hardware address derived from names.
 
 use crate::error::{quoted, Code, Error, Result};
-use openwrt_ubus::blobmsg::{Type, Value};
-use openwrt_ubus::read::{self, FromValue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -55,8 +53,8 @@ impl fmt::Display for Ipv4Net {
 }
 
 /// How a container gets its address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Address {
     /// The guest asks by DHCP.
     #[default]
@@ -98,15 +96,11 @@ impl fmt::Display for Address {
     }
 }
 
-impl FromValue for Address {
-    const TYPE: Type = Type::String;
+impl TryFrom<String> for Address {
+    type Error = Error;
 
-    fn blank() -> Address {
-        Address::Dhcp
-    }
-
-    fn from_value(value: Value<'_>, _: usize) -> std::result::Result<Address, openwrt_ubus::Error> {
-        Address::parse(read::text(value)?).map_err(|e| openwrt_ubus::Error::new(e.to_string()))
+    fn try_from(text: String) -> Result<Address> {
+        Address::parse(&text)
     }
 }
 

@@ -1,8 +1,6 @@
 //! The range of user and group ids that each container has to itself.
 
-use openwrt_ubus::blobmsg::{Type, Value};
-use openwrt_ubus::read::FromValue;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Ids per container: as many as a Debian system uses, `nobody` included.
 pub const SIZE: u32 = 65536;
@@ -13,23 +11,11 @@ pub const FIRST: u32 = 0x7000_0000;
 pub const COUNT: u32 = 0x0FFE;
 
 /// A container's range: `base` is the host's id of the guest's root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct IdRange {
     /// The first id of [`SIZE`].
     pub base: u32,
-}
-
-impl FromValue for IdRange {
-    const TYPE: Type = u32::TYPE;
-
-    fn blank() -> IdRange {
-        IdRange { base: 0 }
-    }
-
-    fn from_value(value: Value<'_>, depth: usize) -> Result<IdRange, openwrt_ubus::Error> {
-        Ok(IdRange { base: u32::from_value(value, depth)? })
-    }
 }
 
 /// The lowest range not in `used`, or None when all are taken.

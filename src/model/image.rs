@@ -3,72 +3,74 @@
 use super::name::ImageName;
 use super::spec::{invalid, Spec};
 use crate::error::{quoted, Code, Error, Result};
-use openwrt_ubus::{tables, words};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-words! {
-    /// The init system inside an image, which decides how it is asked to shut down.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum Init {
-        /// systemd: halts on SIGRTMIN+3.
-        Systemd = "systemd",
-        /// System V init, and OpenRC under it: halts on SIGPWR when inittab has a powerfail line.
-        Sysvinit = "sysvinit",
-        /// busybox init: halts on SIGUSR1.
-        Busybox = "busybox",
-        /// OpenWrt's procd: halts on SIGUSR1, like busybox.
-        Procd = "procd",
-        /// Something else: SIGPWR is tried.
-        Other = "other",
-    }
+/// The init system inside an image, which decides how it is asked to shut down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Init {
+    /// systemd: halts on SIGRTMIN+3.
+    Systemd,
+    /// System V init, and OpenRC under it: halts on SIGPWR when inittab has a powerfail line.
+    Sysvinit,
+    /// busybox init: halts on SIGUSR1.
+    Busybox,
+    /// OpenWrt's procd: halts on SIGUSR1, like busybox.
+    Procd,
+    /// Something else: SIGPWR is tried.
+    Other,
 }
 
-tables! {
-    /// A service the image offers.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-    pub struct OfferedService {
-        /// Its name in the image, such as `tahoe-introducer`.
-        pub name: String,
-        /// DNS-SD type, such as `_http._tcp`.
-        #[serde(rename = "type")]
-        pub kind as "type": String,
-        /// TCP or UDP port.
-        pub port: u16,
-        /// Off until a container is made with it; then the guest itself announces it, not the box.
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        pub optional: bool = false,
-    }
+/// A service the image offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferedService {
+    /// Its name in the image, such as `tahoe-introducer`.
+    pub name: String,
+    /// DNS-SD type, such as `_http._tcp`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// TCP or UDP port.
+    pub port: u16,
+    /// Off until a container is made with it; then the guest itself announces it, not the box.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
-tables! {
-    /// The manifest of an image in the store: `images/<sha256>/manifest.json`.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-    pub struct Manifest {
-        /// sha256 of the file that was imported, 64 hex digits; the image's identity.
-        pub sha256: String,
-        /// What the image calls itself.
-        pub name: String = String::new(),
-        /// Its version, or empty.
-        pub version: String = String::new(),
-        /// Operating system as in os-release's ID, such as `debian`.
-        pub os: String = String::new(),
-        /// The system's release as in os-release's VERSION_ID.
-        pub release: String = String::new(),
-        /// Processor architecture as `uname -m` names it.
-        pub arch: String = String::new(),
-        /// Its init system.
-        pub init: Init,
-        /// Services it offers.
-        pub services: Vec<OfferedService> = Vec::new(),
-        /// Where it was pulled from, `remote:alias`; empty for one that was not.
-        pub source: String = String::new(),
-        /// Its version there.
-        pub source_version: String = String::new(),
-        /// Bytes of the squashfs on disk.
-        pub size: u64,
-        /// When it was imported, seconds since 1970.
-        pub imported: u64,
-    }
+/// The manifest of an image in the store: `images/<sha256>/manifest.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// sha256 of the file that was imported, 64 hex digits; the image's identity.
+    pub sha256: String,
+    /// What the image calls itself.
+    #[serde(default)]
+    pub name: String,
+    /// Its version, or empty.
+    #[serde(default)]
+    pub version: String,
+    /// Operating system as in os-release's ID, such as `debian`.
+    #[serde(default)]
+    pub os: String,
+    /// The system's release as in os-release's VERSION_ID.
+    #[serde(default)]
+    pub release: String,
+    /// Processor architecture as `uname -m` names it.
+    #[serde(default)]
+    pub arch: String,
+    /// Its init system.
+    pub init: Init,
+    /// Services it offers.
+    #[serde(default)]
+    pub services: Vec<OfferedService>,
+    /// Where it was pulled from, `remote:alias`; empty for one that was not.
+    #[serde(default)]
+    pub source: String,
+    /// Its version there.
+    #[serde(default)]
+    pub source_version: String,
+    /// Bytes of the squashfs on disk.
+    pub size: u64,
+    /// When it was imported, seconds since 1970.
+    pub imported: u64,
 }
 
 /// An image in the store.

@@ -1,8 +1,8 @@
 //! Jobs: work that takes longer than a call may. The table of them, and what is kept over a restart.
 
 use crate::error::{quoted, Code, Error, Result};
-use openwrt_ubus::{tables, words};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Finished jobs that are remembered.
 pub const KEPT: usize = 64;
@@ -10,58 +10,64 @@ pub const KEPT: usize = 64;
 /// A job's number. On the bus it is a string.
 pub type JobId = u32;
 
-words! {
-    /// What a job does.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum Kind {
-        /// Makes a container.
-        Create = "create",
-        /// Removes a container.
-        Delete = "delete",
-        /// Starts a container.
-        Start = "start",
-        /// Stops a container.
-        Stop = "stop",
-        /// Stops a container and starts it again.
-        Restart = "restart",
-        /// Changes a container.
-        Set = "set",
-        /// Stops all containers.
-        Shutdown = "shutdown",
-        /// Gives a container another name.
-        Rename = "rename",
-        /// Freezes a container.
-        Freeze = "freeze",
-        /// Lets a frozen container go on.
-        Unfreeze = "unfreeze",
-        /// Cleans up after a container that ended by itself.
-        Ended = "ended",
-        /// Copies a container's layer.
-        Snapshot = "snapshot",
-        /// Puts a snapshot in the place of a container's layer.
-        Restore = "restore",
-        /// Removes a snapshot.
-        SnapshotDelete = "snapshot_delete",
-        /// Takes in a container without a section, or one another tool made.
-        Adopt = "adopt",
-        /// Removes what was left half made.
-        Prune = "prune",
-        /// Runs a container's first-boot script, beside whatever else is done to the container.
-        FirstBoot = "first_boot",
-        /// Copies a container.
-        Clone = "clone",
-        /// Writes a container's archive.
-        Export = "export",
-        /// Makes a container of an archive.
-        Import = "import",
-        /// Brings an image into the store.
-        ImageImport = "image_import",
-        /// Removes an image from the store.
-        ImageDelete = "image_delete",
-        /// Fetches an image from a server.
-        ImagePull = "image_pull",
-        /// Removes images that nobody uses.
-        ImagePrune = "image_prune",
+/// What a job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Makes a container.
+    Create,
+    /// Removes a container.
+    Delete,
+    /// Starts a container.
+    Start,
+    /// Stops a container.
+    Stop,
+    /// Stops a container and starts it again.
+    Restart,
+    /// Changes a container.
+    Set,
+    /// Stops all containers.
+    Shutdown,
+    /// Gives a container another name.
+    Rename,
+    /// Freezes a container.
+    Freeze,
+    /// Lets a frozen container go on.
+    Unfreeze,
+    /// Cleans up after a container that ended by itself.
+    Ended,
+    /// Copies a container's layer.
+    Snapshot,
+    /// Puts a snapshot in the place of a container's layer.
+    Restore,
+    /// Removes a snapshot.
+    SnapshotDelete,
+    /// Takes in a container without a section, or one another tool made.
+    Adopt,
+    /// Removes what was left half made.
+    Prune,
+    /// Runs a container's first-boot script, beside whatever else is done to the container.
+    FirstBoot,
+    /// Copies a container.
+    Clone,
+    /// Writes a container's archive.
+    Export,
+    /// Makes a container of an archive.
+    Import,
+    /// Brings an image into the store.
+    ImageImport,
+    /// Removes an image from the store.
+    ImageDelete,
+    /// Fetches an image from a server.
+    ImagePull,
+    /// Removes images that nobody uses.
+    ImagePrune,
+}
+
+/// As it stands in JSON.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -92,21 +98,20 @@ impl Kind {
     }
 }
 
-words! {
-    /// How far a job is.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub enum State {
-        /// Waits for a free worker.
-        Pending = "pending",
-        /// Is at work.
-        Running = "running",
-        /// Ended well.
-        Done = "done",
-        /// Ended with an error.
-        Failed = "failed",
-        /// Was cancelled.
-        Cancelled = "cancelled",
-    }
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for a free worker.
+    Pending,
+    /// Is at work.
+    Running,
+    /// Ended well.
+    Done,
+    /// Ended with an error.
+    Failed,
+    /// Was cancelled.
+    Cancelled,
 }
 
 impl State {
@@ -116,15 +121,13 @@ impl State {
     }
 }
 
-tables! {
-    /// An error as it is kept with a job.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-    pub struct JobError {
-        /// [`Code::as_str`].
-        pub code: String,
-        /// [`Error::message`].
-        pub message: String,
-    }
+/// An error as it is kept with a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobError {
+    /// [`Code::as_str`].
+    pub code: String,
+    /// [`Error::message`].
+    pub message: String,
 }
 
 impl From<&Error> for JobError {
@@ -133,34 +136,34 @@ impl From<&Error> for JobError {
     }
 }
 
-tables! {
-    /// One job.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-    pub struct Job {
-        /// Its number.
-        pub id: JobId,
-        /// What it does.
-        pub kind: Kind,
-        /// The container or image it works on.
-        pub target: String,
-        /// The container it copies from, when that is another one: both are busy.
-        #[serde(skip)]
-        pub source: Option<String>,
-        /// How far it is.
-        pub state: State,
-        /// The present step, or the last one.
-        pub step: String = String::new(),
-        /// Bytes handled in this step.
-        pub bytes: u64 = 0,
-        /// Bytes in all, when known.
-        pub total: Option<u64>,
-        /// When it began, seconds since 1970.
-        pub started: u64,
-        /// When it ended.
-        pub finished: Option<u64>,
-        /// Why it failed.
-        pub error: Option<JobError>,
-    }
+/// One job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// What it does.
+    pub kind: Kind,
+    /// The container or image it works on.
+    pub target: String,
+    /// The container it copies from, when that is another one: both are busy.
+    #[serde(skip)]
+    pub source: Option<String>,
+    /// How far it is.
+    pub state: State,
+    /// The present step, or the last one.
+    #[serde(default)]
+    pub step: String,
+    /// Bytes handled in this step.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes in all, when known.
+    pub total: Option<u64>,
+    /// When it began, seconds since 1970.
+    pub started: u64,
+    /// When it ended.
+    pub finished: Option<u64>,
+    /// Why it failed.
+    pub error: Option<JobError>,
 }
 
 impl Job {
@@ -174,14 +177,12 @@ impl Job {
     }
 }
 
-tables! {
-    /// All jobs that are known.
-    #[derive(Debug, Default, Serialize)]
-    pub struct Jobs {
-        next: JobId,
-        /// In the order of their numbers.
-        jobs: Vec<Job>,
-    }
+/// All jobs that are known.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Jobs {
+    next: JobId,
+    /// In the order of their numbers.
+    jobs: Vec<Job>,
 }
 
 impl Jobs {

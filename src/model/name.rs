@@ -1,17 +1,15 @@
 //! Names of containers and images.
 
 use crate::error::{escaped, quoted, Code, Error, Result};
-use openwrt_ubus::blobmsg::{Type, Value};
-use openwrt_ubus::read::{self, FromValue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The longest DNS label.
 const LABEL_MAX: usize = 63;
 
 /// The name of a container: a DNS label, `^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`, because it becomes a host name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
 impl Name {
@@ -94,15 +92,11 @@ impl fmt::Display for Name {
     }
 }
 
-impl FromValue for Name {
-    const TYPE: Type = Type::String;
+impl TryFrom<String> for Name {
+    type Error = Error;
 
-    fn blank() -> Name {
-        Name(String::new())
-    }
-
-    fn from_value(value: Value<'_>, _: usize) -> std::result::Result<Name, openwrt_ubus::Error> {
-        Name::new(read::text(value)?).map_err(|e| openwrt_ubus::Error::new(e.to_string()))
+    fn try_from(text: String) -> Result<Name> {
+        Name::new(&text)
     }
 }
 
@@ -114,8 +108,8 @@ impl From<Name> for String {
 
 /// The name of an image: like a container's, with `.` and `_` inside as well, since they carry versions
 /// (`debian-12.5`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ImageName(String);
 
 impl ImageName {
@@ -154,15 +148,11 @@ impl fmt::Display for ImageName {
     }
 }
 
-impl FromValue for ImageName {
-    const TYPE: Type = Type::String;
+impl TryFrom<String> for ImageName {
+    type Error = Error;
 
-    fn blank() -> ImageName {
-        ImageName(String::new())
-    }
-
-    fn from_value(value: Value<'_>, _: usize) -> std::result::Result<ImageName, openwrt_ubus::Error> {
-        ImageName::new(read::text(value)?).map_err(|e| openwrt_ubus::Error::new(e.to_string()))
+    fn try_from(text: String) -> Result<ImageName> {
+        ImageName::new(&text)
     }
 }
 

@@ -1,29 +1,15 @@
 //! Sizes in bytes and shares of processors, as people write them.
 
 use crate::error::{quoted, Code, Error, Result};
-use openwrt_ubus::blobmsg::{Type, Value};
-use openwrt_ubus::read::FromValue;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 const UNITS: [(char, u64); 4] = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30), ('T', 1 << 40)];
 
 /// A number of bytes, written `512M`, `4G`, `65536`; units are powers of 1024. Never zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Bytes(pub u64);
-
-impl FromValue for Bytes {
-    const TYPE: Type = u64::TYPE;
-
-    fn blank() -> Bytes {
-        Bytes(0)
-    }
-
-    fn from_value(value: Value<'_>, depth: usize) -> std::result::Result<Bytes, openwrt_ubus::Error> {
-        Ok(Bytes(u64::from_value(value, depth)?))
-    }
-}
 
 impl Bytes {
     /// Reads `text`: a whole number above 0, with an optional unit K, M, G or T (an `iB` or `B` behind it is allowed).
@@ -99,21 +85,9 @@ impl Bytes {
 }
 
 /// A share of processors in thousandths: `1` is 1000, `0.5` is 500. Never zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cpus(pub u32);
-
-impl FromValue for Cpus {
-    const TYPE: Type = u32::TYPE;
-
-    fn blank() -> Cpus {
-        Cpus(0)
-    }
-
-    fn from_value(value: Value<'_>, depth: usize) -> std::result::Result<Cpus, openwrt_ubus::Error> {
-        Ok(Cpus(u32::from_value(value, depth)?))
-    }
-}
 
 impl Cpus {
     /// The most a container may be given, in thousandths.

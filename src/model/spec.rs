@@ -4,8 +4,9 @@ use super::address::{parse_gateway, Address};
 use super::name::{ImageName, Name};
 use super::size::{Bytes, Cpus};
 use crate::error::{quoted, Code, Error, Result};
-use openwrt_ubus::{tables, words};
-use serde::Serialize;
+use serde::de::{value, IntoDeserializer};
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::Ipv4Addr;
 
 /// Longest description, in bytes.
@@ -24,69 +25,80 @@ const MEMORY_MIN: u64 = 4 << 20;
 /// The least disk that can be formatted and used.
 const DISK_MIN: u64 = 16 << 20;
 
-words! {
-    /// Whether a container that ended by itself is started again.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-    pub enum Restart {
-        /// Never.
-        No = "no",
-        /// When its init crashed or ran out of memory, but not when the guest shut itself down.
-        #[default]
-        OnFailure = "on-failure",
-        /// However it ended, unless somebody stopped it.
-        Always = "always",
+/// Whether a container that ended by itself is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When its init crashed or ran out of memory, but not when the guest shut itself down.
+    #[default]
+    OnFailure,
+    /// However it ended, unless somebody stopped it.
+    Always,
+}
+
+/// As it stands in UCI and in JSON.
+impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
-tables! {
-    /// Everything a person can say about a container.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-    pub struct Spec {
-        /// The image it is made from.
-        pub image: ImageName,
-        /// Memory limit.
-        pub memory: Bytes,
-        /// Processors.
-        pub cpus: Cpus,
-        /// Disk quota; None is no quota.
-        pub disk: Option<Bytes>,
-        /// Most processes.
-        pub pids: u32,
-        /// The bridge its interface joins.
-        pub bridge: String,
-        /// Its address.
-        pub address: Address,
-        /// Default route of a static address; None: the bridge's own address, when it is in the same network.
-        pub gateway: Option<Ipv4Addr>,
-        /// Started at boot.
-        pub autostart: bool,
-        /// Its place in the order of starts at boot; the smallest goes first, and is stopped last.
-        pub priority: u16 = default_priority(),
-        /// Whether it is started again when it ended by itself.
-        pub restart: Restart = Restart::default(),
-        /// Free text.
-        pub description: String = String::new(),
-        /// SSH keys of root.
-        pub authorized_keys: Vec<String> = Vec::new(),
-        /// The slice it belongs to, or empty.
-        pub slice: String = String::new(),
-        /// Its services are announced.
-        pub advertise: bool = yes(),
-        /// It is not deleted.
-        pub protected: bool = false,
-        /// What its guest calls itself; empty: as the container is called.
-        #[serde(skip_serializing_if = "String::is_empty")]
-        pub hostname: String = String::new(),
-        /// Its time zone, `Europe/Madrid`; empty: the image's.
-        #[serde(skip_serializing_if = "String::is_empty")]
-        pub timezone: String = String::new(),
-        /// The script that is run once inside, or the path of a file on the box that holds it; or empty.
-        #[serde(skip_serializing_if = "String::is_empty")]
-        pub first_boot: String = String::new(),
-        /// Services of its image that are switched on in it before its first start.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        pub services: Vec<String> = Vec::new(),
-    }
+/// Everything a person can say about a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The image it is made from.
+    pub image: ImageName,
+    /// Memory limit.
+    pub memory: Bytes,
+    /// Processors.
+    pub cpus: Cpus,
+    /// Disk quota; None is no quota.
+    pub disk: Option<Bytes>,
+    /// Most processes.
+    pub pids: u32,
+    /// The bridge its interface joins.
+    pub bridge: String,
+    /// Its address.
+    pub address: Address,
+    /// Default route of a static address; None: the bridge's own address, when it is in the same network.
+    pub gateway: Option<Ipv4Addr>,
+    /// Started at boot.
+    pub autostart: bool,
+    /// Its place in the order of starts at boot; the smallest goes first, and is stopped last.
+    #[serde(default = "default_priority")]
+    pub priority: u16,
+    /// Whether it is started again when it ended by itself.
+    #[serde(default)]
+    pub restart: Restart,
+    /// Free text.
+    #[serde(default)]
+    pub description: String,
+    /// SSH keys of root.
+    #[serde(default)]
+    pub authorized_keys: Vec<String>,
+    /// The slice it belongs to, or empty.
+    #[serde(default)]
+    pub slice: String,
+    /// Its services are announced.
+    #[serde(default = "yes")]
+    pub advertise: bool,
+    /// It is not deleted.
+    #[serde(default)]
+    pub protected: bool,
+    /// What its guest calls itself; empty: as the container is called.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hostname: String,
+    /// Its time zone, `Europe/Madrid`; empty: the image's.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub timezone: String,
+    /// The script that is run once inside, or the path of a file on the box that holds it; or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub first_boot: String,
+    /// Services of its image that are switched on in it before its first start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<String>,
 }
 
 /// What a record says that was written before there was the field.
@@ -179,7 +191,7 @@ impl Asked {
             gateway: spec.gateway.map(|gateway| gateway.to_string()),
             autostart: flag(spec.autostart),
             priority: Some(spec.priority.to_string()),
-            restart: text(spec.restart.as_str()),
+            restart: text(&spec.restart.to_string()),
             description: text(&spec.description),
             authorized_keys: spec.authorized_keys.clone(),
             slice: text(&spec.slice),
@@ -458,9 +470,8 @@ pub fn parse_pids(text: &str) -> Result<u32> {
 }
 
 fn parse_restart(text: &str) -> Result<Restart> {
-    let all = [Restart::No, Restart::OnFailure, Restart::Always];
-    let found = all.into_iter().find(|restart| restart.as_str() == text);
-    found.ok_or_else(|| invalid("restart", text, "write no, on-failure or always"))
+    Restart::deserialize(text.into_deserializer())
+        .map_err(|_: value::Error| invalid("restart", text, "write no, on-failure or always"))
 }
 
 /// Checks the name of a network interface: at most 15 bytes, as the kernel allows, and nothing that could end a line.

@@ -1,8 +1,8 @@
 //! From fields to Rust values.
 
+use crate::blob::{DecodeError, MAX_DEPTH};
 use crate::blobmsg::{self, Fields, Value};
 use crate::error::Error;
-use crate::read;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 ///
 /// # Errors
 /// Names the field and what was expected there; also when the bytes are malformed or nested deeper than
-/// [`MAX_DEPTH`](crate::blob::MAX_DEPTH).
+/// [`MAX_DEPTH`].
 pub fn from_fields<'de, T: Deserialize<'de>>(fields: &'de [u8]) -> Result<T, Error> {
     T::deserialize(De { value: Value::Table(Fields::new(fields)), depth: 0 })
 }
@@ -74,8 +74,12 @@ impl<'de> De<'de> {
         })
     }
 
+    /// The depth of what is inside.
     fn deeper(&self) -> Result<usize, Error> {
-        read::deeper(self.depth)
+        if self.depth > MAX_DEPTH {
+            return Err(DecodeError::Depth.into());
+        }
+        Ok(self.depth + 1)
     }
 }
 
@@ -286,6 +290,7 @@ mod tests {
     use crate::to_fields;
     use serde_json::{json, Value as Json};
     use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
 
     #[derive(Debug, Deserialize, PartialEq)]
     struct Net {
@@ -312,6 +317,7 @@ mod tests {
         nets: Vec<Net>,
         env: BTreeMap<String, String>,
         text: Option<String>,
+        gateway: Option<Ipv4Addr>,
     }
 
     fn read(json: Json) -> Result<Args, String> {
@@ -323,6 +329,7 @@ mod tests {
         let args = read(json!({
             "ubus_rpc_session": "0".repeat(32), "name": "web", "size": 5_000_000_000u64, "small": -3, "on": true,
             "rate": 2, "mode": "very-slow", "nets": [{"name": "lan", "mtu": 1500}], "env": {"A": "b"}, "text": "t",
+            "gateway": "10.0.0.1",
             "unknown": [[[{}]]],
         }));
         let expected = Args {
@@ -335,6 +342,7 @@ mod tests {
             nets: vec![Net { name: "lan".into(), mtu: 1500 }],
             env: [("A".into(), "b".into())].into(),
             text: Some("t".into()),
+            gateway: Some(Ipv4Addr::new(10, 0, 0, 1)),
         };
         assert_eq!(args, Ok(expected));
     }
@@ -356,16 +364,20 @@ mod tests {
                 "nets[1].mtu: expected an integer from 0 to 65535, found -1",
             ),
             (json!({"nets": [{"name": "a"}]}), "nets[0].mtu: is missing"),
+            (json!({"nets": [{"name": null, "mtu": 1}]}), "nets[0].name: is missing"),
             (json!({"nets": {"a": 1}}), "nets: expected an array, found a table"),
             (json!({"nets": [[1]]}), "nets[0]: expected a table, found an array"),
             (json!({"small": 128}), "small: expected an integer from -128 to 127, found 128"),
+            (json!({"small": 1.5}), "small: expected an integer from -128 to 127, found a fraction"),
             (json!({"size": -1}), "size: expected a non-negative integer, found -1"),
             (json!({"size": "12"}), "size: expected a non-negative integer, found the text \"12\""),
             (json!({"on": 1}), "on: expected true or false, found 1"),
             (json!({"name": 5}), "name: expected text, found 5"),
+            (json!({"name": true}), "name: expected text, found true"),
             (json!({"name": [5]}), "name: expected text, found an array"),
             (json!({"mode": "slow"}), "mode: expected one of fast, very-slow, found \"slow\""),
             (json!({"mode": 3}), "mode: expected text, found 3"),
+            (json!({"gateway": 5}), "gateway: expected an IPv4 address, found 5"),
             (json!({"env": {"A": 1}}), "env.A: expected text, found 1"),
             (json!({"rate": "x"}), "rate: expected a number, found the text \"x\""),
         ];
@@ -447,6 +459,19 @@ mod tests {
     fn no_arguments_accept_any() {
         assert_eq!(from_fields::<()>(&[]), Ok(()));
         assert_eq!(from_fields::<()>(&to_fields(&json!({"ubus_rpc_session": "x"})).unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn nesting_ends_somewhere() {
+        #[derive(Debug, Deserialize)]
+        struct Nest {
+            #[serde(default, rename = "inner")]
+            _inner: Vec<Nest>,
+        }
+        let table = |depth| Nest::deserialize(De { value: Value::Table(Fields::new(&[])), depth });
+        let array = |depth| Vec::<Nest>::deserialize(De { value: Value::Array(Fields::new(&[])), depth });
+        assert!(table(MAX_DEPTH).is_ok() && array(MAX_DEPTH).is_ok());
+        assert!(table(MAX_DEPTH + 1).is_err() && array(MAX_DEPTH + 1).is_err());
     }
 
     #[test]

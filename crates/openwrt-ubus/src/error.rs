@@ -32,7 +32,7 @@ impl Error {
 
     /// The same of a value that is in the field `name`.
     #[must_use]
-    pub fn in_field(mut self, name: &str) -> Self {
+    pub(crate) fn in_field(mut self, name: &str) -> Self {
         let path = &mut self.0.path;
         if !path.is_empty() && !path.starts_with('[') {
             path.insert(0, '.');
@@ -121,11 +121,6 @@ impl serde::de::Error for Error {
 }
 
 impl Error {
-    /// A value that is not what was expected.
-    pub(crate) fn unfit(expected: &str, found: &str) -> Self {
-        Self::new(["expected ", expected, ", found ", found].concat())
-    }
-
     fn expected(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         let found = match found {
             Unexpected::Bool(v) => v.to_string(),
@@ -138,7 +133,7 @@ impl Error {
             Unexpected::Float(_) => "a fraction".to_owned(),
             _ => "something else".to_owned(),
         };
-        Self::unfit(&in_plain_words(expected), &found)
+        Self::new(format!("expected {}, found {found}", in_plain_words(expected)))
     }
 }
 
@@ -155,6 +150,7 @@ fn in_plain_words(expected: &dyn Expected) -> String {
         "i64" | "isize" => "an integer",
         "f32" | "f64" => "a number",
         "a boolean" => "true or false",
+        "IPv4 address" => "an IPv4 address",
         "a sequence" => "an array",
         "a map" => "a table",
         other if other.starts_with("struct ") => "a table",

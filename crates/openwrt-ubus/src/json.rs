@@ -17,7 +17,7 @@
 use crate::blob::{DecodeError, MAX_DEPTH};
 use crate::blobmsg::{Builder, Fields, Type, Value};
 use crate::error::Error;
-use crate::read::FromTable;
+use serde::de::DeserializeOwned;
 use serde::Serialize;
 
 /// How JSON is written.
@@ -66,12 +66,12 @@ pub fn string(text: &str) -> String {
     printer.out
 }
 
-/// Reads a `T` from the object `text`, as [`crate::from_table`] does.
+/// Reads a `T` from the object `text`, as [`crate::from_fields`] does.
 ///
 /// # Errors
-/// As [`to_fields`] and [`crate::from_table`].
-pub fn from_slice<T: FromTable>(text: &[u8]) -> Result<T, Error> {
-    crate::from_table(&to_fields_of_bytes(text)?)
+/// As [`to_fields`] and [`crate::from_fields`].
+pub fn from_slice<T: DeserializeOwned>(text: &[u8]) -> Result<T, Error> {
+    crate::from_fields(&to_fields_of_bytes(text)?)
 }
 
 fn to_fields_of_bytes(text: &[u8]) -> Result<Vec<u8>, Error> {
@@ -693,12 +693,10 @@ mod tests {
 
     #[test]
     fn typed() {
-        crate::tables! {
-            #[derive(serde::Serialize, PartialEq, Debug)]
-            struct Record {
-                name: String,
-                size: Option<u64>,
-            }
+        #[derive(Serialize, serde::Deserialize, PartialEq, Debug)]
+        struct Record {
+            name: String,
+            size: Option<u64>,
         }
         let record = Record { name: "web".into(), size: None };
         let text = to_string(&record, Layout::Indented).unwrap();

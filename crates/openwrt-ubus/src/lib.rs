@@ -2,7 +2,6 @@
 //!
 //! - [`blob`] and [`blobmsg`]: the binary encoding, as borrowed views and a builder. No allocation to read.
 //! - [`from_fields`] and [`to_fields`]: the same through serde, for any type.
-//! - [`read`]: typed arguments without serde's generated code, for a program that must be small.
 //! - [`json`]: the same as JSON, for people and files.
 //! - [`signature`]: what a method takes, derived from its argument type, for `ubus -v list`.
 //! - [`conn`]: the protocol as a state machine without I/O or clock. Bytes and time go in, bytes and events come
@@ -40,7 +39,6 @@ pub mod driver;
 mod error;
 pub mod json;
 pub mod msg;
-pub mod read;
 mod ser;
 pub mod signature;
 
@@ -49,9 +47,4 @@ pub use conn::{Connection, Event, Object, ObjectId, Request};
 pub use de::from_fields;
 pub use error::Error;
 pub use msg::Status;
-pub use read::from_table;
 pub use ser::{to_chosen_fields, to_fields};
-
-/// For the macros.
-#[doc(hidden)]
-pub use serde;

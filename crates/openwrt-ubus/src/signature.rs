@@ -1,10 +1,11 @@
-//! What a method takes, as it is published: made of the list of its argument type's fields
-//! ([`tables!`](crate::tables)), so that the signature, the check of the arguments and their documentation have one
-//! source.
+//! What a method takes, as it is published: derived from the `Deserialize` of its argument type, so that the signature,
+//! the check of the arguments and their documentation have one source.
 
 use crate::blob;
 use crate::blobmsg::{Fields, Iter, Type, Value};
-use crate::read::{Field, FromTable};
+use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, Visitor};
+use serde::{forward_to_deserialize_any, Deserialize};
+use std::fmt;
 
 /// One argument of a method.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +16,144 @@ pub struct Argument {
     pub ty: Type,
 }
 
-/// The arguments that `T` reads from a call. `()` has none.
-pub fn arguments<T: FromTable>() -> Vec<Argument> {
-    of_fields(T::FIELDS)
+/// The arguments that `T` reads from a call: the fields of a struct, in their order. `()` has none.
+///
+/// `T`'s own `Deserialize` is run once for each field, with a deserializer that writes down what is asked for and then
+/// gives up. So a type with a `Deserialize` written by hand is published as what it asks for first: one that asks for
+/// text and takes numbers as well is published as a string; one that asks for anything, as [`Type::Unspec`].
+/// Integers of every width are published as INT32: that is how JSON's arrive, and `ubus -v list` has no name for the
+/// others.
+pub fn arguments<'de, T: Deserialize<'de>>() -> Vec<Argument> {
+    let mut found = Vec::new();
+    loop {
+        let mut argument = None;
+        // Always an error: the deserializer gives up when it knows enough.
+        let _ = T::deserialize(AskedTable { index: found.len(), argument: &mut argument });
+        match argument {
+            Some(argument) => found.push(argument),
+            None => return found,
+        }
+    }
 }
 
-pub(crate) fn of_fields(fields: &[Field]) -> Vec<Argument> {
-    fields.iter().map(|field| Argument { name: field.name.to_owned(), ty: field.ty }).collect()
+/// The end of a try, successful or not.
+#[derive(Debug)]
+struct Enough;
+
+impl fmt::Display for Enough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is nothing to read")
+    }
+}
+
+impl std::error::Error for Enough {}
+
+impl de::Error for Enough {
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Self
+    }
+}
+
+/// In the place of a call's table: offers the struct one of its fields.
+struct AskedTable<'a> {
+    /// The field's place in the struct.
+    index: usize,
+    /// Stays `None` when there are not so many.
+    argument: &'a mut Option<Argument>,
+}
+
+impl<'de> Deserializer<'de> for AskedTable<'_> {
+    type Error = Enough;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Enough> {
+        let name = *fields.get(self.index).ok_or(Enough)?;
+        let argument = self.argument.insert(Argument { name: name.to_owned(), ty: Type::Unspec });
+        visitor.visit_map(OneField { name: Some(name), ty: &mut argument.ty })
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Enough> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    /// Whatever else takes a table names no fields.
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Enough> {
+        Err(Enough)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple
+        tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct OneField<'a> {
+    name: Option<&'static str>,
+    ty: &'a mut Type,
+}
+
+impl<'de> MapAccess<'de> for OneField<'_> {
+    type Error = Enough;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Enough> {
+        let name = self.name.take().ok_or(Enough)?;
+        seed.deserialize(name.into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Enough> {
+        seed.deserialize(AskedValue { ty: self.ty })
+    }
+}
+
+/// In the place of a field's value: writes down its type.
+struct AskedValue<'a> {
+    ty: &'a mut Type,
+}
+
+macro_rules! asked {
+    ($($ty:ident: $($method:ident($($argument:ty),*))*;)*) => { $($(
+        fn $method<V: Visitor<'de>>(self, $(_: $argument,)* _: V) -> Result<V::Value, Enough> {
+            *self.ty = Type::$ty;
+            Err(Enough)
+        }
+    )*)* };
+}
+
+impl<'de> Deserializer<'de> for AskedValue<'_> {
+    type Error = Enough;
+
+    asked! {
+        Unspec: deserialize_any() deserialize_ignored_any() deserialize_unit() deserialize_unit_struct(&'static str);
+        Array: deserialize_seq() deserialize_tuple(usize) deserialize_tuple_struct(&'static str, usize);
+        Table: deserialize_map() deserialize_struct(&'static str, &'static [&'static str]);
+        String: deserialize_str() deserialize_string() deserialize_char() deserialize_identifier();
+        String: deserialize_bytes() deserialize_byte_buf();
+        String: deserialize_enum(&'static str, &'static [&'static str]);
+        Int32: deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64();
+        Int32: deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64();
+        Bool: deserialize_bool();
+        Double: deserialize_f32() deserialize_f64();
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Enough> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Enough> {
+        visitor.visit_newtype_struct(self)
+    }
 }
 
 /// Writes a method's signature: a table named like the method, of one INT32 per argument.
@@ -92,43 +224,67 @@ impl<'a> Iterator for Methods<'a> {
 #[allow(dead_code)]
 mod tests {
     use super::*;
-    use crate::read::FromValue;
-    use crate::tables;
-    use crate::Error;
+    use std::collections::BTreeMap;
     use std::net::Ipv4Addr;
 
-    /// Published as it says itself.
+    /// Published as what it asks for.
     struct Size;
 
-    impl FromValue for Size {
-        const TYPE: Type = Type::Unspec;
-
-        fn blank() -> Self {
-            Self
-        }
-
-        fn from_value(_: Value<'_>, _: usize) -> Result<Self, Error> {
-            Ok(Self)
+    impl<'de> Deserialize<'de> for Size {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_any(de::IgnoredAny).map(|_| Self)
         }
     }
 
+    /// Never satisfied with what a try could offer it.
+    #[derive(Deserialize)]
+    #[serde(try_from = "String")]
+    struct Name;
+
+    impl TryFrom<String> for Name {
+        type Error = &'static str;
+
+        fn try_from(_: String) -> Result<Self, &'static str> {
+            Err("no")
+        }
+    }
+
+    #[derive(Deserialize)]
+    enum Mode {
+        Fast,
+        Slow,
+    }
+
+    #[derive(Deserialize)]
+    struct Bytes(u64);
+
     #[test]
     fn of_every_kind() {
-        tables! {
-            struct Net {
-                name: String,
-            }
-            struct Create {
-                name: String,
-                template: Option<String>,
-                memory: Option<u64>,
-                size: Size,
-                cpus: u8 = 1,
-                autostart as "auto-start": bool,
-                nets: Vec<Net>,
-                net: Option<Net>,
-                gateway: Ipv4Addr,
-            }
+        #[derive(Deserialize)]
+        struct Net {
+            name: String,
+        }
+        fn one() -> u8 {
+            1
+        }
+        #[derive(Deserialize)]
+        struct Create<'a> {
+            name: Name,
+            template: Option<&'a str>,
+            memory: Option<Bytes>,
+            size: Size,
+            #[serde(default = "one")]
+            cpus: u8,
+            #[serde(rename = "auto-start")]
+            autostart: bool,
+            #[serde(skip)]
+            apart: u8,
+            mode: Option<Mode>,
+            rate: f64,
+            nets: Vec<Net>,
+            net: Option<Net>,
+            env: BTreeMap<String, String>,
+            gateway: Ipv4Addr,
         }
         let found = arguments::<Create>();
         let found: Vec<_> = found.iter().map(|a| (a.name.as_str(), a.ty)).collect();
@@ -139,8 +295,11 @@ mod tests {
             ("size", Type::Unspec),
             ("cpus", Type::Int32),
             ("auto-start", Type::Bool),
+            ("mode", Type::String),
+            ("rate", Type::Double),
             ("nets", Type::Array),
             ("net", Type::Table),
+            ("env", Type::Table),
             ("gateway", Type::String),
         ];
         assert_eq!(found, expected);
@@ -149,11 +308,10 @@ mod tests {
 
     #[test]
     fn golden_bytes() {
-        tables! {
-            struct M1 {
-                s: String,
-                n: i64,
-            }
+        #[derive(Deserialize)]
+        struct M1 {
+            s: String,
+            n: i64,
         }
         let mut out = Vec::new();
         put_method(&mut out, "m1", &arguments::<M1>());

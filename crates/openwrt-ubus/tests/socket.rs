@@ -5,7 +5,7 @@
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::driver::{Backoff, Driver, Progress};
-use openwrt_ubus::{from_fields, from_table, tables, to_fields, Connection, Event, Fields, Object, Status};
+use openwrt_ubus::{from_fields, to_fields, Connection, Event, Fields, Object, Status};
 use serde_json::{json, Value as Json};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -98,24 +98,25 @@ struct Service {
     thread: Option<JoinHandle<()>>,
 }
 
-tables! {
-    #[allow(dead_code)] // for its signature
-    struct Echo {
-        s: Option<String>,
-        n: Option<u64>,
-        b: Option<bool>,
-        list: Option<Vec<String>>,
-        table: Option<Inner>,
-    }
+#[allow(dead_code)] // for its signature
+#[derive(serde::Deserialize)]
+struct Echo {
+    s: Option<String>,
+    n: Option<u64>,
+    b: Option<bool>,
+    list: Option<Vec<String>>,
+    table: Option<Inner>,
+}
 
-    #[allow(dead_code)]
-    struct Inner {
-        k: Option<String>,
-    }
+#[allow(dead_code)]
+#[derive(serde::Deserialize)]
+struct Inner {
+    k: Option<String>,
+}
 
-    struct Defer {
-        ms: u64,
-    }
+#[derive(serde::Deserialize)]
+struct Defer {
+    ms: u64,
 }
 
 impl Service {
@@ -182,7 +183,7 @@ fn serve(socket: &Path, stop: &AtomicBool) {
             };
             match method.as_str() {
                 "ping" => connection.answer(request, &json!({"ok": 1, "user": caller.user})).unwrap(),
-                "echo" => match from_table::<Echo>(&arguments) {
+                "echo" => match from_fields::<Echo>(&arguments) {
                     Ok(_) => {
                         connection.reply(&request, &arguments).unwrap();
                         connection.complete(request, Status::OK);
@@ -195,7 +196,7 @@ fn serve(socket: &Path, stop: &AtomicBool) {
                     }
                 },
                 "defer" => {
-                    let Defer { ms } = from_table(&arguments).unwrap();
+                    let Defer { ms } = from_fields(&arguments).unwrap();
                     deferred.push((now + Duration::from_millis(ms), ms, request));
                 }
                 "fail" => {

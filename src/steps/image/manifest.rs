@@ -13,6 +13,8 @@ use log::warn;
 use nix::sys::stat::{fstat, FileStat, SFlag};
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
+use serde::de::{value, IntoDeserializer};
+use serde::Deserialize;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -236,7 +238,10 @@ fn take(manifest: &mut Manifest, key: &str, value: Value) -> bool {
         "release" => &mut manifest.release,
         "arch" if !manifest.arch.is_empty() => return family(text) == family(&manifest.arch),
         "arch" => &mut manifest.arch,
-        "init" => return Init::from_text(text).map(|init| manifest.init = init).is_some(),
+        "init" => {
+            let init: std::result::Result<_, value::Error> = Init::deserialize(text.into_deserializer());
+            return init.map(|init| manifest.init = init).is_ok();
+        }
         _ => return false,
     };
     if sane(text) {

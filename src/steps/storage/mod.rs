@@ -20,8 +20,7 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
 use openwrt_ubus::json;
-use openwrt_ubus::tables;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -33,30 +32,28 @@ pub use copies::{Around, Copies, Snapshot, ToArchive};
 pub use guest::{GuestNetwork, FIRST_BOOT_SCRIPT};
 pub use mount::Shifted;
 
-tables! {
-    /// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-    pub struct Record {
-        /// Its name.
-        pub name: Name,
-        /// Names it had before: its guest may still call itself so.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        pub was: Vec<Name> = Vec::new(),
-        /// What it was made from, or last started with; stands in when the section is broken.
-        pub spec: Spec,
-        /// The image below its layer.
-        pub image_sha256: String,
-        /// The image's init system.
-        pub init: Init,
-        /// Its ids.
-        pub ids: IdRange,
-        /// Its hardware address.
-        pub mac: String,
-        /// The host's end of its veth pair.
-        pub veth: String,
-        /// When it was made, seconds since 1970.
-        pub created: u64,
-    }
+/// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its name.
+    pub name: Name,
+    /// Names it had before: its guest may still call itself so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<Name>,
+    /// What it was made from, or last started with; stands in when the section is broken.
+    pub spec: Spec,
+    /// The image below its layer.
+    pub image_sha256: String,
+    /// The image's init system.
+    pub init: Init,
+    /// Its ids.
+    pub ids: IdRange,
+    /// Its hardware address.
+    pub mac: String,
+    /// The host's end of its veth pair.
+    pub veth: String,
+    /// When it was made, seconds since 1970.
+    pub created: u64,
 }
 
 impl Record {

@@ -1,13 +1,12 @@
-use crate::read::{Field, FromTable};
 use crate::signature::{self, Argument};
+use serde::Deserialize;
 
 /// An object as it is offered on the bus: a path, and methods with what they take.
 ///
 /// ```
-/// openwrt_ubus::tables! {
-///     struct Name {
-///         name: String,
-///     }
+/// #[derive(serde::Deserialize)]
+/// struct Name {
+///     name: String,
 /// }
 ///
 /// let object = openwrt_ubus::Object::new("cloudbox.container").method::<()>("list").method::<Name>("info");
@@ -24,19 +23,10 @@ impl Object {
         Self { path: path.to_owned(), methods: Vec::new() }
     }
 
-    /// An object of methods that are listed: a name, and the [`FromTable::FIELDS`] of what it takes.
-    pub fn of(path: &str, methods: &[(&str, &[Field])]) -> Self {
-        let mut object = Self::new(path);
-        for (name, fields) in methods {
-            object.methods.push(((*name).to_owned(), signature::of_fields(fields)));
-        }
-        object
-    }
-
     /// Adds a method whose arguments are the fields of `A` ([`signature::arguments`]). Nobody on the way checks a
-    /// call's arguments against them: read them with [`from_table`](crate::from_table).
+    /// call's arguments against them: read them with [`from_fields`](crate::from_fields).
     #[must_use]
-    pub fn method<A: FromTable>(self, name: &str) -> Self {
+    pub fn method<'de, A: Deserialize<'de>>(self, name: &str) -> Self {
         self.method_of(name, signature::arguments::<A>())
     }
 
