@@ -4,6 +4,9 @@
 #   scripts/static.sh [TARGET]       TARGET: x86_64-unknown-linux-musl (this machine's, if none is given),
 #                                    aarch64-, armv7-…-musleabihf, i686-, mipsel-, mips-, riscv64gc-unknown-linux-musl
 #                                    (scripts/static-check.sh tries those of other processors)
+#   scripts/static.sh --feed [TARGET]
+#                                    builds it as OpenWrt's packages feed does (openwrt/cloudbox/Makefile), to measure what
+#                                    most people get: target/static/TARGET/feed/cloudbox
 #   scripts/static.sh --test TARGET  runs the tests of the protocol crates as programs of TARGET, under qemu-user
 #
 # Where rustup has the target's std, that is used. Elsewhere std is built from source: the source is Debian's
@@ -12,11 +15,13 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-test=
-[ "${1:-}" != --test ] || { test=yes && shift; }
+mode=
+case ${1:-} in
+--feed | --test) mode=$1 && shift ;;
+esac
 target=${1:-$(uname -m)-unknown-linux-musl}
 tools=$PWD/target/static-tools
-out=$PWD/target/static/$target
+out=$PWD/target/static/$target${mode:+/feed}
 
 die() {
 	echo "static.sh: $*" >&2
@@ -27,7 +32,7 @@ case $target in
 *-linux-musl*) ;;
 *) die "$target is no musl target" ;;
 esac
-for tool in file readelf python3; do
+for tool in file readelf python3 xz; do
 	command -v $tool >/dev/null || die "$tool is missing: run scripts/install-deps.sh package"
 done
 version=$(rustc --version | cut -d' ' -f2) || die "rustc is missing: scripts/install-deps.sh says how to get it"
@@ -76,38 +81,22 @@ fetch_zig() {
 	echo "$wanted" >"$tools/venv/versions"
 }
 
-# A box has little flash: no tables for unwinding, which a program that aborts never reads; equal runs of instructions
-# called instead of repeated (but not on 32-bit ARM, where LLVM's outliner makes wrong code: `config cloudbox 'main'` had an
-# "invalid character"); a panic that aborts without a message, which takes the text and the formatting of every
-# possible panic along. `make build` keeps the message: look there for the reason of a panic.
-small="-Cforce-unwind-tables=no"
-case $target in
-armv7-*) ;;
-*) small="$small -Cllvm-args=-enable-machine-outliner=always" ;;
-esac
-small="$small -Zunstable-options -Cpanic=immediate-abort -Zlocation-detail=none"
-# Every function's body is at hand in every crate, so that what is called once moves to its caller. And addresses are
-# what the linker says: zig links no static-pie, so that code which could be anywhere would be longer for nothing (on
-# mips by a sixth).
-small="$small -Zcross-crate-inline-threshold=always -Crelocation-model=static"
-# A callee with a large frame stays out of its caller's, where every slot would be too far for a short offset; and what
-# trades size for speed is left out: copies of expressions on the way to a join, stores moved behind a loop, a loop's
-# counters split in several.
-small="$small -Cllvm-args=-inline-max-stacksize=256 -Cllvm-args=-split-spill-mode=size"
-small="$small -Cllvm-args=-enable-pre=false -Cllvm-args=-disable-licm-promotion -Cllvm-args=-disable-lsr"
-case $target in
-x86_64-* | i686-*)
-	# An operand on the stack is a byte shorter when counted from the frame pointer, and can be outlined then. A table
-	# of addresses to jump to is longer than the comparisons.
-	small="$small -Cforce-frame-pointers=non-leaf -Cllvm-args=-min-jump-table-entries=1000"
-	;;
-aarch64-*)
-	# What functions begin and end with is code of its own, called.
-	small="$small -Cllvm-args=-homogeneous-prolog-epilog"
-	;;
-esac
-# What Debug would write is for programmers, and no message is made of it: error::quoted says so, and a test.
-small="$small -Zfmt-debug=none"
+# A panic names the line of source: the same one wherever it was built.
+places="--remap-path-prefix=$HOME=~ --remap-path-prefix=$PWD=."
+# No tables for unwinding, which a program that aborts never reads. Addresses are what the linker says: zig links no
+# static-pie, so that code which could be anywhere would be longer for nothing (on mips by a sixth).
+plain="$places -Clink-self-contained=no -Ctarget-feature=+crt-static -Crelocation-model=static"
+flags="$plain -Cforce-unwind-tables=no"
+std=std,panic_abort
+std_features=-Zbuild-std-features=optimize_for_size
+if [ "$mode" = --feed ]; then
+	# The feed's rust-values.mk sets these, whatever Cargo.toml says. Its std is not built for size, and has backtraces.
+	export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_LTO=true \
+		CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_PANIC=unwind
+	flags=$plain
+	std=std,panic_unwind
+	std_features=
+fi
 
 # The same words as for the program, with a panic that unwinds, as the test harness wants it. Left out are those that
 # start this program anew: the kernel would have to know how to run it.
@@ -119,24 +108,24 @@ run_tests() {
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
-		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static -Crelocation-model=static" \
+		RUSTFLAGS="$plain" \
 		cargo-zigbuild test --release --config 'profile.release.panic="unwind"' --config profile.release.lto=false \
 		--package openwrt-ubus --package openwrt-uci --lib --tests --target "$target" \
 		-Zbuild-std=std,panic_unwind,test -- --skip killed --skip processes
 }
 
 mkdir -p "$tools" "$out"
-if [ -n "$test" ]; then
+if [ "$mode" = --test ]; then
 	export CARGO_TARGET_DIR="$PWD/target/static-test"
 	run_tests
 	exit
 fi
-export CARGO_TARGET_DIR="$PWD/target/static-build"
+export CARGO_TARGET_DIR="$PWD/target/static-build${mode:+-feed}"
 sysroot=$(rustc --print sysroot)
 started=$(date +%s)
 if [ -d "$sysroot/lib/rustlib/$target" ] && [ "$target" = "$(uname -m)-unknown-linux-musl" ]; then
 	# rustup's std brings its own musl; another architecture would still need a linker.
-	RUSTFLAGS="--remap-path-prefix=$PWD=. --remap-path-prefix=$HOME=~" \
+	RUSTFLAGS="$places" \
 		cargo build --release --no-default-features --package cloudbox --bin cloudbox --target "$target"
 else
 	fetch_std
@@ -144,12 +133,14 @@ else
 	# cargo looks for std in the toolchain, unless this variable (its own tests use it) names another place.
 	# zig's crt files are used instead of the ones that rustup would have brought. They come along as they are: made
 	# for size (-Os), memcpy and memmove are 0.8 KB smaller and copy byte by byte.
+	# No features are no word.
+	# shellcheck disable=SC2086
 	PATH=$tools/venv/bin:$PATH \
 		__CARGO_TESTS_ONLY_SRC_ROOT=$tools/rust-src-$version/library \
 		RUSTC_BOOTSTRAP=1 \
-		RUSTFLAGS="-Clink-self-contained=no -Ctarget-feature=+crt-static $small" \
+		RUSTFLAGS="$flags" \
 		cargo zigbuild --release --no-default-features --package cloudbox --bin cloudbox --target "$target" \
-		-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+		-Zbuild-std=$std $std_features
 fi
 cp "$CARGO_TARGET_DIR/$target/release/cloudbox" "$out/cloudbox"
 file "$out/cloudbox" | sed "s|^$PWD/||"
@@ -167,4 +158,5 @@ asked=$(readelf -l -d "$out/cloudbox" | grep -E 'INTERP|NEEDED|RPATH|RUNPATH' ||
 for place in "$PWD" "$HOME/"; do
 	! grep -aqF "$place" "$out/cloudbox" || die "$out/cloudbox holds the path $place of this machine"
 done
-echo "target/static/$target/cloudbox: $(stat -c %s "$out/cloudbox") bytes, built in $(($(date +%s) - started)) s"
+packed=$(xz -9 -c "$out/cloudbox" | wc -c)
+echo "${out#"$PWD/"}/cloudbox: $(stat -c %s "$out/cloudbox") bytes, $packed of them as xz packs it, built in $(($(date +%s) - started)) s"

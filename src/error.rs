@@ -231,8 +231,6 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// `text` in quotes, as it stands in a message: on one line, whatever is in it.
-///
-/// Instead of `{:?}`: the static build has no `Debug`, and writes nothing there.
 pub fn quoted(text: &str) -> String {
     ["\"", &escaped(text), "\""].concat()
 }
@@ -286,38 +284,6 @@ mod tests {
     fn what_is_quoted_stays_on_its_line() {
         assert_eq!(quoted("a b'ä☃"), "\"a b'ä☃\"");
         assert_eq!(quoted("\"\\\n\r\t\x1b\u{9b}\0"), r#""\"\\\n\r\t\u{1b}\u{9b}\u{0}""#);
-    }
-
-    /// The static build leaves out what `Debug` writes (scripts/static.sh), so that no text for people may use it.
-    #[test]
-    fn no_message_is_written_by_debug() {
-        fn sources(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                match name.as_str() {
-                    "tests" | "tests.rs" | "fake.rs" | "broker.rs" | "bin" => {}
-                    _ if path.is_dir() => sources(&path, found),
-                    _ if name.ends_with(".rs") => found.push(path),
-                    _ => {}
-                }
-            }
-        }
-        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut found = Vec::new();
-        for directory in ["src", "crates/openwrt-ubus/src", "crates/openwrt-uci/src"] {
-            sources(&top.join(directory), &mut found);
-        }
-        assert!(found.len() > 50);
-        for path in found {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let program = text.split("\n#[cfg(test)]\n").next().unwrap_or_default();
-            for (index, line) in program.lines().enumerate() {
-                let debug = [":?}", ":#?}"].iter().any(|debug| line.contains(debug));
-                let comment = line.trim_start().starts_with("//");
-                assert!(!debug || comment, "{}:{}: use error::quoted", path.display(), index + 1);
-            }
-        }
     }
 
     #[test]
