@@ -4,7 +4,7 @@ SECONDS ?= 60
 
 ARCH ?= x86_64
 
-.PHONY: help build static package image image-twice demo run test luci-test vm bench fuzz lint clean
+.PHONY: help build static package image image-twice demo run test luci-test msrv vm bench fuzz lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ test: ## run every test, those with real containers too
 
 luci-test: ## run the tests of LuCI's pages in node
 	scripts/luci-test.sh
+
+msrv: ## run the unit tests with the oldest Rust that Cargo.toml promises
+	scripts/msrv.sh
 
 vm: ## try the package on a virtual box, and pull its plug
 	scripts/vm.sh

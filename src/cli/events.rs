@@ -50,8 +50,10 @@ fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible
             }
             Ok(Some(Event::ListenFailed { pattern, status })) => {
                 let status = status.text();
-                let message = format_args!("cannot listen to {pattern}: {status}; try as root");
-                return Err(Ended::Finally(Failure::new(REFUSED, message)));
+                return Err(Ended::Finally(Failure::new(
+                    REFUSED,
+                    format_args!("cannot listen to {pattern}: {status}; try as root"),
+                )));
             }
             Ok(_) => {}
             Err(error) => return Err(Ended::Bus(context.unreachable(&error))),
