@@ -28,14 +28,20 @@ const TICK: Duration = Duration::from_millis(10);
 /// A thread that runs until it is dropped.
 struct Running {
     stop: Arc<AtomicBool>,
+    /// What tests wait for: the messages that came to the bus, or the calls that wait for a job of the daemon.
+    heard: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    fn start(run: impl FnOnce(&AtomicBool) + Send + 'static) -> Running {
-        let stop = Arc::new(AtomicBool::new(false));
-        let seen = stop.clone();
-        Running { stop, thread: Some(thread::spawn(move || run(&seen))) }
+    fn start(run: impl FnOnce(&AtomicBool, &AtomicU32) + Send + 'static) -> Running {
+        let (stop, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (stopped, counter) = (stop.clone(), heard.clone());
+        Running { stop, heard, thread: Some(thread::spawn(move || run(&stopped, &counter))) }
+    }
+
+    fn heard(&self) -> u32 {
+        self.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -53,10 +59,10 @@ fn start_bus(socket: &Path) -> Running {
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).unwrap();
     listener.set_nonblocking(true).unwrap();
-    Running::start(move |stop| serve_bus(&listener, stop))
+    Running::start(move |stop, heard| serve_bus(&listener, stop, heard))
 }
 
-fn serve_bus(listener: &UnixListener, stop: &AtomicBool) {
+fn serve_bus(listener: &UnixListener, stop: &AtomicBool, heard: &AtomicU32) {
     let mut broker = Broker::new(7);
     let mut streams: BTreeMap<ClientId, UnixStream> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
@@ -72,7 +78,10 @@ fn serve_bus(listener: &UnixListener, stop: &AtomicBool) {
             let mut buffer = [0; 64 << 10];
             let alive = match streams.get_mut(&client).unwrap().read(&mut buffer) {
                 Ok(0) => false,
-                Ok(n) => broker.handle_input(client, &buffer[..n]).is_ok(),
+                Ok(n) => {
+                    heard.fetch_add(1, Ordering::Relaxed);
+                    broker.handle_input(client, &buffer[..n]).is_ok()
+                }
                 Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
             };
             if !alive {
@@ -149,16 +158,19 @@ fn start_daemon(socket: &Path, jobs: Vec<Job>) -> Running {
         while !matches!(client.next_event(None).unwrap(), Some(Event::Published { .. })) {}
     }
     let fake = Fake { client, objects, jobs, waiters: Vec::new() };
-    Running::start(move |stop| fake.run(stop))
+    Running::start(move |stop, heard| fake.run(stop, heard))
 }
 
 impl Fake {
-    fn run(mut self, stop: &AtomicBool) {
+    fn run(mut self, stop: &AtomicBool, heard: &AtomicU32) {
         while !stop.load(Ordering::Relaxed) {
             match self.client.next_event(Some(Instant::now() + TICK)) {
                 Ok(Some(Event::Call { object, method, arguments, request, .. })) => {
                     let face = self.objects[&object];
                     let arguments = serde_json::to_value(Fields::new(&arguments)).unwrap();
+                    if (face, method.as_str()) == (Face::Job, "wait") {
+                        heard.fetch_add(1, Ordering::Relaxed);
+                    }
                     self.call(face, &method, &arguments, request);
                 }
                 Ok(_) => {}
@@ -348,9 +360,14 @@ fn ended(child: Child) -> Ran {
     Ran::from(child.wait_with_output().unwrap())
 }
 
-/// Lets a command come as far as to follow its job.
-fn settle() {
-    thread::sleep(Duration::from_millis(150));
+/// Waits until `running` has heard more than `before`.
+fn hears(running: &Option<Running>, before: u32) {
+    let running = running.as_ref().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while running.heard() <= before {
+        assert!(Instant::now() < deadline, "nothing is heard");
+        thread::sleep(TICK);
+    }
 }
 
 // ---- What it must do -------------------------------------------------------------------------------------------
@@ -482,7 +499,7 @@ fn what_fails_is_told_and_the_others_go_on() {
 fn ctrl_c_leaves_the_job_running_and_says_so() {
     let world = World::with_daemon();
     let child = world.spawn(&["create", "slow"]);
-    settle();
+    hears(&world.daemon, 0);
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let told = "cloudbox: job 17 goes on; `cloudbox job wait 17` follows, `cloudbox job cancel 17` ends it\n";
     assert_eq!(ended(child), ran(130, "", told));
@@ -503,9 +520,10 @@ fn patience_ends() {
 fn a_daemon_that_is_restarted_is_waited_for() {
     let mut world = World::with_daemon();
     let child = world.spawn(&["start", "slow"]);
-    settle();
+    hears(&world.daemon, 0);
     world.daemon.take();
-    settle();
+    // The command asks again, in vain.
+    hears(&world.bus, world.bus.as_ref().unwrap().heard());
     let job = Job { id: 17, kind: "start", target: "slow".into(), ends: Some(Instant::now()) };
     world.daemon = Some(start_daemon(&world.socket(), vec![job]));
     let begun = Instant::now();
@@ -517,12 +535,12 @@ fn a_daemon_that_is_restarted_is_waited_for() {
 fn a_ubusd_that_is_restarted_is_waited_for() {
     let mut world = World::with_daemon();
     let child = world.spawn(&["start", "slow"]);
-    settle();
+    hears(&world.daemon, 0);
     world.bus.take();
     world.daemon.take();
-    settle();
     world.bus = Some(start_bus(&world.socket()));
-    settle();
+    // The command is back before the daemon is.
+    hears(&world.bus, 0);
     let job = Job { id: 17, kind: "start", target: "slow".into(), ends: Some(Instant::now()) };
     world.daemon = Some(start_daemon(&world.socket(), vec![job]));
     assert_eq!(ended(child), ran(0, "", ""));

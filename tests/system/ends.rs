@@ -36,7 +36,7 @@ fn a_guest_may_power_itself_off_and_reboot() {
         }
         the_box.exec(image, &["/bin/sh", "-c", poweroff]);
         the_box.wait_for_state(image, "stopped");
-        assert!(the_box.processes(image).is_empty());
+        eventually("the end of its processes", || the_box.processes(image).is_empty());
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(the_box.container(image).path().to_str().unwrap()), "it is still mounted");
         the_box.start(image);

@@ -147,7 +147,8 @@ fn a_file_that_is_replaced_while_waiting_is_read_anew() {
         let path = path.clone();
         move || set(&path, "v", "x")
     });
-    thread::sleep(Duration::from_millis(30));
+    // The one that holds it, and the one that waits.
+    eventually("the waiter", || open_files(&path) == 2);
     fs::write(directory.0.join("new"), "config a b\n\toption w 'y'\n").unwrap();
     fs::rename(directory.0.join("new"), &path).unwrap();
     drop(held);
@@ -166,7 +167,9 @@ fn a_rename_under_way_is_waited_for() {
         let path = path.clone();
         move || set(&path, "v", "x")
     });
-    thread::sleep(Duration::from_millis(100));
+    // It has the lock while it waits.
+    eventually("the waiter", || waiting.is_finished() || is_locked(&path));
+    assert!(!waiting.is_finished());
     fs::rename(&temporary, &path).unwrap();
     waiting.join().unwrap().unwrap();
     assert_eq!(content(&path), "config a b\n\toption w 'y'\n\toption v 'x'\n");
@@ -214,14 +217,18 @@ fn who_waits_on_the_replaced_file_finishes_before_the_next_edit() {
     let directory = Directory::new();
     let path = directory.config("config a b\n");
     let (ready, is_ready) = mpsc::channel();
+    let second_is_done = AtomicBool::new(false);
     let libuci = || {
         let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         ready.send(()).unwrap();
         let mut locked = Flock::lock(file, FlockArg::LockExclusive).unwrap();
         let mut read = String::new();
         locked.read_to_string(&mut read).unwrap();
-        // Slow enough for the next edit to come in between.
-        thread::sleep(Duration::from_millis(100));
+        // The next edit gets its chance to come in between.
+        let deadline = Instant::now() + Duration::from_millis(100);
+        while Instant::now() < deadline && !second_is_done.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
         let temporary = directory.0.join(".test.uci-aBcDeF");
         fs::write(&temporary, read + "\toption libuci 'x'\n").unwrap();
         drop(locked);
@@ -231,10 +238,11 @@ fn who_waits_on_the_replaced_file_finishes_before_the_next_edit() {
         let first = ConfigFile::new(&path).edit_document(|document| {
             scope.spawn(libuci);
             is_ready.recv().unwrap();
-            thread::sleep(Duration::from_millis(50));
+            eventually("libuci's waiting", || is_waited_for(&path));
             scope.spawn(|| {
-                thread::sleep(Duration::from_millis(50));
+                eventually("the first edit", || content(&path).contains("first"));
                 set(&path, "second", "x").unwrap();
+                second_is_done.store(true, Ordering::Relaxed);
             });
             document.set("b", "first", "x")
         });
@@ -262,7 +270,7 @@ fn a_full_disk_leaves_everything_as_it_was() {
         .stderr(Stdio::null())
         .status();
     if !mount.is_ok_and(|status| status.success()) {
-        println!("cannot mount a small file system here: skipped");
+        println!("skipped: a small file system cannot be mounted here");
         return;
     }
     let path = directory.config("config a b\n");
@@ -329,6 +337,32 @@ fn an_editor_that_is_killed_leaves_a_whole_file() {
     }
     set(&path, "last", "x").unwrap();
     directory.assert_holds(&["test"]);
+}
+
+/// Waits until `condition` holds.
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// How often this process has the file open.
+fn open_files(path: &Path) -> usize {
+    let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    files.filter(|file| fs::read_link(file.path()).is_ok_and(|target| target == path)).count()
+}
+
+fn is_locked(path: &Path) -> bool {
+    Flock::lock(File::open(path).unwrap(), FlockArg::LockSharedNonblock).is_err()
+}
+
+/// Whether somebody sleeps in the kernel until the file's lock is free.
+fn is_waited_for(path: &Path) -> bool {
+    let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&inode))
 }
 
 /// Runs [`child`] as another process.
