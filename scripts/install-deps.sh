@@ -2,6 +2,7 @@
 # Installs the Debian packages that a task of the Makefile needs, and only those that are missing.
 #
 #   scripts/install-deps.sh demo|test|package|vm|ci
+#   scripts/install-deps.sh --installed      tells what was installed so far, and how to remove it
 #
 # No service of the machine is started, stopped or reconfigured.
 set -eu
@@ -11,16 +12,26 @@ die() {
 	exit 1
 }
 
+# What this script has installed on the machine, with what apt took along: one package a line.
+record=$(dirname "$0")/../target/installed
+if [ "${1:-}" = --installed ]; then
+	[ ! -s "$record" ] || {
+		echo "Installed on this machine for the tasks of the Makefile: $(paste -sd' ' "$record")"
+		echo "To remove them: apt-get purge \$(cat target/installed) && rm target/installed"
+	}
+	exit
+fi
+
 # What builds the images and runs the containers.
 demo="lxc squashfs-tools mmdebstrap debian-archive-keyring dnsmasq-base iproute2 iputils-ping e2fsprogs util-linux
 	avahi-daemon avahi-utils dbus zstd xz-utils ca-certificates gcc libc6-dev"
 # The distro has wheels from PyPI. A Python that did not come from Debian has its pip with it.
 python3 -m pip --version >/dev/null 2>&1 || demo="$demo python3 python3-pip"
 # The static build and the packages.
-package="file git python3 python3-venv debian-archive-keyring ca-certificates gcc libc6-dev"
+package="file git xz-utils python3 python3-venv debian-archive-keyring ca-certificates gcc libc6-dev"
 # The tests add the small image, the tools that look at the result from outside, nft for isolation, something that the
-# distro can draw graphs of, and the packages.
-test="$demo $package busybox-static nftables curl jq snmpd"
+# distro can draw graphs of, the packages, a disk of XFS, certificates, and what signs as OpenWrt's usign does.
+test="$demo $package busybox-static nftables curl jq snmpd make xfsprogs openssl signify-openbsd"
 # The virtual box.
 vm="$package mmdebstrap busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils qemu-system-x86"
 # Continuous integration adds the linters, other processors, what the C peers of the differential tests need, and node for
@@ -66,7 +77,14 @@ if [ -n "$missing" ]; then
 		# shellcheck disable=SC2086
 		apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $missing
 	}
+	installed() { dpkg-query -W -f='${db:Status-Abbrev} ${Package}\n' | sed -n 's/^ii  *//p' | sort; }
+	mkdir -p "$(dirname "$record")"
+	installed >"$record.before"
 	install || { apt-get update -qq && install; } || die "apt-get could not install:$missing"
+	installed | comm -13 "$record.before" - >"$record.new"
+	echo "install-deps: installed on this machine: $(paste -sd' ' "$record.new")"
+	cat "$record.new" >>"$record"
+	rm -f "$record.before" "$record.new"
 else
 	echo "install-deps: everything for '$1' is installed"
 fi

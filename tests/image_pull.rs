@@ -685,20 +685,23 @@ fn what_is_published_is_the_same_each_time_and_stays() {
         .starts_with(b"{"));
 }
 
-/// Where there is a usign, it and we understand each other; `USIGN` names it.
+/// It and we understand each other: OpenWrt's usign, or OpenBSD's signify where there is none. `USIGN` names another.
 #[test]
 fn usign_understands_what_we_sign() {
     let Some(bench) = Bench::new("signing", programs()[0]) else { return };
-    let Some(usign) = std::env::var_os("USIGN").map(PathBuf::from).or_else(|| Tool::find("usign").ok())
-    else {
-        return println!("skipped: there is no usign");
+    let usign = std::env::var_os("USIGN").map(PathBuf::from).or_else(|| Tool::find("usign").ok());
+    let (sign, make_key) = match (usign, Tool::find("signify-openbsd")) {
+        (Some(usign), _) => (usign, "-G"),
+        // It asks for a passphrase otherwise.
+        (None, Ok(signify)) => (signify, "-G -n"),
+        (None, Err(_)) => return println!("skipped: neither usign nor signify-openbsd is installed"),
     };
-    let usign = usign.display();
-    bench.sh(&format!("for f in index images; do {usign} -V -q -p {KEY} -m www/streams/v1/$f.json -x www/streams/v1/$f.json.sig; done"));
+    let sign = sign.display();
+    bench.sh(&format!("for f in index images; do {sign} -V -q -p {KEY} -m www/streams/v1/$f.json -x www/streams/v1/$f.json.sig; done"));
     // And the other way round, with a key of its own.
     bench.sh(&format!(
-        "{usign} -G -s k.sec -p k.pub && for f in index images; do
-         {usign} -S -s k.sec -m www/streams/v1/$f.json -x www/streams/v1/$f.json.sig; done"
+        "{sign} {make_key} -s k.sec -p k.pub && for f in index images; do
+         {sign} -S -s k.sec -m www/streams/v1/$f.json -x www/streams/v1/$f.json.sig; done"
     ));
     bench.web.serve(&bench.base.join("www"));
     let mut source = bench.source(false);
