@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod daemon;
+pub mod doctor;
 pub mod error;
 pub mod fault;
 pub mod machine;
