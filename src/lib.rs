@@ -1,8 +1,8 @@
 //! cloudbox: makes an OpenWrt box a host of a community cloud. ARCHITECTURE.md is the map.
 
 pub mod api;
+pub mod cli;
 pub mod daemon;
-pub mod doctor;
 pub mod error;
 pub mod fault;
 pub mod machine;

@@ -1,28 +1,27 @@
 //! The connection to the daemon, and what a call that fails means to a person.
 
-use super::args::Args;
-use super::page::print_json;
-use super::request::{Request, PATIENCE};
+use super::failure::{Failure, REFUSED, TIMEOUT, UNREACHABLE};
+use super::request::Request;
 use super::view::View;
-use super::{Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
-use cloudbox::error::{os_text, quoted};
+use crate::error::os_text;
 use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::conn::{Reply, DEFAULT_SOCKET};
-use openwrt_ubus::{json, Status};
+use openwrt_ubus::Status;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 /// What commands work with.
 pub struct Context {
     socket: PathBuf,
     client: Option<Client>,
+    /// Whether replies are printed as JSON.
+    pub json: bool,
 }
 
 impl Context {
     /// Connects when first needed.
-    pub fn new(args: &Args) -> Context {
-        Context { socket: socket(args), client: None }
+    pub fn new(socket: PathBuf, json: bool) -> Context {
+        Context { socket, client: None, json }
     }
 
     /// The connection.
@@ -74,9 +73,9 @@ impl Context {
 }
 
 /// Where ubusd listens: as the option says, or the environment, or where it always does.
-pub fn socket(args: &Args) -> PathBuf {
-    match (args.socket, std::env::var_os("UBUS_SOCKET")) {
-        (Some(path), _) => PathBuf::from(path),
+pub fn socket(option: Option<&Path>) -> PathBuf {
+    match (option, std::env::var_os("UBUS_SOCKET")) {
+        (Some(path), _) => path.to_path_buf(),
         (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
         _ => PathBuf::from(DEFAULT_SOCKET),
     }
@@ -127,77 +126,15 @@ fn daemon_missing() -> String {
     format!("the cloudbox daemon is not on the bus; start it by `/etc/init.d/cloudbox start`{hint}")
 }
 
-/// `cloudbox call`
-pub fn raw_call(context: &mut Context, args: &Args) -> Result<u8, Failure> {
-    let request = raw_request(args)?;
-    match context.call(&request) {
-        Ok(reply) => {
-            print_json(&reply)?;
-            Ok(OK)
-        }
-        Err(mut failure) => {
-            let reply = std::mem::take(&mut failure.reply);
-            if !reply.is_empty() {
-                print_json(&reply)?;
-            }
-            Err(failure)
-        }
-    }
-}
-
-fn raw_request(args: &Args) -> Result<Request, Failure> {
-    let wrong = |error| {
-        let text = args.operand(2);
-        Failure::usage(format_args!(
-            "{text}: {error}; write names and values, such as '{{\"name\":\"web\"}}'",
-            text = quoted(text)
-        ))
-    };
-    let fields = match args.operand(2) {
-        "" => Vec::new(),
-        text => json::to_fields(text).map_err(wrong)?,
-    };
-    let patience = args.seconds("timeout")?.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()));
-    Ok(Request { object: args.operand(0).to_string(), method: args.operand(1).to_string(), fields, patience })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{parse_line, Parsed};
     use openwrt_ubus::blobmsg::Builder;
-    use openwrt_ubus::Fields;
-
-    fn request(words: &[&str]) -> Result<Request, Failure> {
-        match parse_line(words) {
-            Ok(Parsed::Run(args)) => raw_request(&args),
-            _ => panic!("{words:?}"),
-        }
-    }
-
-    #[test]
-    fn json_is_sent_as_it_is() {
-        for (json, sent) in [
-            ("{}", "{}"),
-            (
-                r#"{"a":9007199254740993,"b":-1,"c":true,"d":[1,"x"],"e":{"f":0.5},"g":null}"#,
-                r#"{"a":9007199254740993,"b":-1,"c":true,"d":[1,"x"],"e":{"f":0.5},"g":null}"#,
-            ),
-        ] {
-            let request = request(&["call", "o", "m", json]).unwrap();
-            assert_eq!(serde_json::to_string(&Fields::new(&request.fields)).unwrap(), sent);
-        }
-        assert!(request(&["call", "o", "m"]).unwrap().fields.is_empty());
-        for wrong in ["{", "[1]", "1", "\"x\"", "null", r#"{"a":18446744073709551615}"#] {
-            assert_eq!(request(&["call", "o", "m", wrong]).unwrap_err().exit, 2, "{wrong}");
-        }
-        assert_eq!(request(&["call", "o", "m", "--timeout", "3"]).unwrap().patience.as_secs(), 3);
-    }
 
     #[test]
     fn failures_tell_what_to_do() {
         let status = |object: &str, status, from_callee| {
-            let request = request(&["call", object, "m"]).unwrap();
+            let request = Request::new(object, "m", &()).unwrap();
             let failure = failure(&request, Reply { status, data: Vec::new(), from_callee });
             (failure.exit, failure.message.clone())
         };
@@ -221,7 +158,7 @@ mod tests {
                 error.str("code", code).str("message", "a container named web already exists");
             });
             let data = fields.finish().unwrap();
-            let request = request(&["call", "cloudbox", "m"]).unwrap();
+            let request = Request::new("cloudbox", "m", &()).unwrap();
             let reply = Reply { status: Status::UNKNOWN_ERROR, data: data.clone(), from_callee: true };
             let failure = failure(&request, reply);
             assert_eq!(

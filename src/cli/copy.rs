@@ -4,22 +4,22 @@
 //! [`GuestRoot`], and behind the walk only names in an open directory are used. What is there already is replaced by a
 //! rename, never written to.
 
-use super::args::Args;
 use super::bus::Context;
-use super::enter::layout;
+use super::failure::{Failure, OK, REFUSED};
 use super::interrupt;
 use super::request;
 use super::view::View;
-use super::{Failure, OK, REFUSED};
-use cloudbox::error::{errno_text, os_text, quoted, Error, Result};
-use cloudbox::model::idrange::SIZE;
-use cloudbox::model::name::Name;
-use cloudbox::steps::filesystem::Space;
-use cloudbox::steps::guest_root::{is_kernels, GuestRoot};
-use cloudbox::steps::lxc::exec::root_of;
-use cloudbox::steps::lxc::{Lxc, Runtime};
-use cloudbox::steps::storage::{self, Apart};
-use cloudbox::sys::c_path;
+use crate::error::{errno_text, os_text, quoted, Error, Result};
+use crate::model::idrange::SIZE;
+use crate::model::name::Name;
+use crate::steps::filesystem::Space;
+use crate::steps::guest_root::{is_kernels, GuestRoot};
+use crate::steps::layout::Layout;
+use crate::steps::lxc::exec::root_of;
+use crate::steps::lxc::{Lxc, Runtime};
+use crate::steps::storage::{self, Apart};
+use crate::sys::c_path;
+use clap::Args;
 use nix::errno::Errno;
 use nix::fcntl::{openat, renameat, AtFlags, OFlag};
 use nix::sys::stat::{fstatat, FileStat, Mode, SFlag};
@@ -37,68 +37,99 @@ const CHUNK: usize = 64 << 10;
 /// Of a file's mode, what is copied: no copy of a file acts with the rights of its owner.
 const MODE: u32 = 0o777;
 
-/// `cloudbox push FILE NAME:PATH`
-pub fn push(context: &mut Context, args: &Args) -> std::result::Result<u8, Failure> {
-    let (name, path) = place(args.operand(1))?;
-    let from = args.operand(0);
-    let (mut source, mode) = open_source(from)?;
-    let guest = Guest::open(context, &name)?;
-    let own_name = Path::new(from).file_name().filter(|_| from != "-");
-    let target = guest.target(&path, own_name).map_err(Failure::refused)?;
-    target.fill(&mut source, u64::MAX, mode).map_err(Failure::refused)?;
-    Ok(OK)
+#[derive(Args)]
+pub struct Push {
+    file: PathBuf,
+    #[arg(value_name = "NAME:PATH", value_parser = Place::parse)]
+    place: Place,
 }
 
-/// `cloudbox pull NAME:PATH FILE`
-pub fn pull(context: &mut Context, args: &Args) -> std::result::Result<u8, Failure> {
-    let (name, path) = place(args.operand(0))?;
-    let to = Path::new(args.operand(1));
-    // Before the container is mounted: there may be other mounts where it is.
-    let target = match to.as_os_str().as_encoded_bytes() {
-        b"-" => None,
-        _ => Some(host_target(to, path.file_name()).map_err(Failure::refused)?),
-    };
-    let guest = Guest::open(context, &name)?;
-    let (mut source, meta) =
-        guest.root.open_file(&path).map_err(|e| Failure::refused(guest.unreadable(&path, &e)))?;
-    match target {
-        None => {
-            copy(&mut source, &mut io::stdout(), meta.len(), "standard output").map_err(Failure::refused)?
-        }
-        Some(target) => {
-            target.check_room(meta.len()).map_err(Failure::refused)?;
-            target.fill(&mut source, meta.len(), meta.permissions().mode()).map_err(Failure::refused)?;
-        }
+#[derive(Args)]
+pub struct Pull {
+    #[arg(value_name = "NAME:PATH", value_parser = Place::parse)]
+    place: Place,
+    file: PathBuf,
+}
+
+impl Push {
+    pub fn run(self, context: &mut Context) -> std::result::Result<u8, Failure> {
+        let from = self.file.as_path();
+        let (mut source, mode) = open_source(from)?;
+        let guest = Guest::open(context, &self.place.name)?;
+        let own_name = from.file_name().filter(|_| !is_standard(from));
+        let target = guest.target(&self.place.path, own_name).map_err(Failure::refused)?;
+        target.fill(&mut source, u64::MAX, mode).map_err(Failure::refused)?;
+        Ok(OK)
     }
-    Ok(OK)
+}
+
+impl Pull {
+    pub fn run(self, context: &mut Context) -> std::result::Result<u8, Failure> {
+        let Place { name, path } = self.place;
+        // Before the container is mounted: there may be other mounts where it is.
+        let target = match is_standard(&self.file) {
+            true => None,
+            false => Some(host_target(&self.file, path.file_name()).map_err(Failure::refused)?),
+        };
+        let guest = Guest::open(context, &name)?;
+        let (mut source, meta) =
+            guest.root.open_file(&path).map_err(|e| Failure::refused(guest.unreadable(&path, &e)))?;
+        let size = meta.len();
+        let copied = match target {
+            None => copy(&mut source, &mut io::stdout(), size, "standard output"),
+            Some(target) => target
+                .check_room(size)
+                .and_then(|()| target.fill(&mut source, size, meta.permissions().mode())),
+        };
+        copied.map(|()| OK).map_err(Failure::refused)
+    }
+}
+
+/// The daemon's directories, as far as they are needed here: those on the disk.
+pub fn layout(lxcpath: &str) -> Layout {
+    let storage = Path::new(lxcpath).parent().map(Path::to_path_buf).unwrap_or_default();
+    Layout { run: storage.join("run"), storage }
+}
+
+/// `-`: standard input or output.
+fn is_standard(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 fn error(message: String) -> Error {
-    Error::new(cloudbox::error::Code::Failed, message)
+    Error::new(crate::error::Code::Failed, message)
 }
 
-/// The container and the path in `NAME:PATH`.
-fn place(text: &str) -> std::result::Result<(Name, PathBuf), Failure> {
-    let parts = text.split_once(':').filter(|(_, path)| path.starts_with('/'));
-    let Some((name, path)) = parts else {
-        return Err(Failure::usage(format_args!(
-            "{} is no place in a container; write NAME:/PATH, such as web:/etc/motd",
-            quoted(text)
-        )));
-    };
-    let name = Name::new(name).map_err(|e| Failure::usage(format_args!("{}", e.into_message())))?;
-    Ok((name, PathBuf::from(path)))
+/// A container and a path in it.
+#[derive(Clone)]
+struct Place {
+    name: Name,
+    path: PathBuf,
+}
+
+impl Place {
+    /// Reads `NAME:PATH`.
+    fn parse(text: &str) -> std::result::Result<Place, String> {
+        let parts = text.split_once(':').filter(|(_, path)| path.starts_with('/'));
+        let Some((name, path)) = parts else {
+            return Err("is no place in a container; write NAME:/PATH, such as web:/etc/motd".into());
+        };
+        let name =
+            Name::new(name).map_err(|e| format!("is no place in a container: {}", e.into_message()))?;
+        Ok(Place { name, path: PathBuf::from(path) })
+    }
 }
 
 /// What is pushed, with its mode. `-` is standard input.
-fn open_source(from: &str) -> std::result::Result<(File, u32), Failure> {
-    if from == "-" {
+fn open_source(from: &Path) -> std::result::Result<(File, u32), Failure> {
+    if is_standard(from) {
         let input = nix::unistd::dup(io::stdin())
             .map_err(|e| Failure::usage(format_args!("cannot read: {}", errno_text(e))))?;
         return Ok((File::from(input), 0o644));
     }
-    let wrong =
-        |why: String| Failure::usage(format_args!("{from} cannot be pushed: {why}", from = quoted(from)));
+    let wrong = |why: String| {
+        Failure::usage(format_args!("{} cannot be pushed: {why}", quoted(&from.to_string_lossy())))
+    };
     // What is no file is not opened: a pipe would wait.
     let meta = std::fs::metadata(from).map_err(|e| wrong(e.to_string()))?;
     if !meta.is_file() {

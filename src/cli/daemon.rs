@@ -1,62 +1,83 @@
 //! `cloudbox daemon`: the one command that is no client.
 
-use super::args::Args;
-use super::bus;
-use cloudbox::daemon::Options;
+use crate::daemon::{self, Options};
+use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs the daemon.
-pub fn run(args: &Args) -> ExitCode {
-    cloudbox::daemon::run(options(args, &|name| std::env::var_os(name)))
+#[derive(Args)]
+pub struct Daemon {
+    #[arg(short, long, help = "log to standard error instead of syslog")]
+    foreground: bool,
+    #[arg(short, long, help = "log more")]
+    verbose: bool,
+    #[arg(long, value_name = "DIRECTORY", help = "UCI's files, instead of /etc/config")]
+    config_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "images and containers, instead of what UCI says")]
+    storage: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "what lasts until a reboot, instead of /var/run/cloudbox")]
+    run_dir: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "avahi-daemon's files, instead of /etc/avahi")]
+    avahi: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "its pid file's, instead of /var/run/avahi-daemon")]
+    avahi_run: Option<PathBuf>,
 }
 
-fn options(args: &Args, environment: &dyn Fn(&str) -> Option<OsString>) -> Options {
-    // `--run-dir`, or what the environment says as CLOUDBOX_RUN_DIR, or the usual.
-    let path = |option: &str, usual: &str| {
-        let variable = ["CLOUDBOX_", &option.to_ascii_uppercase().replace('-', "_")].concat();
-        match (args.value(option), environment(&variable)) {
-            (Some(path), _) => PathBuf::from(path),
-            (None, Some(path)) if !path.is_empty() => PathBuf::from(path),
-            _ => PathBuf::from(usual),
+impl Daemon {
+    /// Runs the daemon on the bus at `socket` until it is told to end.
+    pub fn run(self, socket: PathBuf) -> ExitCode {
+        daemon::run(self.options(socket, &|name| std::env::var_os(name)))
+    }
+
+    /// An option goes before what the environment says, and that before the usual.
+    fn options(self, socket: PathBuf, environment: &dyn Fn(&str) -> Option<OsString>) -> Options {
+        let said = |option: Option<PathBuf>, variable: &str| {
+            let environment = || environment(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+            option.or_else(environment)
+        };
+        let path = |option, variable, usual: &str| said(option, variable).unwrap_or_else(|| usual.into());
+        Options {
+            socket,
+            config_dir: path(self.config_dir, "CLOUDBOX_CONFIG_DIR", "/etc/config"),
+            storage: said(self.storage, "CLOUDBOX_STORAGE"),
+            run_dir: path(self.run_dir, "CLOUDBOX_RUN_DIR", "/var/run/cloudbox"),
+            avahi: path(self.avahi, "CLOUDBOX_AVAHI", "/etc/avahi"),
+            avahi_run: path(self.avahi_run, "CLOUDBOX_AVAHI_RUN", "/var/run/avahi-daemon"),
+            foreground: self.foreground,
+            verbose: self.verbose,
         }
-    };
-    let storage = path("storage", "");
-    Options {
-        socket: bus::socket(args),
-        config_dir: path("config-dir", "/etc/config"),
-        storage: Some(storage).filter(|path| !path.as_os_str().is_empty()),
-        run_dir: path("run-dir", "/var/run/cloudbox"),
-        avahi: path("avahi", "/etc/avahi"),
-        avahi_run: path("avahi-run", "/var/run/avahi-daemon"),
-        foreground: args.flag("foreground"),
-        verbose: args.flag("verbose"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{parse_line, Parsed};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        daemon: Daemon,
+    }
 
     fn options_of(words: &[&str], environment: &[(&str, &str)]) -> Options {
-        let Ok(Parsed::Run(args)) = parse_line(words) else { panic!("{words:?}") };
-        options(&args, &|name| {
+        let Line { daemon } = Line::try_parse_from([&["daemon"], words].concat()).unwrap();
+        daemon.options("/s".into(), &|name| {
             environment.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into())
         })
     }
 
     #[test]
     fn an_option_goes_before_the_environment_and_that_before_the_usual() {
-        let usual = options_of(&["daemon", "-s", "/s"], &[("CLOUDBOX_STORAGE", "")]);
+        let usual = options_of(&[], &[("CLOUDBOX_STORAGE", "")]);
         assert_eq!(usual.config_dir, PathBuf::from("/etc/config"));
         assert_eq!((usual.storage, usual.run_dir), (None, PathBuf::from("/var/run/cloudbox")));
-        assert!(!usual.foreground && !usual.verbose && usual.socket.ends_with("s"));
+        assert!(!usual.foreground && !usual.verbose);
 
         let environment =
             [("CLOUDBOX_CONFIG_DIR", "/c"), ("CLOUDBOX_STORAGE", "/st"), ("CLOUDBOX_RUN_DIR", "/r")];
-        let moved = options_of(&["daemon", "-fv", "--run-dir=/rr"], &environment);
+        let moved = options_of(&["-fv", "--run-dir=/rr"], &environment);
         assert_eq!((moved.config_dir, moved.run_dir), (PathBuf::from("/c"), PathBuf::from("/rr")));
         assert_eq!(moved.storage, Some(PathBuf::from("/st")));
         assert!(moved.foreground && moved.verbose);

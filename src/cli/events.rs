@@ -1,21 +1,20 @@
 //! `cloudbox events`: what happens on the bus, line by line.
 
-use super::args::Args;
 use super::bus::Context;
+use super::failure::{complain, Failure, REFUSED};
 use super::page::{push_json, write_stdout};
 use super::text::visible;
 use super::view::View;
-use super::{complain, Failure, REFUSED};
 use openwrt_ubus::{json, Event};
 use std::time::Duration;
 
 const PATTERNS: [&str; 4] = ["container.*", "image.*", "service.*", "job.*"];
 
 /// Prints events until it is interrupted. ubusd may be restarted in the meantime.
-pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
+pub fn run(context: &mut Context) -> Result<u8, Failure> {
     context.client()?;
     loop {
-        let failure = match follow(context, args) {
+        let failure = match follow(context) {
             Err(Ended::Bus(failure)) => failure,
             Err(Ended::Finally(failure)) => return Err(failure),
             Ok(never) => match never {},
@@ -36,7 +35,7 @@ enum Ended {
     Finally(Failure),
 }
 
-fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible, Ended> {
+fn follow(context: &mut Context) -> Result<std::convert::Infallible, Ended> {
     let client = context.client().map_err(Ended::Bus)?;
     for pattern in &PATTERNS {
         client.connection().register_event(pattern);
@@ -45,7 +44,7 @@ fn follow(context: &mut Context, args: &Args) -> Result<std::convert::Infallible
         let event = context.client().map_err(Ended::Bus)?.next_event(None);
         match event {
             Ok(Some(Event::BusEvent { id, data })) => {
-                let line = if args.json { json_line(&id, &data) } else { line(&id, &data) };
+                let line = if context.json { json_line(&id, &data) } else { line(&id, &data) };
                 write_stdout(line.as_bytes()).map_err(Ended::Finally)?;
             }
             Ok(Some(Event::ListenFailed { pattern, status })) => {

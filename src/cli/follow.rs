@@ -4,57 +4,63 @@
 //! waited for in slices, with the notifications of `cloudbox.job` in between for a line that shows how far it is.
 //! A daemon or a ubusd that is restarted in the meantime is waited for.
 
-use super::args::Args;
 use super::bus::{self, Context};
+use super::failure::{complain, Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
 use super::interrupt::{goes_on, Followed};
-use super::page::{self, Page};
+use super::page::{print_json, write_stdout, Page};
 use super::pattern::fill;
-use super::request::{self, Request};
-use super::text;
+use super::progress::{progress_line, words_of, Progress};
+use super::request::{job_wait, Request, JOB};
+use super::text::visible;
 use super::view::View;
-use super::{complain, Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
-use cloudbox::api::args::WAIT_MAX;
-use cloudbox::api::Face;
+use crate::api::args::WAIT_MAX;
 use openwrt_ubus::conn::{CallId, Reply};
 use openwrt_ubus::{Event, Status};
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How long a daemon or ubusd may be away before we give up.
 const ABSENCE: Duration = Duration::from_secs(15);
 /// How often a socket that has gone is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Columns of a terminal that is as narrow as they get.
-const COLUMNS: usize = 79;
 
-/// Sends `requests` and follows the jobs they become. One that fails does not keep the others from going on.
-pub fn work(context: &mut Context, args: &Args, requests: Vec<Request>) -> Result<u8, Failure> {
-    let begun = Instant::now();
-    let followed = Followed::watch();
-    let mut follower = Follower::new(args, followed, Some(begun));
-    for request in &requests {
-        match context.call(request) {
-            Ok(reply) => follower.begun(&reply)?,
-            Err(failure) if requests.len() == 1 => return Err(failure),
-            // Without a bus the others fail as well.
-            Err(failure) if failure.exit == UNREACHABLE => return Err(failure),
-            Err(failure) => follower.failed(failure)?,
-        }
-    }
-    if args.flag("no-wait") {
-        return Ok(follower.exit);
-    }
-    follower.follow(context)
+/// Calls that become jobs.
+pub struct Work {
+    pub requests: Vec<Request>,
+    /// Their numbers are printed; nobody waits for their end.
+    pub no_wait: bool,
+    /// They make containers that run at the end.
+    pub starts: bool,
 }
 
-/// `cloudbox job wait`
-pub fn wait(context: &mut Context, args: &Args) -> Result<u8, Failure> {
-    let mut follower = Follower::new(args, Followed::watch(), None);
-    let limit = args.seconds("timeout")?;
-    follower.until = limit.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
-    for id in &args.operands {
-        follower.add((*id).to_string());
+impl Work {
+    /// Sends the calls and follows the jobs they become. One that fails does not keep the others from going on.
+    pub fn run(self, context: &mut Context) -> Result<u8, Failure> {
+        let begun = Instant::now();
+        let several = self.requests.len() > 1;
+        let mut follower = Follower::new(context.json, several);
+        follower.begun = Some(begun);
+        follower.starts = self.starts;
+        for request in &self.requests {
+            match context.call(request) {
+                Ok(reply) => follower.begun(&reply, self.no_wait)?,
+                // Without a bus the others fail as well.
+                Err(failure) if !several || failure.exit == UNREACHABLE => return Err(failure),
+                Err(failure) => follower.failed(failure)?,
+            }
+        }
+        if self.no_wait {
+            return Ok(follower.exit);
+        }
+        follower.follow(context)
     }
+}
+
+/// `cloudbox job wait`, for `limit` seconds at most.
+pub fn wait(context: &mut Context, ids: Vec<String>, limit: Option<u32>) -> Result<u8, Failure> {
+    let mut follower = Follower::new(context.json, ids.len() > 1);
+    follower.until = limit.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    ids.into_iter().for_each(|id| follower.add(id));
     follower.follow(context)
 }
 
@@ -65,8 +71,12 @@ struct Open {
     call: Option<CallId>,
 }
 
-struct Follower<'a> {
-    args: &'a Args,
+struct Follower {
+    json: bool,
+    /// There is more than one: messages say which.
+    several: bool,
+    /// A container that is made runs at the end.
+    starts: bool,
     followed: Followed,
     open: Vec<Open>,
     progress: Progress,
@@ -81,14 +91,16 @@ struct Follower<'a> {
     exit: u8,
 }
 
-impl<'a> Follower<'a> {
-    fn new(args: &'a Args, followed: Followed, begun: Option<Instant>) -> Follower<'a> {
+impl Follower {
+    fn new(json: bool, several: bool) -> Follower {
         Follower {
-            args,
-            followed,
+            json,
+            several,
+            starts: false,
+            followed: Followed::watch(),
             open: Vec::new(),
             progress: Progress::stderr(),
-            begun,
+            begun: None,
             until: None,
             away: None,
             met: false,
@@ -104,15 +116,15 @@ impl<'a> Follower<'a> {
     }
 
     /// Takes the reply of a call that has begun a job.
-    fn begun(&mut self, reply: &[u8]) -> Result<(), Failure> {
+    fn begun(&mut self, reply: &[u8], no_wait: bool) -> Result<(), Failure> {
         self.met = true;
         let job = View::new(reply).raw("job").into_owned();
-        if self.args.flag("no-wait") || job.is_empty() {
+        if no_wait || job.is_empty() {
             return match job.as_str() {
-                _ if self.args.json => page::print_json(reply),
+                _ if self.json => print_json(reply),
                 // Nothing was left to do.
                 "" => Ok(()),
-                job => page::write_stdout((text::visible(job) + "\n").as_bytes()),
+                job => write_stdout((visible(job) + "\n").as_bytes()),
             };
         }
         self.add(job);
@@ -138,7 +150,7 @@ impl<'a> Follower<'a> {
             if std::mem::take(&mut fresh) {
                 self.ask_all(context)?;
                 // Sent behind the calls: what is quick has ended before it arrives.
-                context.client()?.connection().subscribe(Face::Job.path());
+                context.client()?.connection().subscribe(JOB);
             }
             match context.client()?.next_event(self.deadline()) {
                 Ok(Some(event)) => self.handle(context, event)?,
@@ -183,7 +195,7 @@ impl<'a> Follower<'a> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs() + 1);
         let seconds = left.and_then(|left| u32::try_from(left).ok()).unwrap_or(WAIT_MAX);
         let Some(open) = self.open.get_mut(index).filter(|open| open.call.is_none()) else { return Ok(()) };
-        let request = request::job_wait(&open.id, seconds)?;
+        let request = job_wait(&open.id, seconds)?;
         let due = Instant::now() + request.patience;
         let connection = context.client()?.connection();
         open.call = Some(connection.call(&request.object, &request.method, &request.fields, due));
@@ -208,12 +220,12 @@ impl<'a> Follower<'a> {
             // A slice that nobody has ended: the daemon stands still.
             status => {
                 let id = self.open[index].id.clone();
-                let mut failure = bus::failure(&request::job_wait(&id, WAIT_MAX)?, reply);
+                let mut failure = bus::failure(&job_wait(&id, WAIT_MAX)?, reply);
                 if failure.exit == UNREACHABLE || status == Status::TIMEOUT {
                     return Err(failure);
                 }
                 self.close(index);
-                if self.args.operands.len() > 1 {
+                if self.several {
                     failure.message = format!("job {id}: {}", failure.message);
                 }
                 self.failed(failure)
@@ -226,8 +238,8 @@ impl<'a> Follower<'a> {
         self.close(index);
         let job = View::new(reply);
         self.progress.clear();
-        if self.args.json {
-            page::print_json(reply)?;
+        if self.json {
+            print_json(reply)?;
         }
         if job.raw("state") == "done" {
             self.progress.result(&self.outcome(&job));
@@ -238,7 +250,7 @@ impl<'a> Follower<'a> {
             Failure::new(REFUSED, format_args!("job {} has {}", job.text("id"), job.text("state")))
         });
         let target = job.text("target");
-        let unclear = self.args.operands.len() > 1 && !failure.message.contains(&target);
+        let unclear = self.several && !failure.message.contains(&target);
         if unclear {
             failure.message.insert_str(0, &format!("{target}: "));
         }
@@ -246,9 +258,8 @@ impl<'a> Follower<'a> {
     }
 
     fn outcome(&self, job: &View<'_>) -> String {
-        let starts = self.begun.is_some() && !self.args.flag("no-start");
         let done = match &*job.raw("kind") {
-            "create" if starts => "{target} is running",
+            "create" if self.starts => "{target} is running",
             _ => words_of(job).1,
         };
         let result = fill(done, job, &Page::plain());
@@ -264,8 +275,8 @@ impl<'a> Follower<'a> {
     /// One of them has failed: says so, and goes on with the others.
     fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
         self.progress.clear();
-        if self.args.json && !failure.reply.is_empty() {
-            page::print_json(&failure.reply)?;
+        if self.json && !failure.reply.is_empty() {
+            print_json(&failure.reply)?;
         }
         complain(&failure.message);
         self.exit = self.exit.max(failure.exit);
@@ -327,110 +338,6 @@ impl<'a> Follower<'a> {
                 Err(_) => std::thread::sleep(AGAIN),
             }
             self.check_time()?;
-        }
-    }
-}
-
-/// Kinds of jobs, what is done while they run, and a pattern of what is so then. The last is for all others.
-const KINDS: &[(&str, &str, &str)] = &[
-    ("create", "creating", "{target} is made"),
-    ("delete", "deleting", "{target} is deleted"),
-    ("start", "starting", "{target} is running"),
-    ("stop", "stopping", "{target} is stopped"),
-    ("ended", "cleaning up after", "{target} is stopped"),
-    ("image_import", "importing", "image {target} is imported"),
-    ("image_delete", "deleting image", "image {target} is deleted"),
-    ("image_pull", "pulling", "image {target} is here"),
-    ("image_prune", "working on", "images are pruned"),
-    ("", "working on", "{kind} of {target} is done"),
-];
-
-/// What is done while a job like this runs, and what is so then.
-fn words_of(job: &View<'_>) -> (&'static str, &'static str) {
-    let kind = job.raw("kind");
-    let mut known = KINDS.iter().filter(|(name, ..)| *name == kind || name.is_empty());
-    known.next().map(|(_, doing, done)| (*doing, *done)).unwrap_or_default()
-}
-
-/// `creating web: mount 45% 12M/45M`
-fn progress_line(job: &View<'_>) -> String {
-    let step = if job.raw("state") == "pending" { ": waits for its turn" } else { "[: {step}]" };
-    let bytes = match job.number("total") {
-        Some(_) => "[ {percent:int}% {bytes:size}/{total:size}]",
-        None => "[ {bytes:bytes}]",
-    };
-    fill(&[words_of(job).0, " {target}", step, bytes].concat(), job, &Page::plain())
-}
-
-/// The line on standard error that shows how far a job is. Only for people: nothing is shown but on a terminal.
-pub struct Progress {
-    terminal: bool,
-    color: bool,
-    shown: String,
-}
-
-impl Progress {
-    /// On standard error.
-    pub fn stderr() -> Progress {
-        let stderr = io::stderr();
-        Progress { terminal: stderr.is_terminal(), color: page::wants_color(&stderr), shown: String::new() }
-    }
-
-    /// Shows `line` instead of what is there.
-    fn draw(&mut self, line: &str) {
-        // A line that wraps cannot be taken back.
-        let line: String = line.chars().take(COLUMNS).collect();
-        if self.terminal && line != self.shown {
-            self.write(&format!("\r\x1b[K{line}"));
-            self.shown = line;
-        }
-    }
-
-    /// Takes the line away.
-    pub fn clear(&mut self) {
-        if self.terminal {
-            self.write("\r\x1b[K");
-            self.shown.clear();
-        }
-    }
-
-    /// Shows how it ended, to stay.
-    fn result(&self, line: &str) {
-        let (start, end) = if self.color { (text::tone("done"), "\x1b[0m") } else { ("", "") };
-        if self.terminal {
-            self.write(&format!("{start}{line}{end}\n"));
-        }
-    }
-
-    fn write(&self, text: &str) {
-        let _ = io::stderr().write_all(text.as_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use openwrt_ubus::blobmsg::Builder;
-
-    #[test]
-    fn progress_lines() {
-        let line = |kind, state, step, bytes, total: Option<i64>| {
-            let mut job = Builder::new();
-            job.str("id", "17").str("kind", kind).str("target", "web").str("state", state).str("step", step);
-            job.int("percent", total.map_or(0, |total| bytes * 100 / total)).int("bytes", bytes);
-            if let Some(total) = total {
-                job.int("total", total);
-            }
-            progress_line(&View::new(&job.finish().unwrap()))
-        };
-        for (text, shown) in [
-            (line("create", "running", "mount", 12 << 20, Some(48 << 20)), "creating web: mount 25% 12M/48M"),
-            (line("create", "pending", "", 0, None), "creating web: waits for its turn"),
-            (line("image_import", "running", "unpack", 5 << 20, None), "importing web: unpack 5M"),
-            (line("delete", "running", "", 0, None), "deleting web"),
-            (line("new", "running", "\x1b[1m", 0, None), "working on web: \\u{1b}[1m"),
-        ] {
-            assert_eq!(text, shown);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Ctrl-C: while a job is followed, it goes on and the person is told so; while a file is copied, nothing is left.
 
-use super::follow::Progress;
+use super::failure::complain;
+use super::progress::Progress;
 use nix::sys::signal::{SigSet, Signal};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,7 +29,7 @@ impl Followed {
             return;
         }
         Progress::stderr().clear();
-        super::complain(&goes_on(&jobs));
+        complain(&goes_on(&jobs));
     }
 }
 

@@ -1,12 +1,16 @@
 //! `cloudbox log`: what a container wrote to its console.
 
-use super::args::Args;
+use super::action::Action;
 use super::bus::Context;
-use super::page;
-use super::request;
+use super::failure::{Failure, OK, REFUSED};
+use super::page::{write_stdout, Page};
+use super::request::{container_info, if_given, Request, CONTAINER};
 use super::text::harmless;
+use super::value::lines;
 use super::view::View;
-use super::{complain, Failure, OK, REFUSED};
+use clap::Args;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -18,40 +22,64 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
 
-/// Prints the last lines; with `--follow` what comes, too, until Ctrl-C.
-pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
-    let followed = args.flag("follow").then(|| open(context, args)).transpose()?;
-    let reply = context.call(&request::one(args, "cloudbox.container log")?)?;
-    if args.json {
-        page::print_json(&reply)?;
-    } else {
-        let view = View::new(&reply);
-        show(&view.raw("log"))?;
-        if view.flag("truncated") && args.value("lines").is_none() {
-            complain("there are earlier lines; --lines 100000 shows all that are kept");
-        }
-    }
-    match followed {
-        Some((path, file)) => follow(&path, file),
-        None => Ok(OK),
-    }
+#[derive(Args, Serialize)]
+pub struct Log {
+    name: String,
+    #[arg(long, value_name = "NUMBER", value_parser = lines, allow_negative_numbers = true)]
+    #[arg(help = "how many lines; 100 unless said otherwise")]
+    lines: Option<u32>,
+    #[arg(short, long, help = "go on with what comes")]
+    #[serde(skip)]
+    follow: bool,
+    #[arg(long, help = "what the first-boot script said, instead")]
+    #[serde(serialize_with = "if_given")]
+    first_boot: bool,
 }
 
-/// The container's log, at its present end.
-fn open(context: &mut Context, args: &Args) -> Result<(String, File), Failure> {
-    let reply = context.call(&request::container_info(args.operand(0))?)?;
-    let view = View::new(&reply);
-    let first_boot = view.table("first_boot").filter(|_| args.flag("first-boot"));
-    let path = first_boot.map_or_else(|| view.raw("console_log"), |it| it.raw("log")).into_owned();
-    let opened = File::open(&path).and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
-    let file = opened.map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::NotFound => "the container was never started",
-            _ => "only root may follow a log; try as root",
-        };
-        Failure::new(REFUSED, format_args!("cannot read {path}: {error}; {remedy}"))
-    })?;
-    Ok((path, file))
+impl Log {
+    /// Shows the last lines; with `--follow` what comes, too, until Ctrl-C.
+    pub fn action(self, json: bool) -> Result<Action, Failure> {
+        let request = Request::new(CONTAINER, "log", &self)?;
+        if !self.follow {
+            return Ok(Action::show(request, move |view, page| self.show(view, page)));
+        }
+        Ok(Action::own(move |context| {
+            // Opened first: what is written in between is shown twice rather than never.
+            let (path, file) = self.open(context)?;
+            let reply = context.call(&request)?;
+            let mut page = Page::stdout();
+            match json {
+                true => page.json(&reply)?,
+                false => self.show(&View::new(&reply), &mut page),
+            }
+            page.print()?;
+            follow(&path, file)
+        }))
+    }
+
+    fn show(&self, view: &View<'_>, page: &mut Page) {
+        page.text.push_str(&shown(&view.raw("log")));
+        if view.flag("truncated") && self.lines.is_none() {
+            page.complain("there are earlier lines; --lines 100000 shows all that are kept");
+        }
+    }
+
+    /// The container's log, at its present end.
+    fn open(&self, context: &mut Context) -> Result<(String, File), Failure> {
+        let reply = context.call(&container_info(&self.name)?)?;
+        let view = View::new(&reply);
+        let first_boot = view.table("first_boot").filter(|_| self.first_boot);
+        let path = first_boot.map_or_else(|| view.raw("console_log"), |it| it.raw("log")).into_owned();
+        let opened = File::open(&path).and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
+        let file = opened.map_err(|error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::NotFound => "the container was never started",
+                _ => "only root may follow a log; try as root",
+            };
+            Failure::new(REFUSED, format_args!("cannot read {path}: {error}; {remedy}"))
+        })?;
+        Ok((path, file))
+    }
 }
 
 /// Shows what is added to `file`, and to the one that takes its place.
@@ -61,7 +89,7 @@ fn follow(path: &str, mut file: File) -> Result<u8, Failure> {
     loop {
         let read = file.read(&mut chunk).map_err(failed)?;
         if read > 0 {
-            show(&String::from_utf8_lossy(&chunk[..read]))?;
+            write_stdout(shown(&String::from_utf8_lossy(&chunk[..read])).as_bytes())?;
             continue;
         }
         match Path::new(path).metadata() {
@@ -75,9 +103,9 @@ fn follow(path: &str, mut file: File) -> Result<u8, Failure> {
 }
 
 /// As it was written, but on a terminal without what could take that over.
-fn show(text: &str) -> Result<(), Failure> {
-    if io::stdout().is_terminal() {
-        return page::write_stdout(harmless(text).as_bytes());
+fn shown(text: &str) -> Cow<'_, str> {
+    match io::stdout().is_terminal() {
+        true => harmless(text).into(),
+        false => text.into(),
     }
-    page::write_stdout(text.as_bytes())
 }

@@ -1,164 +1,108 @@
 //! The command `cloudbox`: what people type, and what they get to see.
 //!
-//! [`commands`] is the one table of all commands; parsing, help and completions come from it. Every command but
-//! `daemon` is a client over ubus: it turns arguments into a [`request::Request`] and a reply into text, and decides
-//! nothing.
+//! [`line`] has the command line as types, one for each command; its documentation comments are the help pages. The
+//! commands are in one file for each family, with what they send and how they show the reply. Every command but
+//! `daemon` is a client over ubus and decides nothing.
 
-mod args;
+mod action;
 mod bus;
-mod commands;
-#[cfg(feature = "completion")]
-mod completion;
+mod call;
+mod container;
 mod copy;
 mod daemon;
-mod enter;
 mod events;
+mod failure;
 mod follow;
 mod help;
+mod image;
+mod inside;
 mod interrupt;
+mod job;
+mod line;
+mod listing;
 mod log;
+mod mistake;
 mod page;
 mod pattern;
+mod progress;
 #[cfg(feature = "publish")]
 mod publish;
 mod request;
-mod show;
+mod service;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 mod text;
+mod the_box;
 mod top;
+mod value;
 mod view;
 
-use self::args::{Args, Parsed};
-use self::bus::Context;
-use self::commands::Action;
-use self::page::Page;
-use cloudbox::error::Error;
-use std::fmt;
+use self::action::Action;
+use self::bus::{socket, Context};
+use self::failure::{complain, Failure, USAGE};
+use self::line::Line;
+use self::mistake::Stop;
+use self::page::{print_json, write_stdout, Page};
+use self::view::View;
+use std::ffi::OsString;
 use std::io::Write;
-use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
 
-/// Everything went well.
-pub const OK: u8 = 0;
-/// The daemon refused, or a job failed.
-pub const REFUSED: u8 = 1;
-/// The command line is wrong.
-pub const USAGE: u8 = 2;
-/// ubusd or the daemon cannot be reached.
-pub const UNREACHABLE: u8 = 3;
-/// It took too long.
-pub const TIMEOUT: u8 = 124;
-
-/// Why a command ends badly. One word, since it travels through many `?`.
-#[derive(Debug, PartialEq)]
-pub struct Failure(Box<Ending>);
-
-/// An exit code, a sentence, and the reply that told it.
-#[derive(Debug, PartialEq)]
-pub struct Ending {
-    exit: u8,
-    message: String,
-    /// Encoded fields, printed with `--json`.
-    reply: Vec<u8>,
+/// The command line with all its commands, for manual pages and completions.
+pub fn command() -> clap::Command {
+    <Line as clap::CommandFactory>::command()
 }
 
-impl Failure {
-    fn new(exit: u8, message: fmt::Arguments<'_>) -> Failure {
-        Failure::with_reply(exit, message.to_string(), Vec::new())
-    }
-
-    fn with_reply(exit: u8, message: String, reply: Vec<u8>) -> Failure {
-        Failure(Box::new(Ending { exit, message, reply }))
-    }
-
-    fn usage(message: fmt::Arguments<'_>) -> Failure {
-        Failure::new(USAGE, message)
-    }
-
-    fn refused(error: Error) -> Failure {
-        Failure::with_reply(REFUSED, error.into_message(), Vec::new())
-    }
-}
-
-impl Deref for Failure {
-    type Target = Ending;
-
-    fn deref(&self) -> &Ending {
-        &self.0
-    }
-}
-
-impl DerefMut for Failure {
-    fn deref_mut(&mut self) -> &mut Ending {
-        &mut self.0
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::visible(&self.message))
-    }
-}
-
-/// Runs the command that `words` (without the program's name) ask for.
-pub fn main(words: &mut dyn Iterator<Item = std::ffi::OsString>) -> ExitCode {
-    let parsed = match args::parse(words) {
-        Ok(parsed) => parsed,
-        Err(failure) => return report(&failure, false),
-    };
-    match parsed {
-        Parsed::Help(topic) => print(&help::text(topic)),
-        Parsed::Version => print(concat!("cloudbox ", env!("CARGO_PKG_VERSION"), "\n")),
-        // Whoever types the bare name wants to know what there is, but a script has made a mistake.
-        Parsed::Nothing => {
-            let _ = std::io::stderr().write_all(help::text(help::Topic::Overview).as_bytes());
+/// Runs the command that the program's arguments ask for.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match Line::read(&words) {
+        Ok(line) => {
+            let json = line.global.json;
+            run(line).unwrap_or_else(|failure| report(&failure, json))
+        }
+        Err(Stop::Explain(text)) => match write_stdout(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => report(&failure, false),
+        },
+        // Whoever types half a command wants to know what there is, but a script has made a mistake.
+        Err(Stop::Incomplete(text)) => {
+            let _ = std::io::stderr().write_all(text.as_bytes());
             ExitCode::from(USAGE)
         }
-        Parsed::Run(args) => match run(&args) {
-            Ok(code) => code,
-            Err(failure) => report(&failure, args.json),
-        },
+        Err(Stop::Fail(failure)) => report(&failure, false),
     }
 }
 
-fn run(args: &Args) -> Result<ExitCode, Failure> {
-    let mut context = Context::new(args);
-    let code = match args.command.action {
-        Action::Show { call, show } => {
-            let reply = context.call(&request::one(args, call)?)?;
+fn run(line: Line) -> Result<ExitCode, Failure> {
+    let json = line.global.json;
+    let socket = socket(line.global.socket.as_deref());
+    let mut context = Context::new(socket.clone(), json);
+    let code = match line.command.action(json)? {
+        Action::Show(request, show) => {
+            let reply = context.call(&request)?;
             let mut page = Page::stdout();
             // What the exit code says is the same with --json.
-            let code = page.reply(&reply, show, args);
-            if args.json {
-                page::print_json(&reply)?;
-            } else {
-                page.print()?;
+            let code = show(&View::new(&reply), &mut page);
+            match json {
+                true => print_json(&reply)?,
+                false => page.print()?,
             }
             code
         }
-        Action::Work { call } => follow::work(&mut context, args, request::of(args, call)?)?,
-        Action::Own(run) => run(&mut context, args)?,
-        Action::Daemon => return Ok(daemon::run(args)),
+        Action::Work(work) => work.run(&mut context)?,
+        Action::Own(run) => run(&mut context)?,
+        Action::Daemon(daemon) => return Ok(daemon.run(socket)),
     };
     Ok(ExitCode::from(code))
 }
 
 /// Says on standard error what went wrong.
 fn report(failure: &Failure, json: bool) -> ExitCode {
-    if json && !failure.reply.is_empty() && page::print_json(&failure.reply).is_err() {
+    if json && !failure.reply.is_empty() && print_json(&failure.reply).is_err() {
         return ExitCode::from(failure.exit);
     }
     complain(&failure.message);
     ExitCode::from(failure.exit)
-}
-
-/// One line on standard error. Nothing can be done when even that is closed.
-fn complain(message: &str) {
-    let _ = writeln!(std::io::stderr(), "cloudbox: {}", text::visible(message));
-}
-
-fn print(text: &str) -> ExitCode {
-    match page::write_stdout(text.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => report(&failure, false),
-    }
 }

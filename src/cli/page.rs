@@ -1,22 +1,20 @@
 //! What goes to standard output.
 
-use super::args::Args;
+use super::failure::{Failure, REFUSED};
 use super::pattern::fill;
-use super::text::{is_dangerous, tone};
+use super::text::{is_dangerous, tone, visible};
 use super::view::View;
-use super::{Failure, REFUSED};
 use openwrt_ubus::json;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes a reply's content and returns the exit code.
-pub type Show = fn(&View<'_>, &Args, &mut Page) -> u8;
-
 /// Text that is being put together.
 pub struct Page {
-    /// So far.
+    /// For standard output.
     pub text: String,
+    /// For standard error.
+    pub errors: String,
     /// Whether states are painted.
     pub color: bool,
     /// Seconds since 1970, for "3m ago".
@@ -26,18 +24,23 @@ pub struct Page {
 impl Page {
     /// For standard output.
     pub fn stdout() -> Page {
-        Page { text: String::new(), color: wants_color(&io::stdout()), now: now() }
+        Page { color: wants_color(&io::stdout()), now: now(), ..Page::plain() }
     }
 
     /// Without colors or a clock.
     pub const fn plain() -> Page {
-        Page { text: String::new(), color: false, now: 0 }
+        Page { text: String::new(), errors: String::new(), color: false, now: 0 }
     }
 
     /// Adds a line.
     pub fn line(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
+    }
+
+    /// Adds a line on standard error.
+    pub fn complain(&mut self, message: &str) {
+        self.errors.push_str(&format!("cloudbox: {}\n", visible(message)));
     }
 
     /// Adds a line made of the reply by a [pattern](super::pattern), unless it is empty.
@@ -56,11 +59,6 @@ impl Page {
         }
     }
 
-    /// Adds a reply as people read it.
-    pub fn reply(&mut self, reply: &[u8], show: Show, args: &Args) -> u8 {
-        show(&View::new(reply), args, self)
-    }
-
     /// Adds encoded fields as JSON, over several lines.
     pub fn json(&mut self, fields: &[u8]) -> Result<(), Failure> {
         let json = json::from_fields(fields, json::Layout::Indented)
@@ -70,10 +68,11 @@ impl Page {
         Ok(())
     }
 
-    /// Writes to standard output what has come together.
+    /// Prints what has come together.
     pub fn print(&mut self) -> Result<(), Failure> {
-        let text = std::mem::take(&mut self.text);
-        write_stdout(text.as_bytes())
+        write_stdout(std::mem::take(&mut self.text).as_bytes())?;
+        let _ = io::stderr().write_all(std::mem::take(&mut self.errors).as_bytes());
+        Ok(())
     }
 }
 
@@ -130,7 +129,7 @@ mod tests {
         fields.int("big", 9_007_199_254_740_993).int("small", -1).bool("yes", true);
         fields.str("text", "a\x1b[1m\u{9b}31m\u{202e}\nb\"");
         let fields = fields.finish().unwrap();
-        let mut page = Page { text: String::new(), color: false, now: 0 };
+        let mut page = Page::plain();
         page.json(&fields).unwrap();
         assert_eq!(
             page.text,

@@ -47,6 +47,8 @@ impl<'a> Filler<'a> {
                     let (field, rest) = rest.split_once('}').unwrap_or_default();
                     self.rest = rest;
                     if self.passing {
+                        // Looked at for its verb only.
+                        debug_assert!(self.field(field).len() < usize::MAX);
                         continue;
                     }
                     let text = self.field(field);
@@ -89,49 +91,59 @@ impl<'a> Filler<'a> {
     /// The field `name` as `how` says; empty when it is not there.
     fn in_words(&self, view: View<'_>, name: &str, how: &str) -> String {
         let number = view.number(name);
-        match (how, number) {
-            ("share", _) => share(number, view.number(&[name, "_limit"].concat())),
+        match how {
+            "share" => share(number, view.number(&[name, "_limit"].concat())),
             // If there are any; a job may know of how many.
-            ("bytes", _) => match share(number.filter(|bytes| *bytes > 0), view.number("total")) {
+            "bytes" => match share(number.filter(|bytes| *bytes > 0), view.number("total")) {
                 neither if neither == "-" => String::new(),
                 bytes => bytes,
             },
-            ("yes", _) => if view.flag(name) { "yes" } else { "no" }.to_string(),
-            ("off", _) => if view.flag(name) { "" } else { "no" }.to_string(),
-            ("star", _) => if view.flag(name) { "*" } else { "" }.to_string(),
-            ("int", _) => view.int(name).to_string(),
-            ("jobs" | "restarts" | "services", _) => {
+            "yes" => if view.flag(name) { "yes" } else { "no" }.to_string(),
+            "off" => if view.flag(name) { "" } else { "no" }.to_string(),
+            "star" => if view.flag(name) { "*" } else { "" }.to_string(),
+            "int" => view.int(name).to_string(),
+            "jobs" | "restarts" | "services" => {
                 count(number.unwrap_or(0), how.strip_suffix('s').unwrap_or(how))
             }
             // The first and how many more there are: a container may have a dozen of IPv6.
-            ("first", _) => match view.texts(name).as_slice() {
+            "first" => match view.texts(name).as_slice() {
                 [] => String::new(),
                 [only] => only.clone(),
                 [first, more @ ..] => format!("{first} +{}", more.len()),
             },
-            ("alone", _) => view.texts(name).into_iter().next().unwrap_or_default(),
-            ("words", _) => view.texts(name).join(" "),
-            ("lines", _) => view.texts(name).join("\n"),
-            ("short", _) => view.text(name).chars().take(SHORT_HASH).collect(),
-            ("limits", _) => limits(&view, name),
-            ("painted", _) => self.page.painted(&view.text(name)),
-            (_, None) => String::new(),
-            ("size", _) => size(number),
-            ("percent", Some(number)) => percent(number),
-            ("duration", Some(seconds)) => duration(seconds),
-            ("micro", Some(microseconds)) => duration(microseconds / 1_000_000),
+            "alone" => view.texts(name).into_iter().next().unwrap_or_default(),
+            "words" => view.texts(name).join(" "),
+            "lines" => view.texts(name).join("\n"),
+            "short" => view.text(name).chars().take(SHORT_HASH).collect(),
+            "limits" => limits(&view, name),
+            "painted" => self.page.painted(&view.text(name)),
+            "size" => number.map(|bytes| size(Some(bytes))).unwrap_or_default(),
+            "percent" => number.map(percent).unwrap_or_default(),
+            "duration" => number.map(duration).unwrap_or_default(),
+            "micro" => number.map(|microseconds| duration(microseconds / 1_000_000)).unwrap_or_default(),
             // A box without a clock battery may think that it is yet to come.
-            ("ago", Some(then)) if then > 0 => duration(self.page.now.saturating_sub(then)) + " ago",
-            ("took", Some(then)) => match view.number("started") {
-                Some(started) => duration(then.saturating_sub(started)),
-                None => String::new(),
+            "ago" => match number {
+                None | Some(0) => String::new(),
+                Some(then) => duration(self.page.now.saturating_sub(then)) + " ago",
             },
-            ("some", Some(number)) if number > 0 => number.to_string(),
-            ("ids", Some(first)) => match view.number("id_count") {
-                Some(ids) => format!("{first} to {}", first.saturating_add(ids).saturating_sub(1)),
-                None => String::new(),
+            "took" => match (view.number("started"), number) {
+                (Some(started), Some(finished)) => duration(finished.saturating_sub(started)),
+                _ => String::new(),
             },
-            _ => String::new(),
+            "some" => {
+                number.filter(|number| *number > 0).map(|number| number.to_string()).unwrap_or_default()
+            }
+            "ids" => match (number, view.number("id_count")) {
+                (Some(first), Some(ids)) => {
+                    format!("{first} to {}", first.saturating_add(ids).saturating_sub(1))
+                }
+                _ => String::new(),
+            },
+            // A test shows every pattern there is.
+            unknown => {
+                debug_assert!(false, "a pattern has the unknown verb {unknown}");
+                String::new()
+            }
         }
     }
 }
@@ -162,7 +174,7 @@ mod tests {
         let json = r#"{"name":"web","pid":7,"addresses":["a","b","c"],"none":[],"error":{"message":"bad","at":90},
             "memory":1024,"memory_limit":2048,"flag":true,"empty":"","odd":"[{x}]"}"#;
         let fields = to_fields(&serde_json::from_str::<serde_json::Value>(json).unwrap()).unwrap();
-        let page = Page { text: String::new(), color: true, now: 100 };
+        let page = Page { color: true, now: 100, ..Page::plain() };
         for (pattern, text) in [
             ("", ""),
             ("plain", "plain"),

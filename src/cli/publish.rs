@@ -3,18 +3,19 @@
 //! The lists are made anew from what lies in the tree each time: what is published is what is there. A version, once
 //! published, stays as it is: boxes may be fetching it.
 
-use super::args::Args;
-use super::bus::Context;
-use super::{Failure, OK};
-use cloudbox::error::{quoted, Code, Error, Result};
-use cloudbox::model::image::hex;
-use cloudbox::model::name::ImageName;
-use cloudbox::simplestreams::publish::{self, File as Listed, Object, Version};
-use cloudbox::simplestreams::{self, Packing, SIGNATURE};
-use cloudbox::steps::ctx::Ctx;
-use cloudbox::steps::filesystem::entries;
-use cloudbox::steps::tool::{self, Tool};
-use cloudbox::usign::SecretKey;
+use super::failure::{Failure, OK};
+use super::page::Page;
+use super::text::count;
+use crate::error::{quoted, Code, Error, Result};
+use crate::model::image::hex;
+use crate::model::name::ImageName;
+use crate::simplestreams::publish::{self, File as Listed, Object, Version};
+use crate::simplestreams::{self, Packing, SIGNATURE};
+use crate::steps::ctx::Ctx;
+use crate::steps::filesystem::entries;
+use crate::steps::tool::{self, Tool};
+use crate::usign::SecretKey;
+use clap::Args;
 use openwrt_ubus::{json, Fields};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -41,36 +42,76 @@ fn option_of(fact: &str) -> &str {
     }
 }
 
-/// `cloudbox image publish DIRECTORY IMAGE...`
-pub fn run(_: &mut Context, args: &Args) -> std::result::Result<u8, Failure> {
-    let images = args.operands.get(1..).unwrap_or_default();
-    if images.len() > 1 && FACTS.iter().any(|fact| args.value(option_of(fact)).is_some()) {
-        return Err(Failure::usage(format_args!(
-            "several images cannot have the same name or version; publish them one by one",
-        )));
-    }
-    let refused = Failure::refused;
-    let mut page = super::page::Page::stdout();
-    let tree = Tree { root: PathBuf::from(args.operand(0)), key: key(args).map_err(refused)? };
-    for image in images {
-        let version = tree.add(Path::new(image), args).map_err(refused)?;
-        page.line(&format!("{image}: {} {} for {}", version.name, version.version, version.arch));
-    }
-    let count = tree.write_lists().map_err(refused)?;
-    let signed = tree
-        .key
-        .as_ref()
-        .map_or_else(|| "not signed".to_string(), |key| format!("signed by key {}", key.number));
-    page.line(&format!("{}: {}, {signed}", tree.root.display(), super::text::count(count, "version")));
-    page.print()?;
-    Ok(OK)
+#[derive(Args)]
+pub struct Publish {
+    directory: PathBuf,
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE", help = "the secret key to sign the lists with")]
+    key: Option<PathBuf>,
+    #[command(flatten)]
+    said: Said,
 }
 
-fn key(args: &Args) -> Result<Option<SecretKey>> {
-    let Some(path) = args.value("key") else { return Ok(None) };
-    let text = read(Path::new(path))?;
-    let about = |e: Error| Error::new(e.code, format!("--key {path}: {}", e.message));
-    SecretKey::parse(&text).map(Some).map_err(about)
+/// What is said of an image on the command line.
+#[derive(Args)]
+struct Said {
+    #[arg(long, help = "what the image is called")]
+    name: Option<String>,
+    #[arg(
+        long,
+        value_name = "VERSION",
+        help = "its version; the last in order of the letters is the newest"
+    )]
+    serial: Option<String>,
+    #[arg(long, value_name = "SYSTEM", help = "its system, such as debian")]
+    os: Option<String>,
+    #[arg(long, help = "the system's release")]
+    release: Option<String>,
+    #[arg(long, help = "the processors it is for, such as amd64")]
+    arch: Option<String>,
+}
+
+impl Said {
+    /// In the order of [`FACTS`].
+    fn facts(&self) -> [&Option<String>; 5] {
+        [&self.name, &self.serial, &self.os, &self.release, &self.arch]
+    }
+}
+
+impl Publish {
+    pub fn run(self) -> std::result::Result<u8, Failure> {
+        if self.images.len() > 1 && self.said.facts().iter().any(|fact| fact.is_some()) {
+            return Err(Failure::usage(format_args!(
+                "several images cannot have the same name or version; publish them one by one",
+            )));
+        }
+        let mut page = Page::stdout();
+        self.write(&mut page).map_err(Failure::refused)?;
+        page.print()?;
+        Ok(OK)
+    }
+
+    fn write(self, page: &mut Page) -> Result<()> {
+        let key = self.key.as_deref().map(secret_key).transpose()?;
+        let tree = Tree { root: self.directory, key };
+        for image in &self.images {
+            let Version { name, version, arch, .. } = tree.add(image, &self.said)?;
+            page.line(&format!("{}: {name} {version} for {arch}", image.display()));
+        }
+        let versions = count(tree.write_lists()?, "version");
+        let signed = match &tree.key {
+            Some(key) => format!("signed by key {}", key.number),
+            None => "not signed".to_string(),
+        };
+        page.line(&format!("{}: {versions}, {signed}", tree.root.display()));
+        Ok(())
+    }
+}
+
+fn secret_key(path: &Path) -> Result<SecretKey> {
+    let about = |e: Error| Error::new(e.code, format!("--key {}: {}", path.display(), e.message));
+    SecretKey::parse(&read(path)?).map_err(about)
 }
 
 /// The files of a server.
@@ -81,9 +122,9 @@ struct Tree {
 
 impl Tree {
     /// Copies the image at `path` into the tree.
-    fn add(&self, path: &Path, args: &Args) -> Result<Version> {
+    fn add(&self, path: &Path, said: &Said) -> Result<Version> {
         let (packing, file_name) = packing(path)?;
-        let facts = facts(path, packing, args)?;
+        let facts = facts(path, packing, said)?;
         let fact = |at: usize| facts[at].clone();
         let (sha256, size) = digest(path)?;
         let below = ["images", &facts[0], &facts[4], &facts[1]].join("/");
@@ -183,7 +224,7 @@ fn packing(path: &Path) -> Result<(Packing, &'static str)> {
 }
 
 /// Name, version, system, release and architecture: of the options, of the manifest beside the image, of the image.
-fn facts(path: &Path, packing: Packing, args: &Args) -> Result<Vec<String>> {
+fn facts(path: &Path, packing: Packing, said: &Said) -> Result<Vec<String>> {
     let beside = manifest_beside(path).map(|manifest| read(&manifest)).transpose()?;
     let inside = match packing {
         Packing::Squashfs => look_inside(path)?,
@@ -200,9 +241,9 @@ fn facts(path: &Path, packing: Packing, args: &Args) -> Result<Vec<String>> {
     }
     let mut facts = Vec::new();
     for (at, name) in FACTS.into_iter().enumerate() {
-        let said =
+        let found =
             sources.iter().find_map(|fields| Fields::new(fields).get(name)?.as_str().map(str::to_string));
-        let mut fact = args.value(option_of(name)).map(str::to_string).or(said).unwrap_or_default();
+        let mut fact = said.facts()[at].clone().or(found).unwrap_or_default();
         if name == "arch" {
             fact = simplestreams::arch(&fact).to_string();
         }

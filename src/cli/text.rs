@@ -1,6 +1,6 @@
 //! Text for people: harmless, short, aligned.
 
-use cloudbox::model::size::Bytes;
+use crate::model::size::Bytes;
 use std::borrow::Cow;
 
 /// `text` without what a terminal would obey: control characters are written as escapes, and so are the marks that

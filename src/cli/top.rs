@@ -1,16 +1,15 @@
 //! `cloudbox top`: who uses what, again and again.
 
-use super::args::Args;
 use super::bus::Context;
+use super::failure::{Failure, OK};
 use super::page::Page;
+use super::request::container_list;
 use super::text::{or_dash, percent, share, size, Table};
+use super::value::seconds;
 use super::view::View;
-use super::{request, Failure, OK};
+use clap::Args;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
-
-/// Seconds between two looks.
-const INTERVAL: u32 = 2;
 
 /// What is counted: microseconds, and bytes of the network.
 const COUNTED: [&str; 3] = ["cpu_time", "received", "sent"];
@@ -25,31 +24,40 @@ struct Sample {
     counted: [u64; 3],
 }
 
-/// Shows a table until it is interrupted; once, where nobody looks at a terminal.
-pub fn run(context: &mut Context, args: &Args) -> Result<u8, Failure> {
-    let interval = Duration::from_secs(args.seconds("interval")?.unwrap_or(INTERVAL).max(1).into());
-    let terminal = io::stdout().is_terminal();
-    let mut before = look(context)?;
-    loop {
-        let looked = Instant::now();
-        std::thread::sleep(interval);
-        let reply = context.call(&request::container_list(FIELDS)?)?;
-        let mut page = Page::stdout();
-        let milliseconds = u64::try_from(looked.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
-        show(&View::new(&reply), &before, milliseconds, &mut page);
-        if !terminal {
+#[derive(Args)]
+pub struct Top {
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(default_value = "2", hide_default_value = true, help = "how often; 2 unless said otherwise")]
+    interval: u32,
+}
+
+impl Top {
+    /// Shows a table until it is interrupted; once, where nobody looks at a terminal.
+    pub fn run(self, context: &mut Context) -> Result<u8, Failure> {
+        let interval = Duration::from_secs(self.interval.max(1).into());
+        let terminal = io::stdout().is_terminal();
+        let mut before = look(context)?;
+        loop {
+            let looked = Instant::now();
+            std::thread::sleep(interval);
+            let reply = context.call(&container_list(Some(FIELDS))?)?;
+            let mut page = Page::stdout();
+            let milliseconds = u64::try_from(looked.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+            show(&View::new(&reply), &before, milliseconds, &mut page);
+            if !terminal {
+                page.print()?;
+                return Ok(OK);
+            }
+            // To the upper left corner; what is left of the lines and of the screen is cleared as it is written over.
+            page.text = format!("\x1b[H{}\x1b[J", page.text.replace('\n', "\x1b[K\n"));
             page.print()?;
-            return Ok(OK);
+            before = samples(&View::new(&reply));
         }
-        // To the upper left corner; what is left of the lines and of the screen is cleared as it is written over.
-        page.text = format!("\x1b[H{}\x1b[J", page.text.replace('\n', "\x1b[K\n"));
-        page.print()?;
-        before = samples(&View::new(&reply));
     }
 }
 
 fn look(context: &mut Context) -> Result<Vec<Sample>, Failure> {
-    let reply = context.call(&request::container_list(FIELDS)?)?;
+    let reply = context.call(&container_list(Some(FIELDS))?)?;
     Ok(samples(&View::new(&reply)))
 }
 
@@ -120,7 +128,7 @@ mod tests {
             {"name":"web","state":"frozen","pid":8,"cpu_time":2500000,"memory":2097152,"memory_limit":4194304,
              "pids":12,"received":5096,"sent":100}]}"#,
         );
-        let mut page = Page { text: String::new(), color: false, now: 0 };
+        let mut page = Page::plain();
         show(&View::new(&now), &samples(&View::new(&before)), 2000, &mut page);
         let expected = "\
 NAME         CPU  MEMORY  PIDS  IN/S  OUT/S  STATE

@@ -1,0 +1,107 @@
+//! What a command does, and the arguments that many commands share.
+
+use super::bus::Context;
+use super::daemon::Daemon;
+use super::failure::{Failure, OK};
+use super::follow::Work;
+use super::page::Page;
+use super::request::Request;
+use super::view::View;
+use clap::Args;
+use serde::Serialize;
+
+/// Makes the examples of a help page: command lines (without `cloudbox`) and what they do.
+macro_rules! examples {
+    ($($line:literal => $what:literal),* $(,)?) => {
+        concat!("Examples" $(, "\n  # ", $what, "\n  cloudbox ", $line)*)
+    };
+}
+pub(super) use examples;
+
+/// Writes a reply for people and returns the exit code.
+pub type Show = Box<dyn FnOnce(&View<'_>, &mut Page) -> u8>;
+
+/// What a command does.
+pub enum Action {
+    /// One call, whose reply is shown.
+    Show(Request, Show),
+    /// Calls that become jobs, which are followed.
+    Work(Work),
+    /// Something else; returns the exit code.
+    Own(Box<dyn FnOnce(&mut Context) -> Result<u8, Failure>>),
+    /// The one command that is no client.
+    Daemon(Daemon),
+}
+
+impl Action {
+    /// One call, whose reply `show` writes.
+    pub fn show(request: Request, show: impl FnOnce(&View<'_>, &mut Page) + 'static) -> Action {
+        let show = |view: &View<'_>, page: &mut Page| {
+            show(view, page);
+            OK
+        };
+        Action::Show(request, Box::new(show))
+    }
+
+    /// Something else.
+    pub fn own(run: impl FnOnce(&mut Context) -> Result<u8, Failure> + 'static) -> Action {
+        Action::Own(Box::new(run))
+    }
+}
+
+/// A thing by its name.
+#[derive(Args, Serialize)]
+pub struct Named {
+    pub name: String,
+}
+
+/// A command that has no options of its own.
+#[derive(Args, Serialize)]
+pub struct NoOptions {}
+
+/// Whether a table is wanted, or only names.
+#[derive(Args)]
+pub struct Names {
+    #[arg(long, help = "print names only")]
+    pub names: bool,
+}
+
+/// Several things by their names, with one call for each.
+#[derive(Args)]
+pub struct Each<T: Args> {
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+    #[command(flatten)]
+    options: T,
+}
+
+/// Something that becomes a job.
+#[derive(Args)]
+pub struct Job<T: Args> {
+    #[command(flatten)]
+    pub task: T,
+    #[arg(long, help = "print the job's number at once instead of following the job")]
+    pub no_wait: bool,
+}
+
+impl<T: Args + Serialize> Job<T> {
+    /// One call.
+    pub fn call(self, object: &str, method: &str) -> Result<Action, Failure> {
+        let requests = vec![Request::new(object, method, &self.task)?];
+        Ok(Action::Work(Work { requests, no_wait: self.no_wait, starts: false }))
+    }
+}
+
+impl<T: Args + Serialize> Job<Each<T>> {
+    /// A call for each name. A name given twice is meant once.
+    pub fn call_each(self, object: &str, method: &str) -> Result<Action, Failure> {
+        let Each { names, options } = self.task;
+        let mut requests = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            if !names[..at].contains(name) {
+                requests.push(Request::about(name, object, method, &options)?);
+            }
+        }
+        Ok(Action::Work(Work { requests, no_wait: self.no_wait, starts: false }))
+    }
+}

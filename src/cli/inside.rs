@@ -1,0 +1,208 @@
+//! Into a container: `exec`, `shell`, `console`, its log, and files in and out.
+
+use super::action::{examples, Action, Named};
+use super::bus::Context;
+use super::copy::{layout, Pull, Push};
+use super::failure::{complain, Failure, REFUSED};
+use super::log::Log;
+use super::page::Page;
+use super::request::{container_info, Request, CONTAINER};
+use super::value::seconds;
+use super::view::View;
+use crate::api::args::EXEC_TIMEOUT;
+use crate::error::errno_text;
+use crate::model::name::Name;
+use crate::steps::lxc::exec::{find_user, root_of, User};
+use crate::steps::lxc::{Lxc, Runtime};
+use clap::{Args, Subcommand};
+use nix::errno::Errno;
+use nix::unistd::execvp;
+use serde::Serialize;
+use std::ffi::CString;
+use std::fmt;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// run a program in a container
+    ///
+    /// Prints what the program wrote, and exits with its exit code (128 and the signal's number when a signal ended it).
+    /// The program gets no input, and is ended after --timeout seconds (10 unless said otherwise). No shell reads the
+    /// words; call one if you need it.
+    #[command(override_usage = "cloudbox exec [OPTIONS] <NAME> -- <PROGRAM> [ARGUMENT]...")]
+    #[command(aliases = ["attach", "enter"], after_help = examples! {
+        "exec web -- ls -l /srv" => "one program",
+        "exec web -- sh -c 'df -h | tail -1'" => "a line of shell",
+        "exec web --timeout 600 -- apt-get update" => "with more time",
+        "exec web --user www-data --directory /srv -- git pull" => "as another user, elsewhere",
+    })]
+    Exec(Exec),
+    /// show what a container wrote to its console
+    ///
+    /// The last lines of 128 KiB at least; what was written before a stop is kept. A guest with systemd has more to say
+    /// in its own log: `cloudbox exec NAME -- journalctl`.
+    #[command(aliases = ["logs", "journal", "dmesg"], after_help = examples! {
+        "log web" => "the last 100 lines",
+        "log web --lines 20 --follow" => "and what comes, until Ctrl-C",
+    })]
+    Log(Log),
+    /// open a shell in a container
+    ///
+    /// The login shell of root, or of --user. Its exit code is passed on. Only root may do it. It needs the program
+    /// lxc-attach.
+    #[command(aliases = ["login", "bash", "sh", "ssh"], after_help = examples! {
+        "shell web" => "as root",
+        "shell web --user www-data" => "as somebody else",
+    })]
+    Shell(Shell),
+    /// copy a file into a container, running or not
+    ///
+    /// The file belongs to the container's root, or to whom the one belongs that it replaces. It keeps its mode. No link
+    /// leads out of the container. FILE - is standard input. Only root may do it.
+    #[command(aliases = ["upload", "put"], after_help = examples! {
+        "push index.html web:/var/www/html/" => "into a directory",
+        "push - web:/etc/motd" => "from standard input",
+    })]
+    Push(Push),
+    /// copy a file out of a container, running or not
+    ///
+    /// No link leads out of the container. FILE - is standard output. Only root may do it.
+    #[command(aliases = ["download", "get", "cp"], after_help = examples! {
+        "pull web:/etc/fstab ." => "into this directory",
+        "pull web:/etc/motd -" => "to the screen",
+    })]
+    Pull(Pull),
+    /// look at a container's console
+    ///
+    /// One can log in where the container runs a getty on it; the distro does not, and shows its boot only: `cloudbox
+    /// shell` is the way in. Leave it by Ctrl-a, then q. Only root may do it. It needs the program lxc-console.
+    #[command(alias = "tty", after_help = examples! { "console web" => "the console of web" })]
+    Console(Named),
+}
+
+#[derive(Args, Serialize)]
+pub struct Exec {
+    name: String,
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true)]
+    command: Vec<String>,
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    #[arg(help = "how long it may run")]
+    timeout: Option<u32>,
+    #[arg(long, help = "who runs it, by name or number; root unless said otherwise")]
+    user: Option<String>,
+    #[arg(long, value_name = "PATH", help = "where it runs, in the container")]
+    directory: Option<String>,
+    #[arg(long, value_name = "NAME=VALUE", help = "a variable; may be repeated")]
+    #[serde(rename = "environment")]
+    env: Option<Vec<String>>,
+}
+
+#[derive(Args)]
+pub struct Shell {
+    name: String,
+    #[arg(long, default_value = "root", hide_default_value = true)]
+    #[arg(help = "whose shell, by name or number; root unless said otherwise")]
+    user: String,
+}
+
+impl Command {
+    pub fn action(self, json: bool) -> Result<Action, Failure> {
+        match self {
+            Command::Exec(exec) => {
+                let patience = exec.timeout.unwrap_or(EXEC_TIMEOUT);
+                let request = Request::new(CONTAINER, "exec", &exec)?.taking(patience);
+                Ok(Action::Show(request, Box::new(ran)))
+            }
+            Command::Log(log) => log.action(json),
+            Command::Shell(to) => Ok(Action::own(move |context| shell(context, &to))),
+            Command::Push(push) => Ok(Action::own(move |context| push.run(context))),
+            Command::Pull(pull) => Ok(Action::own(move |context| pull.run(context))),
+            Command::Console(Named { name }) => Ok(Action::own(move |context| console(context, &name))),
+        }
+    }
+}
+
+/// What the program wrote, as it wrote it: whoever runs `ls --color` wants its colors. Returns its exit code.
+fn ran(view: &View<'_>, page: &mut Page) -> u8 {
+    page.text.push_str(&view.raw("stdout"));
+    page.errors.push_str(&view.raw("stderr"));
+    if view.flag("truncated") {
+        page.complain(
+            "the middle of a long output was left out; write it to a file in the container instead",
+        );
+    }
+    // What does not fit is still no success.
+    u8::try_from(view.int("code")).unwrap_or(u8::MAX)
+}
+
+/// `cloudbox console`: becomes lxc-console.
+fn console(context: &mut Context, name: &str) -> Result<u8, Failure> {
+    let (name, path) = running(context, name)?;
+    complain(&format!("the console of {name}; Ctrl-a, then q leaves it"));
+    become_program(&["lxc-console", "-n", name.as_str(), "-P", &path, "-t", "0"])
+}
+
+/// `cloudbox shell`: becomes lxc-attach, which gives the shell a terminal of the container's own.
+fn shell(context: &mut Context, to: &Shell) -> Result<u8, Failure> {
+    let (name, path) = running(context, &to.name)?;
+    let user = user_of(&name, &path, &to.user).map_err(Failure::refused)?;
+    let user_words = user.attach_words();
+    // What the terminal can do is known to the terminal only.
+    let term = ["TERM=", &std::env::var("TERM").unwrap_or_else(|_| "vt100".to_string())].concat();
+    let mut words = vec!["lxc-attach", "-n", name.as_str(), "-P", &path];
+    user_words.iter().for_each(|word| words.push(word));
+    words.extend(["--set-var", &term, "--", "/bin/sh", "-c", r#"cd; exec "$0" -l"#, &user.shell]);
+    // lxc-attach goes to the path it comes from, which is one of the host.
+    let _ = std::env::set_current_dir("/");
+    become_program(&words)
+}
+
+/// The name and LXC's path of a container that runs, for one who may enter it.
+fn running(context: &mut Context, name: &str) -> Result<(Name, String), Failure> {
+    let refused = |message: fmt::Arguments<'_>| Err(Failure::new(REFUSED, message));
+    if !nix::unistd::geteuid().is_root() {
+        return refused(format_args!("only root may enter a container; try as root"));
+    }
+    let reply = context.call(&container_info(name)?)?;
+    let view = View::new(&reply);
+    let name = Name::new(&view.raw("name")).map_err(Failure::refused)?;
+    match &*view.text("state") {
+        "running" => Ok((name, view.raw("lxcpath").into_owned())),
+        "frozen" => refused(format_args!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on")),
+        state => refused(format_args!("{name} is not running ({state}); `cloudbox start {name}` starts it")),
+    }
+}
+
+/// The container's user called `who`.
+fn user_of(name: &Name, lxcpath: &str, who: &str) -> crate::error::Result<User> {
+    let lxc = Lxc::new(layout(lxcpath))?;
+    match lxc.find(name)? {
+        Some(running) => find_user(&root_of(&running)?, name, who),
+        // lxc-attach will say so.
+        None => Ok(User::root()),
+    }
+}
+
+/// Becomes the program `words[0]`, or says why not. SIGPIPE stays ignored, which a program at a terminal never notices.
+fn become_program(words: &[&str]) -> Result<u8, Failure> {
+    let program = words.first().copied().unwrap_or_default();
+    Err(match execute(words) {
+        Errno::ENOENT => {
+            Failure::new(REFUSED, format_args!("{program} is missing; install the package {program}"))
+        }
+        errno => Failure::new(REFUSED, format_args!("cannot run {program}: {}", errno_text(errno))),
+    })
+}
+
+fn execute(words: &[&str]) -> Errno {
+    let mut strings: Vec<CString> = Vec::new();
+    for word in words {
+        match CString::new(*word) {
+            Ok(word) => strings.push(word),
+            Err(_) => return Errno::EINVAL,
+        }
+    }
+    match strings.first().map(|program| execvp(program, &strings)) {
+        Some(Err(errno)) => errno,
+        _ => Errno::EINVAL,
+    }
+}

@@ -1,0 +1,261 @@
+//! What words become on the bus.
+
+use super::{action, action_of, requests};
+use crate::api::Face;
+use crate::cli::failure::Failure;
+use crate::cli::request::{job_wait, Request};
+use crate::cli::{command, help};
+use clap::{Arg, ArgAction};
+use openwrt_ubus::blobmsg::{Type, Value};
+use openwrt_ubus::Fields;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+/// The calls that `line` leads to, as `object method json`.
+fn calls(line: &str) -> Result<Vec<String>, Failure> {
+    let text = |request: Request| {
+        let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
+        format!("{} {} {json}", request.object, request.method)
+    };
+    Ok(requests(action(line)?).into_iter().map(text).collect())
+}
+
+#[test]
+fn words_become_calls() {
+    for (line, expected) in [
+        ("status", "cloudbox status {}"),
+        ("list --names", r#"cloudbox.container list {"fields":["name"]}"#),
+        ("list --json", "cloudbox.container list {}"),
+        ("--json ls", "cloudbox.container list {}"),
+        (
+            "set web --memory 1G --autostart no --priority 7 --force",
+            r#"cloudbox.container set {"name":"web","memory":"1G","priority":"7","autostart":false,"force":true}"#,
+        ),
+        ("set web --autostart yes", r#"cloudbox.container set {"name":"web","autostart":true}"#),
+        ("set web --description '-x'", r#"cloudbox.container set {"name":"web","description":"-x"}"#),
+        ("set web --memory 1M --memory=2M", r#"cloudbox.container set {"name":"web","memory":"2M"}"#),
+        ("restart web --timeout 5", r#"cloudbox.container restart {"name":"web","timeout":5}"#),
+        ("rename web www", r#"cloudbox.container rename {"name":"web","new_name":"www"}"#),
+        ("shutdown --timeout 9", r#"cloudbox shutdown {"timeout":9}"#),
+        ("create web", r#"cloudbox.container create {"name":"web"}"#),
+        (
+            "create web --image i --cpus 0.5 --no-autostart --no-start --key 'ssh-ed25519 AAAA me' --service a --service b",
+            r#"cloudbox.container create {"name":"web","image":"i","cpus":"0.5","autostart":false,"start":false,"authorized_keys":["ssh-ed25519 AAAA me"],"services":["a","b"]}"#,
+        ),
+        (
+            "create web --first-boot /dev/null --protected --restart no",
+            r#"cloudbox.container create {"name":"web","restart":"no","protected":true,"first_boot":""}"#,
+        ),
+        ("start web --no-wait", r#"cloudbox.container start {"name":"web"}"#),
+        ("stop web --force", r#"cloudbox.container stop {"name":"web","force":true}"#),
+        (
+            "exec web --timeout=60 -- ls -l ''",
+            r#"cloudbox.container exec {"name":"web","command":["ls","-l",""],"timeout":60}"#,
+        ),
+        (
+            "exec --timeout 5 web ls --json -V -- x",
+            r#"cloudbox.container exec {"name":"web","command":["ls","--json","-V","--","x"],"timeout":5}"#,
+        ),
+        ("exec web -- --odd", r#"cloudbox.container exec {"name":"web","command":["--odd"]}"#),
+        (
+            "exec web --env A=b --env C= --user 33 --directory /srv id",
+            r#"cloudbox.container exec {"name":"web","command":["id"],"user":"33","directory":"/srv","environment":["A=b","C="]}"#,
+        ),
+        ("snapshot web", r#"cloudbox.container snapshot {"name":"web"}"#),
+        ("snapshots web --names", r#"cloudbox.container snapshots {"name":"web"}"#),
+        (
+            "export web /x/web.tar --image",
+            r#"cloudbox.container export {"name":"web","path":"/x/web.tar","image":true}"#,
+        ),
+        ("log web --lines 5", r#"cloudbox.container log {"name":"web","lines":5}"#),
+        ("image available deb", r#"cloudbox.image available {"filter":"deb"}"#),
+        (
+            "image import /tmp/Debian_12.tar.xz --sha256 ab",
+            r#"cloudbox.image import {"path":"/tmp/Debian_12.tar.xz","name":"debian-12","sha256":"ab"}"#,
+        ),
+        ("image import /tmp/x.squashfs d", r#"cloudbox.image import {"path":"/tmp/x.squashfs","name":"d"}"#),
+        (
+            "service publish web _a._tcp 1 --name x --txt a=1 --txt b=2",
+            r#"cloudbox.service publish {"container":"web","type":"_a._tcp","port":"1","name":"x","txt":["a=1","b=2"]}"#,
+        ),
+        ("browse --timeout 5 _http._tcp", r#"cloudbox.service browse {"type":"_http._tcp","timeout":5}"#),
+        ("job cancel 17", r#"cloudbox.job cancel {"id":"17"}"#),
+    ] {
+        assert_eq!(calls(line).unwrap(), [expected], "{line}");
+    }
+    // One call for each name; a name given twice is meant once.
+    assert_eq!(
+        calls("delete --force web db web").unwrap(),
+        [
+            r#"cloudbox.container delete {"name":"web","force":true}"#,
+            r#"cloudbox.container delete {"name":"db","force":true}"#,
+        ]
+    );
+    assert_eq!(calls("image pull a c:b --remote c").unwrap().len(), 2);
+}
+
+/// Fields of methods that no command sends, or that are sent as another type than the published one, and why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("*", "wait", "a command follows its job itself"),
+    ("cloudbox.container exec", "environment", "published as a table, and read as a list, too"),
+    ("cloudbox.container snapshot", "force", "its arguments are those of restore"),
+    ("cloudbox.container snapshot_delete", "force", "its arguments are those of restore"),
+];
+
+/// Commands that make no call of their own, or only by and by.
+const NO_CALL: &[&str] = &[
+    "top",
+    "shell",
+    "push",
+    "pull",
+    "console",
+    "image publish",
+    "daemon",
+    "version",
+    "job wait",
+    "events",
+    "call",
+    "help",
+];
+
+/// Options that decide whether a call is made or how it is followed.
+const NOT_SENT: &[&str] = &["help", "version", "json", "socket", "names", "no_wait", "follow"];
+
+/// A method's name, and its fields with their types.
+type Signatures = BTreeMap<String, BTreeMap<String, Type>>;
+
+#[test]
+fn commands_send_what_the_bus_publishes() {
+    let mut published = Signatures::new();
+    for object in Face::ALL.map(Face::object) {
+        for (method, arguments) in object.methods() {
+            let fields = arguments.iter().map(|argument| (argument.name.clone(), argument.ty)).collect();
+            published.insert(format!("{} {method}", object.path()), fields);
+        }
+    }
+    let sent = everything_sent();
+    let excepted = |method: &str, field: &str| {
+        EXCEPTIONS.iter().any(|(of, name, _)| [method, "*"].contains(of) && *name == field)
+    };
+    let methods: BTreeSet<&String> = published.keys().chain(sent.keys()).collect();
+    for method in methods.into_iter().filter(|method| *method != "cloudbox.job wait") {
+        let (published, sent) = (&published[method], sent.get(method));
+        let sent = sent.unwrap_or_else(|| panic!("no command calls {method}"));
+        for field in published.keys().chain(sent.keys()) {
+            let (sent, published) = (sent.get(field), published.get(field));
+            // An exception that is none any more is to go, too.
+            assert_eq!(
+                sent != published,
+                excepted(method, field),
+                "{method}: {field} {sent:?} {published:?}"
+            );
+        }
+    }
+}
+
+/// What all commands send when they are given everything they take.
+fn everything_sent() -> Signatures {
+    let mut root = command();
+    root.build();
+    let mut sent = Signatures::new();
+    for (name, _) in help::leaves(&root) {
+        if NO_CALL.contains(&name.as_str()) {
+            continue;
+        }
+        let leaf = name.split(' ').fold(&root, |at, word| at.find_subcommand(word).unwrap());
+        let mut words: Vec<OsString> = name.split(' ').map(OsString::from).collect();
+        // Options first: a program takes all that is behind it.
+        let (operands, options): (Vec<&Arg>, Vec<&Arg>) =
+            leaf.get_arguments().partition(|arg| arg.is_positional());
+        for arg in options.into_iter().filter(|arg| !NOT_SENT.contains(&arg.get_id().as_str())) {
+            words.push(format!("--{}", arg.get_long().unwrap()).into());
+            if matches!(arg.get_action(), ArgAction::Set | ArgAction::Append) {
+                words.push(value_of(arg).into());
+            }
+        }
+        words.extend(operands.into_iter().map(|arg| OsString::from(value_of(arg))));
+        for request in requests(action_of(&words).unwrap()) {
+            let fields = sent.entry(format!("{} {}", request.object, request.method)).or_default();
+            for field in Fields::new(&request.fields).iter().map(Result::unwrap) {
+                let ty = match field.value {
+                    Value::Str(_) => Type::String,
+                    Value::Int32(_) => Type::Int32,
+                    Value::Bool(_) => Type::Bool,
+                    Value::Array(_) => Type::Array,
+                    other => panic!("{name} sends {other:?}"),
+                };
+                fields.insert(String::from_utf8(field.name.to_vec()).unwrap(), ty);
+            }
+        }
+    }
+    sent
+}
+
+fn value_of(arg: &Arg) -> String {
+    match arg.get_id().as_str() {
+        "key" => "ssh-ed25519 AAAA".to_string(),
+        "first_boot" => "/dev/null".to_string(),
+        _ => arg.get_possible_values().first().map_or("7", |value| value.get_name()).to_string(),
+    }
+}
+
+#[test]
+fn every_example_is_right() {
+    let mut root = command();
+    root.build();
+    for (name, about) in help::leaves(&root) {
+        let leaf = name.split(' ').fold(&root, |at, word| at.find_subcommand(word).unwrap());
+        let text = leaf.get_after_help().unwrap().to_string();
+        let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  cloudbox ")).collect();
+        assert!(!examples.is_empty() && about.len() <= 60, "{name}: {about}");
+        for example in examples {
+            assert!(example.starts_with(&name), "{name}: {example}");
+            let line = example.split(" | ").next().unwrap().replace("~/.ssh/id_ed25519.pub", "/dev/null");
+            assert!(name == "help" || action(&line).is_ok(), "{example}");
+        }
+    }
+}
+
+#[test]
+fn waiting_is_sliced() {
+    for (seconds, timeout) in [(3, 3), (15, 15), (600, 15)] {
+        let request = job_wait("17", seconds).unwrap();
+        let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
+        assert_eq!(json, format!(r#"{{"id":"17","timeout":{timeout}}}"#));
+        assert_eq!(request.patience, Duration::from_secs(timeout + 5));
+    }
+}
+
+#[test]
+fn a_relative_path_is_made_absolute() {
+    let call = calls("image import x.tar").unwrap().remove(0);
+    let here = std::env::current_dir().unwrap();
+    assert!(call.contains(&format!("\"path\":\"{}/x.tar\"", here.display())), "{call}");
+}
+
+#[test]
+fn keys_are_read_from_files() {
+    let directory = std::env::temp_dir().join(format!("cloudbox-keys-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let (public, private) = (directory.join("k.pub"), directory.join("k"));
+    std::fs::write(&public, "# mine\nssh-ed25519 AAAA me\n\nssh-rsa BBBB\n").unwrap();
+    std::fs::write(&private, "-----BEGIN OPENSSH PRIVATE KEY-----\n").unwrap();
+    let create = |key: &Path| calls(&format!("create web --key {}", key.display()));
+    let call = create(&public).unwrap().remove(0);
+    assert!(call.ends_with(r#""authorized_keys":["ssh-ed25519 AAAA me","ssh-rsa BBBB"]}"#), "{call}");
+    let failure = create(&private).unwrap_err();
+    assert!(failure.exit == 2 && failure.message.contains("private"), "{failure}");
+    let failure = create(&directory.join("none")).unwrap_err();
+    assert!(failure.exit == 2 && failure.message.contains("neither an SSH key"), "{failure}");
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn what_cannot_be_sent_is_wrong_usage() {
+    assert_eq!(calls("info a\0b").unwrap_err().exit, 2);
+    let failure = calls(&format!("exec web -- echo {}", "x".repeat(1 << 20))).unwrap_err();
+    assert!(failure.exit == 2 && failure.message.contains("1 MiB"), "{failure}");
+    assert_eq!(calls("image import /tmp/.tar").unwrap_err().exit, 2);
+}
