@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod error;
 pub mod fault;
 pub mod machine;

@@ -12,12 +12,14 @@ mod config;
 mod copies;
 mod images;
 mod network;
+mod record;
 mod runtime;
 mod storage;
 mod temp_dir;
 mod world;
 
 pub use images::{image, ImageStore};
+pub use record::record;
 pub use temp_dir::TempDir;
 pub use world::{Files, World};
 

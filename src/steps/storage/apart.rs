@@ -92,7 +92,7 @@ pub fn try_overlay(layout: &Layout) -> Result<()> {
         for dir in [place.upper(), place.work(), place.rootfs(), lower.clone()] {
             make_dir(&dir, 0o700)?;
         }
-        enter_namespace(layout)?;
+        leave_namespace().map_err(|e| Error::io("cannot make a mount namespace with", place.path(), e))?;
         mount::mount_overlay(&place, &lower)?;
         mount::unmount(&place.rootfs())
     };
@@ -106,14 +106,16 @@ pub fn try_overlay(layout: &Layout) -> Result<()> {
 
 /// Leaves the box's mount namespace; the layout that comes back has a runtime directory of its own, in memory.
 fn enter_namespace(layout: &Layout) -> Result<Layout> {
+    // Any directory will do, and this one is not needed here.
     let run = layout.blanks();
-    let entered = || -> nix::Result<()> {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        let none = Path::new("");
-        filesystem::mount(none, Path::new("/"), "", MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")?;
-        // Any directory will do, and this one is not needed here.
-        filesystem::mount(Path::new("tmpfs"), &run, "tmpfs", MsFlags::empty(), "")
-    };
-    entered().map_err(|e| Error::io("cannot make a mount namespace with", &run, e))?;
+    leave_namespace()
+        .and_then(|()| filesystem::mount(Path::new("tmpfs"), &run, "tmpfs", MsFlags::empty(), ""))
+        .map_err(|e| Error::io("cannot make a mount namespace with", &run, e))?;
     Ok(Layout { storage: layout.storage.clone(), run })
+}
+
+/// From here on this thread's mounts are its own.
+fn leave_namespace() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    filesystem::mount(Path::new(""), Path::new("/"), "", MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")
 }

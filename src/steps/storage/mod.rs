@@ -225,6 +225,11 @@ impl Disk {
         Ok(Disk { layout })
     }
 
+    /// The same for looking only: makes nothing.
+    pub fn at(layout: Layout) -> Disk {
+        Disk { layout }
+    }
+
     fn dir(&self, name: &Name, stage: Stage) -> ContainerDir {
         match stage {
             Stage::Unborn => self.layout.unborn(name),

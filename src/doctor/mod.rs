@@ -1,0 +1,177 @@
+//! `doctor`: what the box needs, what it lacks, and the command that cures it. It works with a daemon and without.
+//!
+//! A check is a function in one of the files here and a row of [`CHECKS`].
+
+mod config;
+mod containers;
+mod kernel;
+mod network;
+mod storage;
+mod tools;
+mod without_daemon;
+
+pub use containers::{failed, orphan, unreadable};
+pub use without_daemon::{examine_without_daemon, Paths};
+
+use crate::api::replies::{Check, DoctorReply};
+use crate::error::Result;
+use crate::machine::Machine;
+use crate::model::config::Settings;
+use crate::steps::avahi::Avahi;
+use crate::steps::layout::Layout;
+use crate::steps::lxc::cgroup::Cgroups;
+use crate::steps::network::Network;
+use crate::steps::storage::Storage;
+use log::{error, warn};
+use std::fmt::{self, Arguments};
+use std::fs;
+use std::path::Path;
+
+/// All checks, in the order in which they are shown: what each is called, and what does it.
+const CHECKS: &[(&str, Examine)] = &[
+    ("daemon", Examine::Many(config::daemon)),
+    ("lxc", Examine::One(tools::lxc)),
+    ("namespaces", Examine::One(kernel::namespaces)),
+    ("seccomp", Examine::One(kernel::seccomp)),
+    ("overlay", Examine::One(kernel::overlay)),
+    ("squashfs", Examine::One(kernel::squashfs)),
+    ("loop devices", Examine::One(kernel::loop_devices)),
+    ("veth", Examine::One(kernel::veth)),
+    ("cgroups", Examine::One(kernel::cgroups)),
+    ("bridge", Examine::One(network::bridge)),
+    ("storage", Examine::One(storage::storage)),
+    ("layers", Examine::One(storage::layers)),
+    ("user ids", Examine::One(kernel::user_ids)),
+    ("clock", Examine::One(config::clock)),
+    ("leftovers", Examine::One(storage::leftovers)),
+    ("avahi", Examine::One(network::avahi)),
+    ("inotify", Examine::One(kernel::inotify)),
+    ("image tools", Examine::One(tools::image_tools)),
+    ("images", Examine::One(storage::images)),
+    ("disk quota", Examine::Many(tools::disk_quota)),
+    ("ext4", Examine::Many(kernel::ext4)),
+    ("container", Examine::Many(containers::containers)),
+    ("configuration", Examine::Many(config::configuration)),
+];
+
+/// How a check is done.
+enum Examine {
+    /// It always finds one thing.
+    One(fn(&Subject<'_>) -> Finding),
+    /// It finds as many as there are, or none: it may not matter here.
+    Many(fn(&Subject<'_>) -> Vec<Finding>),
+}
+
+/// The state of a check, from good to bad.
+const OK: &str = "ok";
+const WARNING: &str = "warning";
+const ERROR: &str = "error";
+
+/// What a check found.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    state: &'static str,
+    message: String,
+    remedy: String,
+}
+
+/// What is known of the box before it is examined: the daemon takes it from its model, the command without a daemon
+/// from the files.
+pub struct Examination {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// Section `main`.
+    pub settings: Settings,
+    /// The control groups; None when they were not looked at.
+    pub cgroups: Option<Cgroups>,
+    /// What is wrong with the configuration.
+    pub config_warnings: Vec<String>,
+    /// How many images there are.
+    pub images: Result<usize>,
+    /// How many containers there are.
+    pub containers: usize,
+    /// What is wrong with containers: [`failed`], [`unreadable`], [`orphan`].
+    pub container_findings: Vec<Finding>,
+    /// Names under which something is just being made or removed.
+    pub busy: Vec<String>,
+    /// Why there is no daemon to ask, and what to do; None when the daemon itself examines.
+    pub no_daemon: Option<String>,
+}
+
+/// What checks are given.
+struct Subject<'a> {
+    known: &'a Examination,
+    storage: &'a dyn Storage,
+    network: &'a dyn Network,
+    avahi: &'a dyn Avahi,
+}
+
+/// Examines the box.
+pub fn examine(machine: &Machine, known: &Examination) -> DoctorReply {
+    let (storage, network, avahi) = (&*machine.storage, &*machine.network, &*machine.avahi);
+    carry_out(&Subject { known, storage, network, avahi })
+}
+
+fn carry_out(subject: &Subject<'_>) -> DoctorReply {
+    let mut checks = Vec::new();
+    for (name, examine) in CHECKS {
+        let findings = match examine {
+            Examine::One(check) => vec![check(subject)],
+            Examine::Many(check) => check(subject),
+        };
+        let named = |Finding { state, message, remedy }| Check { name, state, message, remedy };
+        checks.extend(findings.into_iter().map(named));
+    }
+    let worst = [ERROR, WARNING].into_iter().find(|state| checks.iter().any(|c| c.state == *state));
+    DoctorReply { state: worst.unwrap_or(OK), checks }
+}
+
+/// Says in the log what is not as it should be.
+pub fn report(machine: &Machine, known: &Examination) {
+    for Check { name, state, message, remedy } in examine(machine, known).checks {
+        match state {
+            // The configuration's own warnings are in the log already, and avahi-daemon is started after this one.
+            _ if matches!(name, "configuration" | "container" | "avahi") => {}
+            OK => {}
+            ERROR => error!("{name}: {message}; {remedy}"),
+            _ => warn!("{name}: {message}; {remedy}"),
+        }
+    }
+}
+
+fn ok(message: Arguments) -> Finding {
+    Finding { state: OK, message: fmt::format(message), remedy: String::new() }
+}
+
+fn warning(message: Arguments, remedy: Arguments) -> Finding {
+    Finding { state: WARNING, message: fmt::format(message), remedy: fmt::format(remedy) }
+}
+
+fn error(message: Arguments, remedy: Arguments) -> Finding {
+    Finding { state: ERROR, ..warning(message, remedy) }
+}
+
+/// "mksquashfs is not installed; install …": the first is what was found, the rest is the remedy.
+fn told(state: &'static str, text: &str) -> Finding {
+    let (what, remedy) = text.split_once("; ").unwrap_or((text, ""));
+    Finding { state, message: what.to_string(), remedy: remedy.to_string() }
+}
+
+/// What a file of the kernel's says; nothing where there is none.
+fn text_of(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_and_what_cures_it_are_told_apart() {
+        let found = told(ERROR, "xz is not installed; install the package xz; or another");
+        assert_eq!(
+            (found.message.as_str(), found.remedy.as_str()),
+            ("xz is not installed", "install the package xz; or another")
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! The programs that the daemon runs.
+
+use super::{error, ok, told, warning, Finding, Subject, ERROR, OK, WARNING};
+use crate::steps::ctx::Ctx;
+use crate::steps::tool::{self, Tool};
+use std::time::Duration;
+
+/// The oldest LXC that is known to do.
+const LXC_MIN: u32 = 4;
+/// `lxc-start --version` answers at once.
+const VERSION_TIME: Duration = Duration::from_secs(10);
+
+/// LXC's tools, and which LXC it is.
+pub(super) fn lxc(_: &Subject<'_>) -> Finding {
+    let found = tools(&["lxc-start", "lxc-attach"], ERROR);
+    if found.state != OK {
+        return found;
+    }
+    let version = Tool::command("lxc-start")
+        .and_then(|mut lxc| tool::run(lxc.arg("--version"), &Ctx::silent()?, VERSION_TIME));
+    let version =
+        version.map_or_else(|e| e.into_message(), |said| String::from_utf8_lossy(&said.stdout).into_owned());
+    judge_lxc(version.trim())
+}
+
+fn judge_lxc(version: &str) -> Finding {
+    match version.split('.').next().and_then(|major| major.parse::<u32>().ok()) {
+        Some(major) if major >= LXC_MIN => ok(format_args!("LXC {version} is installed")),
+        Some(_) => warning(
+            format_args!("LXC {version} is older than what cloudbox is tested with, {LXC_MIN}.0"),
+            format_args!("install a newer one: `opkg update; opkg upgrade lxc liblxc`, or Debian 12"),
+        ),
+        None => error(
+            format_args!("lxc-start does not say its version: {version}"),
+            format_args!("install it again"),
+        ),
+    }
+}
+
+pub(super) fn image_tools(_: &Subject<'_>) -> Finding {
+    tools(&["mksquashfs", "gzip", "xz", "zstd"], WARNING)
+}
+
+pub(super) fn disk_quota(subject: &Subject<'_>) -> Vec<Finding> {
+    let quota = subject.known.settings.defaults.disk.is_some();
+    quota.then(|| tools(&["mkfs.ext4"], ERROR)).into_iter().collect()
+}
+
+/// Whether all of `tools` are there; `missing` is the state when they are not.
+fn tools(tools: &[&str], missing: &'static str) -> Finding {
+    let errors: Vec<String> =
+        tools.iter().filter_map(|tool| Tool::find(tool).err()).map(|e| e.into_message()).collect();
+    if errors.is_empty() {
+        let are = if tools.len() == 1 { "is" } else { "are" };
+        return ok(format_args!("{} {are} installed", tools.join(", ")));
+    }
+    told(missing, &errors.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_judged() {
+        for (version, state) in
+            [("5.0.2", OK), ("4.0.12", OK), ("6.0.0-devel", OK), ("3.2.1", WARNING), ("", ERROR)]
+        {
+            assert_eq!(judge_lxc(version).state, state, "{version}");
+        }
+    }
+}
