@@ -3,7 +3,7 @@
 //! Each test has a network namespace of its own with a bridge; each neighbour is one more, with its own daemon.
 
 use cloudbox::error::Code;
-use cloudbox::mdns::{browse, Found};
+use cloudbox::mdns::{browse, ServiceInstance};
 use nix::sched::{unshare, CloneFlags};
 use nix::sys::socket::{bind, setsockopt, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrIn};
 use std::collections::BTreeSet;
@@ -227,7 +227,7 @@ fn services(host: &str, count: u16) -> Vec<Service> {
 /// Type, name, host, IPv4 addresses, port, strings.
 type Row = (String, String, String, BTreeSet<IpAddr>, u16, Vec<String>);
 
-fn row(found: Found) -> Row {
+fn row(found: ServiceInstance) -> Row {
     let addresses = found.addresses.into_iter().filter(IpAddr::is_ipv4).collect();
     (found.kind, found.name, found.host, addresses, found.port, found.txt)
 }
@@ -362,7 +362,7 @@ fn every_network_is_asked_and_interfaces_without_an_address_are_not() {
 }
 
 /// What is found while somebody says this over and over, by a socket for mDNS or by another.
-fn found_while(say: impl Fn(&UdpSocket, &UdpSocket) + Send + 'static) -> Vec<Found> {
+fn found_while(say: impl Fn(&UdpSocket, &UdpSocket) + Send + 'static) -> Vec<ServiceInstance> {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let stranger = thread::spawn(move || {
@@ -488,7 +488,7 @@ fn measure() {
             let found = browse(kind, PATIENCE).unwrap();
             let took = began.elapsed();
             let (sent, received) = sent_and_received();
-            let whole = |f: &&Found| f.port > 0 && !f.addresses.is_empty() && f.txt.len() == 2;
+            let whole = |f: &&ServiceInstance| f.port > 0 && !f.addresses.is_empty() && f.txt.len() == 2;
             println!(
                 "{} hosts, {kind:?}: {} services, {} of them whole, in {took:?}; {} packets sent, {} received; {}",
                 neighbours.len(),

@@ -508,8 +508,8 @@ impl Create {
 
 impl Publish {
     /// What its section will say.
-    pub fn asked(&self) -> service::Asked {
-        service::Asked {
+    pub fn asked(&self) -> service::ServiceOptions {
+        service::ServiceOptions {
             container: Some(self.container.clone()),
             name: self.name.clone(),
             kind: Some(self.kind.clone()),

@@ -17,7 +17,7 @@ use crate::steps::guest_root::{is_kernels, GuestRoot};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::exec::root_of;
 use crate::steps::lxc::{Lxc, Runtime};
-use crate::steps::storage::{self, Apart};
+use crate::steps::storage::{self, PrivateRoot};
 use crate::sys::c_path;
 use clap::Args;
 use nix::errno::Errno;
@@ -146,7 +146,7 @@ struct Guest {
     root: GuestRoot,
     /// The host's id of its root.
     owner: u32,
-    _mounts: Option<Apart>,
+    _mounts: Option<PrivateRoot>,
 }
 
 impl Guest {
@@ -176,7 +176,7 @@ impl Guest {
                 format_args!("{name} is {state}; try again when that has ended"),
             ));
         }
-        let mounts = Apart::mount(&layout, &record, claim).map_err(Failure::refused)?;
+        let mounts = PrivateRoot::mount(&layout, &record, claim).map_err(Failure::refused)?;
         let root = GuestRoot::open(&mounts.root(), owner).map_err(Failure::refused)?;
         Ok(Guest { name: name.clone(), root, owner, _mounts: Some(mounts) })
     }

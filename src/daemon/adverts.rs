@@ -7,11 +7,11 @@ use super::work::{self, Report};
 use crate::api::replies::{AvahiReply, FoundService, FoundServices, ServiceEntry, ServiceId, ServiceList};
 use crate::api::{args, Face};
 use crate::error::{quoted, Code, Error, Result};
-use crate::mdns::Found;
-use crate::model::advert::{self, Advert, Host, OfBox, Source};
+use crate::mdns::ServiceInstance;
+use crate::model::advert::{self, Advert, DeclaredBy, Host, OfBox};
 use crate::model::job::Kind;
 use crate::model::name::Name;
-use crate::model::service::{parse_kind, section_name, Asked, Declared};
+use crate::model::service::{parse_kind, section_name, DeclaredService, ServiceOptions};
 use crate::steps::avahi::{file_of, Avahi, State, Troubles, Wanted};
 use log::error;
 use serde::Serialize;
@@ -222,7 +222,7 @@ impl Core {
             }
         }
         let mut adverts = self.adverts(&box_name);
-        adverts.retain(|advert| advert.withheld.is_none() && advert.source != Source::Guest);
+        adverts.retain(|advert| advert.withheld.is_none() && advert.source != DeclaredBy::Guest);
         Wanted { adverts, hosts }
     }
 
@@ -337,11 +337,11 @@ impl Core {
     }
 
     /// Checks what is to be published; the section's name, and what it shall say.
-    pub(super) fn check_publish(&self, args: &args::Publish) -> Result<(String, Asked)> {
+    pub(super) fn check_publish(&self, args: &args::Publish) -> Result<(String, ServiceOptions)> {
         let asked = args.asked();
         let wanted = asked.resolve("")?;
         self.known(&wanted.container)?;
-        let same = |d: &&Declared| advert::is_same(d, &wanted.container, &wanted.service);
+        let same = |d: &&DeclaredService| advert::is_same(d, &wanted.container, &wanted.service);
         let (kind, port) = (&wanted.service.kind, wanted.service.port);
         match self.config.services.iter().find(same) {
             Some(there) if there.enabled => {
@@ -371,7 +371,7 @@ impl Core {
 
     /// What withdrawing a service means for the configuration: a section that switches off what the image offers, or
     /// none any more.
-    pub(super) fn check_withdraw(&self, id: &str) -> Result<Option<Asked>> {
+    pub(super) fn check_withdraw(&self, id: &str) -> Result<Option<ServiceOptions>> {
         let adverts = self.adverts("");
         let declared = self.config.services.iter().find(|declared| declared.id == id);
         let offered = |container: &Name, kind: &str, port: u16| {
@@ -382,7 +382,7 @@ impl Core {
         };
         let (container, kind, port) = match (declared, adverts.iter().find(|advert| advert.id == id)) {
             (Some(d), _) => (d.container.clone(), d.service.kind.clone(), d.service.port),
-            (None, Some(Advert { source: Source::Guest, container: Some(container), .. })) => {
+            (None, Some(Advert { source: DeclaredBy::Guest, container: Some(container), .. })) => {
                 return Err(Error::new(
                     Code::NotSupported,
                     format_args!(
@@ -411,17 +411,17 @@ impl Core {
         if !offered(&container, &kind, port) {
             return Ok(None);
         }
-        Ok(Some(Asked {
+        Ok(Some(ServiceOptions {
             container: Some(container.to_string()),
             kind: Some(kind),
             port: Some(port.to_string()),
             enabled: Some("0".to_string()),
-            ..Asked::default()
+            ..ServiceOptions::default()
         }))
     }
 
     /// Writes a service's section in a thread, and answers when the configuration was read again.
-    pub(super) fn edit_service(&self, id: String, asked: Option<Asked>) -> Answer {
+    pub(super) fn edit_service(&self, id: String, asked: Option<ServiceOptions>) -> Answer {
         let machine = self.machine.clone();
         Answer::Aside(Box::new(move |request| {
             let written = match &asked {
@@ -487,13 +487,13 @@ impl LookAround {
             }
             avahi.browse(kind, self.timeout)
         })?;
-        let is_box = |found: &&Found| found.kind == advert::BOX_KIND && !found.host.is_empty();
-        let label = |found: &Found| found.host.split('.').next().unwrap_or_default().to_string();
+        let is_box = |found: &&ServiceInstance| found.kind == advert::BOX_KIND && !found.host.is_empty();
+        let label = |found: &ServiceInstance| found.host.split('.').next().unwrap_or_default().to_string();
         let mut names: Vec<String> = found.iter().chain(&boxes).filter(is_box).map(label).collect();
         names.push(self.box_name.clone());
         found.sort_unstable_by(|a, b| (&a.kind, &a.name, &a.host).cmp(&(&b.kind, &b.name, &b.host)));
         let mut room = REPLY_MAX;
-        let fits = |found: &Found| {
+        let fits = |found: &ServiceInstance| {
             let texts = found.txt.iter().map(|text| text.len() + ENTRY).sum::<usize>();
             room = room.saturating_sub(texts + found.name.len() + found.host.len() + 4 * ENTRY);
             room > 0
@@ -502,7 +502,7 @@ impl LookAround {
         Ok(FoundServices { services: found.into_iter().map(|found| self.entry(found, &names)).collect() })
     }
 
-    fn entry(&self, found: Found, boxes: &[String]) -> FoundService {
+    fn entry(&self, found: ServiceInstance, boxes: &[String]) -> FoundService {
         let mut box_name = advert::box_of(&found.host, boxes);
         let ours = box_name == self.box_name || found.addresses.iter().any(|a| self.addresses.contains(a));
         if ours && box_name.is_empty() {

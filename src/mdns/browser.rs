@@ -5,7 +5,7 @@
 //! a second what it has said to somebody else.
 
 use super::message::{self, labels, Data, Name, Query, Record};
-use super::Found;
+use super::ServiceInstance;
 use std::net::IpAddr;
 
 /// After how many milliseconds a question is asked again; RFC 6762 allows no earlier. The next time it is twice that.
@@ -163,17 +163,17 @@ impl Browser {
     }
 
     /// What there is, by type, then by name.
-    pub fn found(&self) -> Vec<Found> {
+    pub fn found(&self) -> Vec<ServiceInstance> {
         let services = self.nodes.iter().filter(|node| self.wants(node.name.parent()));
         services.map(|service| self.describe(service)).collect()
     }
 
-    fn describe(&self, service: &Node) -> Found {
+    fn describe(&self, service: &Node) -> ServiceInstance {
         let target = service.target.as_ref();
         let host = target.and_then(|(host, _)| self.nodes.get(self.find(host).ok()?));
         let kind = service.name.parent();
         let strings = labels(&service.strings);
-        Found {
+        ServiceInstance {
             kind: dotted(kind.get(..kind.len().saturating_sub(LOCAL.len())).unwrap_or_default()),
             name: harmless(service.name.label()),
             host: target.map_or(String::new(), |(host, _)| dotted(host.wire())),
@@ -464,7 +464,7 @@ mod tests {
     }
 
     fn rows(browser: &Browser) -> Vec<String> {
-        let show = |f: Found| {
+        let show = |f: ServiceInstance| {
             let ips: Vec<String> = f.addresses.iter().map(ToString::to_string).collect();
             format!("{} {} {} {} {} {}", f.kind, f.name, f.host, ips.join(","), f.port, f.txt.join(","))
         };
@@ -492,7 +492,7 @@ mod tests {
         assert_eq!(browser.output(false, 150).len(), 1);
         browser.input(SERVICE, ip("10.77.0.2"), 270);
         let found = browser.found();
-        let wiki = Found {
+        let wiki = ServiceInstance {
             kind: "_http._tcp".into(),
             name: "Zoë's wiki. <1> & more".into(),
             host: "far.local".into(),
@@ -759,8 +759,9 @@ mod tests {
             now = i / 10;
         }
         assert!((10..ROOM / size_of::<Node>()).contains(&browser.nodes.len()));
-        let kept =
-            |f: &Found| size_of::<Found>() + f.name.len() + f.host.len() + f.txt.len() * size_of::<String>();
+        let kept = |f: &ServiceInstance| {
+            size_of::<ServiceInstance>() + f.name.len() + f.host.len() + f.txt.len() * size_of::<String>()
+        };
         assert!(browser.found().iter().map(kept).sum::<usize>() < 2 * ROOM);
         assert!(browser.found().iter().all(|f| f.addresses.len() <= ADDRESSES_MAX));
         // Nobody answers what that makes us ask.

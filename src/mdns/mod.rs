@@ -17,7 +17,7 @@ const STEP: Duration = Duration::from_millis(25);
 /// A service that somebody on the network announces. What its texts say is what a stranger says; they hold no control
 /// characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ServiceInstance {
     /// Its type, such as `_http._tcp`.
     pub kind: String,
     /// Its name.
@@ -40,7 +40,7 @@ pub struct Found {
 ///
 /// # Errors
 /// [`Code::InvalidArgument`] when `kind` is no type; otherwise when mDNS is not possible, with what is in the way.
-pub fn browse(kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>> {
+pub fn browse(kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
     let Some(mut browser) = browser::Browser::new(kind) else {
         return Err(Error::new(
             Code::InvalidArgument,

@@ -4,7 +4,7 @@
 
 use super::image::OfferedService;
 use super::name::Name;
-use super::service::{self, section_name, Declared, Family, Service};
+use super::service::{self, section_name, DeclaredService, Family, Service};
 use super::size::Bytes;
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ const NAMELESS: [&str; 3] = ["openwrt", "localhost", ""];
 
 /// Who declared a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum DeclaredBy {
     /// A section of the configuration.
     Config,
     /// The image's manifest.
@@ -30,14 +30,14 @@ pub enum Source {
     Box,
 }
 
-impl Source {
+impl DeclaredBy {
     /// As it stands in replies.
     pub fn as_str(self) -> &'static str {
         match self {
-            Source::Config => "config",
-            Source::Image => "image",
-            Source::Guest => "guest",
-            Source::Box => "box",
+            DeclaredBy::Config => "config",
+            DeclaredBy::Image => "image",
+            DeclaredBy::Guest => "guest",
+            DeclaredBy::Box => "box",
         }
     }
 }
@@ -69,7 +69,7 @@ pub struct Advert {
     /// What it is; its name is filled in.
     pub service: Service,
     /// Who declared it.
-    pub source: Source,
+    pub source: DeclaredBy,
     /// The host name it points at, without the domain.
     pub host: String,
     /// Addresses of that host.
@@ -116,7 +116,7 @@ pub fn box_name(hostname: &str, box_id: &str) -> String {
 
 /// Everything that is declared, with what is announced of it. `answers` tells whether a checked port answers.
 pub fn adverts(
-    declared: &[Declared],
+    declared: &[DeclaredService],
     hosts: &[Host<'_>],
     box_name: &str,
     answers: &dyn Fn(&Name, u16) -> bool,
@@ -128,7 +128,7 @@ pub fn adverts(
             &declared.id,
             &declared.container,
             declared.service.clone(),
-            Source::Config,
+            DeclaredBy::Config,
             box_name,
         );
         advert.withheld = match host {
@@ -144,13 +144,13 @@ pub fn adverts(
                 continue;
             }
             let Some(service) = offered_service(offered) else { continue };
-            let same = |d: &Declared| is_same(d, host.name, &service);
+            let same = |d: &DeclaredService| is_same(d, host.name, &service);
             if declared.iter().any(same) {
                 continue;
             }
             let id = section_name(host.name, &service.kind, service.port);
             let withheld = withheld(host, &service, answers);
-            let source = if offered.optional { Source::Guest } else { Source::Image };
+            let source = if offered.optional { DeclaredBy::Guest } else { DeclaredBy::Image };
             let mut advert = of_container(&id, host.name, service, source, box_name);
             advert.withheld = withheld;
             advert.addresses = of_family(host, Family::Any);
@@ -177,7 +177,7 @@ impl Advert {
 }
 
 /// Whether `declared` is about this type and port of this container.
-pub fn is_same(declared: &Declared, container: &Name, service: &Service) -> bool {
+pub fn is_same(declared: &DeclaredService, container: &Name, service: &Service) -> bool {
     declared.container == *container
         && declared.service.kind == service.kind
         && declared.service.port == service.port
@@ -198,7 +198,7 @@ pub fn offered_service(offered: &OfferedService) -> Option<Service> {
     })
 }
 
-fn of_container(id: &str, container: &Name, service: Service, source: Source, box_name: &str) -> Advert {
+fn of_container(id: &str, container: &Name, service: Service, source: DeclaredBy, box_name: &str) -> Advert {
     Advert {
         id: id.to_string(),
         container: Some(container.clone()),
@@ -259,7 +259,7 @@ fn give_names(adverts: &mut [Advert]) {
             advert.withheld = Some(format!("{}.local: {why}", advert.host));
         }
         let name = match (&advert.service.name, advert.source) {
-            (Some(given), Source::Config) => {
+            (Some(given), DeclaredBy::Config) => {
                 if let Some(other) = taken(given) {
                     let why = "is called the same; give one of them another name";
                     advert.withheld = Some(format!("service {other} of the same type {why}"));
@@ -272,7 +272,7 @@ fn give_names(adverts: &mut [Advert]) {
             _ => advert.host.clone(),
         };
         let name = match (taken(&name), advert.source, &advert.service.name) {
-            (None, ..) | (_, Source::Config, Some(_)) => name,
+            (None, ..) | (_, DeclaredBy::Config, Some(_)) => name,
             _ => cut(&name, 57).to_string() + " " + &advert.service.port.to_string(),
         };
         advert.service.name = Some(name);
@@ -316,7 +316,7 @@ pub fn box_advert(box_name: &str, of: &OfBox<'_>) -> Advert {
         id: "box".into(),
         container: None,
         service: Service { name, kind, port: BOX_PORT, txt, family: Family::Any, check: false },
-        source: Source::Box,
+        source: DeclaredBy::Box,
         host: box_name.to_string(),
         addresses: Vec::new(),
         withheld: None,
@@ -340,13 +340,13 @@ mod tests {
         Name::new(text).unwrap()
     }
 
-    fn declared(id: &str, container: &str, kind: &str, port: &str, named: Option<&str>) -> Declared {
-        let asked = service::Asked {
+    fn declared(id: &str, container: &str, kind: &str, port: &str, named: Option<&str>) -> DeclaredService {
+        let asked = service::ServiceOptions {
             container: Some(container.into()),
             kind: Some(kind.into()),
             port: Some(port.into()),
             name: named.map(str::to_string),
-            ..service::Asked::default()
+            ..service::ServiceOptions::default()
         };
         asked.resolve(id).unwrap()
     }
@@ -414,7 +414,7 @@ mod tests {
         let hosts = [host(&web, &offered)];
         let by_image = adverts(&[], &hosts, "alpha", &|_, _| true);
         assert_eq!(said(&by_image), [("wiki (web-alpha)", "")]);
-        assert_eq!((by_image[0].id.as_str(), by_image[0].source), ("web_http_80", Source::Image));
+        assert_eq!((by_image[0].id.as_str(), by_image[0].source), ("web_http_80", DeclaredBy::Image));
         let mut section = declared("web_http_80", "web", "_http._tcp", "80", Some("Mine"));
         let by_section = adverts(std::slice::from_ref(&section), &hosts, "alpha", &|_, _| true);
         assert_eq!(said(&by_section), [("Mine", "")]);

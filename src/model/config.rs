@@ -101,7 +101,7 @@ pub struct Config {
     /// The containers that shall exist.
     pub containers: BTreeMap<Name, Declared>,
     /// Their services.
-    pub services: Vec<service::Declared>,
+    pub services: Vec<service::DeclaredService>,
     /// Servers of images, in the order of the file; or what is wrong with one.
     pub remotes: Vec<(String, Result<Remote>)>,
     /// Images of which the file says where they are to be had.
@@ -232,7 +232,7 @@ impl Reader<'_> {
 
     /// A service's section needs no name of its own: nobody types it.
     fn service(&mut self, section: &Section) {
-        let mut asked = service::Asked::default();
+        let mut asked = service::ServiceOptions::default();
         for option in section.options() {
             match ask_service(&mut asked, option) {
                 Ok(true) => {}
@@ -248,7 +248,8 @@ impl Reader<'_> {
             let why = format!("there is no container {}; the service does nothing", declared.container);
             self.warn_of(section, section.option("container"), &why);
         }
-        let same = |d: &&service::Declared| super::advert::is_same(d, &declared.container, &declared.service);
+        let same =
+            |d: &&service::DeclaredService| super::advert::is_same(d, &declared.container, &declared.service);
         if let Some(first) = self.config.services.iter().find(same) {
             let why = format!(
                 "container {} has {} on port {} in section '{}' already; this one does nothing",
@@ -407,7 +408,7 @@ fn ask(asked: &mut Asked, deleting: &mut bool, renaming: &mut Option<Name>, opti
 }
 
 /// Puts one option of a service where it belongs; false when there is no such option.
-fn ask_service(asked: &mut service::Asked, option: &Opt) -> Result<bool> {
+fn ask_service(asked: &mut service::ServiceOptions, option: &Opt) -> Result<bool> {
     let field = match option.name() {
         "container" => &mut asked.container,
         "name" => &mut asked.name,

@@ -58,7 +58,7 @@ pub struct Service {
 
 /// A `service` section.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Declared {
+pub struct DeclaredService {
     /// Its section's name.
     pub id: String,
     /// The container it runs in.
@@ -71,7 +71,7 @@ pub struct Declared {
 
 /// What is said of a service before it is checked: one value per UCI option; `publish` fills the same fields.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Asked {
+pub struct ServiceOptions {
     /// `option container`
     pub container: Option<String>,
     /// `option name`
@@ -90,7 +90,7 @@ pub struct Asked {
     pub enabled: Option<String>,
 }
 
-impl Asked {
+impl ServiceOptions {
     /// The options that were said, with their values, as they are written to UCI.
     pub fn options(&self) -> Vec<(&'static str, &str)> {
         let all = [
@@ -109,7 +109,7 @@ impl Asked {
     ///
     /// # Errors
     /// The first wrong value, by its option's name.
-    pub fn resolve(&self, id: &str) -> Result<Declared> {
+    pub fn resolve(&self, id: &str) -> Result<DeclaredService> {
         let container = match self.container.as_deref() {
             Some(text) => Name::new(text)?,
             None => return Err(invalid("container", "", "say which container the service runs in")),
@@ -133,7 +133,7 @@ impl Asked {
             check,
         };
         let enabled = self.enabled.as_deref().map_or(Ok(true), |t| super::spec::parse_bool("enabled", t))?;
-        Ok(Declared { id: id.to_string(), container, enabled, service })
+        Ok(DeclaredService { id: id.to_string(), container, enabled, service })
     }
 }
 
@@ -226,12 +226,12 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
-    fn asked(kind: &str, port: &str) -> Asked {
-        Asked {
+    fn asked(kind: &str, port: &str) -> ServiceOptions {
+        ServiceOptions {
             container: Some("web".into()),
             kind: Some(kind.into()),
             port: Some(port.into()),
-            ..Asked::default()
+            ..ServiceOptions::default()
         }
     }
 
@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn txt_records_fit_a_packet() {
-        let with = |txt: &[String]| Asked { txt: txt.to_vec(), ..asked("_http._tcp", "80") }.resolve("x");
+        let with =
+            |txt: &[String]| ServiceOptions { txt: txt.to_vec(), ..asked("_http._tcp", "80") }.resolve("x");
         assert!(with(&["x".repeat(255)]).is_ok());
         assert!(with(&["x".repeat(256)]).is_err());
         let full: Vec<String> = (0..5).map(|_| "x".repeat(255)).chain(["y".repeat(19)]).collect();
@@ -304,14 +305,14 @@ mod tests {
         assert_eq!((declared.service.name, declared.service.family), (None, Family::Any));
         assert!(!asked("_sip._udp", "5060").resolve("s").unwrap().service.check);
         let wrong = [
-            Asked { container: None, ..asked("_http._tcp", "80") },
-            Asked { container: Some("Web".into()), ..asked("_http._tcp", "80") },
-            Asked { kind: None, ..asked("_http._tcp", "80") },
-            Asked { port: None, ..asked("_http._tcp", "80") },
-            Asked { protocol: Some("ipx".into()), ..asked("_http._tcp", "80") },
-            Asked { check: Some("http".into()), ..asked("_http._tcp", "80") },
-            Asked { check: Some("tcp".into()), ..asked("_sip._udp", "80") },
-            Asked { enabled: Some("perhaps".into()), ..asked("_http._tcp", "80") },
+            ServiceOptions { container: None, ..asked("_http._tcp", "80") },
+            ServiceOptions { container: Some("Web".into()), ..asked("_http._tcp", "80") },
+            ServiceOptions { kind: None, ..asked("_http._tcp", "80") },
+            ServiceOptions { port: None, ..asked("_http._tcp", "80") },
+            ServiceOptions { protocol: Some("ipx".into()), ..asked("_http._tcp", "80") },
+            ServiceOptions { check: Some("http".into()), ..asked("_http._tcp", "80") },
+            ServiceOptions { check: Some("tcp".into()), ..asked("_sip._udp", "80") },
+            ServiceOptions { enabled: Some("perhaps".into()), ..asked("_http._tcp", "80") },
         ];
         for asked in wrong {
             assert!(asked.resolve("s").is_err(), "{asked:?}");

@@ -58,7 +58,7 @@ pub trait ConfigStore: Send + Sync {
     ///
     /// # Errors
     /// [`Code::Exists`] when it is a section of another type, [`Code::Config`] when the file cannot be written.
-    fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()>;
+    fn put_service(&self, id: &str, asked: &service::ServiceOptions) -> Result<()>;
 
     /// Removes section `id` of a service.
     ///
@@ -72,7 +72,7 @@ pub trait ConfigStore: Send + Sync {
 pub fn edit_service(
     document: &mut Document,
     id: &str,
-    asked: &service::Asked,
+    asked: &service::ServiceOptions,
 ) -> std::result::Result<bool, EditError> {
     match document.package().section(id).map(|found| found.kind() == "service") {
         Some(false) => return Ok(false),
@@ -193,7 +193,7 @@ impl ConfigStore for UciFile {
         self.edit(&mut |document| edit_out(document, name, services))
     }
 
-    fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()> {
+    fn put_service(&self, id: &str, asked: &service::ServiceOptions) -> Result<()> {
         let mut put = false;
         self.edit(&mut |document| {
             put = edit_service(document, id, asked)?;

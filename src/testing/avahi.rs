@@ -32,8 +32,8 @@ impl Avahi for FakeBox {
         "alpha".to_string()
     }
 
-    fn browse(&self, kind: Option<&str>, _timeout: Duration) -> Result<Vec<mdns::Found>> {
-        let found = |kind: &str, name: &str, host: &str, last: u8| mdns::Found {
+    fn browse(&self, kind: Option<&str>, _timeout: Duration) -> Result<Vec<mdns::ServiceInstance>> {
+        let found = |kind: &str, name: &str, host: &str, last: u8| mdns::ServiceInstance {
             kind: kind.to_string(),
             name: name.to_string(),
             host: host.to_string(),

@@ -86,7 +86,7 @@ impl ConfigStore for FakeBox {
         })
     }
 
-    fn put_service(&self, id: &str, asked: &service::Asked) -> Result<()> {
+    fn put_service(&self, id: &str, asked: &service::ServiceOptions) -> Result<()> {
         self.edit("config.put_service", id, |document| config::edit_service(document, id, asked).map(drop))
     }
 

@@ -5,7 +5,7 @@ use super::{impossible, FakeBox};
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
-use crate::steps::storage::{Around, Copies, GuestNetwork, Manifest, Record, Snapshot, ToArchive};
+use crate::steps::storage::{Copies, GuestNetwork, Manifest, Record, Snapshot, ToArchive, WhileHeld};
 use std::path::Path;
 
 impl Copies for FakeBox {
@@ -161,7 +161,7 @@ impl Copies for FakeBox {
         })
     }
 
-    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()> {
+    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut WhileHeld<'_>) -> Result<()> {
         let name = &what.record.name;
         ctx.step("export.copy")?;
         self.act("storage.export", name.as_str(), Some(ctx), |state| {

@@ -6,7 +6,7 @@ mod hosts;
 mod service_file;
 
 use crate::error::{Code, Error, Result};
-use crate::mdns::{self, Found};
+use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
 use crate::sys;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -101,7 +101,7 @@ pub trait Avahi: Send + Sync {
     ///
     /// # Errors
     /// The network cannot be asked.
-    fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>>;
+    fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>>;
 }
 
 /// The name of the file in which `advert` stands. A file has one name for all its services: a container's services that
@@ -261,7 +261,7 @@ impl Avahi for Files {
     }
 
     // Not by asking avahi-daemon: without D-Bus it tells nobody.
-    fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<Found>> {
+    fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
         mdns::browse(kind, timeout)
     }
 }

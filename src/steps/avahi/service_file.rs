@@ -1,7 +1,7 @@
 //! avahi's static service files. Format: avahi.service(5), avahi-service.dtd: a file is one group, and a group has one
 //! name for all its services.
 
-use crate::model::advert::{Advert, Source};
+use crate::model::advert::{Advert, DeclaredBy};
 
 /// Stands in every file that we wrote.
 pub const MARK: &str = "<!-- written by cloudbox: changes are lost -->";
@@ -20,7 +20,7 @@ pub fn render(adverts: &[&Advert]) -> String {
         element(&mut text, "  <service protocol=\"", advert.family().as_str(), "\">\n");
         element(&mut text, "    <type>", &service.kind, "</type>\n");
         // The box's own host name is avahi's to say: it may have had to choose another one.
-        if advert.source != Source::Box {
+        if advert.source != DeclaredBy::Box {
             element(&mut text, "    <host-name>", &advert.host, ".local</host-name>\n");
         }
         element(&mut text, "    <port>", &service.port.to_string(), "</port>\n");
@@ -66,7 +66,7 @@ mod tests {
             id: "s".into(),
             container: None,
             service,
-            source: Source::Config,
+            source: DeclaredBy::Config,
             host: "web-alpha".into(),
             addresses: Vec::new(),
             withheld: None,

@@ -46,7 +46,7 @@ pub fn import(
     expected: Option<&str>,
 ) -> Result<Image> {
     let expected = expected.map(parse_sha256).transpose()?;
-    about(path, Import { store, ctx, path, name, expected, part: None, origin: None }.run())
+    about(path, ImageImport { store, ctx, path, name, expected, part: None, origin: None }.run())
 }
 
 /// See [`super::Images::import_part`].
@@ -59,7 +59,7 @@ pub fn import_part(
     sha256: &str,
 ) -> Result<Image> {
     let expected = Some(parse_sha256(sha256)?);
-    about(path, Import { store, ctx, path, name, expected, part: Some(part), origin: None }.run())
+    about(path, ImageImport { store, ctx, path, name, expected, part: Some(part), origin: None }.run())
 }
 
 fn about(path: &Path, imported: Result<Image>) -> Result<Image> {
@@ -89,16 +89,16 @@ pub fn take(
     origin: &Origin<'_>,
 ) -> Result<Image> {
     let expected = Some(sha256.to_string());
-    Import { store, ctx, path, name, expected, part: None, origin: Some(origin) }.run()
+    ImageImport { store, ctx, path, name, expected, part: None, origin: Some(origin) }.run()
 }
 
 /// See [`super::Images::pack`].
 pub fn pack(store: &Store, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
-    let import = Import { store, ctx, path: tree, name, expected: None, part: None, origin: None };
+    let import = ImageImport { store, ctx, path: tree, name, expected: None, part: None, origin: None };
     import.build(|building| import.pack(building))
 }
 
-struct Import<'a> {
+struct ImageImport<'a> {
     store: &'a Store,
     ctx: &'a Ctx,
     path: &'a Path,
@@ -110,7 +110,7 @@ struct Import<'a> {
     origin: Option<&'a Origin<'a>>,
 }
 
-impl Import<'_> {
+impl ImageImport<'_> {
     fn run(&self) -> Result<Image> {
         self.ctx.step("image.check")?;
         let mut input = Input::open(self.ctx, self.path)?;
@@ -221,7 +221,7 @@ impl Import<'_> {
             _ => None,
         };
         let mut unpacked = Unpacked { input, filter, left: limit, store: self.store };
-        let passed = tar::pass(&mut unpacked, &mut Into(&mut mksquashfs));
+        let passed = tar::pass(&mut unpacked, &mut ToMksquashfs(&mut mksquashfs));
         passed.map_err(|e| self.explain(e))?;
         let mut input = unpacked.input;
         mksquashfs.finish().map_err(|e| self.explain(e))?;
@@ -581,9 +581,9 @@ impl Source for Unpacked<'_> {
 }
 
 /// mksquashfs as the checks' sink.
-struct Into<'a, 'b>(&'a mut Running<'b>);
+struct ToMksquashfs<'a, 'b>(&'a mut Running<'b>);
 
-impl Sink for Into<'_, '_> {
+impl Sink for ToMksquashfs<'_, '_> {
     fn write(&mut self, data: &[u8]) -> Result<()> {
         self.0.write_all(data)
     }

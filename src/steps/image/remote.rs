@@ -98,8 +98,8 @@ pub fn available(
 ) -> Result<Vec<Offer>> {
     let filter = filter.to_ascii_lowercase();
     let mut offers: Vec<Offer> = Vec::new();
-    let asked = Asked { store, ctx, remote, until: Some(until) };
-    asked.offers(&mut |offer| {
+    let query = Query { store, ctx, remote, until: Some(until) };
+    query.offers(&mut |offer| {
         let named = offer.aliases.iter().any(|alias| alias.to_ascii_lowercase().contains(&filter));
         // Of each product the newest comes first.
         let newest = offers.last().is_none_or(|last| last.aliases != offer.aliases);
@@ -122,7 +122,7 @@ pub fn pull(store: &Store, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
 }
 
 /// What a server has of what is wanted.
-struct Found<'a> {
+struct FoundImage<'a> {
     remote: &'a Remote,
     alias: String,
     version: String,
@@ -130,7 +130,7 @@ struct Found<'a> {
 }
 
 /// Asks one server after the other.
-fn find<'a>(store: &Store, ctx: &Ctx, source: &'a ImageSource) -> Result<Found<'a>> {
+fn find<'a>(store: &Store, ctx: &Ctx, source: &'a ImageSource) -> Result<FoundImage<'a>> {
     let mut errors = Vec::new();
     for remote in &source.remotes {
         match find_at(store, ctx, source, remote) {
@@ -165,10 +165,10 @@ fn find_at<'a>(
     ctx: &Ctx,
     source: &ImageSource,
     remote: &'a Remote,
-) -> Result<Option<Found<'a>>> {
-    let mut found: Option<Result<Found<'a>>> = None;
+) -> Result<Option<FoundImage<'a>>> {
+    let mut found: Option<Result<FoundImage<'a>>> = None;
     let mut others = Vec::new();
-    Asked { store, ctx, remote, until: None }.offers(&mut |offer| {
+    Query { store, ctx, remote, until: None }.offers(&mut |offer| {
         if found.is_some() || !offer.aliases.iter().any(|alias| is_meant(alias, &source.alias)) {
             return Ok(());
         }
@@ -181,7 +181,8 @@ fn find_at<'a>(
         };
         match pinned {
             true => {
-                found = Some(offer.item.map(|item| Found { remote, alias, version: offer.version, item }))
+                found =
+                    Some(offer.item.map(|item| FoundImage { remote, alias, version: offer.version, item }))
             }
             false => others.push(offer.version),
         }
@@ -214,7 +215,7 @@ fn box_arch() -> Result<String> {
 }
 
 /// A server that is asked for its lists.
-struct Asked<'a> {
+struct Query<'a> {
     store: &'a Store,
     ctx: &'a Ctx,
     remote: &'a Remote,
@@ -222,7 +223,7 @@ struct Asked<'a> {
     until: Option<Instant>,
 }
 
-impl Asked<'_> {
+impl Query<'_> {
     /// Shows `visit` what the server has for this box, once it is known to say so itself.
     fn offers(&self, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<()> {
         self.store.prepare()?;
@@ -424,7 +425,7 @@ struct Pull<'a> {
     store: &'a Store,
     ctx: &'a Ctx,
     source: &'a ImageSource,
-    found: &'a Found<'a>,
+    found: &'a FoundImage<'a>,
     origin: Origin<'a>,
 }
 

@@ -324,8 +324,11 @@ fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     }
 }
 
-/// Where in the file something is.
-pub fn peek(ctx: &Ctx, path: &Path) -> Result<Manifest> {
+/// What the archive at `path` says of itself; its layer is not looked at.
+///
+/// # Errors
+/// [`Code::BadImage`], [`Code::NotSupported`] when a newer cloudbox has written it, what cannot be read.
+pub fn read_manifest(ctx: &Ctx, path: &Path) -> Result<Manifest> {
     let mut input = Input::open(ctx, path)?;
     let mut reader = Reader::of(&mut input);
     reader.manifest().map_err(|e| about(path, e))
@@ -812,7 +815,7 @@ mod tests {
 
     fn unpack_at(path: &Path, to: &Path, left: u64) -> Result<()> {
         let ctx = Ctx::silent().unwrap();
-        let manifest = peek(&ctx, path)?;
+        let manifest = read_manifest(&ctx, path)?;
         let _ = fs::remove_dir_all(to);
         fs::create_dir(to).unwrap();
         unpack(&ctx, path, &manifest, to, OTHER, left)
@@ -834,7 +837,7 @@ mod tests {
         }
         for image in [None, Some(&[9; 1000][..])] {
             let path = pack(dir.path(), image);
-            let manifest = peek(&Ctx::silent().unwrap(), &path).unwrap();
+            let manifest = read_manifest(&Ctx::silent().unwrap(), &path).unwrap();
             assert_eq!((manifest.bytes, &manifest.record), (77, &record("web")));
             if let (Some(image), Some((at, size))) = (image, manifest.image) {
                 let archive = fs::read(&path).unwrap();

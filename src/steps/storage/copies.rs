@@ -58,7 +58,7 @@ pub struct ToArchive<'a> {
 }
 
 /// Does some work while a container is held.
-pub type Around<'a> = dyn FnMut(&mut dyn FnMut() -> Result<()>) -> Result<()> + 'a;
+pub type WhileHeld<'a> = dyn FnMut(&mut dyn FnMut() -> Result<()>) -> Result<()> + 'a;
 
 /// Copies of containers' layers.
 pub trait Copies {
@@ -183,7 +183,7 @@ pub trait Copies {
     ///
     /// # Errors
     /// [`Code::Exists`], [`Code::NoSpace`], [`Code::Cancelled`], any file's.
-    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()>;
+    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut WhileHeld<'_>) -> Result<()>;
 
     /// Removes what an export of container `name` left. Nothing is fine.
     ///
@@ -380,7 +380,7 @@ impl Copies for Disk {
         })
     }
 
-    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut Around<'_>) -> Result<()> {
+    fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut WhileHeld<'_>) -> Result<()> {
         let path = what.path;
         if path.symlink_metadata().is_ok() {
             return Err(Error::new(
@@ -434,7 +434,7 @@ impl Copies for Disk {
     }
 
     fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest> {
-        archive::peek(ctx, path)
+        archive::read_manifest(ctx, path)
     }
 
     fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, left: u64) -> Result<()> {

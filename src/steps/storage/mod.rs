@@ -1,11 +1,11 @@
 //! A container's files: built under a hidden name, mounted, renamed into being, renamed away, erased.
 
-mod apart;
 mod archive;
 mod copies;
 mod disk;
 mod guest;
 mod mount;
+mod private_root;
 mod tree;
 
 #[cfg(test)]
@@ -26,11 +26,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::{chown, DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-pub use apart::{claim, try_overlay, Apart};
 pub use archive::Manifest;
-pub use copies::{Around, Copies, Snapshot, ToArchive};
+pub use copies::{Copies, Snapshot, ToArchive, WhileHeld};
 pub use guest::{GuestNetwork, FIRST_BOOT_SCRIPT};
 pub use mount::Shifted;
+pub use private_root::{claim, try_overlay, PrivateRoot};
 
 /// What is known of a container beside its UCI section: facts, not wishes. Kept in its directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,28 +39,28 @@ pub fn claim(dir: &ContainerDir) -> Result<Claim> {
 }
 
 /// A stopped container's root. Dropped, it is unmounted: what was written is on the disk.
-pub struct Apart {
+pub struct PrivateRoot {
     dir: ContainerDir,
     lower: PathBuf,
     _claim: Claim,
 }
 
-impl Apart {
+impl PrivateRoot {
     /// Mounts the root of `record`'s container, which the caller has claimed and knows to be stopped, in a mount
     /// namespace of this thread's own.
     ///
     /// # Errors
     /// Any mount's.
-    pub fn mount(layout: &Layout, record: &Record, claim: Claim) -> Result<Apart> {
+    pub fn mount(layout: &Layout, record: &Record, claim: Claim) -> Result<PrivateRoot> {
         let own = enter_namespace(layout)?;
         let dir = own.container(&record.name);
         let lower = own.lower(&record.name);
         make_dir(&lower, 0o700)?;
         let image = Store::new(&own.storage, &own.run, Bytes(0)).mount(&record.image_sha256)?;
         // From here on there is something to unmount.
-        let apart = Apart { dir, lower, _claim: claim };
-        mount::mount_root(&apart.dir, &apart.lower, &image, record)?;
-        Ok(apart)
+        let root = PrivateRoot { dir, lower, _claim: claim };
+        mount::mount_root(&root.dir, &root.lower, &image, record)?;
+        Ok(root)
     }
 
     /// Where it is.
@@ -69,7 +69,7 @@ impl Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for PrivateRoot {
     fn drop(&mut self) {
         if let Err(error) = mount::unmount_root(&self.dir, &self.lower) {
             error!("{error}");
