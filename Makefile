@@ -28,7 +28,8 @@ demo: ## show a container's life on this machine, and leave nothing behind
 	scripts/demo.sh
 
 run: ## keep a bus and a daemon running to try things out; Ctrl-C ends it
-	scripts/demo.sh --keep
+	@# As a job of its own: Ctrl-C is for the script, which then ends well, and not for make, which would fail.
+	@set -m; trap '' TSTP; scripts/demo.sh --keep; exit $$?
 
 test: ## run every test, those with real containers too
 	scripts/test.sh

@@ -47,6 +47,9 @@ place=$(scripts/storage-place.sh ${DEMO_DIR:-target /var/tmp /srv}) || fail "set
 
 # --- What is undone at the end, whatever happens ----------------------------------------------------------
 dir='' bridge='' bus_pid='' daemon_pid='' dhcp_pid='' avahi_pids='' neighbour=''
+# The first namespace with a name makes this directory, and a mount of it: the machine may have had neither.
+netns=/run/netns
+[ -e $netns ] || netns_is_ours=yes
 adverts() { find /etc/avahi -type f -exec sha256sum {} + 2>/dev/null | sort; }
 adverts_before=$(adverts)
 
@@ -67,6 +70,18 @@ stop() {
 	wait "$1" 2>/dev/null || true
 }
 ours() { [ -z "$dir" ] || grep -F " $dir/" /proc/self/mounts | awk '{ print $2 }' | sort -r; }
+# The daemon's cgroup has a name made from that of the storage (src/steps/layout.rs), here as there: FNV-1a.
+groups() {
+	[ -n "$dir" ] || return 0
+	hash=$((0x811c9dc5))
+	for byte in $(printf %s "$dir/storage" | od -An -v -tu1); do
+		hash=$(((hash ^ byte) * 0x01000193 & 0xffffffff))
+	done
+	awk '$3 == "cgroup" || $3 == "cgroup2" { print $2 }' /proc/self/mounts | while read -r root; do
+		group=$root/$(printf 'cloudbox-%08x' $hash)
+		[ ! -d "$group" ] || echo "$group"
+	done
+}
 # LXC's monitors carry their directory in the title.
 monitors() { [ -z "$dir" ] || pgrep -f -- "^\[lxc monitor\] $dir/" || true; }
 
@@ -91,10 +106,17 @@ cleanup() {
 	stop "$dhcp_pid"
 	for p in $avahi_pids; do stop "$p"; done
 	[ -z "$neighbour" ] || ip netns delete "$neighbour" 2>/dev/null
+	# Others may have used it meanwhile.
+	[ -z "${netns_is_ours:-}" ] || [ ! -d $netns ] || [ -n "$(ls -A $netns)" ] || { umount $netns && rmdir $netns; }
+	for g in $(groups); do find "$g" -depth -type d -exec rmdir {} +; done
 	for m in $(ours); do umount "$m" || umount -l "$m"; done
 	[ -z "$bridge" ] || ip link delete "$bridge" 2>/dev/null
-	left=$(ours)$(monitors)
-	[ -z "$dir" ] || rm -rf "$dir"
+	left=$(ours)$(monitors)$(groups)
+	if [ -n "$dir" ]; then
+		rm -rf "$dir" "/run/lxc$dir" "/run/lxc/lock$dir"
+		# LXC makes the directories above, too.
+		rmdir -p --ignore-fail-on-non-empty "/run/lxc$place" "/run/lxc/lock$place" 2>/dev/null
+	fi
 	[ -z "$dir" ] || [ ! -e "$dir" ] || left="$left $dir"
 	[ -z "$bridge" ] || [ ! -e "/sys/class/net/$bridge" ] || left="$left $bridge"
 	[ "$(adverts)" = "$adverts_before" ] || left="$left /etc/avahi"
@@ -102,12 +124,14 @@ cleanup() {
 		echo "demo: left behind: $left" >&2
 		status=1
 	else
-		say "nothing is left: no process, no mount, no bridge, no file"
+		say "nothing is left: no process, no mount, no bridge, no namespace, no cgroup, no file"
 	fi
+	scripts/install-deps.sh --installed
 	exit $status
 }
 trap cleanup EXIT
-trap 'exit 130' INT
+# It is how --keep ends.
+if [ -n "$keep" ]; then trap 'exit 0' INT; else trap 'exit 130' INT; fi
 trap 'exit 143' HUP TERM
 
 # Waits for a command to succeed: within SECONDS command ...
@@ -119,6 +143,8 @@ within() {
 		sleep 0.05
 	done
 }
+
+# What runs in the background has a session of its own: Ctrl-C is for this script, which ends them in order.
 
 # --- A network of its own ---------------------------------------------------------------------------------
 dir=$(mktemp -d "$place/demo.XXXXXX")
@@ -136,7 +162,7 @@ say "a bridge of its own, $bridge ($net.1/24), with DHCP on it"
 ip link add "$bridge" type bridge
 ip address add "$net.1/24" dev "$bridge"
 ip link set "$bridge" up
-dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --no-hosts --no-resolv --port=0 --bind-interfaces \
+setsid dnsmasq --keep-in-foreground --conf-file=/dev/null --no-ping --no-hosts --no-resolv --port=0 --bind-interfaces \
 	--interface="$bridge" --except-interface=lo --dhcp-range="$net.10,$net.250,255.255.255.0,1h" \
 	--dhcp-authoritative --dhcp-option=option:dns-server,"$net.1" \
 	--dhcp-leasefile="$dir/leases" --pid-file= --log-facility="$dir/dnsmasq.log" &
@@ -157,7 +183,7 @@ enable-wide-area=no
 EOF
 	# The mounts go with the process.
 	# shellcheck disable=SC2016
-	"$@" unshare --mount --propagation private sh -ec 'mount --bind "$1" /etc/avahi
+	setsid "$@" unshare --mount --propagation private sh -ec 'mount --bind "$1" /etc/avahi
 		mount -t tmpfs none /run
 		mkdir /run/avahi-daemon
 		mount --bind "$2" /run/avahi-daemon
@@ -183,7 +209,7 @@ cat >"$dir/dbus.conf" <<EOF
 <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*" eavesdrop="true"/>
 <allow eavesdrop="true"/></policy></busconfig>
 EOF
-dbus-daemon --config-file="$dir/dbus.conf" --nofork --nosyslog >"$dir/dbus.log" 2>&1 &
+setsid dbus-daemon --config-file="$dir/dbus.conf" --nofork --nosyslog >"$dir/dbus.log" 2>&1 &
 avahi_pids="$avahi_pids $!"
 interface=eth0 dbus=yes called=neighbour
 within 10 test -S "$dir/dbus.sock" || fail "no D-Bus: $(cat "$dir/dbus.log")"
@@ -213,10 +239,10 @@ CLOUDBOX_AVAHI=$dir/avahi
 CLOUDBOX_AVAHI_RUN=$dir/avahi-run
 export UBUS_SOCKET CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR CLOUDBOX_AVAHI CLOUDBOX_AVAHI_RUN
 
-"$bus" -s "$UBUS_SOCKET" >"$dir/bus.log" 2>&1 &
+setsid "$bus" -s "$UBUS_SOCKET" >"$dir/bus.log" 2>&1 &
 bus_pid=$!
 within 10 test -S "$UBUS_SOCKET" || fail "the bus does not answer: $(cat "$dir/bus.log")"
-cloudbox daemon >"$dir/daemon.log" 2>&1 &
+setsid cloudbox daemon >"$dir/daemon.log" 2>&1 &
 daemon_pid=$!
 within 20 cloudbox status || fail "the daemon does not answer"
 

@@ -56,5 +56,7 @@ status=0
 		cargo test --workspace --exclude cloudbox --all-features --no-fail-fast -- --show-output
 	tests "the tests of cloudbox" cargo test --package cloudbox --features faults --no-fail-fast "$@"
 } | scripts/test-totals.py "$unsound" || status=$?
+# Each test removes what LXC made for its container, but not the directories above, where others may be at work.
+rmdir -p --ignore-fail-on-non-empty "/run/lxc$place" "/run/lxc/lock$place" 2>/dev/null || true
 scripts/install-deps.sh --installed
 exit $status
