@@ -159,4 +159,4 @@ for place in "$PWD" "$HOME/"; do
 	! grep -aqF "$place" "$out/cloudbox" || die "$out/cloudbox holds the path $place of this machine"
 done
 packed=$(xz -9 -c "$out/cloudbox" | wc -c)
-echo "${out#"$PWD/"}/cloudbox: $(stat -c %s "$out/cloudbox") bytes, $packed of them as xz packs it, built in $(($(date +%s) - started)) s"
+echo "${out#"$PWD/"}/cloudbox: $(stat -c %s "$out/cloudbox") bytes, $packed packed by xz, built in $(($(date +%s) - started)) s"
