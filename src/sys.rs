@@ -8,9 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
 use std::time::Duration;
 
 /// `path` as the C library takes it. nix makes one by itself, but anew for each of its functions.
@@ -310,79 +308,6 @@ impl Drop for UsernsHolder {
         unsafe {
             libc::kill(self.pid, libc::SIGKILL);
             libc::waitpid(self.pid, std::ptr::null_mut(), 0);
-        }
-    }
-}
-
-/// Starts the program whose path is the first of `words`, in a process group of its own, with no variables but those
-/// of `environment`; `streams` are its standard input, output and error. What it inherits of signals is as after a
-/// login: none is blocked, and SIGPIPE ends it.
-///
-/// # Errors
-/// As posix_spawn(3), and when the directory or the program is not there.
-pub fn spawn(
-    words: &[CString],
-    environment: &[CString],
-    directory: Option<&CStr>,
-    streams: &[OwnedFd],
-) -> io::Result<libc::pid_t> {
-    let (words, environment) = (pointers(words), pointers(environment));
-    let flags = libc::POSIX_SPAWN_SETPGROUP | libc::POSIX_SPAWN_SETSIGDEF | libc::POSIX_SPAWN_SETSIGMASK;
-    let mut pid = 0;
-    // SAFETY: attributes, actions and signal set are of the C library's types, are initialised before they are used and
-    // outlive the calls; both lists end in a null pointer, and their strings and `directory` in NUL.
-    let error = unsafe {
-        let mut attributes: libc::posix_spawnattr_t = std::mem::zeroed();
-        let mut files: libc::posix_spawn_file_actions_t = std::mem::zeroed();
-        let mut signals: libc::sigset_t = std::mem::zeroed();
-        libc::posix_spawnattr_init(&mut attributes);
-        libc::posix_spawnattr_setflags(&mut attributes, flags as libc::c_short);
-        libc::posix_spawnattr_setpgroup(&mut attributes, 0);
-        libc::sigemptyset(&mut signals);
-        libc::posix_spawnattr_setsigmask(&mut attributes, &signals);
-        libc::sigaddset(&mut signals, libc::SIGPIPE);
-        libc::posix_spawnattr_setsigdefault(&mut attributes, &signals);
-        let mut error = libc::posix_spawn_file_actions_init(&mut files);
-        for (stream, number) in streams.iter().zip(0..) {
-            if error == 0 {
-                error = libc::posix_spawn_file_actions_adddup2(&mut files, stream.as_raw_fd(), number);
-            }
-        }
-        if let (0, Some(directory)) = (error, directory) {
-            error = libc::posix_spawn_file_actions_addchdir_np(&mut files, directory.as_ptr());
-        }
-        if error == 0 {
-            let (words, environment) = (words.as_ptr(), environment.as_ptr());
-            error = libc::posix_spawn(&mut pid, *words, &files, &attributes, words, environment);
-        }
-        libc::posix_spawn_file_actions_destroy(&mut files);
-        libc::posix_spawnattr_destroy(&mut attributes);
-        error
-    };
-    if error != 0 {
-        return Err(io::Error::from_raw_os_error(error));
-    }
-    Ok(pid)
-}
-
-/// A list of strings as execve(2) takes it.
-fn pointers(strings: &[CString]) -> Vec<*mut libc::c_char> {
-    let mut pointers: Vec<_> = strings.iter().map(|string| string.as_ptr().cast_mut()).collect();
-    pointers.push(std::ptr::null_mut());
-    pointers
-}
-
-/// Waits for the end of our child `pid`, and reaps it.
-///
-/// # Errors
-/// ECHILD when it is none, or was waited for.
-pub fn wait(pid: libc::pid_t) -> io::Result<ExitStatus> {
-    let mut status = 0;
-    loop {
-        // SAFETY: waitpid(2) writes to an integer that outlives the call.
-        match check(unsafe { libc::waitpid(pid, &mut status, 0) } as libc::c_long) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            done => return done.map(|_| ExitStatus::from_raw(status)),
         }
     }
 }

@@ -268,7 +268,7 @@ fn facts(path: &Path, packing: Packing, said: &Said) -> Result<Vec<String>> {
 fn look_inside(path: &Path) -> Result<String> {
     let mut command = Tool::command("unsquashfs")?;
     command.arg("-cat").arg(path).arg("usr/share/cloudbox/image.json");
-    let output = tool::output(&command, &Ctx::silent()?, LOOK)?;
+    let output = tool::output(&mut command, &Ctx::silent()?, LOOK)?;
     Ok(if output.status.success() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     } else {

@@ -2,18 +2,20 @@
 
 use super::core::{Core, Told, Watched};
 use super::work::{Report, Sender};
-use crate::error::{errno_text, Code, Error, Result};
+use crate::error::{errno_text, os_text, Code, Error, Result};
 use crate::steps::wait;
 use log::warn;
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use openwrt_ubus::driver::{Backoff, Driver, Progress};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -65,21 +67,44 @@ impl Wake {
 }
 
 /// The signals the daemon listens to.
-pub struct Signals(SignalFd);
+///
+/// Not by a signalfd: what that reads has to be blocked, and programs that are started would have it blocked as well,
+/// containers' inits among them.
+pub struct Signals {
+    /// Readable when there may be one.
+    pipe: UnixStream,
+    /// SIGHUP.
+    reload: Arc<AtomicBool>,
+    /// SIGTERM and SIGINT.
+    end: Arc<AtomicBool>,
+}
 
 impl Signals {
-    /// Blocks them in this thread and all later ones, and opens a descriptor to read them from.
+    /// Handles them from now on.
     ///
     /// # Errors
-    /// As signalfd(2).
+    /// As sigaction(2) and socketpair(2).
     pub fn catch() -> Result<Signals> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            set.add(signal);
-        }
-        set.thread_block().map_err(|e| failed("block signals", e))?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        SignalFd::with_flags(&set, flags).map(Signals).map_err(|e| failed("make a signalfd", e))
+        let catch = || -> io::Result<Signals> {
+            let (pipe, other_end) = UnixStream::pair()?;
+            pipe.set_nonblocking(true)?;
+            let signals = Signals { pipe, reload: Arc::default(), end: Arc::default() };
+            let wanted = [(SIGHUP, &signals.reload), (SIGTERM, &signals.end), (SIGINT, &signals.end)];
+            for (signal, came) in wanted {
+                // In this order: whoever is woken finds it.
+                signal_hook::flag::register(signal, came.clone())?;
+                signal_hook::low_level::pipe::register(signal, other_end.try_clone()?)?;
+            }
+            Ok(signals)
+        };
+        catch().map_err(|e| Error::new(Code::Failed, format_args!("cannot handle signals: {}", os_text(&e))))
+    }
+
+    /// Which have come since: one to reload, one to end.
+    fn take(&self) -> (bool, bool) {
+        let mut bytes = [0; 64];
+        while matches!((&self.pipe).read(&mut bytes), Ok(1..)) {}
+        (self.reload.swap(false, Ordering::Relaxed), self.end.swap(false, Ordering::Relaxed))
     }
 }
 
@@ -199,13 +224,13 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
                     }
                 }
                 Woken::Signal => {
-                    while let Ok(Some(signal)) = signals.0.read_signal() {
-                        if signal.ssi_signo == libc::SIGHUP as u32 {
-                            core.handle_told(Told::Reload);
-                        } else {
-                            core.handle_told(Told::End);
-                            end.get_or_insert(Instant::now() + LAST_WORDS);
-                        }
+                    let (to_reload, to_end) = signals.take();
+                    if to_reload {
+                        core.handle_told(Told::Reload);
+                    }
+                    if to_end {
+                        core.handle_told(Told::End);
+                        end.get_or_insert(Instant::now() + LAST_WORDS);
                     }
                 }
                 Woken::Container(watched) => core.handle_container(&watched),
@@ -227,7 +252,7 @@ fn sleep(
     let mut fds: Vec<PollFd> = Vec::with_capacity(watched.len() + 4);
     let of_interest = |fd| PollFd::new(fd, PollFlags::POLLIN);
     fds.push(of_interest(wake.0.event.as_fd()));
-    fds.push(of_interest(signals.0.as_fd()));
+    fds.push(of_interest(signals.pipe.as_fd()));
     fds.push(of_interest(fleet.epoll.0.as_fd()));
     if let Some(driver) = bus {
         let write = if driver.wants_write() { PollFlags::POLLOUT } else { PollFlags::empty() };
@@ -269,4 +294,31 @@ fn sleep(
 
 fn failed(what: &str, errno: Errno) -> Error {
     Error::new(Code::Failed, format_args!("cannot {what}: {}", errno_text(errno)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::ctx::Ctx;
+    use crate::steps::tool::{self, Tool};
+    use nix::sys::signal::{raise, Signal};
+
+    #[test]
+    fn signals_are_told_and_programs_have_none_blocked() {
+        let signals = Signals::catch().unwrap();
+        assert_eq!(signals.take(), (false, false));
+        raise(Signal::SIGHUP).unwrap();
+        let mut fds = [PollFd::new(signals.pipe.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut fds, 5000u16), Ok(1));
+        assert_eq!(signals.take(), (true, false));
+        raise(Signal::SIGTERM).unwrap();
+        raise(Signal::SIGTERM).unwrap();
+        assert_eq!(signals.take(), (false, true));
+        assert_eq!(poll(&mut fds, 0u16), Ok(0));
+
+        let mut status = Tool::command("grep").unwrap();
+        status.args(["SigBlk", "/proc/self/status"]);
+        let output = tool::run(&mut status, &Ctx::silent().unwrap(), Duration::from_secs(60)).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "SigBlk:\t0000000000000000\n");
+    }
 }

@@ -11,16 +11,14 @@ use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::signal::{killpg, Signal};
-use nix::unistd::{pipe2, Pid};
-use std::ffi::{CString, OsStr};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where programs are looked up: never in a directory somebody else names.
@@ -81,85 +79,22 @@ impl Tool {
         ))
     }
 
-    /// A command that runs `name` with an empty environment but for `PATH` and the C locale, which our reading of
-    /// messages relies on. Add arguments and variables to it.
+    /// A command that runs `name` in a process group of its own, with an empty environment but for `PATH` and the C
+    /// locale, which our reading of messages relies on. Add arguments and variables to it.
     ///
     /// # Errors
     /// As [`Tool::find`].
     pub fn command(name: &str) -> Result<Command> {
-        let path = Tool::find(name)?;
-        let mut command = Command {
-            name: name.to_string(),
-            words: Vec::new(),
-            environment: Vec::new(),
-            directory: None,
-            has_nul: false,
-        };
-        command.arg(&path).env("PATH", PATH).env("LC_ALL", "C");
+        let mut command = Command::new(Tool::find(name)?);
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C").process_group(0);
         Ok(command)
     }
 }
 
-/// A program to be run: its words, and the environment and the directory it runs in.
-///
-/// Not std's: that one knows all the ways to start a program, and is 14 KB where this is one.
-pub struct Command {
-    name: String,
-    words: Vec<CString>,
-    environment: Vec<CString>,
-    directory: Option<CString>,
-    has_nul: bool,
-}
-
-impl Command {
-    /// Adds an argument.
-    pub fn arg(&mut self, word: &(impl AsRef<OsStr> + ?Sized)) -> &mut Command {
-        let word = self.c_string(word.as_ref());
-        self.words.push(word);
-        self
-    }
-
-    /// Adds several.
-    pub fn args(&mut self, words: &[impl AsRef<OsStr>]) -> &mut Command {
-        for word in words {
-            self.arg(word);
-        }
-        self
-    }
-
-    /// Adds a variable, which it has not got yet.
-    pub fn env(&mut self, name: &str, value: &str) -> &mut Command {
-        let variable = self.c_string(OsStr::new(&[name, "=", value].concat()));
-        self.environment.push(variable);
-        self
-    }
-
-    /// Leaves it no variable at all.
-    pub fn env_clear(&mut self) -> &mut Command {
-        self.environment.clear();
-        self
-    }
-
-    /// Lets it run in `directory`.
-    pub fn current_dir(&mut self, directory: &Path) -> &mut Command {
-        self.directory = Some(self.c_string(directory.as_os_str()));
-        self
-    }
-
-    /// `text`, unless there is a NUL in it: the start tells that.
-    fn c_string(&mut self, text: &OsStr) -> CString {
-        CString::new(text.as_bytes()).unwrap_or_else(|_| {
-            self.has_nul = true;
-            CString::default()
-        })
-    }
-
-    fn spawn(&self, streams: &[OwnedFd]) -> io::Result<Pid> {
-        if self.has_nul {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        sys::spawn(&self.words, &self.environment, self.directory.as_deref(), streams).map(Pid::from_raw)
-    }
+/// The name of `command`'s program, for messages.
+fn name_of(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
 }
 
 fn packages(name: &str) -> (&str, &str) {
@@ -189,19 +124,19 @@ pub struct Output {
 ///
 /// # Errors
 /// [`Code::Timeout`], [`Code::Cancelled`], or [`Code::Failed`] with the program's last words.
-pub fn run(command: &Command, ctx: &Ctx, limit: Duration) -> Result<Output> {
+pub fn run(command: &mut Command, ctx: &Ctx, limit: Duration) -> Result<Output> {
     let output = output(command, ctx, limit)?;
     if output.status.success() {
         return Ok(output);
     }
-    Err(failure(&command.name, output.status, &output.stderr))
+    Err(failure(&name_of(command), output.status, &output.stderr))
 }
 
 /// As [`run`], for a caller to whom every exit status says something.
 ///
 /// # Errors
 /// [`Code::Timeout`] or [`Code::Cancelled`].
-pub fn output(command: &Command, ctx: &Ctx, limit: Duration) -> Result<Output> {
+pub fn output(command: &mut Command, ctx: &Ctx, limit: Duration) -> Result<Output> {
     Running::start(command, Pipes { stdin: false, stdout: true }, ctx, limit)?.end()
 }
 
@@ -227,7 +162,7 @@ pub trait Source {
 pub struct Running<'a> {
     ctx: &'a Ctx,
     name: String,
-    pid: Pid,
+    child: Child,
     pidfd: OwnedFd,
     stdin: Option<File>,
     stdout: Option<File>,
@@ -245,21 +180,21 @@ impl<'a> Running<'a> {
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(command: &Command, pipes: Pipes, ctx: &'a Ctx, limit: Duration) -> Result<Running<'a>> {
-        let name = command.name.clone();
+    pub fn start(command: &mut Command, pipes: Pipes, ctx: &'a Ctx, limit: Duration) -> Result<Running<'a>> {
+        let name = name_of(command);
         let failed =
             |what: &str, e: &io::Error| Error::new(Code::Failed, format_args!("cannot {what} {name}: {e}"));
-        let (theirs, [stdin, stdout, stderr]) =
-            streams(pipes).map_err(|e| failed("set up the pipes to", &e))?;
-        let pid = command.spawn(&theirs).map_err(|e| failed("start", &e))?;
-        let pidfd = sys::pidfd_open(pid.as_raw()).map_err(|e| {
-            kill_group(pid);
+        let end = |ours| if ours { Stdio::piped() } else { Stdio::null() };
+        command.stdin(end(pipes.stdin)).stdout(end(pipes.stdout)).stderr(end(true));
+        let mut child = command.spawn().map_err(|e| failed("start", &e))?;
+        let (pidfd, [stdin, stdout, stderr]) = watch(&mut child).map_err(|e| {
+            kill_group(&mut child);
             failed("watch", &e)
         })?;
         Ok(Running {
             ctx,
             name,
-            pid,
+            child,
             pidfd,
             stdin,
             stdout,
@@ -392,7 +327,7 @@ impl<'a> Running<'a> {
     }
 
     fn reap(&mut self) -> Result<ExitStatus> {
-        let status = sys::wait(self.pid.as_raw());
+        let status = self.child.wait();
         self.reaped = true;
         status.map_err(|e| Error::new(Code::Failed, format_args!("cannot wait for {}: {e}", self.name)))
     }
@@ -479,27 +414,23 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if !self.reaped {
-            kill_group(self.pid);
+            kill_group(&mut self.child);
         }
     }
 }
 
-/// A program's ends of its standard input, output and error, and our ends of those that are pipes. Ours never block;
-/// the program's are open files of their own and stay as they are.
-fn streams(pipes: Pipes) -> io::Result<(Vec<OwnedFd>, [Option<File>; 3])> {
-    let (mut theirs, mut ours) = (Vec::new(), [None, None, None]);
-    for (number, ours) in ours.iter_mut().enumerate() {
-        if ![pipes.stdin, pipes.stdout, true][number] {
-            theirs.push(File::options().read(true).write(true).open("/dev/null")?.into());
-            continue;
-        }
-        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        let (their, our) = if number == 0 { (read, write) } else { (write, read) };
-        fcntl(&our, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        theirs.push(their);
-        *ours = Some(File::from(our));
+/// A descriptor for the end of `child`, and our ends of its standard input, output and error that are pipes. Ours never
+/// block; the program's are open files of their own and stay as they are.
+fn watch(child: &mut Child) -> io::Result<(OwnedFd, [Option<File>; 3])> {
+    let pipes: [Option<OwnedFd>; 3] = [
+        child.stdin.take().map(OwnedFd::from),
+        child.stdout.take().map(OwnedFd::from),
+        child.stderr.take().map(OwnedFd::from),
+    ];
+    for pipe in pipes.iter().flatten() {
+        fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     }
-    Ok((theirs, ours))
+    Ok((sys::pidfd_open(child.id() as i32)?, pipes.map(|pipe| pipe.map(File::from))))
 }
 
 /// What [`Running::wait`] is to wait for, and what it found.
@@ -530,9 +461,9 @@ impl Source for Nothing {
 }
 
 /// Kills the program's group and reaps the program. It has not been waited for, so its number is still its own.
-fn kill_group(pid: Pid) {
-    let _ = killpg(pid, Signal::SIGKILL);
-    let _ = sys::wait(pid.as_raw());
+fn kill_group(child: &mut Child) {
+    let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+    let _ = child.wait();
 }
 
 /// Head and tail of an output.
@@ -661,7 +592,7 @@ mod tests {
         let ctx = Ctx::silent().unwrap();
         let mut command = shell("env; echo oops >&2; cat");
         command.env("GIVEN", "1");
-        let output = run(&command, &ctx, LONG).unwrap();
+        let output = run(&mut command, &ctx, LONG).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("GIVEN=1") && text.contains("LC_ALL=C"), "{text}");
         assert!(!text.contains("CARGO"), "{text}");
@@ -674,31 +605,32 @@ mod tests {
         let ctx = Ctx::silent().unwrap();
         let mut command = shell("pwd; grep SigBlk /proc/self/status; kill -PIPE $$");
         command.current_dir(Path::new("/proc"));
-        let output = output(&command, &ctx, LONG).unwrap();
+        let output = output(&mut command, &ctx, LONG).unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), "/proc\nSigBlk:\t0000000000000000\n");
         assert_eq!(output.status.signal(), Some(libc::SIGPIPE));
         let elsewhere = run(command.current_dir(Path::new("/proc/none")), &ctx, LONG).unwrap_err();
         assert_eq!(elsewhere.message, "cannot start sh: No such file or directory (os error 2)");
         let nul = run(shell("true").arg("a\0b"), &ctx, LONG).unwrap_err();
-        assert_eq!(nul.message, "cannot start sh: invalid input parameter");
+        assert_eq!(nul.message, "cannot start sh: nul byte found in provided data");
     }
 
     #[test]
     fn a_failure_has_the_last_words() {
         let ctx = Ctx::silent().unwrap();
         let error =
-            run(&shell("echo one >&2; printf 'two\\033[1m\\n\\n' >&2; exit 3"), &ctx, LONG).unwrap_err();
+            run(&mut shell("echo one >&2; printf 'two\\033[1m\\n\\n' >&2; exit 3"), &ctx, LONG).unwrap_err();
         assert_eq!(error.message, "sh ended with status 3: one; two?[1m");
-        let error = run(&shell("kill -9 $$"), &ctx, LONG).unwrap_err();
+        let error = run(&mut shell("kill -9 $$"), &ctx, LONG).unwrap_err();
         assert_eq!(error.message, "sh was killed by signal 9: without a word");
-        let error = run(&shell("head -c 300000 /dev/zero | tr '\\0' a >&2; exit 1"), &ctx, LONG).unwrap_err();
+        let error =
+            run(&mut shell("head -c 300000 /dev/zero | tr '\\0' a >&2; exit 1"), &ctx, LONG).unwrap_err();
         assert!(error.message.len() < 500, "{}", error.message.len());
     }
 
     #[test]
     fn a_long_output_keeps_head_and_tail() {
         let ctx = Ctx::silent().unwrap();
-        let output = run(&shell("echo head; head -c 1000000 /dev/zero; echo tail"), &ctx, LONG).unwrap();
+        let output = run(&mut shell("echo head; head -c 1000000 /dev/zero; echo tail"), &ctx, LONG).unwrap();
         assert!(output.stdout.starts_with(b"head\n") && output.stdout.ends_with(b"tail\n"));
         assert_eq!(output.stdout.len() as u64 + output.omitted, 1_000_010);
         assert_eq!(output.stdout.len(), 2 * KEEP);
@@ -709,13 +641,13 @@ mod tests {
         let ctx = Ctx::silent().unwrap();
         let limit = Duration::from_millis(300);
         let running = Running::start(
-            &shell("sleep 1000 & sleep 1000"),
+            &mut shell("sleep 1000 & sleep 1000"),
             Pipes { stdin: false, stdout: true },
             &ctx,
             limit,
         )
         .unwrap();
-        let group = running.pid.as_raw();
+        let group = running.child.id() as i32;
         let error = running.finish().unwrap_err();
         assert_eq!(error.code, Code::Timeout);
         let begun = Instant::now();
@@ -728,7 +660,7 @@ mod tests {
     #[test]
     fn a_background_child_does_not_hold_us() {
         let ctx = Ctx::silent().unwrap();
-        let output = run(&shell("sleep 1000 & echo $!"), &ctx, LONG).unwrap();
+        let output = run(&mut shell("sleep 1000 & echo $!"), &ctx, LONG).unwrap();
         let pid: i32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     }
@@ -739,7 +671,7 @@ mod tests {
             let cancel = Cancel::new().unwrap();
             let ctx = Ctx::new(cancel.clone(), |_| {});
             let pipes = Pipes { stdin: what == "write", stdout: what == "read" };
-            let mut running = Running::start(&shell("exec sleep 1000"), pipes, &ctx, LONG).unwrap();
+            let mut running = Running::start(&mut shell("exec sleep 1000"), pipes, &ctx, LONG).unwrap();
             let canceller = std::thread::spawn(move || cancel.cancel());
             let error = match what {
                 "read" => running.read(&mut [0; 10]).unwrap_err(),
@@ -761,7 +693,7 @@ mod tests {
         let data: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
         let mut source = Bytes(data.clone(), 0);
         let mut filter =
-            Running::start(&shell("exec cat"), Pipes { stdin: true, stdout: true }, &ctx, LONG).unwrap();
+            Running::start(&mut shell("exec cat"), Pipes { stdin: true, stdout: true }, &ctx, LONG).unwrap();
         let mut got = Vec::new();
         let mut chunk = [0; 70_000];
         loop {
@@ -779,7 +711,7 @@ mod tests {
     fn a_program_that_ends_early_tells_why() {
         let ctx = Ctx::silent().unwrap();
         let mut sink = Running::start(
-            &shell("head -c 5 >/dev/null; echo full >&2; exit 4"),
+            &mut shell("head -c 5 >/dev/null; echo full >&2; exit 4"),
             Pipes { stdin: true, stdout: false },
             &ctx,
             LONG,

@@ -252,7 +252,7 @@ impl ImageImport<'_> {
     fn decompressor(&self, tool: &str) -> Result<Running<'_>> {
         let mut command = Tool::command(tool)?;
         command.arg("-dc").env("XZ_DEFAULTS", XZ_LIMIT);
-        Running::start(&command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
+        Running::start(&mut command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
     }
 
     /// mksquashfs of a directory, or waiting for a tar stream. The options keep it to half the processors, and the root
@@ -264,10 +264,10 @@ impl ImageImport<'_> {
         if from == Path::new("-") {
             command.arg("-tar");
         }
-        command.args(&["-quiet", "-no-progress", "-noappend", "-comp"]).args(compressor);
-        command.args(&["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mem", MKSQUASHFS_MEMORY]);
-        command.args(&["-processors", &processors.to_string()]);
-        Running::start(&command, Pipes { stdin: true, stdout: false }, self.ctx, CONVERSION)
+        command.args(["-quiet", "-no-progress", "-noappend", "-comp"]).args(compressor);
+        command.args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mem", MKSQUASHFS_MEMORY]);
+        command.args(["-processors", &processors.to_string()]);
+        Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, CONVERSION)
     }
 
     /// The best compressor that both mksquashfs and the kernel have. OpenWrt's kernels differ; trying tells for sure.
@@ -292,7 +292,7 @@ impl ImageImport<'_> {
 
     fn try_compressor(&self, trial: &Path, compressor: &str) -> Result<()> {
         let mut command = Tool::command("mksquashfs")?;
-        command.arg("-").arg(trial).args(&[
+        command.arg("-").arg(trial).args([
             "-tar",
             "-quiet",
             "-no-progress",
@@ -300,7 +300,8 @@ impl ImageImport<'_> {
             "-comp",
             compressor,
         ]);
-        let mut mksquashfs = Running::start(&command, Pipes { stdin: true, stdout: false }, self.ctx, TRIAL)?;
+        let mut mksquashfs =
+            Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, TRIAL)?;
         // An archive of nothing but its end marker.
         let made = mksquashfs.write_all(&[0; 1024]).and_then(|()| mksquashfs.finish());
         let tried = made.map_err(|e| self.explain(e)).and_then(|_| self.store.look_into(trial, &|_| Ok(())));

@@ -6,11 +6,12 @@
 use crate::error::{Code, Error, Result};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem;
-use crate::steps::tool::{failure, Command, Output, Pipes, Running, Tool};
+use crate::steps::tool::{failure, Output, Pipes, Running, Tool};
 use log::debug;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// The programs that do, the best one first. Whoever has curl has installed it; uclient-fetch is on every OpenWrt.
@@ -63,9 +64,9 @@ impl Transfer<'_> {
     /// Adds to `file`, which has `have` bytes of it, what is missing.
     pub fn run(&self, file: &mut File, have: &mut u64) -> std::result::Result<(), Trouble> {
         let resumed = *have > 0;
-        let (command, kind) = self.command(*have)?;
+        let (mut command, kind) = self.command(*have)?;
         let pipes = Pipes { stdin: false, stdout: true };
-        let mut program = Running::start(&command, pipes, self.ctx, self.limit.unwrap_or(LIMIT))?;
+        let mut program = Running::start(&mut command, pipes, self.ctx, self.limit.unwrap_or(LIMIT))?;
         let mut chunk = vec![0; CHUNK];
         loop {
             let got = program.read(&mut chunk).map_err(|e| self.about(e))?;
@@ -107,26 +108,19 @@ impl Transfer<'_> {
         let from = have.to_string();
         match kind {
             "curl" => {
-                command.args(&[
-                    "--fail",
-                    "--silent",
-                    "--show-error",
-                    "--location",
-                    "--max-redirs",
-                    REDIRECTS,
-                ]);
+                command.args(["--fail", "--silent", "--show-error", "--location", "--max-redirs", REDIRECTS]);
                 // A redirect away from TLS would undo what it is for.
                 let allowed = if self.url.starts_with("https:") { "=https" } else { "=http,https" };
-                command.args(&["--proto", allowed, "--proto-redir", allowed]);
-                command.args(&["--connect-timeout", SILENCE, "--speed-limit", "1", "--speed-time", SILENCE]);
+                command.args(["--proto", allowed, "--proto-redir", allowed]);
+                command.args(["--connect-timeout", SILENCE, "--speed-limit", "1", "--speed-time", SILENCE]);
                 if have > 0 {
-                    command.args(&["--continue-at", &from]);
+                    command.args(["--continue-at", &from]);
                 }
-                command.args(&["--output", "-", "--url", self.url]);
+                command.args(["--output", "-", "--url", self.url]);
             }
             "uclient-fetch" => {
                 // It goes on behind the end of the file of the address's name in its directory, which is ours.
-                command.args(&["-T", SILENCE, "-O", "-"]);
+                command.args(["-T", SILENCE, "-O", "-"]);
                 if have > 0 {
                     command.arg("-c");
                 }
@@ -138,10 +132,10 @@ impl Transfer<'_> {
                     // A guess: what is sent anew is longer than what is missing, and noticed by that.
                     debug!("busybox wget fetches {} from its beginning", self.url);
                 }
-                command.args(&["-T", SILENCE, "-O", "-", "--", self.url]);
+                command.args(["-T", SILENCE, "-O", "-", "--", self.url]);
             }
             _ => {
-                command.args(&[
+                command.args([
                     "--no-verbose",
                     "--tries=1",
                     "--timeout",
@@ -150,9 +144,9 @@ impl Transfer<'_> {
                     REDIRECTS,
                 ]);
                 if have > 0 {
-                    command.args(&["--start-pos", &from]);
+                    command.args(["--start-pos", &from]);
                 }
-                command.args(&["-O", "-", "--", self.url]);
+                command.args(["-O", "-", "--", self.url]);
             }
         }
         Ok((command, kind))

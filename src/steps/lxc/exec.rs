@@ -3,7 +3,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::guest_root::GuestRoot;
-use super::super::tool::{self, Command};
+use super::super::tool;
 use super::Running;
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::idrange;
@@ -13,6 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// Where a guest's programs are looked for, unless the caller names other places.
@@ -69,17 +70,17 @@ pub fn run(ctx: &Ctx, name: &Name, running: &Running, mut attach: Command, exec:
     let directory = exec.directory.as_deref().unwrap_or("/");
     check_directory(&root, name, directory)?;
     check_program(&root, name, exec, directory)?;
-    attach.args(&user.attach_words());
+    attach.args(user.attach_words());
     for variable in &exec.environment {
-        attach.args(&["--set-var", variable]);
+        attach.args(["--set-var", variable]);
     }
     attach.arg("--");
     if directory != "/" {
         // lxc-attach goes to its own directory's path, which is one of the host.
-        attach.args(&["/bin/sh", "-c", r#"cd "$0" && exec "$@""#, directory]);
+        attach.args(["/bin/sh", "-c", r#"cd "$0" && exec "$@""#, directory]);
     }
     attach.args(&exec.command);
-    let output = tool::output(&attach, ctx, exec.timeout)?;
+    let output = tool::output(&mut attach, ctx, exec.timeout)?;
     let by_signal = || output.status.signal().map_or(-1, |signal| 128 + signal);
     Ok(Output {
         code: output.status.code().unwrap_or_else(by_signal),

@@ -3,7 +3,7 @@
 use super::super::ctx::Ctx;
 use super::super::layout::ContainerDir;
 use super::super::storage::{write_durably, FIRST_BOOT_SCRIPT};
-use super::super::tool::{Command, Pipes, Running as Program};
+use super::super::tool::{Pipes, Running as Program};
 use super::exec::{root_of, User};
 use super::Running;
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// It is another file before it begins, so that it never begins twice; and its output is one.
@@ -48,8 +49,8 @@ pub fn run(ctx: &Ctx, dir: &ContainerDir, running: &Running, mut attach: Command
     let failed = |e: std::io::Error| Error::io("cannot write", &log, e);
     let mut file = File::create(&log).map_err(failed)?;
     set_status(dir, RUNNING)?;
-    attach.args(&User::root().attach_words()).args(&["--", "/bin/sh", "-c", COMMAND]);
-    let begun = Program::start(&attach, Pipes { stdin: false, stdout: true }, ctx, TIME);
+    attach.args(User::root().attach_words()).args(["--", "/bin/sh", "-c", COMMAND]);
+    let begun = Program::start(&mut attach, Pipes { stdin: false, stdout: true }, ctx, TIME);
     let mut program = begun.inspect_err(|_| {
         let _ = fs::remove_file(dir.first_boot_status());
     })?;

@@ -49,8 +49,8 @@ pub fn scan(lxcpath: &Path) -> Vec<Foreign> {
 pub fn open(ctx: &Ctx, foreign: &Foreign, mount_point: &Path) -> Result<Shifted> {
     let Foreign { name, lxcpath, .. } = foreign;
     let mut info = Tool::command("lxc-info")?;
-    info.args(&["-n", name, "-s", "-H", "-P"]).arg(lxcpath);
-    let state = tool::run(&info, ctx, INFO_TIME)?.stdout;
+    info.args(["-n", name, "-s", "-H", "-P"]).arg(lxcpath);
+    let state = tool::run(&mut info, ctx, INFO_TIME)?.stdout;
     if !state.starts_with(b"STOPPED") {
         let path = lxcpath.display();
         return Err(Error::new(

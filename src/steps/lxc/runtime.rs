@@ -5,7 +5,7 @@ use super::super::filesystem::entries;
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
 use super::super::storage::{Record, Shifted};
-use super::super::tool::{self, Command, Tool};
+use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
 use super::cgroup::{Cgroups, Limits, Meter, Usage};
 use super::config::{self, Host};
@@ -25,6 +25,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -141,7 +142,7 @@ impl Lxc {
             ));
         };
         let mut attach = Tool::command("lxc-attach")?;
-        attach.args(&["-n", name.as_str(), "-P"]).arg(&self.layout.containers());
+        attach.args(["-n", name.as_str(), "-P"]).arg(self.layout.containers());
         Ok((running, attach))
     }
 
@@ -271,15 +272,15 @@ impl Runtime for Lxc {
         // Without PATH LXC finds no newuidmap, and writes the id map itself instead of asking /etc/subuid.
         command
             .env_clear()
-            .args(&["-d", "-n", name.as_str(), "-P"])
-            .arg(&self.layout.containers())
+            .args(["-d", "-n", name.as_str(), "-P"])
+            .arg(self.layout.containers())
             .arg("-f")
-            .arg(&dir.lxc_config())
+            .arg(dir.lxc_config())
             .arg("-o")
-            .arg(&dir.lxc_log())
-            .args(&["-l", "ERROR", "-p"])
+            .arg(dir.lxc_log())
+            .args(["-l", "ERROR", "-p"])
             .arg(&pid_file);
-        if let Err(error) = tool::run(&command, ctx, START_TIME) {
+        if let Err(error) = tool::run(&mut command, ctx, START_TIME) {
             let error = self.start_failed(name, error);
             self.kill_half_started(name);
             network::remove_interface(&record.veth);

@@ -61,10 +61,10 @@ fn format(ctx: &Ctx, path: &Path, size: Bytes) -> Result<()> {
     // Without metadata_csum the UUID is in no checksum, so that a copy can be given another by sixteen bytes' writing.
     // No block is kept for root: the guest's root is not the host's.
     command
-        .args(&["-q", "-F", "-m", "0", "-O", "^metadata_csum,^orphan_file"])
-        .args(&["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
+        .args(["-q", "-F", "-m", "0", "-O", "^metadata_csum,^orphan_file"])
+        .args(["-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"])
         .arg(path);
-    tool::run(&command, ctx, FORMAT_TIME).map(drop)
+    tool::run(&mut command, ctx, FORMAT_TIME).map(drop)
 }
 
 /// Opens the disk's file.
@@ -125,7 +125,7 @@ pub fn grow_unmounted(path: &Path) -> Result<()> {
     let mut command = Tool::command("resize2fs")?;
     // It was mounted a moment ago, so that its journal is clean; without -f a check of all of it would be wanted.
     command.arg("-f").arg(path);
-    tool::run(&command, &Ctx::silent()?, GROW_TIME).map(drop)
+    tool::run(&mut command, &Ctx::silent()?, GROW_TIME).map(drop)
 }
 
 /// Gives the copy a UUID of its own, for whatever on the box looks file systems up by it.
