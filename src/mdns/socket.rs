@@ -9,21 +9,25 @@ use crate::sys;
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{bind, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
+use nix::sys::socket::{
+    bind, setsockopt, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrStorage,
+};
+use std::ffi::OsStr;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 const PORT: u16 = 5353;
 const GROUP_IPV4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
 /// Neighbours look whether a packet came through a router.
-const HOPS: i32 = 255;
+const HOPS: u32 = 255;
 /// The largest packet that mDNS allows.
 const PACKET_MAX: usize = 9000;
 /// How many bytes may wait to be read: a thousand services answer within a tenth of a second.
-const QUEUE: i32 = 1 << 20;
+const QUEUE: usize = 1 << 20;
 const SOCKETS_MAX: usize = 64;
 
 /// A socket for each network of the box and each kind of address.
@@ -141,27 +145,21 @@ fn open(index: u32, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
     };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Datagram, flags, None)?;
-    let on = 1i32.to_ne_bytes();
-    let set = |level, name, value: &[u8]| sys::set_socket_option(socket.as_fd(), level, name, value);
-    set(libc::SOL_SOCKET, libc::SO_REUSEADDR, &on)?;
-    set(libc::SOL_SOCKET, libc::SO_REUSEPORT, &on)?;
-    set(libc::SOL_SOCKET, libc::SO_BINDTODEVICE, interface.as_bytes())?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    setsockopt(&socket, sockopt::ReusePort, &true)?;
+    setsockopt(&socket, sockopt::BindToDevice, &OsStr::from_bytes(interface.as_bytes()).to_owned())?;
     // Only root may have more than the box's limit; the limit does as well where less is announced.
-    let _ = set(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &QUEUE.to_ne_bytes());
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &QUEUE);
     bind(socket.as_raw_fd(), &SockaddrStorage::from(group))?;
-    let index = index.to_ne_bytes();
+    let socket = UdpSocket::from(socket);
     if ipv4 {
-        // struct ip_mreqn: the group, an address that is not needed, the interface.
-        let member = [GROUP_IPV4.octets(), [0; 4], index].concat();
-        set(libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP, &member)?;
-        set(libc::IPPROTO_IP, libc::IP_MULTICAST_TTL, &HOPS.to_ne_bytes())?;
+        sys::join_multicast_v4(socket.as_fd(), GROUP_IPV4, index)?;
+        socket.set_multicast_ttl_v4(HOPS)?;
     } else {
-        // struct ipv6_mreq: the group, the interface.
-        let member = [&GROUP_IPV6.octets(), &index[..]].concat();
-        set(libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP, &member)?;
-        set(libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS, &HOPS.to_ne_bytes())?;
+        socket.join_multicast_v6(&GROUP_IPV6, index)?;
+        setsockopt(&socket, sockopt::Ipv6MulticastHops, &(HOPS as i32))?;
     }
-    Ok((socket.into(), group))
+    Ok((socket, group))
 }
 
 fn not_opened(error: &io::Error) -> Error {

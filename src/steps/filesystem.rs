@@ -1,13 +1,14 @@
 //! What kind of file system a directory is on, and mounts.
 
 use crate::error::{Error, Result};
-use crate::sys::c_path;
+use nix::errno::Errno;
+use nix::fcntl::{openat2, OFlag, OpenHow, ResolveFlag};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{statvfs, Statvfs};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,7 @@ impl Kind {
     /// # Errors
     /// As statfs(2).
     pub fn of(path: &Path) -> Result<Kind> {
-        let stat =
-            c_path(path).and_then(|path| statfs(&*path)).map_err(|e| Error::io("cannot look at", path, e))?;
+        let stat = statfs(path).map_err(|e| Error::io("cannot look at", path, e))?;
         // As wide as the platform's long, and signed on some; the numbers have 32 bits.
         #[allow(clippy::cast_possible_truncation, clippy::unnecessary_cast)]
         Ok(Kind(stat.filesystem_type().0 as u32))
@@ -36,6 +36,26 @@ impl Kind {
     /// Whether what is stored there lies in the box's memory, and is gone after a reboot.
     pub fn is_in_memory(self) -> bool {
         self == Kind::TMPFS || self == Kind::RAMFS
+    }
+}
+
+/// How often a walk that others disturb is begun anew: a guest may do so on purpose, for ever.
+const WALK_TRIES: u32 = 256;
+
+/// Opens `path` with `root` as the root directory of the walk: `..` and absolute links cannot lead out of it.
+///
+/// # Errors
+/// As openat2(2).
+pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+    let mut tries = 0;
+    loop {
+        match openat2(root, path, how) {
+            // Somebody renamed or mounted something meanwhile, anywhere, and the walk had a `..` in it.
+            Err(Errno::EAGAIN) if tries < WALK_TRIES => tries += 1,
+            opened => return Ok(opened?),
+        }
     }
 }
 
@@ -102,7 +122,7 @@ impl Space {
     /// # Errors
     /// As statvfs(3).
     pub fn of(path: &Path) -> nix::Result<Space> {
-        statvfs(&*c_path(path)?).map(|stat| Space::new(&stat))
+        statvfs(path).map(|stat| Space::new(&stat))
     }
 
     /// What statvfs(3) has told.
@@ -120,8 +140,7 @@ impl Space {
 /// # Errors
 /// As mount(2).
 pub fn mount(source: &Path, target: &Path, kind: &str, flags: MsFlags, options: &str) -> nix::Result<()> {
-    let (source, target, kind, options) = (c_path(source)?, c_path(target)?, c_path(kind)?, c_path(options)?);
-    nix::mount::mount(Some(&*source), &*target, Some(&*kind), flags, Some(&*options))
+    nix::mount::mount(Some(source), target, Some(kind), flags, Some(options))
 }
 
 /// Unmounts `target`, which is no link.
@@ -129,12 +148,53 @@ pub fn mount(source: &Path, target: &Path, kind: &str, flags: MsFlags, options: 
 /// # Errors
 /// As umount2(2).
 pub fn unmount(target: &Path, flags: MntFlags) -> nix::Result<()> {
-    nix::mount::umount2(&*c_path(target)?, flags | MntFlags::UMOUNT_NOFOLLOW)
+    nix::mount::umount2(target, flags | MntFlags::UMOUNT_NOFOLLOW)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_walk_cannot_leave_its_root() {
+        let dir = std::env::temp_dir().join(format!("cloudbox-sys-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("etc")).unwrap();
+        std::fs::write(dir.join("etc/inside"), "in").unwrap();
+        let _ = std::fs::remove_file(dir.join("escape"));
+        std::os::unix::fs::symlink("/etc/../../etc/inside", dir.join("escape")).unwrap();
+        let root = File::open(&dir).unwrap();
+        let file = open_in_root(root.as_fd(), Path::new("escape"), OFlag::O_RDONLY).unwrap();
+        let mut text = String::new();
+        File::from(file).read_to_string(&mut text).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(text, "in");
+    }
+
+    #[test]
+    fn renames_elsewhere_do_not_end_a_walk() {
+        let dir = std::env::temp_dir().join(format!("cloudbox-walk-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("in/etc")).unwrap();
+        std::fs::create_dir_all(dir.join("a/moved")).unwrap();
+        std::fs::create_dir_all(dir.join("b")).unwrap();
+        let root = File::open(dir.join("in")).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let opened: io::Result<()> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::rename(dir.join("a/moved"), dir.join("b/moved")).unwrap();
+                    std::fs::rename(dir.join("b/moved"), dir.join("a/moved")).unwrap();
+                }
+            });
+            let path = Path::new("etc/../etc/../etc/..");
+            let open = |_| open_in_root(root.as_fd(), path, OFlag::O_DIRECTORY).map(drop);
+            let opened = (0..100_000).try_for_each(open);
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            opened
+        });
+        std::fs::remove_dir_all(&dir).unwrap();
+        opened.unwrap();
+    }
 
     #[test]
     fn a_real_path_has_no_links() {

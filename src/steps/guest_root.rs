@@ -4,14 +4,13 @@
 //! leads the host's root to a file of the host, and what is found is looked at before it is opened, so that no pipe
 //! makes it wait and no file of a kernel's file system is read with its rights.
 
-use super::filesystem::{entries, read_up_to};
+use super::filesystem::{entries, open_in_root, read_up_to};
 use crate::error::{Error, Result};
-use crate::sys;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{mkdirat, Mode};
 use nix::unistd::{fchown, fchownat, symlinkat, unlinkat, Gid, Uid, UnlinkatFlags};
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -63,7 +62,7 @@ impl GuestRoot {
     /// # Errors
     /// As open(2).
     pub fn find(&self, path: &Path) -> io::Result<(File, Metadata)> {
-        let found = File::from(sys::openat2_in_root(self.dir.as_fd(), relative(path), libc::O_PATH, 0)?);
+        let found = File::from(open_in_root(self.dir.as_fd(), relative(path), OFlag::O_PATH)?);
         let meta = found.metadata()?;
         Ok((found, meta))
     }
@@ -94,7 +93,7 @@ impl GuestRoot {
     /// # Errors
     /// As open(2).
     pub fn open_dir(&self, dir: &Path) -> io::Result<OwnedFd> {
-        sys::openat2_in_root(self.dir.as_fd(), relative(dir), libc::O_DIRECTORY | libc::O_RDONLY, 0)
+        open_in_root(self.dir.as_fd(), relative(dir), OFlag::O_DIRECTORY | OFlag::O_RDONLY)
     }
 
     /// The names in directory `dir`; none when there is no such directory.
@@ -111,7 +110,7 @@ impl GuestRoot {
             other => return other,
         }
         let parent = self.reach_dir(dir.parent().unwrap_or(Path::new("")), 0o755)?;
-        mkdirat(parent.as_fd(), &*name_of(dir)?, Mode::from_bits_truncate(mode))?;
+        mkdirat(parent.as_fd(), name_of(dir)?, Mode::from_bits_truncate(mode))?;
         let made = self.open_dir(dir)?;
         self.own(&made, mode)?;
         Ok(made)
@@ -133,7 +132,7 @@ impl GuestRoot {
         let remove = || -> io::Result<()> {
             let path = Path::new(path);
             let dir = self.open_dir(path.parent().unwrap_or(Path::new("")))?;
-            Ok(unlinkat(dir.as_fd(), &*name_of(path)?, UnlinkatFlags::NoRemoveDir)?)
+            Ok(unlinkat(dir.as_fd(), name_of(path)?, UnlinkatFlags::NoRemoveDir)?)
         };
         match remove() {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.failed(path, e)),
@@ -172,19 +171,19 @@ impl GuestRoot {
     /// As symlink(2).
     pub fn link(&self, path: &str, target: &str) -> Result<()> {
         self.replace(path, &|dir, name| {
-            symlinkat(&*sys::c_path(target)?, dir, name)?;
+            symlinkat(target, dir, name)?;
             let (uid, gid) = (Uid::from_raw(self.owner), Gid::from_raw(self.owner));
             Ok(fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?)
         })
     }
 
     /// Lets `make` put something at `path`, by its name in its directory, once nothing is there any more.
-    fn replace(&self, path: &str, make: &dyn Fn(BorrowedFd<'_>, &CStr) -> io::Result<()>) -> Result<()> {
+    fn replace(&self, path: &str, make: &dyn Fn(BorrowedFd<'_>, &OsStr) -> io::Result<()>) -> Result<()> {
         self.remove(path)?;
         let put = || -> io::Result<()> {
             let path = Path::new(path);
             let dir = self.reach_dir(path.parent().unwrap_or(Path::new("")), 0o755)?;
-            make(dir.as_fd(), &name_of(path)?)
+            make(dir.as_fd(), name_of(path)?)
         };
         put().map_err(|e| self.failed(path, e))
     }
@@ -202,8 +201,8 @@ impl GuestRoot {
 }
 
 /// The last name of `path`.
-fn name_of(path: &Path) -> io::Result<CString> {
-    Ok(sys::c_path(path.file_name().ok_or(io::ErrorKind::NotFound)?)?)
+fn name_of(path: &Path) -> io::Result<&OsStr> {
+    Ok(path.file_name().ok_or(io::ErrorKind::NotFound)?)
 }
 
 /// openat2(2) knows no empty path.

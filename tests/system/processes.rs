@@ -20,7 +20,7 @@ fn ours() -> MutexGuard<'static, BTreeSet<u32>> {
 pub fn adopt_orphans() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        cloudbox::sys::set_child_subreaper().unwrap();
+        nix::sys::prctl::set_child_subreaper(true).unwrap();
         std::thread::spawn(|| loop {
             reap_strangers();
             std::thread::sleep(Duration::from_millis(20));

@@ -8,7 +8,6 @@ mod service_file;
 use crate::error::{Code, Error, Result};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
-use crate::sys;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{utimensat, UtimensatFlags};
 use nix::sys::time::TimeSpec;
@@ -228,7 +227,7 @@ impl Avahi for Files {
         let there = services.ancestors().find(|dir| dir.is_dir())?;
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
         let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
-        inotify.add_watch(&*sys::c_path(there).ok()?, events).ok()?;
+        inotify.add_watch(there, events).ok()?;
         inotify.as_fd().try_clone_to_owned().ok()
     }
 
@@ -301,8 +300,7 @@ fn replace(path: &Path, text: &[u8], mode: u32, mtime: Option<i64>) -> Result<()
         fs::set_permissions(&temporary, fs::Permissions::from_mode(mode))?;
         if let Some(seconds) = mtime {
             let time = TimeSpec::new(seconds as _, 0);
-            let name = sys::c_path(&temporary)?;
-            utimensat(nix::fcntl::AT_FDCWD, &*name, &time, &time, UtimensatFlags::FollowSymlink)?;
+            utimensat(nix::fcntl::AT_FDCWD, &temporary, &time, &time, UtimensatFlags::FollowSymlink)?;
         }
         fs::rename(&temporary, path)
     };

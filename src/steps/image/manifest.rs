@@ -7,9 +7,9 @@
 use super::bad;
 use crate::error::Result;
 use crate::model::image::{Init, Manifest, OfferedService};
-use crate::steps::filesystem::{path_of, read_up_to};
-use crate::sys;
+use crate::steps::filesystem::{open_in_root, path_of, read_up_to};
 use log::warn;
+use nix::fcntl::OFlag;
 use nix::sys::stat::{fstat, FileStat, SFlag};
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
@@ -92,7 +92,7 @@ fn init_of(root: BorrowedFd<'_>) -> Result<Init> {
 
 /// The regular file that `path` leads to, and its own name behind all links.
 fn open_file(root: BorrowedFd<'_>, path: &str) -> Option<(FileStat, String)> {
-    let file = sys::openat2_in_root(root, Path::new(path), libc::O_PATH, 0).ok()?;
+    let file = open_in_root(root, Path::new(path), OFlag::O_PATH).ok()?;
     let stat = regular(&file)?;
     let target = path_of(&file).ok()?;
     let name = target.file_name()?.to_string_lossy().into_owned();
@@ -107,7 +107,7 @@ fn regular(file: &OwnedFd) -> Option<FileStat> {
 
 /// The first `limit` bytes of the regular file at `path`. Opened so that a fifo of that name cannot hold us.
 fn read_head(root: BorrowedFd<'_>, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let file = sys::openat2_in_root(root, Path::new(path), libc::O_RDONLY | libc::O_NONBLOCK, 0)?;
+    let file = open_in_root(root, Path::new(path), OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
     if regular(&file).is_none() {
         return Err(io::Error::from_raw_os_error(libc::EINVAL));
     }

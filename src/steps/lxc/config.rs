@@ -10,7 +10,6 @@ use super::cgroup::{quota, Cgroups, Family, CPU_PERIOD};
 use crate::model::address::Address;
 use crate::model::idrange;
 use crate::model::image::Init;
-use crate::sys;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -41,7 +40,7 @@ impl Host {
 /// The signal that asks init to shut down.
 pub fn halt_signal(init: Init) -> i32 {
     match init {
-        Init::Systemd => sys::sigrtmin() + 3,
+        Init::Systemd => libc::SIGRTMIN() + 3,
         Init::Busybox | Init::Procd => libc::SIGUSR1,
         Init::Sysvinit | Init::Other => libc::SIGPWR,
     }

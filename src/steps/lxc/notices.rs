@@ -7,7 +7,6 @@ use super::super::layout::Layout;
 use super::cgroup::{Cgroups, Family};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::name::Name;
-use crate::sys;
 use log::warn;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -223,7 +222,7 @@ fn oom_kills(events: &File) -> Option<u64> {
 /// Makes the FIFO where it is ours, and gives it the names under which LXC looks for it.
 fn open_fifo(layout: &Layout) -> Result<File> {
     let path = layout.exits();
-    match sys::c_path(&path).and_then(|path| mkfifo(&*path, Mode::from_bits_truncate(0o600))) {
+    match mkfifo(&path, Mode::from_bits_truncate(0o600)) {
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(e) => return Err(Error::io("cannot make", &path, e)),
     }

@@ -7,7 +7,6 @@ pub use address_watch::AddressWatch;
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::address::{self, Ipv4Net};
 use crate::netlink::{self, assigned_addresses, Assigned};
-use crate::sys;
 use log::{info, warn};
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr};
@@ -87,7 +86,7 @@ impl Network for Host {
 
 /// IPv4 addresses of interface `only`, or of all.
 fn ipv4_addresses(only: Option<&str>) -> Vec<Ipv4Net> {
-    let index = only.map(|name| sys::c_path(name).and_then(|name| if_nametoindex(&*name)).unwrap_or(0));
+    let index = only.map(|name| if_nametoindex(name).unwrap_or(0));
     let all = assigned_addresses().unwrap_or_default();
     let of_interest = all.into_iter().filter(|found| index.is_none_or(|index| index == found.interface));
     let ipv4 = |found: Assigned| match found.address {

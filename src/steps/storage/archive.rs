@@ -18,8 +18,9 @@ use super::Record;
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::SIZE;
 use crate::steps::ctx::Ctx;
+use crate::steps::filesystem::open_in_root;
 use crate::steps::tool::Source;
-use crate::sys;
+use nix::fcntl::OFlag;
 use openwrt_ubus::json;
 use sha2::{Digest, Sha256};
 use std::ffi::{CStr, CString, OsStr};
@@ -686,8 +687,8 @@ fn at_name(dir: &File, name: &[u8]) -> PathBuf {
 fn link(root: &File, target: &[u8], at: &Path) -> io::Result<()> {
     let target = Path::new(OsStr::from_bytes(target));
     let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = libc::O_DIRECTORY | libc::O_RDONLY;
-    let dir = File::from(sys::openat2_in_root(root.as_fd(), dir, flags, 0)?);
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
+    let dir = File::from(open_in_root(root.as_fd(), dir, flags)?);
     let name = target.file_name().ok_or(io::ErrorKind::NotFound)?;
     fs::hard_link(at_name(&dir, name.as_bytes()), at)
 }

@@ -12,10 +12,10 @@ use crate::model::size::Bytes;
 use crate::sys;
 use log::{error, warn};
 use nix::errno::Errno;
+use nix::fcntl::FlockArg;
 use nix::mount::{MntFlags, MsFlags};
 use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -91,9 +91,12 @@ fn is_alone(file: &File, disk: &Path) -> Result<bool> {
 
 /// Locks the file `disk`, open as `file`. False: a loop device has it.
 fn lock(file: &File, disk: &Path) -> Result<bool> {
-    match sys::flock(file) {
+    // nix's `Flock` gives the lock back when it is dropped. This one is to stay with the loop device, which keeps the file
+    // open beyond that.
+    #[allow(deprecated)]
+    match nix::fcntl::flock(file.as_raw_fd(), FlockArg::LockExclusiveNonblock) {
         Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(false),
+        Err(Errno::EWOULDBLOCK) => Ok(false),
         Err(e) => Err(Error::io("cannot lock", disk, e)),
     }
 }

@@ -7,17 +7,17 @@ use super::super::wait;
 use super::{make_dir, mount, Record};
 use crate::error::{Code, Error, Result};
 use crate::model::size::Bytes;
-use crate::sys;
 use log::error;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::MsFlags;
 use nix::sched::{unshare, CloneFlags};
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// The right to mount a stopped container's layer, or to read it as it is: nobody else has it meanwhile.
-pub struct Claim(#[allow(dead_code)] File);
+pub struct Claim(#[allow(dead_code)] Flock<File>);
 
 /// Claims the container in `dir`.
 ///
@@ -25,16 +25,16 @@ pub struct Claim(#[allow(dead_code)] File);
 /// [`Code::Busy`] when somebody else has it.
 pub fn claim(dir: &ContainerDir) -> Result<Claim> {
     let file = File::open(dir.path()).map_err(|e| Error::io("cannot open", dir.path(), e))?;
-    match sys::flock(&file) {
-        Ok(()) => Ok(Claim(file)),
-        Err(e) if e.kind() == ErrorKind::WouldBlock => Err(Error::new(
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Claim(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Err(Error::new(
             Code::Busy,
             format_args!(
                 "somebody else works on {}, such as a push or a pull; try again",
                 dir.path().display()
             ),
         )),
-        Err(e) => Err(Error::io("cannot lock", dir.path(), e)),
+        Err((_, e)) => Err(Error::io("cannot lock", dir.path(), e)),
     }
 }
 

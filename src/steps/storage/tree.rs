@@ -8,7 +8,8 @@ use super::super::ctx::Ctx;
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::SIZE;
 use crate::sys::{self, Xattr};
-use nix::fcntl::AT_FDCWD;
+use nix::errno::Errno;
+use nix::fcntl::{copy_file_range, AT_FDCWD};
 use nix::sys::stat::{mknod, utimensat, Mode, SFlag, UtimensatFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{lseek, Whence};
@@ -212,9 +213,7 @@ impl Node {
                 _ => {}
             },
             libc::S_IFLNK => symlink(&self.target, path)?,
-            kind => {
-                mknod(&*sys::c_path(path)?, SFlag::from_bits_truncate(kind), Mode::empty(), self.device as _)?
-            }
+            kind => mknod(path, SFlag::from_bits_truncate(kind), Mode::empty(), self.device as _)?,
         }
         Ok(None)
     }
@@ -234,13 +233,7 @@ impl Node {
         }
         // As wide as the platform's time_t.
         let time = TimeSpec::new(self.mtime.0 as _, self.mtime.1 as _);
-        utimensat(
-            AT_FDCWD,
-            &*sys::c_path(path)?,
-            &TimeSpec::UTIME_OMIT,
-            &time,
-            UtimensatFlags::NoFollowSymlink,
-        )?;
+        utimensat(AT_FDCWD, path, &TimeSpec::UTIME_OMIT, &time, UtimensatFlags::NoFollowSymlink)?;
         Ok(())
     }
 }
@@ -313,9 +306,12 @@ pub fn copy_data(from: &Path, to: &File, progress: &mut Progress<'_>) -> Result<
 
 /// Copies up to `length` bytes at `at`, and at least one.
 fn copy_some(from: &File, to: &File, at: u64, length: u64) -> io::Result<u64> {
-    match sys::copy_range(from.as_fd(), to.as_fd(), at, length) {
-        Ok(copied) if copied > 0 => Ok(copied),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EIO)) => Err(e),
+    let offset = i64::try_from(at).map_err(|_| Errno::EOVERFLOW)?;
+    let (mut from_at, mut to_at) = (offset, offset);
+    let most = usize::try_from(length).unwrap_or(usize::MAX >> 1);
+    match copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), most) {
+        Ok(copied) if copied > 0 => Ok(copied as u64),
+        Err(e @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => Err(e.into()),
         // Not every file system, nor every pair of two, can.
         _ => {
             let mut buffer = vec![0; length.min(128 << 10) as usize];
