@@ -26,7 +26,7 @@ impl Bare {
     pub fn like(world: &World, name: &str) -> Result<Bare> {
         let theirs = world.layout();
         let dir = ContainerDir(theirs.containers().join(name));
-        let record: Record = openwrt_ubus::json::from_slice(&fs::read(dir.record())?)?;
+        let record: Record = serde_json::from_slice(&fs::read(dir.record())?)?;
         let layout = Layout { storage: world.dir().join("bare/storage"), run: world.dir().join("bare/run") };
         let config = fs::read_to_string(dir.lxc_config())?
             .replace(&*theirs.storage.to_string_lossy(), &layout.storage.to_string_lossy())

@@ -5,7 +5,7 @@ use super::failure::{complain, Failure, REFUSED};
 use super::page::{push_json, write_stdout};
 use super::text::visible;
 use super::view::View;
-use openwrt_ubus::{json, Event};
+use openwrt_ubus::{Event, Fields};
 use std::time::Duration;
 
 const PATTERNS: [&str; 4] = ["container.*", "image.*", "service.*", "job.*"];
@@ -78,8 +78,8 @@ fn line(id: &str, data: &[u8]) -> String {
 
 /// `{"container.started":{"name":"web"}}`
 fn json_line(id: &str, data: &[u8]) -> String {
-    let id = json::string(id);
-    let content = json::from_fields(data, json::Layout::Line).unwrap_or_else(|_| "{}".to_string());
+    let id = serde_json::Value::from(id);
+    let content = serde_json::to_string(&Fields::new(data)).unwrap_or_else(|_| "{}".to_string());
     let mut line = String::new();
     push_json(&mut line, &format!("{{{id}:{content}}}\n"));
     line

@@ -4,7 +4,7 @@ use super::failure::{Failure, REFUSED};
 use super::pattern::fill;
 use super::text::{is_dangerous, tone, visible};
 use super::view::View;
-use openwrt_ubus::json;
+use openwrt_ubus::Fields;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -61,7 +61,7 @@ impl Page {
 
     /// Adds encoded fields as JSON, over several lines.
     pub fn json(&mut self, fields: &[u8]) -> Result<(), Failure> {
-        let json = json::from_fields(fields, json::Layout::Indented)
+        let json = serde_json::to_string_pretty(&Fields::new(fields))
             .map_err(|error| Failure::new(REFUSED, format_args!("the reply cannot be decoded: {error}")))?;
         push_json(&mut self.text, &json);
         self.text.push('\n');

@@ -9,14 +9,14 @@ use super::text::count;
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::image::hex;
 use crate::model::name::ImageName;
-use crate::simplestreams::publish::{self, File as Listed, Object, Version};
+use crate::simplestreams::publish::{self, File as Listed, Version};
 use crate::simplestreams::{self, Packing, SIGNATURE};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::entries;
 use crate::steps::tool::{self, Tool};
 use crate::usign::SecretKey;
 use clap::Args;
-use openwrt_ubus::{json, Fields};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -159,7 +159,7 @@ impl Tree {
             image: Listed { path: [&below, "/", file_name].concat(), sha256, size },
             manifest,
         };
-        write(&place.join(ENTRY), write_entry(&version).as_bytes())?;
+        write(&place.join(ENTRY), &write_entry(&version)?)?;
         Ok(version)
     }
 
@@ -233,7 +233,7 @@ fn facts(path: &Path, packing: Packing, said: &Said) -> Result<Vec<String>> {
     let mut sources = Vec::new();
     for text in [beside.unwrap_or_default(), inside] {
         if !text.trim().is_empty() {
-            let fields = json::to_fields(&text);
+            let fields: serde_json::Result<Map<String, Value>> = serde_json::from_str(&text);
             sources.push(fields.map_err(|e| {
                 Error::new(Code::BadImage, format!("what {} says of itself: {e}", path.display()))
             })?);
@@ -241,8 +241,7 @@ fn facts(path: &Path, packing: Packing, said: &Said) -> Result<Vec<String>> {
     }
     let mut facts = Vec::new();
     for (at, name) in FACTS.into_iter().enumerate() {
-        let found =
-            sources.iter().find_map(|fields| Fields::new(fields).get(name)?.as_str().map(str::to_string));
+        let found = sources.iter().find_map(|fields| fields.get(name)?.as_str().map(str::to_string));
         let mut fact = said.facts()[at].clone().or(found).unwrap_or_default();
         if name == "arch" {
             fact = simplestreams::arch(&fact).to_string();
@@ -284,48 +283,15 @@ fn manifest_beside(path: &Path) -> Option<PathBuf> {
     beside.into_iter().find(|manifest| manifest.is_file())
 }
 
-fn write_entry(version: &Version) -> String {
-    let mut entry = Object::new("\n");
-    entry.texts(&[("name", &version.name), ("version", &version.version), ("os", &version.os)]);
-    entry.texts(&[
-        ("release", &version.release),
-        ("arch", &version.arch),
-        ("packing", version.packing.as_str()),
-    ]);
-    entry.file("image", "image", &version.image);
-    if let Some(manifest) = &version.manifest {
-        entry.file("manifest", "manifest", manifest);
-    }
-    entry.end()
+fn write_entry(version: &Version) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(version).map_err(|e| Error::new(Code::Failed, e.to_string()))?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 fn read_entry(path: &Path) -> Result<Version> {
-    use openwrt_ubus::blobmsg::Value;
-    let damaged = |why: String| Error::new(Code::Failed, format!("{}: {why}", path.display()));
-    let fields = json::to_fields(&read(path)?).map_err(|e| damaged(e.to_string()))?;
-    let text = |fields: &Fields<'_>, name: &str| {
-        let found = fields.get(name).and_then(|value| value.as_str().map(str::to_string));
-        found.ok_or_else(|| damaged(format!("{name} is missing")))
-    };
-    let entry = Fields::new(&fields);
-    let file = |name: &str| match entry.get(name) {
-        Some(Value::Table(table)) => Ok(Some(Listed {
-            path: text(&table, "path")?,
-            sha256: text(&table, "sha256")?,
-            size: table.get("size").and_then(|size| size.as_i64()?.try_into().ok()).unwrap_or(0),
-        })),
-        _ => Ok(None),
-    };
-    Ok(Version {
-        name: text(&entry, "name")?,
-        version: text(&entry, "version")?,
-        os: text(&entry, "os")?,
-        release: text(&entry, "release")?,
-        arch: text(&entry, "arch")?,
-        packing: if text(&entry, "packing")? == "squashfs" { Packing::Squashfs } else { Packing::Tar },
-        image: file("image")?.ok_or_else(|| damaged("image is missing".into()))?,
-        manifest: file("manifest")?,
-    })
+    serde_json::from_str(&read(path)?)
+        .map_err(|e| Error::new(Code::Failed, format_args!("{}: {e}", path.display())))
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -2,7 +2,7 @@
 
 use super::text::visible;
 use openwrt_ubus::blobmsg::Value;
-use openwrt_ubus::{json, Fields};
+use openwrt_ubus::Fields;
 use std::borrow::Cow;
 
 /// A table of a reply.
@@ -97,7 +97,7 @@ fn show(value: Value<'_>) -> Cow<'_, str> {
     match value {
         Value::Str(bytes) => text(bytes),
         Value::Bool(flag) => if flag == 0 { "false" } else { "true" }.into(),
-        Value::Double(number) => json::double(number).into(),
+        Value::Double(number) => serde_json::Value::from(number).to_string().into(),
         other => other.as_i64().map(|number| number.to_string()).unwrap_or_default().into(),
     }
 }

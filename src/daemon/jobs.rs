@@ -12,7 +12,7 @@ use crate::model::name::Name;
 use crate::ops::{Ended, Made};
 use crate::steps::ctx::{Cancel, Update};
 use log::{error, info, warn};
-use openwrt_ubus::{json, to_fields};
+use openwrt_ubus::to_fields;
 use serde::Serialize;
 use std::fs;
 use std::path::Path;
@@ -351,7 +351,7 @@ impl Core {
             return;
         }
         let path = self.layout.jobs();
-        match json::to_string(&self.jobs, json::Layout::Line) {
+        match serde_json::to_string(&self.jobs) {
             Ok(text) => keep("the jobs", &path, &text),
             Err(error) => warn!("cannot keep the jobs in {}: {error}", path.display()),
         }

@@ -9,7 +9,6 @@ use crate::ops;
 use crate::steps::config::ConfigStore;
 use crate::steps::storage::{Found, Record};
 use log::{error, info, warn};
-use openwrt_ubus::json;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -132,7 +131,7 @@ impl Core {
 
 fn read_jobs(path: &Path) -> Jobs {
     // A damaged table is worth no more than none.
-    fs::read(path).ok().and_then(|text| json::from_slice(&text).ok()).unwrap_or_default()
+    fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 fn boot_id() -> String {

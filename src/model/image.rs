@@ -142,6 +142,41 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_file_of_a_manifest_is_read_and_written_as_ever() {
+        let text = r#"{
+  "sha256": "ab",
+  "name": "Debian",
+  "version": "1",
+  "os": "debian",
+  "release": "12",
+  "arch": "x86_64",
+  "init": "procd",
+  "services": [
+    {
+      "name": "web",
+      "type": "_http._tcp",
+      "port": 80
+    },
+    {
+      "name": "tahoe-storage",
+      "type": "_tahoe._tcp",
+      "port": 3458,
+      "optional": true
+    }
+  ],
+  "source": "community:debian/12",
+  "source_version": "20261122_05:24",
+  "size": 4096,
+  "imported": 1795342500
+}"#;
+        let manifest: Manifest = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string_pretty(&manifest).unwrap(), text);
+        let oldest = r#"{"sha256":"ab","init":"other","size":1,"imported":2,"later":[{}]}"#;
+        let manifest: Manifest = serde_json::from_str(oldest).unwrap();
+        assert_eq!((manifest.init, manifest.name.as_str(), manifest.services.len()), (Init::Other, "", 0));
+    }
+
+    #[test]
     fn sha256_texts() {
         assert_eq!(parse_sha256(&"AB".repeat(32)), Ok("ab".repeat(32)));
         assert_eq!(parse_sha256(&hex(&[0xa9; 32])), Ok("a9".repeat(32)));

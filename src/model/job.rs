@@ -157,12 +157,15 @@ pub struct Job {
     #[serde(default)]
     pub bytes: u64,
     /// Bytes in all, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// When it began, seconds since 1970.
     pub started: u64,
     /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub finished: Option<u64>,
     /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
 }
 
@@ -286,7 +289,6 @@ impl Jobs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use openwrt_ubus::json;
 
     #[test]
     fn the_last_64_finished_jobs_are_kept_and_no_unfinished_one_is_lost() {
@@ -307,14 +309,26 @@ mod tests {
     fn a_restart_interrupts_what_was_open_and_goes_on_counting() {
         let mut jobs = Jobs::default();
         let id = jobs.add(Kind::Create, "web", 1);
-        let text = json::to_string(&jobs, json::Layout::Line).unwrap();
-        let mut jobs: Jobs = json::from_slice(text.as_bytes()).unwrap();
+        let text = serde_json::to_string(&jobs).unwrap();
+        let mut jobs: Jobs = serde_json::from_str(&text).unwrap();
         jobs.interrupt_unfinished(5);
         let job = jobs.get(id).unwrap();
         assert_eq!((job.state, job.finished), (State::Failed, Some(5)));
         assert_eq!(job.error.as_ref().unwrap().code, "interrupted");
         assert!(jobs.active_on("web").is_none());
         assert_eq!(jobs.add(Kind::Start, "web", 6), id + 1);
+    }
+
+    /// The file outlives an upgrade of the daemon.
+    #[test]
+    fn the_file_of_jobs_is_read_and_written_as_ever() {
+        let text = r#"{"next":3,"jobs":[{"id":1,"kind":"image_import","target":"debian","state":"done","step":"","bytes":7,"total":7,"started":1795342500,"finished":1795342501},{"id":2,"kind":"snapshot_delete","target":"web","state":"failed","step":"remove","bytes":0,"started":1795342502,"finished":1795342503,"error":{"code":"failed","message":"cannot remove \"x\""}},{"id":3,"kind":"create","target":"db","state":"pending","step":"","bytes":0,"started":1795342504}]}"#;
+        let jobs: Jobs = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            jobs.iter().map(|job| job.kind.to_string()).collect::<Vec<_>>(),
+            ["image_import", "snapshot_delete", "create"]
+        );
+        assert_eq!(serde_json::to_string(&jobs).unwrap(), text);
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub struct Spec {
     /// Processors.
     pub cpus: Cpus,
     /// Disk quota; None is no quota.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bytes>,
     /// Most processes.
     pub pids: u32,
@@ -63,6 +64,7 @@ pub struct Spec {
     /// Its address.
     pub address: Address,
     /// Default route of a static address; None: the bridge's own address, when it is in the same network.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<Ipv4Addr>,
     /// Started at boot.
     pub autostart: bool,

@@ -4,7 +4,6 @@
 //! is passed over, and only as far judged as finding its end needs.
 
 use crate::error::{quoted, Code, Error, Result};
-use openwrt_ubus::{json, Fields};
 use std::io::{ErrorKind, Read};
 
 /// The longest member that is kept, and the longest name of one.
@@ -88,10 +87,7 @@ impl<'a> Scanner<'a> {
         if text.len() > NAME_MAX {
             return Err(wrong("a name in it is too long"));
         }
-        // Escapes and all, as any other text.
-        let fields = json::to_fields(&["{\"\":", &text, "}"].concat()).map_err(|e| wrong(&e.to_string()))?;
-        let name = Fields::new(&fields).get("").and_then(|value| value.as_str().map(str::to_string));
-        Ok(name.unwrap_or_default())
+        serde_json::from_str(&text).map_err(|e| wrong(&e.to_string()))
     }
 
     /// Goes past the value at hand and returns its text.
@@ -260,7 +256,7 @@ mod tests {
             ("{\"a\":1 2}", "\"2\" stands where ',' or '}' behind a value should"),
             ("{\"a\":1,}", "\"}\" stands where a name in quotes should"),
             ("{}{}", "something follows its end"),
-            ("{\"\\x\":1}", "after the backslash"),
+            ("{\"\\x\":1}", "invalid escape"),
         ] {
             let said = seen(text).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");

@@ -18,6 +18,7 @@ use crate::model::image::parse_sha256;
 use members::wrong;
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
+use serde::{Deserialize, Serialize};
 use std::io::Read;
 
 /// Where a server's index is, below its address.
@@ -32,11 +33,13 @@ const PATH_MAX: usize = 512;
 const TEXT_MAX: usize = 128;
 
 /// How an image's file is packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Packing {
     /// A squashfs.
+    #[serde(rename = "squashfs")]
     Squashfs,
     /// A tar archive packed with xz.
+    #[serde(rename = "tar.xz")]
     Tar,
 }
 

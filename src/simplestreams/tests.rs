@@ -119,9 +119,12 @@ fn lists_that_are_none() {
         (&sample()[..900], "ends in the middle"),
         ("{}", "its format is not said"),
         (r#"{"format":"products:2.0","products":{}}"#, "its format is \"products:2.0\""),
-        (r#"{"format":"products:1.0","products":{"p":{"arch":}}}"#, "\"p\": expected a value"),
-        (r#"{"format":"products:1.0","products":{"p":{"arch":tru}}}"#, "\"p\": expected a value"),
-        (r#"{"format":"products:1.0","products":{"p":7}}"#, "\"p\": expected an object"),
+        (r#"{"format":"products:1.0","products":{"p":{"arch":}}}"#, "\"p\": expected value"),
+        (r#"{"format":"products:1.0","products":{"p":{"arch":tru}}}"#, "\"p\": expected ident"),
+        (
+            r#"{"format":"products:1.0","products":{"p":7}}"#,
+            "\"p\": invalid type: integer `7`, expected an object",
+        ),
     ] {
         let said = offers(text, "amd64").unwrap_err();
         assert!(said.contains(why), "{text}: {said}");

@@ -2,7 +2,7 @@
 //!
 //! - [`blob`] and [`blobmsg`]: the binary encoding, as borrowed views and a builder. No allocation to read.
 //! - [`from_fields`] and [`to_fields`]: the same through serde, for any type.
-//! - [`json`]: the same as JSON, for people and files.
+//! - `json` (feature `json`): fields of JSON text. The other way serde_json writes any [`Fields`].
 //! - [`signature`]: what a method takes, derived from its argument type, for `ubus -v list`.
 //! - [`conn`]: the protocol as a state machine without I/O or clock. Bytes and time go in, bytes and events come
 //!   out; it survives a restart of `ubusd`.
@@ -37,6 +37,7 @@ pub mod conn;
 mod de;
 pub mod driver;
 mod error;
+#[cfg(feature = "json")]
 pub mod json;
 pub mod msg;
 mod ser;

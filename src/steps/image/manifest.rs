@@ -11,10 +11,9 @@ use crate::steps::filesystem::{open_in_root, path_of, read_up_to};
 use log::warn;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{fstat, FileStat, SFlag};
-use openwrt_ubus::blobmsg::Value;
-use openwrt_ubus::{json, Fields};
 use serde::de::{value, IntoDeserializer};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -207,25 +206,25 @@ fn sane(text: &str) -> bool {
 
 /// Puts what the image declares into `manifest`.
 fn declare(manifest: &mut Manifest, text: &str) {
-    let fields = match json::to_fields(text) {
-        Ok(fields) => fields,
+    let declared: Map<String, Value> = match serde_json::from_str(text) {
+        Ok(declared) => declared,
         Err(e) => return warn!("the image's /{DECLARED} is ignored: {e}"),
     };
     for key in ["name", "version", "os", "release", "arch", "init", "services"] {
-        let value = Fields::new(&fields).get(key).unwrap_or(Value::Null);
-        if !matches!(value, Value::Null) && !take(manifest, key, value) {
+        let value = declared.get(key).unwrap_or(&Value::Null);
+        if !value.is_null() && !take(manifest, key, value) {
             ignored(key, value);
         }
     }
 }
 
 /// Puts what an image declares as `key` into `manifest`; false when it cannot be that.
-fn take(manifest: &mut Manifest, key: &str, value: Value) -> bool {
+fn take(manifest: &mut Manifest, key: &str, value: &Value) -> bool {
     if let ("services", Value::Array(services)) = (key, value) {
-        for service in services.iter().map_while(|field| field.ok()) {
-            match offered(service.value) {
+        for service in services {
+            match offered(service) {
                 Some(offered) if manifest.services.len() < SERVICES_MAX => manifest.services.push(offered),
-                _ => ignored(key, service.value),
+                _ => ignored(key, service),
             }
         }
         return true;
@@ -250,25 +249,22 @@ fn take(manifest: &mut Manifest, key: &str, value: Value) -> bool {
     sane(text)
 }
 
-fn ignored(key: &str, value: Value) {
-    let mut value = json::from_value(value, json::Layout::Line).unwrap_or_default();
+fn ignored(key: &str, value: &Value) {
+    let mut value = value.to_string();
     if let Some((end, _)) = value.char_indices().nth(TEXT_MAX) {
         value.truncate(end);
     }
     warn!("the image's /{DECLARED}: {key} cannot be {value}; it is ignored");
 }
 
-fn offered(service: Value) -> Option<OfferedService> {
-    let Value::Table(service) = service else { return None };
+fn offered(service: &Value) -> Option<OfferedService> {
     let text = |key: &str| {
         service.get(key)?.as_str().filter(|text| !text.is_empty() && text.len() <= 63 && sane(text))
     };
     let kind = text("type").filter(|kind| is_service_type(kind))?;
-    let port = match service.get("port")? {
-        Value::Int32(port) => u16::try_from(port).ok().filter(|port| *port != 0)?,
-        _ => return None,
-    };
-    let optional = matches!(service.get("optional"), Some(Value::Bool(on)) if on != 0);
+    let port = service.get("port")?.as_u64().and_then(|port| u16::try_from(port).ok());
+    let port = port.filter(|port| *port != 0)?;
+    let optional = service.get("optional") == Some(&Value::Bool(true));
     Some(OfferedService { name: text("name")?.to_string(), kind: kind.to_string(), port, optional })
 }
 

@@ -20,7 +20,6 @@ use log::warn;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::utsname::uname;
-use openwrt_ubus::json;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -287,7 +286,7 @@ impl Store {
             )
         };
         let mut manifest: Manifest =
-            json::from_slice(&text).map_err(|e| damaged(&format!("its {MANIFEST}: {e}")))?;
+            serde_json::from_slice(&text).map_err(|e| damaged(&format!("its {MANIFEST}: {e}")))?;
         let size = place.join(ROOTFS).metadata().map_or(0, |m| m.len());
         if size != manifest.size {
             return Err(damaged(&format!("{ROOTFS} has {size} bytes, not {}", manifest.size)));
@@ -555,7 +554,7 @@ pub(super) fn private_directory(path: &Path) -> Result<()> {
 
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
     let failed = |e: io::Error| Error::io("cannot write", path, e);
-    let mut text = json::to_string(manifest, json::Layout::Indented)
+    let mut text = serde_json::to_string_pretty(manifest)
         .map_err(|e| Error::new(Code::Failed, format_args!("cannot write {}: {e}", path.display())))?;
     text.push('\n');
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;

@@ -17,13 +17,15 @@ use super::tree::{next_data, walk, Node, Progress, Shift};
 use super::Record;
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::SIZE;
+use crate::model::image::parse_sha256;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::open_in_root;
 use crate::steps::tool::Source;
 use nix::fcntl::OFlag;
-use openwrt_ubus::json;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::ffi::{CStr, CString, OsStr};
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -34,7 +36,7 @@ use tar::{EntryType, Header};
 
 /// The format that is written, and the newest that is read.
 const VERSION: u64 = 1;
-/// How a manifest begins.
+/// How a manifest begins; versions that do not parse it look for this.
 const BEGIN: &str = "{\"cloudbox\":";
 /// The longest manifest, extended header or map of a sparse file: an extended attribute has at most 65,536 bytes.
 const SMALL_MAX: u64 = 1 << 20;
@@ -383,6 +385,17 @@ struct Reader<'a, 'c> {
     next: Option<Box<Entry>>,
 }
 
+/// What a manifest says of its archive, beside the members of the container's record.
+#[derive(Deserialize)]
+struct About {
+    #[serde(rename = "cloudbox")]
+    version: u64,
+    /// Bytes of the image that comes along; 0 for none.
+    image: u64,
+    /// Bytes of the layer's files.
+    bytes: u64,
+}
+
 impl<'a, 'c> Reader<'a, 'c> {
     fn of(input: &'a mut Input<'c>) -> Reader<'a, 'c> {
         Reader { input, at: 0, next: None }
@@ -463,20 +476,17 @@ impl<'a, 'c> Reader<'a, 'c> {
             return Err(none());
         }
         let text = self.small(entry.size)?;
-        let text = std::str::from_utf8(&text).map_err(|_| none())?;
-        let line = text.lines().next().unwrap_or_default().strip_prefix(BEGIN).ok_or_else(none)?;
-        let digits = line.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
-        let mut numbers = digits.map(|digits| digits.parse::<u64>().ok());
-        let mut number = || numbers.next().flatten().ok_or_else(none);
-        let version = number()?;
+        let About { version, image, bytes } = serde_json::from_slice(&text).map_err(|_| none())?;
+        // First of all: a newer one's record may look different.
         if version > VERSION {
             return Err(Error::new(
                 Code::NotSupported,
                 format_args!("a newer cloudbox has written it (format {version}, this one reads {VERSION}); upgrade this box"),
             ));
         }
-        let (image, bytes) = (number()?, number()?);
-        let record = json::from_slice(text.as_bytes()).map_err(|e| bad(format_args!("its manifest: {e}")))?;
+        let wrong = |why: &dyn fmt::Display| bad(format_args!("its manifest: {why}"));
+        let record: Record = serde_json::from_slice(&text).map_err(|e| wrong(&e))?;
+        parse_sha256(&record.image_sha256).map_err(|e| wrong(&e.message))?;
         let image = if image > 0 {
             let entry = self.entry()?;
             if entry.path != b"image.squashfs" || entry.size != image {
@@ -1050,6 +1060,7 @@ mod tests {
             (Code::NotSupported, manifest(2)),
             (Code::BadImage, "{}".to_string()),
             (Code::BadImage, format!("{BEGIN}1,\"image\":0,\"bytes\":1,\n\"name\":\"../web\"}}")),
+            (Code::BadImage, manifest(1).replace(&"ab".repeat(32), "../x")),
             (
                 Code::BadImage,
                 format!(

@@ -8,7 +8,6 @@ use super::Record;
 use crate::error::{Code, Error, Result};
 use crate::model::address::{Address, Ipv4Net};
 use crate::model::spec::SCRIPT_MAX;
-use openwrt_ubus::json;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::File;
@@ -112,15 +111,16 @@ fn script(first_boot: &str) -> Result<String> {
 /// What cloud-init finds in an image that has it: who the guest is, and that it needs nobody else to tell.
 fn write_seed(root: &GuestRoot, record: &Record, machine_id: &str) -> Result<()> {
     // JSON's strings are YAML's, too.
-    let name = json::string(record.hostname());
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let name = quoted(record.hostname());
     let mut user_data = format!("#cloud-config\nhostname: {name}\ndisable_root: false\n");
     if !record.spec.timezone.is_empty() {
-        let _ = writeln!(user_data, "timezone: {}", json::string(&record.spec.timezone));
+        let _ = writeln!(user_data, "timezone: {}", quoted(&record.spec.timezone));
     }
     if !record.spec.authorized_keys.is_empty() {
         user_data.push_str("ssh_authorized_keys:\n");
         for key in &record.spec.authorized_keys {
-            let _ = writeln!(user_data, "  - {}", json::string(key));
+            let _ = writeln!(user_data, "  - {}", quoted(key));
         }
     }
     let mut settings = String::from("datasource_list: [NoCloud, None]\n");

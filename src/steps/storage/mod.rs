@@ -19,7 +19,6 @@ use crate::model::idrange::IdRange;
 use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
-use openwrt_ubus::json;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -245,7 +244,7 @@ impl Disk {
 pub fn read_record(dir: &ContainerDir) -> Result<Record> {
     let path = dir.record();
     let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
-    json::from_slice(&text).map_err(|e| {
+    serde_json::from_slice(&text).map_err(|e| {
         Error::new(
             Code::Failed,
             format!(
@@ -448,9 +447,8 @@ impl Storage for Disk {
 
 /// `value` as it is kept in the file `path`.
 fn encode(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    let text = json::to_string(value, json::Layout::Indented)
-        .map_err(|e| Error::new(Code::Failed, format!("cannot write {}: {e}", path.display())))?;
-    Ok(text.into_bytes())
+    serde_json::to_vec_pretty(value)
+        .map_err(|e| Error::new(Code::Failed, format!("cannot write {}: {e}", path.display())))
 }
 
 fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
