@@ -397,6 +397,33 @@ fn without_a_bus_or_a_daemon_it_says_what_to_do() {
 }
 
 #[test]
+fn doctor_needs_neither_a_bus_nor_a_daemon() {
+    for (world, why) in [
+        (World::empty(), "/socket: No such file or directory"),
+        (World::with_bus(), "the cloudbox daemon is not on the bus"),
+    ] {
+        let here = world.directory.join("config");
+        std::fs::create_dir(&here).unwrap();
+        std::fs::write(here.join("cloudbox"), "config cloudbox 'main'\n\toption memory 'much'\n").unwrap();
+        let run = |words: &[&str]| {
+            let mut command = world.command(words);
+            command
+                .env("CLOUDBOX_CONFIG_DIR", &here)
+                .env("CLOUDBOX_STORAGE", world.directory.join("storage"));
+            Ran::from(command.env("CLOUDBOX_RUN_DIR", world.directory.join("run")).output().unwrap())
+        };
+        let examined = run(&["doctor"]);
+        assert_eq!((examined.code, examined.err.as_str()), (1, ""), "{examined:?}");
+        let first = examined.out.lines().next().unwrap();
+        assert!(first.starts_with("FAIL  daemon") && first.contains(why), "{first}");
+        assert!(examined.out.contains("section 'main', option 'memory'"), "{examined:?}");
+        let json: Value = serde_json::from_str(&run(&["doctor", "--json"]).out).unwrap();
+        assert_eq!((&json["state"], &json["checks"][0]["name"]), (&json!("error"), &json!("daemon")));
+        assert!(!world.directory.join("storage").exists());
+    }
+}
+
+#[test]
 fn wrong_usage_needs_no_bus() {
     let world = World::empty();
     assert_eq!(

@@ -1,12 +1,13 @@
 //! `cloudbox daemon`: the one command that is no client.
 
 use crate::daemon::{self, Options};
+use crate::doctor::Paths;
 use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Daemon {
     #[arg(short, long, help = "log to standard error instead of syslog")]
     foreground: bool,
@@ -48,6 +49,14 @@ impl Daemon {
             verbose: self.verbose,
         }
     }
+}
+
+/// Where a daemon without options has its files.
+pub fn usual_paths() -> Paths {
+    let environment = |name: &str| std::env::var_os(name);
+    let Options { config_dir, storage, run_dir, avahi, avahi_run, .. } =
+        Daemon::default().options(PathBuf::new(), &environment);
+    Paths { config_dir, storage, run_dir, avahi, avahi_run }
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ fn run(line: Line) -> Result<ExitCode, Failure> {
     let mut context = Context::new(socket.clone(), json);
     let code = match line.command.action(json)? {
         Action::Show(request, show) => {
-            let reply = context.call(&request)?;
+            let called = context.call(&request);
+            let reply = called.or_else(|failure| the_box::without_daemon(&request, failure))?;
             let mut page = Page::stdout();
             // What the exit code says is the same with --json.
             let code = show(&View::new(&reply), &mut page);

@@ -1,8 +1,8 @@
 //! The box as a whole.
 
 use super::action::{examples, Action, Job};
-use super::daemon::Daemon;
-use super::failure::{Failure, OK, REFUSED};
+use super::daemon::{self, Daemon};
+use super::failure::{Failure, OK, REFUSED, UNREACHABLE};
 use super::listing::only_pairs;
 use super::page::{write_stdout, Page};
 use super::request::{Request, BOX};
@@ -10,7 +10,10 @@ use super::service::Browse;
 use super::text::{count, spaces};
 use super::value::seconds;
 use super::view::View;
+use crate::doctor;
+use crate::error::{Code, Error};
 use clap::{Args, Subcommand};
+use openwrt_ubus::to_fields;
 use serde::Serialize;
 
 /// What `cloudbox version` prints.
@@ -34,7 +37,8 @@ pub enum Command {
     Status,
     /// check whether all that is needed is there
     ///
-    /// One line for each check, with what cures it. The exit code is 1 when something does not work.
+    /// One line for each check, with what cures it. The exit code is 1 when something does not work. Without a daemon
+    /// the configuration file and the storage directory are examined, as far as they can be seen.
     #[command(aliases = ["check", "diagnose"], after_help = examples! { "doctor" => "what is missing, and what to do" })]
     Doctor,
     /// apply what was changed in /etc/config/cloudbox
@@ -105,6 +109,15 @@ arch|{arch}";
 fn status(view: &View<'_>, page: &mut Page) {
     only_pairs(STATUS, view, page);
     warnings(view, page);
+}
+
+/// The reply to a call that no daemon answered: `doctor`, which is asked just then, finds one of its own.
+pub fn without_daemon(request: &Request, failure: Failure) -> Result<Vec<u8>, Failure> {
+    if failure.exit != UNREACHABLE || (request.object.as_str(), request.method.as_str()) != (BOX, "doctor") {
+        return Err(failure);
+    }
+    let reply = doctor::examine_without_daemon(daemon::usual_paths(), failure.message.clone());
+    to_fields(&reply).map_err(|e| Failure::refused(Error::new(Code::Failed, e.to_string())))
 }
 
 /// The exit code is 1 when something does not work.
