@@ -4,13 +4,18 @@ SECONDS ?= 60
 
 ARCH ?= x86_64
 
-.PHONY: help build static package image image-twice demo run test luci-test msrv vm bench fuzz lint clean
+PREFIX ?= /usr/local
+
+.PHONY: help build install static package image image-twice demo run test luci-test msrv vm bench fuzz lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
 
 build: ## build the daemon and command (release)
 	cargo build --release --package cloudbox
+
+install: build ## install the command with its manual pages and completions below PREFIX=/usr/local (and DESTDIR)
+	scripts/install.sh "$(DESTDIR)$(PREFIX)"
 
 static: ## build the static binary for a box; TARGET=aarch64-unknown-linux-musl for another kind
 	scripts/static.sh $(TARGET)

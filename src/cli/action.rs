@@ -21,6 +21,9 @@ pub(super) use examples;
 /// Writes a reply for people and returns the exit code.
 pub type Show = Box<dyn FnOnce(&View<'_>, &mut Page) -> u8>;
 
+/// Does something with the bus and returns the exit code.
+pub type Run = Box<dyn FnOnce(&mut Context) -> Result<u8, Failure>>;
+
 /// What a command does.
 pub enum Action {
     /// One call, whose reply is shown.
@@ -28,7 +31,7 @@ pub enum Action {
     /// Calls that become jobs, which are followed.
     Work(Work),
     /// Something else; returns the exit code.
-    Own(Box<dyn FnOnce(&mut Context) -> Result<u8, Failure>>),
+    Own(Run),
     /// The one command that is no client.
     Daemon(Daemon),
 }

@@ -55,7 +55,7 @@ pub fn name(command: &Command) -> &str {
 
 fn overview(root: &Command) -> String {
     let about = root.get_about().map(ToString::to_string).unwrap_or_default();
-    let mut out = format!("{about}.\n\nUsage: cloudbox [OPTION]... COMMAND [ARGUMENT]...\n");
+    let mut out = format!("cloudbox {about}.\n\nUsage: cloudbox [OPTION]... COMMAND [ARGUMENT]...\n");
     let mut members = Vec::new();
     for leaf in leaves(root) {
         if let Some((section, _)) = SECTIONS.iter().find(|(_, first)| *first == leaf.0) {

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// cloudbox makes this box a host of a community cloud: containers on OpenWrt.
+/// makes this box a host of a community cloud: containers on OpenWrt.
 #[derive(Parser)]
 #[command(
     name = "cloudbox",
@@ -38,11 +38,13 @@ pub struct Global {
     pub json: bool,
     #[arg(short, long, global = true, display_order = 903, help = "print help", action = ArgAction::HelpShort)]
     help: Option<bool>,
-    #[arg(short = 'V', long, global = true, hide = true, action = ArgAction::Version)]
+    #[arg(short = 'V', long, global = true, hide = true, help = "print the version", action = ArgAction::Version)]
     version: Option<bool>,
 }
 
 /// All commands, in the order in which the overview shows them.
+// There is one in a program's life: its size is no matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Subcommand)]
 pub enum Command {
     #[command(flatten)]
