@@ -7,13 +7,13 @@ use openwrt_ubus::client::{CallError, Client};
 use openwrt_ubus::driver::{Backoff, Driver, Progress};
 use openwrt_ubus::{from_fields, to_fields, Connection, Event, Fields, Object, Status};
 use serde_json::{json, Value as Json};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{mpsc, Arc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -86,7 +86,7 @@ fn on_every_bus(test: impl Fn(&mut Bus)) {
     test(&mut Bus::start(Path::new(env!("CARGO_BIN_EXE_ubus-broker"))));
     match program("UBUSD", "ubusd") {
         Some(ubusd) => test(&mut Bus::start(&ubusd)),
-        None => println!("not run against ubusd: there is none on the PATH, nor in UBUSD"),
+        None => println!("skipped in part: there is no ubusd on the PATH, nor in UBUSD"),
     }
 }
 
@@ -929,20 +929,40 @@ impl Ubus {
         (String::from_utf8(output.stdout).unwrap(), output.status.code())
     }
 
-    /// What it prints while it listens and `meanwhile` happens.
-    fn listen(&self, arguments: &[&str], meanwhile: impl FnOnce()) -> String {
-        let child = self.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(300));
-        meanwhile();
-        let output = child.wait_with_output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
+    /// The lines it prints while `meanwhile` happens again and again, until there are `enough`. The first times it may
+    /// not listen yet.
+    fn listen(
+        &self,
+        arguments: &[&str],
+        meanwhile: impl Fn(),
+        enough: impl Fn(&[String]) -> bool,
+    ) -> Vec<String> {
+        let mut child = self.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let (sender, printed) = mpsc::channel();
+        let reader = thread::spawn(move || {
+            output.lines().map_while(Result::ok).for_each(|line| sender.send(line).unwrap_or(()))
+        });
+        let mut lines = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        while !enough(&lines) {
+            assert!(Instant::now() < deadline, "{arguments:?} prints only {lines:?}");
+            meanwhile();
+            while let Ok(line) = printed.recv_timeout(Duration::from_millis(100)) {
+                lines.push(line);
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reader.join().unwrap();
+        lines
     }
 }
 
 #[test]
 fn the_ubus_command() {
     let Some(program) = program("UBUS", "ubus") else {
-        println!("not run with the ubus command: there is none on the PATH, nor in UBUS");
+        println!("skipped: there is no ubus command on the PATH, nor in UBUS");
         return;
     };
     on_every_bus(|bus| {
@@ -981,40 +1001,42 @@ fn the_ubus_command() {
         let notify = || {
             assert!(call(&mut bus.client(), "notify", json!({})).is_ok());
         };
-        assert_eq!(
-            ubus.listen(&["-t", "1", "subscribe", "test.service"], notify),
-            "{ \"created\": {\"name\":\"web\"} }\n"
-        );
-        assert_eq!(
-            ubus.listen(&["-t", "1", "listen", "test.*"], notify),
-            "{ \"test.created\": {\"name\":\"web\"} }\n"
-        );
-        let heard = ubus.listen(&["-t", "1", "listen"], || {
-            assert_eq!(ubus.run(&["send", "shell.event", r#"{"a":[1]}"#]).1, Some(0));
-        });
-        assert_eq!(heard, "{ \"shell.event\": {\"a\":[1]} }\n");
+        let some = |lines: &[String]| !lines.is_empty();
+        let heard = ubus.listen(&["subscribe", "test.service"], notify, some);
+        assert_eq!(heard[0], "{ \"created\": {\"name\":\"web\"} }");
+        let heard = ubus.listen(&["listen", "test.*"], notify, some);
+        assert_eq!(heard[0], "{ \"test.created\": {\"name\":\"web\"} }");
+        let send = || assert_eq!(ubus.run(&["send", "shell.event", r#"{"a":[1]}"#]).1, Some(0));
+        let heard = ubus.listen(&["listen"], send, some);
+        assert_eq!(heard[0], "{ \"shell.event\": {\"a\":[1]} }");
 
         assert_eq!(ubus.run(&["-t", "1", "wait_for", "test.service"]).1, Some(0));
         assert_eq!(ubus.run(&["-t", "1", "wait_for", "late"]).1, Some(7));
         let mut late = ubus.command(&["-t", "5", "wait_for", "late"]).spawn().unwrap();
-        thread::sleep(Duration::from_millis(200));
+        let state = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", late.id())).unwrap();
+            stat.split(' ').nth(2).unwrap_or_default().to_string()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while state() != "S" {
+            assert!(Instant::now() < deadline, "it does not wait");
+            thread::sleep(Duration::from_millis(1));
+        }
         let mut client = bus.client();
         client.connection().add_object(Object::new("late"));
         let deadline = Instant::now() + PATIENCE;
         while !matches!(client.next_event(Some(deadline)).unwrap(), Some(Event::Published { .. })) {}
         assert_eq!(late.wait().unwrap().code(), Some(0));
 
-        let mut monitor = ubus.command(&["monitor"]).stdout(Stdio::piped()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(300));
-        assert!(call(&mut bus.client(), "ping", json!({})).is_ok());
-        thread::sleep(Duration::from_millis(300));
-        monitor.kill().unwrap();
-        let mut seen = String::new();
-        monitor.stdout.take().unwrap().read_to_string(&mut seen).unwrap();
-        monitor.wait().unwrap();
-        let line = |parts: &[&str]| seen.lines().any(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(line(&["<-", "invoke:", "\"method\":\"ping\""]), "{seen}");
-        assert!(line(&["->", "invoke:", "\"user\":\"root\""]), "{seen}");
-        assert!(line(&["->", "data:", "\"ok\":1"]), "{seen}");
+        let ping = || assert!(call(&mut bus.client(), "ping", json!({})).is_ok());
+        let wanted = [
+            ["<-", "invoke:", "\"method\":\"ping\""],
+            ["->", "invoke:", "\"user\":\"root\""],
+            ["->", "data:", "\"ok\":1"],
+        ];
+        ubus.listen(&["monitor"], ping, |lines| {
+            let printed = |parts: &[&str; 3]| lines.iter().any(|line| parts.iter().all(|p| line.contains(p)));
+            wanted.iter().all(printed)
+        });
     });
 }
