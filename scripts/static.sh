@@ -89,10 +89,14 @@ plain="$places -Clink-self-contained=no -Ctarget-feature=+crt-static -Crelocatio
 flags="$plain -Cforce-unwind-tables=no"
 std=std,panic_abort
 std_features=-Zbuild-std-features=optimize_for_size
+# The words that only some builds have.
+set --
 if [ "$mode" = --feed ]; then
-	# The feed's rust-values.mk sets these, whatever Cargo.toml says. Its std is not built for size, and has backtraces.
+	# The feed's rust-values.mk sets these, whatever Cargo.toml says.
 	export CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_LTO=true \
 		CARGO_PROFILE_RELEASE_OPT_LEVEL=z CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true CARGO_PROFILE_RELEASE_PANIC=unwind
+	# Its std comes with the compiler: made for speed, and with what writes backtraces.
+	for part in core alloc std; do set -- "$@" --config "profile.release.package.$part.opt-level=3"; done
 	flags=$plain
 	std=std,panic_unwind
 	std_features=
@@ -140,7 +144,7 @@ else
 		RUSTC_BOOTSTRAP=1 \
 		RUSTFLAGS="$flags" \
 		cargo zigbuild --release --no-default-features --package cloudbox --bin cloudbox --target "$target" \
-		-Zbuild-std=$std $std_features
+		"$@" -Zbuild-std=$std $std_features
 fi
 cp "$CARGO_TARGET_DIR/$target/release/cloudbox" "$out/cloudbox"
 file "$out/cloudbox" | sed "s|^$PWD/||"
