@@ -1,7 +1,7 @@
 //! Goes through an object of JSON that may be megabytes long, and holds one member of it at a time.
 //!
-//! What is kept in memory is the text of one member; that is then read by [`openwrt_ubus::json`]. What nobody asked for
-//! is passed over, and only as far judged as finding its end needs.
+//! What is kept in memory is the text of one member; that is then read as a whole. What nobody asked for is
+//! passed over, and only as far judged as finding its end needs.
 
 use crate::error::{quoted, Code, Error, Result};
 use std::io::{ErrorKind, Read};

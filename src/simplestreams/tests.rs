@@ -188,6 +188,18 @@ fn what_is_written_is_what_is_read() {
     }
 }
 
+/// Lists are read in threads, whose stacks are small.
+#[test]
+fn deep_nesting_needs_little_stack() {
+    for depth in [30, 120, 30_000] {
+        let product = ["{\"arch\":", &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
+        let list = ["{\"format\":\"products:1.0\",\"products\":{\"p\":", &product, "}}"].concat();
+        let thread = std::thread::Builder::new().stack_size(128 << 10);
+        let read = thread.spawn(move || offers(&list, "amd64").is_ok()).unwrap().join().unwrap();
+        assert_eq!(read, depth == 30);
+    }
+}
+
 #[test]
 fn what_a_visitor_says_ends_it() {
     let stop =

@@ -11,9 +11,10 @@ use crate::steps::filesystem::{open_in_root, path_of, read_up_to};
 use log::warn;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{fstat, FileStat, SFlag};
+use openwrt_ubus::blobmsg::Value;
+use openwrt_ubus::{json, Fields};
 use serde::de::{value, IntoDeserializer};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -206,25 +207,26 @@ fn sane(text: &str) -> bool {
 
 /// Puts what the image declares into `manifest`.
 fn declare(manifest: &mut Manifest, text: &str) {
-    let declared: Map<String, Value> = match serde_json::from_str(text) {
-        Ok(declared) => declared,
+    // By way of fields, whose nesting ends early: images are read in threads with small stacks.
+    let fields = match json::to_fields(text) {
+        Ok(fields) => fields,
         Err(e) => return warn!("the image's /{DECLARED} is ignored: {e}"),
     };
     for key in ["name", "version", "os", "release", "arch", "init", "services"] {
-        let value = declared.get(key).unwrap_or(&Value::Null);
-        if !value.is_null() && !take(manifest, key, value) {
+        let value = Fields::new(&fields).get(key).unwrap_or(Value::Null);
+        if !matches!(value, Value::Null) && !take(manifest, key, value) {
             ignored(key, value);
         }
     }
 }
 
 /// Puts what an image declares as `key` into `manifest`; false when it cannot be that.
-fn take(manifest: &mut Manifest, key: &str, value: &Value) -> bool {
+fn take(manifest: &mut Manifest, key: &str, value: Value) -> bool {
     if let ("services", Value::Array(services)) = (key, value) {
-        for service in services {
-            match offered(service) {
+        for service in services.iter().map_while(|field| field.ok()) {
+            match offered(service.value) {
                 Some(offered) if manifest.services.len() < SERVICES_MAX => manifest.services.push(offered),
-                _ => ignored(key, service),
+                _ => ignored(key, service.value),
             }
         }
         return true;
@@ -249,22 +251,23 @@ fn take(manifest: &mut Manifest, key: &str, value: &Value) -> bool {
     sane(text)
 }
 
-fn ignored(key: &str, value: &Value) {
-    let mut value = value.to_string();
+fn ignored(key: &str, value: Value) {
+    let mut value = serde_json::to_string(&value).unwrap_or_default();
     if let Some((end, _)) = value.char_indices().nth(TEXT_MAX) {
         value.truncate(end);
     }
     warn!("the image's /{DECLARED}: {key} cannot be {value}; it is ignored");
 }
 
-fn offered(service: &Value) -> Option<OfferedService> {
+fn offered(service: Value) -> Option<OfferedService> {
+    let Value::Table(service) = service else { return None };
     let text = |key: &str| {
         service.get(key)?.as_str().filter(|text| !text.is_empty() && text.len() <= 63 && sane(text))
     };
     let kind = text("type").filter(|kind| is_service_type(kind))?;
-    let port = service.get("port")?.as_u64().and_then(|port| u16::try_from(port).ok());
-    let port = port.filter(|port| *port != 0)?;
-    let optional = service.get("optional") == Some(&Value::Bool(true));
+    let Value::Int32(port) = service.get("port")? else { return None };
+    let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
+    let optional = matches!(service.get("optional"), Some(Value::Bool(on)) if on != 0);
     Some(OfferedService { name: text("name")?.to_string(), kind: kind.to_string(), port, optional })
 }
 
@@ -427,6 +430,21 @@ mod tests {
         let proxy =
             OfferedService { name: "proxy".into(), kind: "_proxy3._tcp".into(), port: 3128, optional: true };
         assert_eq!(manifest.services, [wiki, proxy]);
+    }
+
+    /// Images are read in threads, whose stacks are small.
+    #[test]
+    fn a_deep_declaration_needs_little_stack() {
+        for depth in [30, 120, 30_000] {
+            let text = ["{\"services\":", &"[".repeat(depth), &"]".repeat(depth), "}"].concat();
+            let thread = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
+                let least = r#"{"sha256":"","init":"other","size":0,"imported":0}"#;
+                let mut manifest: Manifest = serde_json::from_str(least).unwrap();
+                declare(&mut manifest, &text);
+                manifest.services.len()
+            });
+            assert_eq!(thread.unwrap().join().unwrap(), 0);
+        }
     }
 
     #[test]
