@@ -106,7 +106,7 @@ pub fn failure(request: &Request, reply: Reply) -> Failure {
         }
         _ => (REFUSED, format!("{object} {method}: {} (status {})", status.text(), status.0)),
     };
-    Failure::with_reply(exit, message, reply.data)
+    Failure { exit, message, reply: reply.data }
 }
 
 /// The error in a reply or in a job, as the daemon told it.
@@ -117,7 +117,7 @@ pub fn told(reply: &[u8], place: &View<'_>) -> Option<Failure> {
         message => message,
     };
     let exit = if error.raw("code") == "timeout" { TIMEOUT } else { REFUSED };
-    Some(Failure::with_reply(exit, message, reply.to_vec()))
+    Some(Failure { exit, message, reply: reply.to_vec() })
 }
 
 /// The failure of a bus without our daemon.
@@ -163,7 +163,7 @@ mod tests {
             let failure = failure(&request, reply);
             assert_eq!(
                 failure,
-                Failure::with_reply(exit, "a container named web already exists".into(), data)
+                Failure { exit, message: "a container named web already exists".into(), reply: data }
             );
         }
     }

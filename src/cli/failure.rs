@@ -4,7 +4,6 @@ use super::text::visible;
 use crate::error::Error;
 use std::fmt;
 use std::io::Write;
-use std::ops::{Deref, DerefMut};
 
 /// Everything went well.
 pub const OK: u8 = 0;
@@ -17,13 +16,9 @@ pub const UNREACHABLE: u8 = 3;
 /// It took too long.
 pub const TIMEOUT: u8 = 124;
 
-/// Why a command ends badly. One word, since it travels through many `?`.
+/// Why a command ends badly: an exit code, a sentence, and the reply that told it.
 #[derive(Debug, PartialEq)]
-pub struct Failure(Box<Ending>);
-
-/// An exit code, a sentence, and the reply that told it.
-#[derive(Debug, PartialEq)]
-pub struct Ending {
+pub struct Failure {
     /// One of the constants above.
     pub exit: u8,
     /// What went wrong, and what to do about it.
@@ -34,11 +29,7 @@ pub struct Ending {
 
 impl Failure {
     pub fn new(exit: u8, message: fmt::Arguments<'_>) -> Failure {
-        Failure::with_reply(exit, message.to_string(), Vec::new())
-    }
-
-    pub fn with_reply(exit: u8, message: String, reply: Vec<u8>) -> Failure {
-        Failure(Box::new(Ending { exit, message, reply }))
+        Failure { exit, message: message.to_string(), reply: Vec::new() }
     }
 
     pub fn usage(message: fmt::Arguments<'_>) -> Failure {
@@ -46,21 +37,7 @@ impl Failure {
     }
 
     pub fn refused(error: Error) -> Failure {
-        Failure::with_reply(REFUSED, error.into_message(), Vec::new())
-    }
-}
-
-impl Deref for Failure {
-    type Target = Ending;
-
-    fn deref(&self) -> &Ending {
-        &self.0
-    }
-}
-
-impl DerefMut for Failure {
-    fn deref_mut(&mut self) -> &mut Ending {
-        &mut self.0
+        Failure { exit: REFUSED, message: error.into_message(), reply: Vec::new() }
     }
 }
 

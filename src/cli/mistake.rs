@@ -34,27 +34,20 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cancel", "job cancel"),
 ];
 
-/// Options that other programs have, and the long name of ours, for the commands that have it.
-const EQUIVALENTS: &[(&str, &str)] = &[
-    ("-n", "lines"),
-    ("--tail", "lines"),
-    ("--format", "json"),
-    ("--output", "json"),
-    ("-r", "remote"),
-    ("-u", "user"),
-    ("-w", "directory"),
-    ("--workdir", "directory"),
-    ("-e", "env"),
-    ("-m", "memory"),
-    ("-c", "cpus"),
-    ("-d", "no-wait"),
-    ("--detach", "no-wait"),
-    ("-q", "names"),
-    ("--quiet", "names"),
-    ("-t", "timeout"),
-    ("-f", "force"),
-    ("-f", "json"),
-    ("-o", "json"),
+/// Long names of our options, and what they are in other programs.
+const EQUIVALENTS: &[(&str, &[&str])] = &[
+    ("lines", &["-n", "--tail"]),
+    ("force", &["-f"]),
+    ("json", &["-f", "--format", "-o", "--output"]),
+    ("remote", &["-r"]),
+    ("user", &["-u"]),
+    ("directory", &["-w", "--workdir"]),
+    ("env", &["-e"]),
+    ("memory", &["-m"]),
+    ("cpus", &["-c"]),
+    ("no-wait", &["-d", "--detach"]),
+    ("names", &["-q", "--quiet"]),
+    ("timeout", &["-t"]),
 ];
 
 /// What `error` means, which clap has for `words`.
@@ -180,10 +173,10 @@ impl Mistake<'_> {
             _ => {}
         }
         let has = |long: &str| self.command.get_arguments().any(|arg| arg.get_long() == Some(long));
-        let equivalent = EQUIVALENTS.iter().find(|(typed, long)| *typed == option && has(long));
+        let equivalent = EQUIVALENTS.iter().find(|(long, typed)| typed.contains(&option) && has(long));
         let near = self.context(ContextKind::SuggestedArg);
         match equivalent {
-            Some((_, long)) => format!("{no}; did you mean --{long}?"),
+            Some((long, _)) => format!("{no}; did you mean --{long}?"),
             None if near.starts_with("--") => format!("{no}; did you mean {near}?"),
             None => format!("{no}; `cloudbox help {name}` lists those it has"),
         }
