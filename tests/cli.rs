@@ -546,9 +546,10 @@ fn a_daemon_that_is_restarted_is_waited_for() {
     let mut world = World::with_daemon();
     let child = world.spawn(&["start", "slow"]);
     hears(&world.daemon, 0);
+    let before = world.bus.as_ref().unwrap().heard();
     world.daemon.take();
     // The command asks again, in vain.
-    hears(&world.bus, world.bus.as_ref().unwrap().heard());
+    hears(&world.bus, before);
     let job = Job { id: 17, kind: "start", target: "slow".into(), ends: Some(Instant::now()) };
     world.daemon = Some(start_daemon(&world.socket(), vec![job]));
     let begun = Instant::now();
