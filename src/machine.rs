@@ -57,7 +57,7 @@ impl Machine {
     /// holds it: those that share an image share its page cache.
     ///
     /// # Errors
-    /// The mount's.
+    /// The image cannot be mounted.
     pub fn hold_image(&self, name: &Name, sha256: &str) -> Result<PathBuf> {
         let mut holds = self.holds();
         let mounted = self.images.mount(sha256)?;
@@ -68,7 +68,7 @@ impl Machine {
     /// Ends container `name`'s hold; the last one unmounts the image, and lasts until that is done.
     ///
     /// # Errors
-    /// The unmount's.
+    /// The image cannot be unmounted.
     pub fn release_image(&self, name: &Name) -> Result<()> {
         let mut holds = self.holds();
         let Some(sha256) = holds.remove(name) else { return Ok(()) };
@@ -85,7 +85,7 @@ impl Machine {
     /// Unmounts what an earlier daemon mounted and no container holds.
     ///
     /// # Errors
-    /// The unmount's.
+    /// The image cannot be unmounted.
     pub fn release_unheld_images(&self) -> Result<()> {
         let holds = self.holds();
         for sha256 in self.images.mounted()? {

@@ -122,10 +122,10 @@ fn folded(wire: &[u8]) -> impl Iterator<Item = u8> + '_ {
     wire.iter().skip(1).chain(wire.first()).map(u8::to_ascii_lowercase)
 }
 
-/// A record.
+/// A resource record: something that is said of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Whose it is.
+    /// The name it is about.
     pub name: Name,
     /// For how many seconds it holds; 0: it holds no more.
     pub ttl: u32,

@@ -106,7 +106,7 @@ pub struct Config {
     pub remotes: Vec<(String, Result<Remote>)>,
     /// Images of which the file says where they are to be had.
     pub images: Vec<KnownImage>,
-    /// What is wrong.
+    /// What is wrong in the file, in its order.
     pub warnings: Vec<Warning>,
 }
 

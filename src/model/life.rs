@@ -70,11 +70,11 @@ impl Reason {
 /// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// Why.
+    /// Why it ended.
     pub reason: Reason,
     /// The wait status of its init, where LXC told it.
     pub status: Option<i32>,
-    /// When, seconds since 1970.
+    /// When it ended, in seconds since 1970.
     pub at: u64,
 }
 
@@ -144,7 +144,7 @@ impl Life {
         Duration::from_secs(seconds)
     }
 
-    /// The same as the last time.
+    /// How long to wait for a start that was waited for already, when an earlier daemon ended.
     pub fn same_delay(&mut self) -> Duration {
         self.tries = self.tries.saturating_sub(1);
         self.delay()

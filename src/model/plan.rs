@@ -24,7 +24,7 @@ pub enum Action {
     Create {
         /// Its name.
         name: Name,
-        /// Start it then.
+        /// Whether it is started once it is made.
         start: bool,
     },
     /// Start it.

@@ -20,7 +20,7 @@ const PROTOCOL: std::ops::RangeInclusive<usize> = 2..=15;
 /// Over which family of addresses a service is announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
-    /// Both.
+    /// IPv4 and IPv6.
     Any,
     /// IPv4 only.
     Ipv4,
@@ -46,11 +46,11 @@ pub struct Service {
     pub name: Option<String>,
     /// DNS-SD type, such as `_http._tcp`.
     pub kind: String,
-    /// Port.
+    /// The TCP or UDP port it listens on.
     pub port: u16,
     /// TXT records, such as `path=/wiki`.
     pub txt: Vec<String>,
-    /// Address family.
+    /// Over which of IPv4 and IPv6 it is announced.
     pub family: Family,
     /// Announced only while its TCP port answers.
     pub check: bool,
@@ -65,7 +65,7 @@ pub struct DeclaredService {
     pub container: Name,
     /// Off: what the image offers of this type and port is not announced.
     pub enabled: bool,
-    /// What it is.
+    /// The service that the section describes.
     pub service: Service,
 }
 

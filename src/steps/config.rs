@@ -15,7 +15,7 @@ pub type Change = (&'static str, Option<String>);
 /// The option that records that a container shall have another name, so that a crash in the middle does not make two.
 pub const RENAMING: &str = "renaming";
 
-/// The record of intent.
+/// Where it is written what shall be.
 pub trait ConfigStore: Send + Sync {
     /// Reads the file; one that does not exist is empty.
     ///
@@ -105,7 +105,7 @@ pub fn edit_out(document: &mut Document, name: &Name, services: bool) -> std::re
     Ok(())
 }
 
-/// The file itself.
+/// The configuration file on the box's disk.
 pub struct UciFile {
     file: ConfigFile,
     /// Held by the job that edits it: those of one daemon wait in line here, and only another program's lock is waited

@@ -45,7 +45,7 @@ impl GuestRoot {
     /// Makes all that was written durable.
     ///
     /// # Errors
-    /// Any file's.
+    /// A directory on the way, or the file itself, cannot be opened or written.
     pub fn sync(&self) -> Result<()> {
         let unsynced = self.unsynced.take();
         let synced = unsynced.iter().try_for_each(File::sync_all);

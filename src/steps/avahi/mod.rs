@@ -124,7 +124,7 @@ fn files_of(adverts: &[Advert]) -> Vec<(String, Vec<&Advert>)> {
     files
 }
 
-/// The real one.
+/// avahi-daemon by its files, below `/etc` and `/var/run`.
 pub struct Files {
     /// `/etc/avahi`
     etc: PathBuf,

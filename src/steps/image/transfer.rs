@@ -32,7 +32,7 @@ pub enum Trouble {
     Passing(Error),
     /// The server does not go on in the middle of a file.
     NoResume,
-    /// It will not.
+    /// It will fail the next time as well.
     Lasting(Error),
 }
 
@@ -44,15 +44,15 @@ impl From<Error> for Trouble {
 
 /// What to fetch.
 pub struct Transfer<'a> {
-    /// Its job.
+    /// The job it belongs to.
     pub ctx: &'a Ctx,
-    /// The program; any when none is named.
+    /// The program that fetches; the best one that is installed when none is named.
     pub program: Option<&'static str>,
     /// The longest it may take, when that is less than usual.
     pub limit: Option<Duration>,
     /// Its address.
     pub url: &'a str,
-    /// Where it goes.
+    /// The file it is written to.
     pub path: &'a Path,
     /// The most bytes it may have.
     pub most: u64,

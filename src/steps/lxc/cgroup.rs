@@ -252,7 +252,7 @@ impl Cgroups {
     /// Sets the limits of `name`: the files of both families, as far as they are there.
     ///
     /// # Errors
-    /// The first write's; what was written before it stays.
+    /// A limit cannot be written; those before it stay as written.
     pub fn set_limits(&self, name: &Name, spec: &Spec) -> Result<()> {
         let (memory, quota) = (spec.memory.get(), quota(spec));
         for (controller, file, value) in [

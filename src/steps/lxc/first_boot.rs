@@ -32,7 +32,7 @@ pub enum Status {
     Ended(i32),
 }
 
-/// Reads it.
+/// How far the script of the container in `dir` is.
 pub fn status(dir: &ContainerDir) -> Option<Status> {
     let text = fs::read_to_string(dir.first_boot_status()).ok()?;
     Some(text.trim().parse().map_or(Status::Begun, Status::Ended))

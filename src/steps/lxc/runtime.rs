@@ -46,7 +46,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The longest time between two requests to halt.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The real thing.
+/// Containers by LXC's tools.
 pub struct Lxc {
     layout: Layout,
     cgroups: Cgroups,

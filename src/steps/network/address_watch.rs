@@ -19,9 +19,9 @@ const RTMGRP_IPV6_IFADDR: u32 = 0x100;
 /// What a message says of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressChange {
-    /// It is there.
+    /// The interface has it.
     Added(IpAddr),
-    /// It is gone.
+    /// The interface has it no more.
     Removed(IpAddr),
 }
 

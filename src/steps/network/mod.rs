@@ -47,7 +47,7 @@ pub struct Traffic {
     pub sent: u64,
 }
 
-/// The real one.
+/// The network of the box that this program runs on.
 pub struct Host;
 
 impl Network for Host {

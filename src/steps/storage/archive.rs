@@ -40,7 +40,7 @@ const VERSION: u64 = 1;
 const BEGIN: &str = "{\"cloudbox\":";
 /// The longest manifest, extended header or map of a sparse file: an extended attribute has at most 65,536 bytes.
 const SMALL_MAX: u64 = 1 << 20;
-/// Pieces of a sparse file that are told apart; the rest is one.
+/// The most pieces of a sparse file that are written as such; the rest is one piece, holes and all.
 const PIECES: usize = 4096;
 /// Longest name in a header; longer ones are in an extended header.
 const NAME_MAX: usize = 100;
@@ -53,14 +53,14 @@ const NOBODY: u32 = 65534;
 /// What an entry takes of the disk beside its data.
 const ENTRY: u64 = 4096;
 
-/// What a manifest says.
+/// What an archive says of itself, in its first entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The container.
+    /// The record of the container that was exported.
     pub record: Record,
     /// Where its image begins in the archive, and its bytes; None when it did not come along.
     pub image: Option<(u64, u64)>,
-    /// Bytes of its layer.
+    /// Bytes that its layer takes on the disk.
     pub bytes: u64,
 }
 
@@ -83,7 +83,7 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// Begins with the manifest; `image` is the size of the one that comes along, or 0.
     ///
     /// # Errors
-    /// The write's.
+    /// The file cannot be written.
     pub fn begin(
         file: File,
         path: &'a Path,
@@ -269,7 +269,7 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// Ends it with its sha256, and flushes it.
     ///
     /// # Errors
-    /// The write's.
+    /// The file cannot be written.
     pub fn end(mut self) -> Result<()> {
         self.header(EntryType::Regular, b"sha256", b"", &plain(), 64, Vec::new())?;
         let sha256 = hex(&self.hash.finalize_reset());
@@ -280,7 +280,7 @@ impl<'a, 'p> Writer<'a, 'p> {
     }
 }
 
-/// What belongs to nobody in the guest.
+/// The owner, mode and time of entries that are no files of the guest.
 fn plain() -> Node {
     Node {
         mode: libc::S_IFREG | 0o600,

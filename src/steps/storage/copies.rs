@@ -41,9 +41,9 @@ pub struct Snapshot {
 /// An archive to be written.
 #[derive(Debug, Clone, Copy)]
 pub struct ToArchive<'a> {
-    /// Of which container.
+    /// The container, as it is on the disk.
     pub record: &'a Record,
-    /// What the archive says of it.
+    /// The record that goes into the archive.
     pub told: &'a Record,
     /// A snapshot of it, instead of what there is now.
     pub snapshot: Option<&'a Snapshot>,
@@ -51,7 +51,7 @@ pub struct ToArchive<'a> {
     pub image: Option<(&'a Path, u64)>,
     /// Bytes of its layer.
     pub bytes: u64,
-    /// Where.
+    /// The archive's own file.
     pub path: &'a Path,
     /// What may be taken of the storage's disk, in case it is there.
     pub disk: admission::Disk,
@@ -91,14 +91,14 @@ pub trait Copies {
     /// when it is held. It must be noted as held already.
     ///
     /// # Errors
-    /// The write's.
+    /// The layer cannot be flushed.
     fn flush_layer(&self, record: &Record) -> Result<()>;
 
     /// Notes that the container is about to be held, so that a daemon that starts after a crash lets it go; `frozen`:
     /// its processes, too.
     ///
     /// # Errors
-    /// The note's.
+    /// The note cannot be written.
     fn note_held(&self, name: &Name, frozen: bool) -> Result<()>;
 
     /// Brings the layer of a running container, whose processes are frozen, to rest.
@@ -126,13 +126,13 @@ pub trait Copies {
     /// [`Copies::discard_snapshot`] removes.
     ///
     /// # Errors
-    /// Any file's, [`Code::Cancelled`].
+    /// A file cannot be read or written, [`Code::NoSpace`], [`Code::Cancelled`].
     fn copy_to_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Name, bytes: u64) -> Result<()>;
 
     /// Makes the unborn snapshot durable and gives it its name: all of that or nothing.
     ///
     /// # Errors
-    /// The flush's, or the rename's.
+    /// The copy cannot be flushed, or not be renamed.
     fn give_snapshot_name(&self, record: &Record, snapshot: &Snapshot) -> Result<()>;
 
     /// Removes the unborn snapshot, whatever there is of it.
@@ -144,7 +144,7 @@ pub trait Copies {
     /// Takes the name from a snapshot: from now on it is only something to be erased. None is fine.
     ///
     /// # Errors
-    /// The rename's.
+    /// The directory cannot be renamed.
     fn take_snapshot_name(&self, name: &Name, snapshot: &Name) -> Result<()>;
 
     /// Erases what [`Copies::take_snapshot_name`] put aside.
@@ -156,19 +156,19 @@ pub trait Copies {
     /// Copies a snapshot beside the container's layer, durably.
     ///
     /// # Errors
-    /// Any file's, [`Code::Cancelled`].
+    /// A file cannot be read or written, [`Code::NoSpace`], [`Code::Cancelled`].
     fn copy_from_snapshot(&self, ctx: &Ctx, record: &Record, snapshot: &Snapshot) -> Result<()>;
 
     /// Lets that copy and the layer of the container, which is unmounted, change places: durably or not at all.
     ///
     /// # Errors
-    /// The rename's.
+    /// The layers cannot be renamed.
     fn exchange_layer(&self, record: &Record) -> Result<()>;
 
     /// Copies the layer of `from`, of `bytes`, or a snapshot of it, into the unborn container `to`, durably.
     ///
     /// # Errors
-    /// Any file's, [`Code::Cancelled`].
+    /// A file cannot be read or written, [`Code::NoSpace`], [`Code::Cancelled`].
     fn copy_layer(
         &self,
         ctx: &Ctx,
@@ -182,7 +182,7 @@ pub trait Copies {
     /// `around`. What it leaves on failure, [`Copies::discard_export`] removes.
     ///
     /// # Errors
-    /// [`Code::Exists`], [`Code::NoSpace`], [`Code::Cancelled`], any file's.
+    /// [`Code::Exists`], [`Code::NoSpace`], [`Code::Cancelled`], a file cannot be read or written.
     fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut WhileHeld<'_>) -> Result<()>;
 
     /// Removes what an export of container `name` left. Nothing is fine.
@@ -200,13 +200,13 @@ pub trait Copies {
     /// Unpacks the layer in the archive at `path` into the unborn container `to`, durably. It may take `left` bytes.
     ///
     /// # Errors
-    /// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::Cancelled`], any file's.
+    /// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::Cancelled`], a file cannot be read or written.
     fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, left: u64) -> Result<()>;
 
     /// Writes who it is into the mounted root of an unborn container that was `was` before.
     ///
     /// # Errors
-    /// Any file's.
+    /// A file of the guest cannot be written.
     fn write_identity(&self, record: &Record, was: &Record) -> Result<()>;
 
     /// Removes what stands beside the container's layer. Nothing is fine.

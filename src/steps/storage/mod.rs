@@ -45,7 +45,7 @@ pub struct Record {
     pub image_sha256: String,
     /// The image's init system.
     pub init: Init,
-    /// Its ids.
+    /// The host's user and group ids that are its guest's.
     pub ids: IdRange,
     /// Its hardware address.
     pub mac: String,
@@ -84,7 +84,7 @@ pub enum Found {
     Unreadable(Name, Error),
 }
 
-/// Which of a container's two lives a step means.
+/// Where a container's files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Being built, under the hidden name.
@@ -93,7 +93,7 @@ pub enum Stage {
     Alive,
 }
 
-/// Containers' files.
+/// A container's files, from their making to their end.
 pub trait Storage: Copies + Send + Sync {
     /// The box's identity: random, made once.
     ///
@@ -110,13 +110,13 @@ pub trait Storage: Copies + Send + Sync {
     /// Builds the container's directory under its hidden name. What it leaves on failure, [`Storage::discard`] removes.
     ///
     /// # Errors
-    /// Any step's.
+    /// A directory, the disk's file or the record cannot be made, [`Code::NoSpace`], [`Code::Cancelled`].
     fn build(&self, ctx: &Ctx, record: &Record) -> Result<()>;
 
     /// Mounts the container's root over `image`, the image's mount point.
     ///
     /// # Errors
-    /// Any mount's; nothing stays mounted then.
+    /// The kernel refuses a mount; nothing stays mounted then.
     fn mount(&self, record: &Record, stage: Stage, image: &Path) -> Result<()>;
 
     /// Takes the mounts down, whatever there is of them.
@@ -128,32 +128,32 @@ pub trait Storage: Copies + Send + Sync {
     /// Grows the mounted container's disk to what its record says. False: this kernel does it at the next mount only.
     ///
     /// # Errors
-    /// The file's, or the file system's.
+    /// The file or the file system in it cannot be grown.
     fn grow(&self, record: &Record) -> Result<bool>;
 
     /// Writes host name, machine id, keys and network into the unborn container's mounted root.
     ///
     /// # Errors
-    /// Any file's.
+    /// A file of the guest cannot be written.
     fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
 
     /// Writes a changed network into the root of a container that is mounted under its name.
     ///
     /// # Errors
-    /// Any file's.
+    /// A file of the guest cannot be written.
     fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
 
     /// Tells the avahi-daemon of a mounted guest, if it has one, to call the guest `label`. Two names for one address
     /// cannot live on one link: the box announces it as `label`, too.
     ///
     /// # Errors
-    /// The file's.
+    /// avahi-daemon's file in the guest cannot be written.
     fn write_guest_label(&self, record: &Record, label: &str) -> Result<()>;
 
     /// Gives the unborn container its name, durably.
     ///
     /// # Errors
-    /// The rename's.
+    /// The directory cannot be renamed.
     fn give_name(&self, name: &Name) -> Result<()>;
 
     /// Removes the unborn container, whatever there is of it.
@@ -165,7 +165,7 @@ pub trait Storage: Copies + Send + Sync {
     /// Takes the name from a container: from now on it is only something to be erased. No such container is fine.
     ///
     /// # Errors
-    /// The rename's.
+    /// The directory cannot be renamed.
     fn take_name(&self, name: &Name) -> Result<()>;
 
     /// Erases what [`Storage::take_name`] put aside.
@@ -177,13 +177,13 @@ pub trait Storage: Copies + Send + Sync {
     /// Gives a stopped container another name, durably. One that has it already is fine.
     ///
     /// # Errors
-    /// The rename's, or that the name is taken.
+    /// The directory cannot be renamed; the name is taken.
     fn rename(&self, name: &Name, new_name: &Name) -> Result<()>;
 
     /// Writes the container's record anew.
     ///
     /// # Errors
-    /// The file's.
+    /// The record cannot be written.
     fn save_record(&self, record: &Record) -> Result<()>;
 
     /// The containers that were left half built or half erased, and those that are just being so.
@@ -203,7 +203,7 @@ pub trait Storage: Copies + Send + Sync {
     fn used(&self, name: &Name) -> Option<u64>;
 }
 
-/// The real thing.
+/// Containers' files on the box's disk.
 pub struct Disk {
     layout: Layout,
 }
@@ -224,7 +224,7 @@ impl Disk {
         Ok(Disk { layout })
     }
 
-    /// The same for looking only: makes nothing.
+    /// Containers below `layout.storage`, for looking only: makes no directories.
     pub fn at(layout: Layout) -> Disk {
         Disk { layout }
     }

@@ -180,7 +180,7 @@ impl Shifted {
     /// The tree at `source` at `target`, where `base` and what is behind it are 0 and what is behind that.
     ///
     /// # Errors
-    /// The mount's.
+    /// The kernel refuses the mount.
     pub fn mount(source: &Path, target: &Path, base: u32) -> Result<Shifted> {
         if base == 0 {
             return Ok(Shifted::plain(source));

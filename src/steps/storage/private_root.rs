@@ -50,7 +50,7 @@ impl PrivateRoot {
     /// namespace of this thread's own.
     ///
     /// # Errors
-    /// Any mount's.
+    /// The kernel refuses a mount.
     pub fn mount(layout: &Layout, record: &Record, claim: Claim) -> Result<PrivateRoot> {
         let own = enter_namespace(layout)?;
         let dir = own.container(&record.name);
@@ -63,7 +63,7 @@ impl PrivateRoot {
         Ok(root)
     }
 
-    /// Where it is.
+    /// The directory where it is mounted, in this thread's namespace only.
     pub fn root(&self) -> PathBuf {
         self.dir.rootfs()
     }
@@ -114,7 +114,7 @@ fn enter_namespace(layout: &Layout) -> Result<Layout> {
     Ok(Layout { storage: layout.storage.clone(), run })
 }
 
-/// From here on this thread's mounts are its own.
+/// Gives this thread a mount namespace of its own, out of which no mount leads.
 fn leave_namespace() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     filesystem::mount(Path::new(""), Path::new("/"), "", MsFlags::MS_REC | MsFlags::MS_PRIVATE, "")

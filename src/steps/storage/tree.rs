@@ -161,9 +161,9 @@ pub struct Node {
     pub owner: (u32, u32),
     /// When it was changed: seconds and nanoseconds since 1970.
     pub mtime: (i64, i64),
-    /// Of a device node.
+    /// The device's number; 0 for what is no device node.
     pub device: u64,
-    /// Of a symbolic link.
+    /// Where it leads; empty for what is no symbolic link.
     pub target: PathBuf,
     /// Its extended attributes.
     pub xattrs: Vec<Xattr>,
