@@ -6,8 +6,8 @@
 use nix::errno::Errno;
 use std::fmt;
 use std::io;
-use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What kind of failure it is. Scripts match on [`Code::as_str`]; a new code is an API change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,70 +133,43 @@ impl Code {
     }
 }
 
-/// An error a person will read. One word, since it travels through hundreds of `?`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error(Box<Parts>);
-
-/// What an [`Error`] says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts {
+/// An error a person will read.
+#[derive(Debug, Clone)]
+pub struct Error {
     /// Its kind, for scripts.
     pub code: Code,
     /// A sentence: what is wrong, with names and values, and what to do.
     pub message: String,
-}
-
-impl Deref for Error {
-    type Target = Parts;
-
-    fn deref(&self) -> &Parts {
-        &self.0
-    }
-}
-
-impl DerefMut for Error {
-    fn deref_mut(&mut self) -> &mut Parts {
-        &mut self.0
-    }
+    /// The option or argument that it is about, as UCI calls it.
+    pub option: Option<String>,
+    /// What it came from; its words are in the sentence already. Shared, since an [`io::Error`] cannot be copied.
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// Result with [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What an [`Error`] can be told in. With `format_args!` no text is made, kept and dropped where the error arises, but
-/// in one place for all: of hundreds of errors that is some kilobytes.
-pub trait Message {
-    /// The text.
-    fn into_text(self) -> String;
-}
-
-impl Message for fmt::Arguments<'_> {
-    fn into_text(self) -> String {
-        fmt::format(self)
-    }
-}
-
-impl Message for String {
-    fn into_text(self) -> String {
-        self
-    }
-}
-
-impl Message for &str {
-    fn into_text(self) -> String {
-        self.to_string()
-    }
-}
-
 impl Error {
     /// An error of kind `code`. A sentence of several parts is best given as `format_args!`.
-    pub fn new(code: Code, message: impl Message) -> Error {
-        Error(Box::new(Parts { code, message: message.into_text() }))
+    pub fn new(code: Code, message: impl fmt::Display) -> Error {
+        Error { code, message: message.to_string(), option: None, source: None }
+    }
+
+    /// The same error, about this option of UCI.
+    pub fn about(mut self, option: &str) -> Error {
+        self.option = Some(option.to_string());
+        self
+    }
+
+    /// The same error, which came from `source`.
+    pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+        self.source = Some(Arc::new(source));
+        self
     }
 
     /// The sentence alone.
     pub fn into_message(self) -> String {
-        self.0.message
+        self.message
     }
 
     /// A system call on `path` failed while doing `what` ("cannot create"). A full disk becomes [`Code::NoSpace`].
@@ -209,7 +182,14 @@ impl Error {
             Some(libc::ENOSPC | libc::EDQUOT) => (Code::NoSpace, "; free some space on it and try again"),
             _ => (Code::Failed, ""),
         };
-        Error::new(code, format_args!("{what} {}: {}{remedy}", path.display(), os_text(&error)))
+        let told = format!("{what} {}: {}{remedy}", path.display(), os_text(&error));
+        Error::new(code, told).caused_by(error)
+    }
+
+    /// A system call that is about no path failed while doing `what` ("cannot wait").
+    pub fn os(what: impl fmt::Display, error: impl Into<io::Error>) -> Error {
+        let error = error.into();
+        Error::new(Code::Failed, format_args!("{what}: {}", os_text(&error))).caused_by(error)
     }
 
     /// The same error with what the undo could not clean up, so that nothing is left behind unsaid.
@@ -228,7 +208,20 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Equal is what says the same, whatever it came from.
+impl PartialEq for Error {
+    fn eq(&self, other: &Error) -> bool {
+        (self.code, &self.message, &self.option) == (other.code, &other.message, &other.option)
+    }
+}
+
+impl Eq for Error {}
 
 /// `text` in quotes, as it stands in a message: on one line, whatever is in it.
 pub fn quoted(text: &str) -> String {
@@ -296,5 +289,15 @@ mod tests {
             "{}",
             error.message
         );
+    }
+
+    #[test]
+    fn what_a_system_call_said_is_the_source() {
+        let error = Error::io("cannot write", Path::new("/srv/x"), Errno::EROFS);
+        let copy = error.clone();
+        let source = std::error::Error::source(&copy).and_then(|source| source.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(libc::EROFS));
+        let told_otherwise = Error::new(Code::Failed, "cannot write /srv/x: Read-only file system");
+        assert!(error == told_otherwise && error != told_otherwise.about("storage"));
     }
 }

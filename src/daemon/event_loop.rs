@@ -2,7 +2,7 @@
 
 use super::core::{Core, Told, Watched};
 use super::work::{Report, Sender};
-use crate::error::{errno_text, os_text, Code, Error, Result};
+use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
 use log::warn;
 use nix::errno::Errno;
@@ -97,7 +97,7 @@ impl Signals {
             }
             Ok(signals)
         };
-        catch().map_err(|e| Error::new(Code::Failed, format_args!("cannot handle signals: {}", os_text(&e))))
+        catch().map_err(|e| Error::os("cannot handle signals", e))
     }
 
     /// Which have come since: one to reload, one to end.

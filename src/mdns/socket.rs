@@ -3,7 +3,7 @@
 //! Each is bound to the group's address: what is sent to the box alone on this port stays avahi-daemon's. Each is bound
 //! to an interface: what it asks leaves there, whatever the routes say.
 
-use crate::error::{os_text, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::netlink::{assigned_addresses, interface_flags, Assigned};
 use crate::sys;
 use nix::errno::Errno;
@@ -48,7 +48,7 @@ impl Sockets {
     /// # Errors
     /// When there is not one, with the reason.
     pub fn open() -> Result<Sockets> {
-        let unknown = |e: Errno| failed("cannot list the network interfaces", &e.into());
+        let unknown = |e: Errno| Error::os("cannot list the network interfaces", e);
         let (addresses, flags) =
             (assigned_addresses().map_err(unknown)?, interface_flags().map_err(unknown)?);
         // Up and a network of many, neither the loopback nor a tunnel.
@@ -74,7 +74,7 @@ impl Sockets {
             }
         }
         match error {
-            Some(e) if list.is_empty() => Err(not_opened(&e)),
+            Some(e) if list.is_empty() => Err(not_opened(e)),
             None if list.is_empty() => Err(Error::new(
                 Code::Failed,
                 "no network interface is up and has an IPv4 address, so there is nobody to ask; \
@@ -99,7 +99,7 @@ impl Sockets {
             }
         }
         match error {
-            Some(e) if !sent => Err(failed("cannot send to any network interface", &e)),
+            Some(e) if !sent => Err(Error::os("cannot send to any network interface", e)),
             _ => Ok(()),
         }
     }
@@ -116,7 +116,7 @@ impl Sockets {
             let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(failed("cannot wait for answers", &e.into())),
+                Err(e) => return Err(Error::os("cannot wait for answers", e)),
             }
             for from in &self.list {
                 while let Ok((length, sender)) = from.socket.recv_from(&mut self.buffer) {
@@ -162,16 +162,12 @@ fn open(index: u32, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
     Ok((socket, group))
 }
 
-fn not_opened(error: &io::Error) -> Error {
+fn not_opened(error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::EADDRINUSE) => Error::new(
             Code::InUse,
             "another program has UDP port 5353 for itself; `netstat -lnup` names it: stop it, or tell it to share the port",
         ),
-        _ => failed("cannot open UDP port 5353 on any network interface", error),
+        _ => Error::os("cannot open UDP port 5353 on any network interface", error),
     }
-}
-
-fn failed(what: &str, error: &io::Error) -> Error {
-    Error::new(Code::Failed, format_args!("{what}: {}", os_text(error)))
 }

@@ -78,6 +78,7 @@ impl Address {
                 Code::InvalidArgument,
                 format_args!("address {shown}: {why}; write 'dhcp', or an IPv4 address with its prefix such as 10.139.40.10/27", shown = quoted(&shown)),
             )
+            .about("address")
         };
         match Ipv4Net::parse(text) {
             None => Err(wrong("it is no address")),
@@ -118,6 +119,7 @@ pub fn parse_gateway(text: &str, address: Address) -> Result<Ipv4Addr> {
     let shown: String = text.chars().take(60).collect();
     let wrong = |why: String| {
         Error::new(Code::InvalidArgument, format_args!("gateway {shown}: {why}", shown = quoted(&shown)))
+            .about("gateway")
     };
     let gateway: Ipv4Addr =
         text.parse().map_err(|_| wrong("it is no IPv4 address; write one such as 10.139.40.1".into()))?;

@@ -336,7 +336,7 @@ impl Reader<'_> {
 
     /// Warns of the option that `error` is about.
     fn blame(&mut self, section: &Section, error: &Error) {
-        let culprit = section.options().iter().find(|o| error.message.starts_with(o.name()));
+        let culprit = error.option.as_deref().and_then(|name| section.option(name));
         self.warn_of(section, culprit, &error.message);
     }
 

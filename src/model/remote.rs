@@ -145,9 +145,13 @@ impl ImageOptions {
         local_name(&alias).map_err(|_| invalid("alias", &alias, "write a name such as debian/12"))?;
         Ok(KnownImage {
             name,
-            remote: set(&self.remote).map(|remote| parse_name(&remote)).transpose()?,
+            remote: set(&self.remote)
+                .map(|remote| parse_name(&remote).map_err(|e| e.about("remote")))
+                .transpose()?,
             alias,
-            sha256: set(&self.sha256).map(|text| parse_sha256(&text)).transpose()?,
+            sha256: set(&self.sha256)
+                .map(|text| parse_sha256(&text).map_err(|e| e.about("sha256")))
+                .transpose()?,
         })
     }
 }

@@ -25,6 +25,7 @@ impl Bytes {
                     text = quoted(text)
                 ),
             )
+            .about(what)
         };
         let trimmed = text.trim();
         let number_end = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
@@ -106,6 +107,7 @@ impl Cpus {
                     text = quoted(text)
                 ),
             )
+            .about(what)
         };
         let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), "0"));
         let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());

@@ -421,9 +421,9 @@ fn names_of<const N: usize>(differs: [(&'static str, bool); N]) -> Vec<&'static 
 }
 
 /// An error about the value of an argument or option.
-pub fn invalid(what: &str, text: &str, why: &str) -> Error {
+pub fn invalid(option: &str, text: &str, why: &str) -> Error {
     let shown: String = text.chars().take(60).collect();
-    Error::new(Code::InvalidArgument, format_args!("{what} {shown}: {why}", shown = quoted(&shown)))
+    Error::new(Code::InvalidArgument, format_args!("{option} {}: {why}", quoted(&shown))).about(option)
 }
 
 /// Reads a memory limit.
@@ -446,8 +446,9 @@ pub fn parse_disk(text: &str) -> Result<Option<Bytes>> {
     if text == "none" {
         return Ok(None);
     }
-    let size = Bytes::parse("disk", text)
-        .map_err(|e| Error::new(e.code, format_args!("{}, or 'none' for no quota", e.message)))?;
+    let size = Bytes::parse("disk", text).map_err(|e| {
+        Error::new(e.code, format_args!("{}, or 'none' for no quota", e.message)).about("disk")
+    })?;
     if size.get() < DISK_MIN {
         return Err(invalid("disk", text, "16M is the least; 'none' is no quota"));
     }

@@ -1,6 +1,6 @@
 //! What every blocking step is given: a way to say how far it is, and to hear that it shall stop.
 
-use crate::error::{errno_text, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,9 +30,8 @@ impl Cancel {
     /// # Errors
     /// No file descriptor could be had.
     pub fn new() -> Result<Cancel> {
-        let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(|e| {
-            Error::new(Code::Failed, format_args!("cannot make an eventfd: {}", errno_text(e)))
-        })?;
+        let fd = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+            .map_err(|e| Error::os("cannot make an eventfd", e))?;
         Ok(Cancel(Arc::new((AtomicBool::new(false), fd))))
     }
 

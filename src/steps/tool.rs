@@ -5,7 +5,7 @@
 //! program's pidfd, its pipes and the job's cancel descriptor; nothing is asked twice, no thread is needed.
 
 use super::ctx::Ctx;
-use crate::error::{errno_text, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
@@ -182,14 +182,15 @@ impl<'a> Running<'a> {
     /// It cannot be started.
     pub fn start(command: &mut Command, pipes: Pipes, ctx: &'a Ctx, limit: Duration) -> Result<Running<'a>> {
         let name = name_of(command);
-        let failed =
-            |what: &str, e: &io::Error| Error::new(Code::Failed, format_args!("cannot {what} {name}: {e}"));
+        let failed = |what: &str, e: io::Error| {
+            Error::new(Code::Failed, format_args!("cannot {what} {name}: {e}")).caused_by(e)
+        };
         let end = |ours| if ours { Stdio::piped() } else { Stdio::null() };
         command.stdin(end(pipes.stdin)).stdout(end(pipes.stdout)).stderr(end(true));
-        let mut child = command.spawn().map_err(|e| failed("start", &e))?;
+        let mut child = command.spawn().map_err(|e| failed("start", e))?;
         let (pidfd, [stdin, stdout, stderr]) = watch(&mut child).map_err(|e| {
             kill_group(&mut child);
-            failed("watch", &e)
+            failed("watch", e)
         })?;
         Ok(Running {
             ctx,
@@ -220,7 +221,7 @@ impl<'a> Running<'a> {
                     self.wait(Want { input: true, ..Want::default() })?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.stdin = None,
-                Err(e) => return Err(self.pipe_error("write to", &e)),
+                Err(e) => return Err(self.failed("write to", e)),
             }
         }
         Ok(())
@@ -245,7 +246,7 @@ impl<'a> Running<'a> {
                 Ok(0) => self.stdout = None,
                 Ok(n) => return Ok(n),
                 Err(e) if try_later(&e) => {}
-                Err(e) => return Err(self.pipe_error("read from", &e)),
+                Err(e) => return Err(self.failed("read from", e)),
             }
             if self.stdout.is_some() {
                 self.take_from(source)?;
@@ -282,7 +283,7 @@ impl<'a> Running<'a> {
             Err(e) if try_later(&e) => {}
             // It wants no more; whether that is well its exit status will tell.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.stdin = None,
-            Err(e) => return Err(self.pipe_error("write to", &e)),
+            Err(e) => return Err(self.failed("write to", e)),
         }
         Ok(())
     }
@@ -329,7 +330,7 @@ impl<'a> Running<'a> {
     fn reap(&mut self) -> Result<ExitStatus> {
         let status = self.child.wait();
         self.reaped = true;
-        status.map_err(|e| Error::new(Code::Failed, format_args!("cannot wait for {}: {e}", self.name)))
+        status.map_err(|e| self.failed("wait for", e))
     }
 
     /// Waits for one of the things in `want`, the deadline or a cancel; reads the standard error on the way.
@@ -369,10 +370,7 @@ impl<'a> Running<'a> {
             match poll(&mut fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX)) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(e) => {
-                    return Err(Error::new(
-                        Code::Failed,
-                        format_args!("cannot wait for {}: {}", self.name, errno_text(e)),
-                    ))
+                    return Err(Error::os(format_args!("cannot wait for {}", self.name), e));
                 }
             }
             let is_ready = |fd: &PollFd| fd.revents().is_some_and(|events| !events.is_empty());
@@ -406,8 +404,8 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn pipe_error(&self, what: &str, e: &io::Error) -> Error {
-        Error::new(Code::Failed, format_args!("cannot {what} {}: {e}", self.name))
+    fn failed(&self, what: &str, e: io::Error) -> Error {
+        Error::new(Code::Failed, format_args!("cannot {what} {}: {e}", self.name)).caused_by(e)
     }
 }
 

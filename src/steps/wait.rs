@@ -1,7 +1,7 @@
 //! Waiting in a job: for a descriptor, for a deadline, for a cancel; whichever is first.
 
 use super::ctx::Cancel;
-use crate::error::{errno_text, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use std::io;
@@ -37,7 +37,7 @@ pub fn readable(fd: BorrowedFd<'_>, cancel: Option<&Cancel>, deadline: Instant) 
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) if fds[0].any() == Some(true) => return Ok(Woken::Ready),
             Ok(_) => {}
-            Err(e) => return Err(Error::new(Code::Failed, format_args!("cannot wait: {}", errno_text(e)))),
+            Err(e) => return Err(Error::os("cannot wait", e)),
         }
     }
 }

@@ -19,7 +19,7 @@ pub use remote::Fetching;
 pub use store::Store;
 
 use super::ctx::Ctx;
-use crate::error::{quoted, Code, Error, Message, Result};
+use crate::error::{quoted, Code, Error, Result};
 pub(super) use crate::model::image::hex;
 use crate::model::image::{is_hex, parse_sha256, Image, SHA256_DIGITS};
 use crate::model::image_source::ImageSource;
@@ -174,7 +174,7 @@ pub fn find_in<'a>(images: &'a [Image], name_or_sha: &str) -> Result<&'a Image> 
 }
 
 /// A file that cannot be an image, and why. The import puts the file's name in front.
-pub(super) fn bad(why: impl Message) -> Error {
+pub(super) fn bad(why: impl std::fmt::Display) -> Error {
     Error::new(Code::BadImage, why)
 }
 

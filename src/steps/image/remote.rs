@@ -6,7 +6,7 @@
 use super::import::{self, Origin};
 use super::store::{first_with_the_others, private_directory, remove_tree, Store};
 use super::transfer::{Transfer, Trouble};
-use crate::error::{errno_text, Code, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::model::image::Image;
 use crate::model::image_source::ImageSource;
 use crate::model::remote::{is_meant, Remote};
@@ -208,9 +208,7 @@ fn find_at<'a>(
 }
 
 fn box_arch() -> Result<String> {
-    let names = uname().map_err(|e| {
-        Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", errno_text(e)))
-    })?;
+    let names = uname().map_err(|e| Error::os("cannot tell this box's architecture", e))?;
     Ok(simplestreams::arch(&names.machine().to_string_lossy()).to_string())
 }
 

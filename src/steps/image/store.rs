@@ -158,9 +158,7 @@ impl Store {
 
     /// The manifest of the squashfs `file`, as far as the image itself tells it.
     pub(super) fn probe(&self, file: &Path) -> Result<Manifest> {
-        let arch = uname().map_err(|e| {
-            Error::new(Code::Failed, format_args!("cannot tell this box's architecture: {}", errno_text(e)))
-        })?;
+        let arch = uname().map_err(|e| Error::os("cannot tell this box's architecture", e))?;
         let arch = arch.machine().to_string_lossy();
         self.look_into(file, &|root| manifest::probe(root.as_fd(), &arch))
     }
@@ -525,7 +523,8 @@ fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
         e => bad(format_args!(
             "the kernel refuses the squashfs: {}; it is damaged, or packed in a way this kernel does not read",
             errno_text(e)
-        )),
+        ))
+        .caused_by(e),
     })
 }
 
@@ -554,8 +553,9 @@ pub(super) fn private_directory(path: &Path) -> Result<()> {
 
 fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
     let failed = |e: io::Error| Error::io("cannot write", path, e);
-    let mut text = serde_json::to_string_pretty(manifest)
-        .map_err(|e| Error::new(Code::Failed, format_args!("cannot write {}: {e}", path.display())))?;
+    let mut text = serde_json::to_string_pretty(manifest).map_err(|e| {
+        Error::new(Code::Failed, format_args!("cannot write {}: {e}", path.display())).caused_by(e)
+    })?;
     text.push('\n');
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)

@@ -5,7 +5,7 @@
 
 use super::super::layout::Layout;
 use super::cgroup::{Cgroups, Family};
-use crate::error::{errno_text, Code, Error, Result};
+use crate::error::{errno_text, Error, Result};
 use crate::model::name::Name;
 use log::warn;
 use nix::errno::Errno;
@@ -69,8 +69,7 @@ impl Notices {
     /// # Errors
     /// No descriptor can be had.
     pub fn open(layout: &Layout) -> Result<Notices> {
-        let failed =
-            |e: Errno| Error::new(Code::Failed, format_args!("cannot make an epoll set: {}", errno_text(e)));
+        let failed = |e: Errno| Error::os("cannot make an epoll set", e);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(failed)?;
         let fifo = open_fifo(layout).inspect_err(|e| warn!("{e}; it stays unknown how containers end")).ok();
         if let Some(fifo) = &fifo {

@@ -43,15 +43,15 @@ impl AddressWatch {
         let failed = |e: &dyn std::fmt::Display| {
             Error::new(Code::Failed, format_args!("cannot watch the addresses of process {pid}: {e}"))
         };
-        let theirs = File::open(format!("/proc/{pid}/ns/net")).map_err(|e| failed(&e))?;
+        let theirs = File::open(format!("/proc/{pid}/ns/net")).map_err(|e| failed(&e).caused_by(e))?;
         // A namespace is a thread's own affair, and a job's thread may not come back from it if something fails: a
         // thread for just this.
         let mut opened = Err(Errno::EIO);
         wait::in_thread(&mut || {
             opened = setns(&theirs, CloneFlags::CLONE_NEWNET).and_then(|()| open_socket())
         })
-        .map_err(|e| failed(&e))?;
-        Ok(AddressWatch::reading(opened.map_err(|e| failed(&errno_text(e)))?))
+        .map_err(|e| failed(&e).caused_by(e))?;
+        Ok(AddressWatch::reading(opened.map_err(|e| failed(&errno_text(e)).caused_by(e))?))
     }
 
     /// A watch of what `socket` brings; the first of it is there already.

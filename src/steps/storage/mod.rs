@@ -447,8 +447,9 @@ impl Storage for Disk {
 
 /// `value` as it is kept in the file `path`.
 fn encode(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec_pretty(value)
-        .map_err(|e| Error::new(Code::Failed, format!("cannot write {}: {e}", path.display())))
+    serde_json::to_vec_pretty(value).map_err(|e| {
+        Error::new(Code::Failed, format_args!("cannot write {}: {e}", path.display())).caused_by(e)
+    })
 }
 
 fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
