@@ -1,6 +1,7 @@
 //! The built command against a bus in this process and a daemon that only pretends.
 
-use cloudbox::api::Face;
+use cloudbox::api::BusObject;
+use cloudbox::daemon::objects;
 use nix::poll::{poll, PollFd, PollFlags};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
@@ -142,7 +143,7 @@ struct Waiter {
 
 struct Fake {
     client: Client,
-    objects: BTreeMap<ObjectId, Face>,
+    objects: BTreeMap<ObjectId, BusObject>,
     jobs: Vec<Job>,
     waiters: Vec<Waiter>,
 }
@@ -151,10 +152,10 @@ struct Fake {
 fn start_daemon(socket: &Path, jobs: Vec<Job>) -> Running {
     let mut client = Client::connect(socket).unwrap();
     let mut objects = BTreeMap::new();
-    for face in Face::ALL {
-        objects.insert(client.connection().add_object(face.object()), face);
+    for (object, published) in self::objects() {
+        objects.insert(client.connection().add_object(published), object);
     }
-    for _ in Face::ALL {
+    for _ in BusObject::ALL {
         while !matches!(client.next_event(None).unwrap(), Some(Event::Published { .. })) {}
     }
     let fake = Fake { client, objects, jobs, waiters: Vec::new() };
@@ -168,7 +169,7 @@ impl Fake {
                 Ok(Some(Event::Call { object, method, arguments, request, .. })) => {
                     let face = self.objects[&object];
                     let arguments = serde_json::to_value(Fields::new(&arguments)).unwrap();
-                    if (face, method.as_str()) == (Face::Job, "wait") {
+                    if (face, method.as_str()) == (BusObject::Job, "wait") {
                         heard.fetch_add(1, Ordering::Relaxed);
                     }
                     self.call(face, &method, &arguments, request);
@@ -181,35 +182,35 @@ impl Fake {
         }
     }
 
-    fn call(&mut self, face: Face, method: &str, arguments: &Value, request: Request) {
+    fn call(&mut self, face: BusObject, method: &str, arguments: &Value, request: Request) {
         let name = arguments["name"].as_str().unwrap_or_default();
         let refused = |code: &str, message: &str| json!({"error": {"code": code, "message": message}});
         let (reply, status) = match (face, method) {
-            (Face::Container, "list") => (containers(), Status::OK),
-            (Face::Container, "info") if name == "many" => {
+            (BusObject::Container, "list") => (containers(), Status::OK),
+            (BusObject::Container, "info") if name == "many" => {
                 (json!({"name": name, "state": "running", "note": "x".repeat(200_000)}), Status::OK)
             }
-            (Face::Container, "info") => {
+            (BusObject::Container, "info") => {
                 let state = if name == "db" { "stopped" } else { "running" };
                 (json!({"name": name, "state": state, "lxcpath": "/nowhere"}), Status::OK)
             }
             (_, "create" | "delete" | "start" | "stop" | "import") if name == "dup" => {
                 (refused("exists", "a container named dup already exists"), Status::UNKNOWN_ERROR)
             }
-            (Face::Container, "exec") if name == "hung" => {
+            (BusObject::Container, "exec") if name == "hung" => {
                 (refused("timeout", "it did not end in 10 s"), Status::TIMEOUT)
             }
-            (Face::Container, "exec") => {
+            (BusObject::Container, "exec") => {
                 let words = arguments["command"].to_string();
                 let reply = json!({"code": 7, "stdout": format!("{words}\n"), "stderr": "\u{1b}[31mno\n"});
                 (reply, Status::OK)
             }
-            (Face::Container, "create") => (self.begin("create", name), Status::OK),
-            (Face::Container, "delete") => (self.begin("delete", name), Status::OK),
-            (Face::Container, "start") => (self.begin("start", name), Status::OK),
-            (Face::Container, "stop") => (self.begin("stop", name), Status::OK),
-            (Face::Image, "import") => (self.begin("image_import", name), Status::OK),
-            (Face::Job, "wait") => {
+            (BusObject::Container, "create") => (self.begin("create", name), Status::OK),
+            (BusObject::Container, "delete") => (self.begin("delete", name), Status::OK),
+            (BusObject::Container, "start") => (self.begin("start", name), Status::OK),
+            (BusObject::Container, "stop") => (self.begin("stop", name), Status::OK),
+            (BusObject::Image, "import") => (self.begin("image_import", name), Status::OK),
+            (BusObject::Job, "wait") => {
                 let id = arguments["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or(0);
                 if self.jobs.iter().all(|job| job.id != id) {
                     (refused("not_found", "there is no such job"), Status::NOT_FOUND)
@@ -221,7 +222,7 @@ impl Fake {
                     return;
                 }
             }
-            (Face::Box, "doctor") => {
+            (BusObject::Box, "doctor") => {
                 let check =
                     json!({"name": "lxc", "state": "error", "message": "none", "remedy": "install lxc"});
                 (json!({"state": "error", "checks": [check]}), Status::OK)
@@ -255,7 +256,7 @@ impl Fake {
                 self.waiters.push(waiter);
             }
         }
-        let object = *self.objects.iter().find(|(_, face)| **face == Face::Job).unwrap().0;
+        let object = *self.objects.iter().find(|(_, face)| **face == BusObject::Job).unwrap().0;
         for job in &self.jobs {
             let progress = to_fields(&job.json()).unwrap();
             let _ = self.client.connection().notify(object, "job.progress", &progress);

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["lib", "main", "cli"],
     &["daemon"],
-    &["look", "announce", "operations", "ops"],
+    &["look"],
+    &["announce", "operations"],
     &["state"],
     &["doctor"],
     &["machine"],
@@ -31,7 +32,7 @@ const BY_FILE: &[&str] = &["steps", "model"];
 const SHORT_CIRCLES: &[&str] = &["cli"];
 
 /// What still points up. Nothing may come to it.
-const UPWARD: &[(&str, &str)] = &[("testing", "machine"), ("testing", "ops")];
+const UPWARD: &[(&str, &str)] = &[("testing", "machine"), ("testing", "state")];
 
 /// A module's path, such as `["steps", "lxc", "cgroup"]`.
 type Module = Vec<String>;

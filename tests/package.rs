@@ -1,7 +1,7 @@
 //! The packages for OpenWrt and the files in them, looked at as the box's own programs do: opkg, rpcd, ubusd, make.
 //! What needs root and containers is in `tests/system/package.rs`.
 
-use cloudbox::api::Face;
+use cloudbox::daemon::objects;
 use cloudbox::model::config::{self, Settings};
 use cloudbox::model::size::Bytes;
 use serde_json::Value;
@@ -546,7 +546,7 @@ fn grants(list: &Value, inner: Option<&str>) -> BTreeSet<String> {
 }
 
 fn published() -> BTreeSet<String> {
-    let objects = Face::ALL.iter().map(|face| face.object());
+    let objects = objects().map(|(_, object)| object);
     objects
         .flat_map(|o| o.methods().iter().map(|(m, _)| format!("{} {m}", o.path())).collect::<Vec<_>>())
         .collect()

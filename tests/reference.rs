@@ -3,6 +3,7 @@
 //!
 //! Also what every page must be: its links lead somewhere, and the landing page is short.
 
+use cloudbox::model::options::{ContainerOption, OPTIONS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -119,7 +120,14 @@ fn table(structs: &[Arguments], object: &str, method: &str, signature: &[(String
     if signature.is_empty() {
         return "It takes nothing.\n".to_string();
     }
-    let names: Vec<&str> = signature.iter().map(|(name, _)| name.as_str()).collect();
+    // The options of a container have one table in the code, beside the struct of the other arguments.
+    let options: &[ContainerOption] = match (object, method) {
+        ("cloudbox.container", "create" | "set") => OPTIONS,
+        _ => &[],
+    };
+    let option = |name: &str| options.iter().find(|option| option.on_bus == name);
+    let names: Vec<&str> =
+        signature.iter().map(|(name, _)| name.as_str()).filter(|name| option(name).is_none()).collect();
     let same: Vec<&Arguments> = structs
         .iter()
         .filter(|s| s.fields.iter().map(|f| f.name.as_str()).collect::<Vec<_>>() == names)
@@ -130,8 +138,13 @@ fn table(structs: &[Arguments], object: &str, method: &str, signature: &[(String
     let arguments = says(&whole).or_else(|| says(&format!("`{method}`"))).or(same.first().copied());
     let arguments =
         arguments.unwrap_or_else(|| panic!("no struct below src/ has the fields of {whole}: {names:?}"));
+    let described = |name: &str| match option(name) {
+        Some(option) => Argument { name: name.to_string(), optional: true, doc: option.doc.to_string() },
+        None => arguments.fields.iter().find(|field| field.name == name).unwrap().clone(),
+    };
     let mut text = String::from("| argument | type | |\n|---|---|---|\n");
-    for ((name, kind), field) in signature.iter().zip(&arguments.fields) {
+    for (name, kind) in signature {
+        let field = described(name);
         let kind = match kind.as_str() {
             "String" => "text",
             "Integer" => "number",

@@ -1,18 +1,24 @@
-//! The contract on the bus: objects, methods, arguments, replies. DESIGN.md section 4.
+//! What the bus' callers see: the objects, the replies, and the values that arguments are made of. DESIGN.md section 4.
 //!
-//! One Rust type per method's arguments gives its published signature, its check and its documentation.
+//! The methods with their arguments are in `daemon/bus/methods.rs`; each one's arguments stand beside what takes them.
 
-pub mod args;
 pub mod replies;
+mod values;
 
-use openwrt_ubus::Object;
+pub use values::{CreateOptions, SetOptions, Text, Variables};
+
+use crate::model::advert::Advert;
+use serde::Serialize;
 
 /// Version of this API: raised when something a client relies on changes.
 pub const VERSION: u32 = 1;
 
-/// The bus objects.
+/// The longest a caller may ask to have a reply held back, in seconds: LuCI gives up after 20.
+pub const WAIT_MAX: u32 = 15;
+
+/// The objects on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Face {
+pub enum BusObject {
     /// `cloudbox`
     Box,
     /// `cloudbox.container`
@@ -25,72 +31,82 @@ pub enum Face {
     Job,
 }
 
-impl Face {
+impl BusObject {
     /// All of them, in the order they are published.
-    pub const ALL: [Face; 5] = [Face::Box, Face::Container, Face::Image, Face::Service, Face::Job];
+    pub const ALL: [BusObject; 5] =
+        [BusObject::Box, BusObject::Container, BusObject::Image, BusObject::Service, BusObject::Job];
 
     /// Its path on the bus.
     pub fn path(self) -> &'static str {
         match self {
-            Face::Box => "cloudbox",
-            Face::Container => "cloudbox.container",
-            Face::Image => "cloudbox.image",
-            Face::Service => "cloudbox.service",
-            Face::Job => "cloudbox.job",
+            BusObject::Box => "cloudbox",
+            BusObject::Container => "cloudbox.container",
+            BusObject::Image => "cloudbox.image",
+            BusObject::Service => "cloudbox.service",
+            BusObject::Job => "cloudbox.job",
         }
     }
+}
 
-    /// The object with its methods and their signatures.
-    pub fn object(self) -> Object {
-        let object = Object::new(self.path());
-        match self {
-            Face::Box => object
-                .method::<()>("status")
-                .method::<()>("doctor")
-                .method::<()>("reload")
-                .method::<args::Shutdown>("shutdown"),
-            Face::Container => object
-                .method::<args::List>("list")
-                .method::<args::Named>("info")
-                .method::<args::Create>("create")
-                .method::<args::Delete>("delete")
-                .method::<args::Start>("start")
-                .method::<args::Stop>("stop")
-                .method::<args::Restart>("restart")
-                .method::<args::Set>("set")
-                .method::<args::Rename>("rename")
-                .method::<args::Named>("freeze")
-                .method::<args::Named>("unfreeze")
-                .method::<args::Exec>("exec")
-                .method::<args::Log>("log")
-                .method::<args::Snapshot>("snapshot")
-                .method::<args::Named>("snapshots")
-                .method::<args::Snapshot>("restore")
-                .method::<args::Snapshot>("snapshot_delete")
-                .method::<args::Clone>("clone")
-                .method::<args::Export>("export")
-                .method::<args::Import>("import")
-                .method::<args::Adopt>("adopt")
-                .method::<args::Prune>("prune"),
-            Face::Image => object
-                .method::<()>("list")
-                .method::<args::Named>("info")
-                .method::<args::ImageImport>("import")
-                .method::<args::Named>("delete")
-                .method::<()>("remotes")
-                .method::<args::Available>("available")
-                .method::<args::Pull>("pull")
-                .method::<args::Prune>("prune"),
-            Face::Service => object
-                .method::<()>("list")
-                .method::<args::Publish>("publish")
-                .method::<args::Withdraw>("withdraw")
-                .method::<args::Browse>("browse"),
-            Face::Job => object
-                .method::<()>("list")
-                .method::<args::JobId>("status")
-                .method::<args::JobWait>("wait")
-                .method::<args::JobId>("cancel"),
+/// What is told of a container or an image.
+#[derive(Serialize)]
+pub struct Subject<'a> {
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// What is told of an image that came.
+#[derive(Serialize)]
+pub struct ImageSubject<'a> {
+    /// The name it was asked for by.
+    pub name: &'a str,
+    /// sha256 of the file.
+    pub sha256: &'a str,
+}
+
+/// What is told of a container that has another name.
+#[derive(Serialize)]
+pub struct Renamed<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The name it had.
+    pub was: &'a str,
+}
+
+/// What is told of a container that ran out of memory.
+#[derive(Serialize)]
+pub struct OutOfMemory<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How often, in this run.
+    pub count: u64,
+}
+
+/// What is told of a service that is announced, or no longer.
+#[derive(Serialize)]
+pub struct AdvertSubject {
+    /// The section it has or would have.
+    pub id: String,
+    /// Its container; None for the box's own.
+    pub container: Option<String>,
+    /// The name people see.
+    pub name: String,
+    /// DNS-SD type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its port.
+    pub port: u16,
+}
+
+impl AdvertSubject {
+    /// What is told of `advert`.
+    pub fn of(advert: &Advert) -> AdvertSubject {
+        AdvertSubject {
+            id: advert.id.clone(),
+            container: advert.container.as_ref().map(ToString::to_string),
+            name: advert.name().to_string(),
+            kind: advert.service.kind.clone(),
+            port: advert.service.port,
         }
     }
 }

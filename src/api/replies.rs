@@ -1,8 +1,8 @@
 //! Replies of the methods. Fields that do not apply are left out. Times are seconds since 1970, sizes are bytes.
 
 use crate::model::image::Init;
-use crate::model::job::{Job, JobError, Kind, State};
-use crate::model::spec::Restart;
+use crate::model::job::{Job, JobError, State};
+use crate::model::options::Shown;
 use serde::Serialize;
 
 /// `{ "error": { "code": …, "message": … } }`, sent before a status that is not 0.
@@ -27,7 +27,7 @@ pub struct JobReply {
     /// `create`, `delete`, `start`, `stop`, `restart`, `shutdown`, `set`, `rename`, `freeze`, `unfreeze`, `ended`,
     /// `snapshot`, `restore`, `snapshot_delete`, `clone`, `export`, `import`, `image_import`, `image_delete`, `image_pull`,
     /// `image_prune`
-    pub kind: Kind,
+    pub kind: String,
     /// The container or image it works on; `*` is all containers.
     pub target: String,
     /// `pending`, `running`, `done`, `failed`, `cancelled`
@@ -52,8 +52,8 @@ impl From<&Job> for JobReply {
     fn from(job: &Job) -> JobReply {
         JobReply {
             id: job.id.to_string(),
-            kind: job.kind,
-            target: job.target.clone(),
+            kind: job.word.clone(),
+            target: job.target.to_string(),
             state: job.state,
             step: job.step.clone(),
             percent: job.percent(),
@@ -194,19 +194,10 @@ pub struct ContainerInfo {
     pub memory_peak: Option<u64>,
     /// Its interfaces.
     pub interfaces: Vec<Interface>,
-    /// Its place in the order of starts at boot.
-    pub priority: u32,
-    /// `no`, `on-failure`, `always`: whether it is started again when it ended by itself.
-    pub restart: Restart,
-    /// The slice it belongs to.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub slice: String,
-    /// SSH keys of its root.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub authorized_keys: Vec<String>,
-    /// Services of its image that were switched on when it was made.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub services: Vec<String>,
+    /// Options by their names on the bus: `priority`, `restart`, `authorized_keys`, `services`, `slice`. Empty ones are
+    /// left out.
+    #[serde(flatten)]
+    pub options: Shown,
     /// Options that differ from what it was made with, and that cannot be changed any more.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixed: Vec<&'static str>,

@@ -13,7 +13,7 @@ use super::progress::{progress_line, words_of, Progress};
 use super::request::{job_wait, Request, JOB};
 use super::text::visible;
 use super::view::View;
-use crate::api::args::WAIT_MAX;
+use crate::api::WAIT_MAX;
 use openwrt_ubus::conn::{CallId, Reply};
 use openwrt_ubus::{Event, Status};
 use std::io;

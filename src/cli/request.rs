@@ -2,7 +2,7 @@
 //! that it checks.
 
 use super::failure::Failure;
-use crate::api::args::WAIT_MAX;
+use crate::api::WAIT_MAX;
 use openwrt_ubus::to_fields;
 use serde::{Serialize, Serializer};
 use std::time::Duration;

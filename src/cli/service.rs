@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::listing::Listing;
 use super::request::{Request, SERVICE};
 use super::value::seconds;
-use crate::api::args::BROWSE_TIMEOUT;
+use crate::look::BROWSE_TIMEOUT;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 

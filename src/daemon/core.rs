@@ -1,71 +1,31 @@
-//! The one place that decides. It owns the model: configuration, containers, images, jobs. It does no I/O that can
-//! block: what does is a job.
+//! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
+//! no I/O that can block: what does is a job.
 
-use super::adverts::Announcer;
-use super::answers::Readings;
-use super::calls::Answer;
+use super::bus::Waiter;
+use super::jobs::Active;
 use super::order::{Boot, Shutdown};
-use super::probes::Port;
-use super::remotes::Newer;
-use super::work::{Report, Sender, Work};
-use crate::api::Face;
+use super::workers::{self, Report, Sender};
+use crate::announce::{Announcer, Port};
+use crate::api::BusObject;
+use crate::doctor;
 use crate::error::{Code, Error, Result};
+use crate::look::{self, Readings};
 use crate::machine::Machine;
-use crate::model::config::Config;
-use crate::model::idrange::IdRange;
-use crate::model::image::Image;
-use crate::model::job::{JobId, Jobs};
-use crate::model::life::Life;
+use crate::model::job::JobId;
 use crate::model::name::Name;
-use crate::ops::Live;
-use crate::steps::ctx::Cancel;
+use crate::operations::Ended;
+use crate::state::{Live, State};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
-use crate::steps::storage::Record;
 use log::{error, info, warn};
-use openwrt_ubus::{Connection, Event, ObjectId, Request};
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use openwrt_ubus::{Connection, Event, ObjectId};
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// An object is refused while ubusd still knows that of an earlier daemon: it goes with that one's socket.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
-
-/// A container whose files are there.
-pub struct Container {
-    /// What it is.
-    pub record: Box<Record>,
-    /// What runs of it.
-    pub live: Option<Box<Live>>,
-    /// Why the last start failed, or why it ended.
-    pub failure: Option<Error>,
-    /// How its runs ended.
-    pub life: Life,
-    /// When it is started again.
-    pub(super) due: Option<Instant>,
-}
-
-/// A job at work or waiting for a place.
-pub(super) struct Active {
-    pub(super) cancel: Cancel,
-    /// Taken when it begins.
-    pub(super) work: Option<Work>,
-    /// It waits for a guest and takes no place.
-    pub(super) waits: bool,
-    pub(super) last_progress: Instant,
-}
-
-/// A caller whose reply is held back until a job ends.
-pub(super) struct Waiter {
-    pub(super) job: JobId,
-    pub(super) request: Request,
-    pub(super) deadline: Instant,
-    /// Answer with the whole job, as `job wait` does, whether or not it failed.
-    pub(super) whole_job: bool,
-}
 
 /// What the loop waits for on behalf of a container.
 #[derive(Debug, Clone)]
@@ -82,68 +42,39 @@ pub enum Watched {
     Notices,
 }
 
-/// What a signal says.
+/// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Order {
     /// Read the configuration again.
     Reload,
     /// End.
     End,
 }
 
-/// The model and what acts on it.
+/// What is known, and what acts on it.
 pub struct Core {
-    pub(super) machine: Arc<Machine>,
-    pub(super) layout: Layout,
-    pub(super) config_path: PathBuf,
-    /// The storage directory was named by the command line or the environment, not by UCI.
-    pub(super) storage_given: bool,
-    pub(super) cgroups: Option<Cgroups>,
-    pub(super) box_id: String,
-    pub(super) config: Config,
-    /// Why the configuration file cannot be read at all; what was read before holds.
-    pub(super) config_error: Option<Error>,
-    pub(super) containers: BTreeMap<Name, Container>,
-    /// Directories of containers whose record cannot be read.
-    pub(super) unreadable: BTreeMap<Name, Error>,
-    /// Declared containers that could not be made.
-    pub(super) not_made: BTreeMap<Name, Error>,
-    /// Containers being made.
-    pub(super) making: BTreeMap<Name, Box<Record>>,
-    /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
-    pub(super) spoiled: Vec<IdRange>,
-    pub(super) images: Vec<Image>,
-    /// Versions that servers were heard to have and this box has not, of images that were pulled from there.
-    pub(super) newer: Vec<Newer>,
-    pub(super) jobs: Jobs,
-    /// The table of jobs differs from what is kept on disk.
-    pub(super) jobs_changed: bool,
-    /// So does what is remembered of containers' ends.
-    pub(super) lives_changed: bool,
-    pub(super) started: Instant,
+    pub(super) state: State,
+    pub(super) announcer: Announcer,
+    /// Whose turn it is when everything is listed.
+    pub(super) readings: Readings,
+    pub(super) connection: Connection,
+    pub(super) objects: Vec<(ObjectId, BusObject)>,
     /// When to try again to publish what ubusd refused.
-    pub(super) publish_again: Option<Instant>,
+    publish_again: Option<Instant>,
+    /// Jobs at work or waiting for a place.
+    pub(super) active: BTreeMap<JobId, Active>,
+    /// Those that wait, in their order.
+    pub(super) queue: VecDeque<JobId>,
+    /// Calls whose reply is held back until a job ends.
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) sender: Sender,
     /// What shall start at boot has not been started yet, since the configuration could not be used.
     pub(super) boot_pending: bool,
     /// What starts at boot is being started.
     pub(super) boot: Option<Boot>,
     /// The box goes down.
     pub(super) shutdown: Option<Shutdown>,
-    pub(super) connection: Connection,
-    pub(super) objects: Vec<(ObjectId, Face)>,
-    pub(super) active: BTreeMap<JobId, Active>,
-    pub(super) queue: VecDeque<JobId>,
-    pub(super) waiters: Vec<Waiter>,
-    /// What is read when everything is listed.
-    pub(super) readings: Readings,
-    pub(super) sender: Sender,
     pub(super) ending: bool,
-    pub(super) announcer: Announcer,
-}
-
-/// Seconds since 1970.
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
 impl Core {
@@ -158,44 +89,39 @@ impl Core {
         cgroups: Option<Cgroups>,
         sender: Sender,
     ) -> Result<Core> {
-        let box_id = machine.storage.box_id()?;
         let mut connection = Connection::new();
         let objects =
-            Face::ALL.into_iter().map(|face| (connection.add_object(face.object()), face)).collect();
+            super::bus::objects().map(|(object, definition)| (connection.add_object(definition), object));
+        let objects = objects.collect();
         Ok(Core {
-            machine: Arc::new(machine),
-            layout,
-            config_path,
-            storage_given: false,
-            cgroups,
-            box_id,
-            config: Config::default(),
-            config_error: None,
-            containers: BTreeMap::new(),
-            unreadable: BTreeMap::new(),
-            not_made: BTreeMap::new(),
-            making: BTreeMap::new(),
-            spoiled: Vec::new(),
-            images: Vec::new(),
-            newer: Vec::new(),
-            jobs: Jobs::default(),
-            jobs_changed: false,
-            lives_changed: false,
-            started: Instant::now(),
-            publish_again: None,
-            boot_pending: false,
-            boot: None,
-            shutdown: None,
+            state: State::new(machine, layout, config_path, cgroups)?,
+            announcer: Announcer::new(Instant::now()),
+            readings: Readings::default(),
             connection,
             objects,
+            publish_again: None,
             active: BTreeMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
-            readings: Readings::default(),
             sender,
+            boot_pending: false,
+            boot: None,
+            shutdown: None,
             ending: false,
-            announcer: Announcer::new(Instant::now()),
         })
+    }
+
+    /// The storage directory was named by the command line or the environment: UCI's does not count.
+    pub fn storage_is_given(&mut self, given: bool) {
+        self.state.storage_given = given;
+    }
+
+    /// Logs what `doctor` would complain of.
+    pub fn report_health(&self) {
+        let (machine, examination) = (self.state.machine.clone(), look::examination(&self.state));
+        if let Err(error) = workers::spawn(move || doctor::report(&machine, &examination)) {
+            error!("{error}");
+        }
     }
 
     /// The bus, for the loop to carry its bytes.
@@ -203,24 +129,34 @@ impl Core {
         &mut self.connection
     }
 
+    /// Whether something is to be announced that is not yet.
+    #[cfg(test)]
+    pub(super) fn is_announcing(&self) -> bool {
+        self.state.adverts_changed || self.announcer.is_at_it()
+    }
+
     /// Whether no job is at work.
     pub fn is_quiet(&self) -> bool {
         self.active.is_empty()
     }
 
-    /// When [`Core::handle_time`] has something to do next.
+    /// When [`Core::handle_time`] or [`Core::announce`] has something to do next.
     pub fn next_time(&self) -> Option<Instant> {
-        let waiter = self.waiters.iter().map(|w| w.deadline).min();
-        let adverts = if self.ending { None } else { self.announcer.next_time() };
-        let restart = if self.ending { None } else { self.next_restart() };
+        let waiter = self.waiters.iter().map(|waiter| waiter.deadline).min();
+        let (mut adverts, mut restart) = (None, None);
+        if !self.ending {
+            adverts = self.announcer.next_time();
+            restart = self.next_restart();
+        }
         let times = [waiter, self.publish_again, self.connection.poll_timeout(), adverts, restart];
         times.into_iter().flatten().min()
     }
 
     /// The containers whose end and whose addresses the loop shall watch. Those a job works on are the job's.
     pub fn fleet(&self) -> impl Iterator<Item = (&Name, &Live)> {
-        let running = self.containers.iter().filter_map(|(name, c)| Some((name, c.live.as_deref()?)));
-        running.filter(|(name, _)| !self.ending && self.jobs.active_on(name.as_str()).is_none())
+        let containers = self.state.containers.iter();
+        let running = containers.filter_map(|(name, c)| Some((name, c.live.as_deref()?)));
+        running.filter(|(name, _)| !self.ending && self.state.job_on(name).is_none())
     }
 
     /// What else the loop shall watch.
@@ -229,9 +165,9 @@ impl Core {
         if self.ending {
             return watched;
         }
-        watched.extend(self.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
+        watched.extend(self.state.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
         watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
-        let trying = self.announcer.probes.trying();
+        let trying = self.announcer.trying();
         watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
         watched
     }
@@ -241,16 +177,16 @@ impl Core {
         self.connection.handle_timeout(now);
         if self.publish_again.is_some_and(|at| at <= now) {
             self.publish_again = None;
-            for (object, _) in &self.objects {
-                if !self.connection.is_published(*object) {
-                    self.connection.publish_again(*object);
+            for (id, _) in &self.objects {
+                if !self.connection.is_published(*id) {
+                    self.connection.publish_again(*id);
                 }
             }
         }
-        self.answer_waiters(&|waiter| waiter.deadline <= now);
+        self.answer_waiters(|waiter| waiter.deadline <= now);
         if !self.ending {
             self.restart_due(now);
-            self.try_ports(now);
+            self.announcer.try_ports(&self.state, now);
         }
         self.handle_bus();
     }
@@ -260,32 +196,48 @@ impl Core {
         while let Some(event) = self.connection.poll_event() {
             match event {
                 Event::Call { object, method, arguments, request, .. } => {
-                    let face = self.objects.iter().find(|(id, _)| *id == object).map(|(_, face)| *face);
-                    let Some(face) = face else { continue };
-                    self.call(face, &method, &arguments, request);
+                    if let Some(object) = self.object(object) {
+                        self.call(object, &method, &arguments, request);
+                    }
                 }
                 Event::Connected { .. } => info!("connected to ubusd"),
                 Event::PublishFailed { object, status } => {
-                    let path =
-                        self.objects.iter().find(|(id, _)| *id == object).map_or("?", |(_, f)| f.path());
+                    let path = self.object(object).map_or("?", BusObject::path);
                     error!("ubusd refuses the object {path}: {status}; is another cloudbox running?");
                     self.publish_again = Some(Instant::now() + PUBLISH_AGAIN);
                 }
                 _ => {}
             }
         }
+        self.send_notices();
+    }
+
+    fn object(&self, id: ObjectId) -> Option<BusObject> {
+        self.objects.iter().find(|(known, _)| *known == id).map(|(_, object)| *object)
+    }
+
+    /// Tells subscribers and listeners what has happened.
+    fn send_notices(&mut self) {
+        for notice in std::mem::take(&mut self.state.notices) {
+            let id = self.objects.iter().find(|(_, object)| *object == notice.object).map(|(id, _)| *id);
+            if let Some(id) = id.filter(|id| self.connection.has_subscribers(*id)) {
+                // Full or disconnected: notifications may be lost, replies may not.
+                let _ = self.connection.notify(id, notice.event, &notice.fields);
+            }
+            let _ = self.connection.send_event(notice.event, &notice.fields);
+        }
     }
 
     /// A signal came.
-    pub fn handle_told(&mut self, told: Told) {
-        match told {
-            Told::Reload => {
+    pub fn handle_order(&mut self, order: Order) {
+        match order {
+            Order::Reload => {
                 let reply = self.reload();
                 for warning in &reply.warnings {
                     warn!("{warning}");
                 }
             }
-            Told::End => {
+            Order::End => {
                 info!("ending; containers go on running");
                 self.ending = true;
                 for id in std::mem::take(&mut self.queue) {
@@ -296,56 +248,64 @@ impl Core {
                 }
             }
         }
+        self.send_notices();
     }
 
-    /// A container's descriptor is readable.
-    pub fn handle_container(&mut self, watched: &Watched) {
+    /// A descriptor is readable, or a connection has ended.
+    pub fn handle_watched(&mut self, watched: &Watched) {
         match watched {
             Watched::Init(name) => {
-                let Some(container) = self.containers.get(name) else { return };
-                if self.jobs.active_on(name.as_str()).is_none() {
+                let Some(container) = self.state.containers.get(name) else { return };
+                if self.state.job_on(name).is_none() {
                     info!("container {name} ended");
-                    let record = container.record.clone();
-                    self.start_job(Work::Ended(record));
+                    self.begin(Ended(container.record.clone()));
                 }
             }
             Watched::Addresses(name) => {
-                let live = self.containers.get_mut(name).and_then(|c| c.live.as_mut());
+                let live = self.state.containers.get_mut(name).and_then(|c| c.live.as_mut());
                 let changed = live.and_then(|l| l.addresses.as_mut()).is_some_and(|watch| watch.update());
                 if changed {
-                    self.notify_container("container.changed", name);
-                    self.adverts_changed();
+                    self.state.notify_container("container.changed", name);
+                    self.state.adverts_changed = true;
                 }
             }
             Watched::Avahi => self.announcer.handle_watch(),
-            Watched::Port(port) => self.handle_port(port),
-            Watched::Notices => self.handle_notices(),
+            Watched::Port(port) => self.announcer.handle_port(port),
+            Watched::Notices => self.state.hear_notices(),
         }
+        self.send_notices();
     }
 
     /// A thread has something to say.
     pub fn handle_report(&mut self, report: Report) {
         match report {
             Report::Update(id, update) => self.job_update(id, update),
-            Report::Done(id, result) => {
-                let result = self.absorb(id, result);
-                self.finish(id, result);
-                self.settle(id);
-                self.go_on_in_order();
-                self.begin_jobs();
-                self.adverts_changed();
+            Report::Done(id, ending) => self.job_ended(id, ending),
+            Report::Announced(troubles) => self.announcer.written(&mut self.state, troubles),
+            Report::Answer(request, then) => {
+                let answer = then(self);
+                self.respond(request, answer);
             }
-            Report::Announced(troubles) => self.handle_announced(troubles),
-            Report::Configured(request, result) => {
-                self.reload();
-                self.send_reply(request, result);
-            }
-            Report::Archive(request, args, manifest) => {
-                let started = manifest.and_then(|manifest| self.import_container(&args, *manifest));
-                self.respond(request, started.map(|job| Answer::Job(job, args.wait)));
-            }
-            Report::Offers(request, offers) => self.answer_available(request, offers),
-            Report::Answer(request, result) => self.send_reply(request, result),
+        }
+        self.send_notices();
+    }
+
+    /// Has written what is to be announced by now, if that is something new. The loop calls it when all that came has
+    /// been handled.
+    pub fn announce(&mut self, now: Instant) {
+        if std::mem::take(&mut self.state.adverts_changed) {
+            self.announcer.wake(now);
+        }
+        if self.ending {
+            return;
+        }
+        let Some(writing) = self.announcer.announce(&self.state, now) else { return };
+        let machine = self.state.machine.clone();
+        if let Err(error) =
+            workers::spawn_report(&self.sender, move || Report::Announced(writing.run(&machine)))
+        {
+            error!("{error}");
+            self.announcer.not_written();
         }
     }
 }

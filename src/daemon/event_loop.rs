@@ -1,7 +1,7 @@
 //! The loop: waits for the bus, the jobs, signals and containers; never for anything else.
 
-use super::core::{Core, Told, Watched};
-use super::work::{Report, Sender};
+use super::core::{Core, Order, Watched};
+use super::workers::{Report, Sender};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
 use log::warn;
@@ -226,14 +226,14 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
                 Woken::Signal => {
                     let (to_reload, to_end) = signals.take();
                     if to_reload {
-                        core.handle_told(Told::Reload);
+                        core.handle_order(Order::Reload);
                     }
                     if to_end {
-                        core.handle_told(Told::End);
+                        core.handle_order(Order::End);
                         end.get_or_insert(Instant::now() + LAST_WORDS);
                     }
                 }
-                Woken::Container(watched) => core.handle_container(&watched),
+                Woken::Container(watched) => core.handle_watched(&watched),
             }
         }
     }

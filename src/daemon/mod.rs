@@ -1,26 +1,20 @@
 //! The daemon: one thread that decides, jobs that do, and the loop between them and the bus.
 
-mod adverts;
-mod answers;
-mod apart;
-mod calls;
-mod copies;
+mod bus;
 mod core;
-mod decide;
-mod doctor;
 mod event_loop;
 mod jobs;
-mod life;
 mod log_to;
 mod order;
-mod probes;
-mod remotes;
+mod reconcile;
+mod restarts;
 mod start_up;
-mod work;
+mod workers;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::bus::objects;
 pub use self::core::Core;
 
 use crate::error::{errno_text, Code, Error, Result};
@@ -138,7 +132,7 @@ fn serve(options: Options) -> Result<()> {
     );
     let config_path = options.config_dir.join("cloudbox");
     let mut core = Core::new(machine, layout, config_path, Some(cgroups), wake.sender())?;
-    core.storage_given = storage_given;
+    core.storage_is_given(storage_given);
     core.start_up(loaded)?;
     core.report_health();
     event_loop::run(&mut core, &options.socket, wake, signals)

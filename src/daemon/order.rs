@@ -1,17 +1,19 @@
 //! The order of containers when the box starts and when it goes down: by priority, one group after the other.
 
-use super::core::{now, Core};
-use super::life::stop_how;
+use super::core::Core;
 use super::start_up;
-use super::work::{Work, AT_ONCE};
-use crate::api::{args, replies, Face};
+use super::workers::AT_ONCE;
+use crate::api::replies::JobReply;
+use crate::api::BusObject;
 use crate::error::{Code, Error, Result};
-use crate::model::job::{JobId, Kind, State};
+use crate::model::job::{JobId, State, Target};
 use crate::model::name::Name;
 use crate::model::plan::Action;
+use crate::operations::{self, args, stop_how, SHUTDOWN};
+use crate::state::now;
+use crate::steps::host::processors;
 use crate::steps::lxc::Stop;
 use log::info;
-use nix::unistd::{sysconf, SysconfVar};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -62,13 +64,12 @@ impl Core {
         let mut begun = Vec::new();
         // While a daemon ends, its jobs are cut short: the next one starts the rest.
         while let Some(boot) = self.boot.as_mut().filter(|_| !self.ending) {
-            let is_open = |id: &JobId| self.jobs.get(*id).is_some_and(|job| !job.state.is_final());
-            boot.jobs.retain(is_open);
+            boot.jobs.retain(|id| self.state.jobs.is_open(*id));
             let open = boot.jobs.len();
             let Some((priority, _)) = boot.queue.front() else {
                 if open == 0 {
                     self.boot = None;
-                    start_up::write_boot_marker(&self.layout.boot_marker());
+                    start_up::write_boot_marker(&self.state.layout.boot_marker());
                 }
                 break;
             };
@@ -78,7 +79,7 @@ impl Core {
             let Some((priority, action)) = boot.queue.pop_front() else { break };
             boot.priority = priority;
             if self.is_still_to_be_done(&action) {
-                let job = self.begin(action);
+                let job = self.act(action);
                 begun.extend(job);
                 if let Some(boot) = &mut self.boot {
                     boot.jobs.extend(job);
@@ -91,39 +92,43 @@ impl Core {
     /// Whether nobody has seen to it in the meantime.
     fn is_still_to_be_done(&self, action: &Action) -> bool {
         let (Action::Start(name) | Action::Create { name, .. }) = action else { return true };
-        let made = self.containers.get(name);
-        self.config.containers.get(name).is_some_and(|declared| !declared.deleting)
-            && self.idle(name).is_ok()
+        let made = self.state.containers.get(name);
+        self.state.config.containers.get(name).is_some_and(|declared| !declared.deleting)
+            && self.state.job_on(name).is_none()
             && made.is_none_or(|container| container.live.is_none())
             && made.is_some() == matches!(action, Action::Start(_))
     }
 
     /// Stops all containers, those with the largest priority first.
+    ///
+    /// # Errors
+    /// A time that is too long.
     pub(super) fn shut_down(&mut self, args: &args::Shutdown) -> Result<JobId> {
         if let Some(shutdown) = &self.shutdown {
             return Ok(shutdown.job);
         }
-        let time = match stop_how(Some(args.timeout.unwrap_or(args::SHUTDOWN_TIMEOUT)), false)? {
+        let time = match stop_how(Some(args.timeout.unwrap_or(operations::SHUTDOWN_TIMEOUT)), false)? {
             Stop::Ask(time) => time,
             Stop::Kill => Duration::ZERO,
         };
-        let job = self.jobs.add(Kind::Shutdown, "*", now());
-        if let Some(job) = self.jobs.get_mut(job) {
+        let job = self.state.jobs.add(SHUTDOWN, Target::AllContainers, None, now());
+        if let Some(job) = self.state.jobs.get_mut(job) {
             job.state = State::Running;
         }
-        self.jobs_changed = true;
+        self.state.jobs_changed = true;
         self.boot = None;
-        let names: Vec<Name> = self.containers.keys().cloned().collect();
+        let names: Vec<Name> = self.state.containers.keys().cloned().collect();
         for name in &names {
-            self.forget_restarts(name);
+            self.state.forget_restarts(name);
         }
         // What a container's job would still do is not waited for.
-        for job in self.jobs.iter().filter(|job| job.kind.can_be_cancelled() && job.kind != Kind::Stop) {
+        for job in self.state.jobs.open().filter(|job| job.kind.cancellable && job.kind != operations::STOP) {
             if let Some(active) = self.active.get(&job.id) {
                 active.cancel.cancel();
             }
         }
         self.shutdown = Some(Shutdown { job, until: Instant::now() + time, begun: Vec::new(), total: 0 });
+        self.state.shutdown = Some(job);
         info!("all containers are stopped");
         self.go_on_shutting_down();
         Ok(job)
@@ -146,11 +151,12 @@ impl Core {
                     Err(Error::new(Code::Failed, format_args!("{} could not be stopped", names.join(", "))))
                 }
             };
+            self.state.shutdown = None;
             return self.finish(shutdown.job, result);
         };
         let (mut open, mut next) = (0, Vec::new());
         for (priority, name) in &left {
-            if self.idle(name).is_err() {
+            if self.state.job_on(name).is_some() {
                 open += 1;
             } else if priority == first {
                 next.push(name.clone());
@@ -161,26 +167,26 @@ impl Core {
         let share = shutdown.until.saturating_duration_since(Instant::now()) / groups.len() as u32;
         let how = if share.is_zero() { Stop::Kill } else { Stop::Ask(share) };
         shutdown.total = shutdown.total.max(left.len() as u64);
-        if let Some(job) = self.jobs.get_mut(shutdown.job) {
+        if let Some(job) = self.state.jobs.get_mut(shutdown.job) {
             (job.bytes, job.total) = (shutdown.total - left.len() as u64, Some(shutdown.total));
-            let reply = replies::JobReply::from(&*job);
-            self.notify(Face::Job, "job.progress", &reply);
+            let reply = JobReply::from(&*job);
+            self.state.notify(BusObject::Job, "job.progress", &reply);
         }
         shutdown.begun.extend(next.iter().cloned());
         self.shutdown = Some(shutdown);
         for name in next {
-            let Some(container) = self.containers.get(&name) else { continue };
+            let Some(container) = self.state.containers.get(&name) else { continue };
             let init = container.record.init;
-            self.start_job(Work::Stop { name, init, how });
+            self.begin(operations::Stop { name, init, how });
         }
     }
 
     /// Containers that run and whose stop was not begun, and those a job works on, with their priorities.
     fn left_to_stop(&self, begun: &[Name]) -> Vec<(u16, Name)> {
-        let runs = |name: &Name| self.containers.get(name).is_some_and(|c| c.live.is_some());
+        let state = &self.state;
         let mut left = Vec::new();
-        for name in self.records().map(|record| &record.name) {
-            if self.idle(name).is_err() || runs(name) && !begun.contains(name) {
+        for name in state.records().map(|record| &record.name) {
+            if state.job_on(name).is_some() || state.runs(name) && !begun.contains(name) {
                 left.push((self.priority(name), name.clone()));
             }
         }
@@ -188,18 +194,14 @@ impl Core {
     }
 
     fn still_running(&self) -> Vec<String> {
-        let running = self.containers.iter().filter(|(_, container)| container.live.is_some());
+        let running = self.state.containers.iter().filter(|(_, container)| container.live.is_some());
         running.map(|(name, _)| name.to_string()).collect()
     }
 
     fn priority(&self, name: &Name) -> u16 {
-        let made = || self.containers.get(name).map(|c| &c.record).or(self.making.get(name)).map(|r| &r.spec);
-        self.declared_spec(name).or_else(made).map_or(0, |spec| spec.priority)
+        let state = &self.state;
+        let record = state.containers.get(name).map(|c| &c.record).or(state.making.get(name));
+        let made = record.map(|record| &record.spec);
+        state.declared_spec(name).or(made).map_or(0, |spec| spec.priority)
     }
-}
-
-/// How many processors there are; one where nobody tells.
-fn processors() -> usize {
-    let number = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
-    number.and_then(|number| usize::try_from(number).ok()).unwrap_or(1)
 }

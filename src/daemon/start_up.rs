@@ -1,11 +1,12 @@
 //! The daemon's start: finding again what runs, clearing what an earlier daemon left in the middle.
 
-use super::core::{now, Container, Core};
+use super::core::Core;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{self, Config, Declared, Settings};
 use crate::model::job::Jobs;
 use crate::model::life;
-use crate::ops;
+use crate::operations;
+use crate::state::{now, Container, Live};
 use crate::steps::config::ConfigStore;
 use crate::steps::storage::{Found, Record};
 use log::{error, info, warn};
@@ -41,52 +42,48 @@ impl Core {
         for warning in &loaded.config.warnings {
             warn!("{warning}");
         }
-        self.config = loaded.config;
-        self.config_error = loaded.error;
-        self.jobs = read_jobs(&self.layout.jobs());
-        self.jobs.interrupt_unfinished(now());
-        let lives = fs::read_to_string(self.layout.lives()).unwrap_or_default();
+        let state = &mut self.state;
+        state.config = loaded.config;
+        state.config_error = loaded.error;
+        state.jobs = read_jobs(&state.layout.jobs());
+        state.jobs.interrupt_unfinished(now());
+        let lives = fs::read_to_string(state.layout.lives()).unwrap_or_default();
         self.clear_leftovers();
-        self.read_images();
+        self.state.read_images();
         let mut quiet = true;
-        for found in self.machine.storage.scan()? {
+        for found in self.state.machine.storage.scan()? {
             match found {
                 Found::Container(record) => quiet &= self.take_up(record, &lives),
                 Found::Unreadable(name, error) => {
                     error!("{error}");
-                    self.unreadable.insert(name, error);
+                    self.state.unreadable.insert(name, error);
                 }
             }
         }
-        if let Err(error) = self.machine.release_unheld_images() {
+        if let Err(error) = self.state.machine.release_unheld_images() {
             warn!("{error}");
         }
         if quiet {
-            self.machine.runtime.tidy();
+            self.state.machine.runtime.tidy();
         }
-        self.boot_pending = !boot_is_done(&self.layout.boot_marker());
-        let running = self.containers.iter().filter(|(_, container)| container.live.is_some());
-        // An earlier daemon may have ended before it began them.
-        for name in running.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            self.begin_first_boot(&name);
-        }
+        self.boot_pending = !boot_is_done(&self.state.layout.boot_marker());
         self.carry_out();
         Ok(())
     }
 
     fn clear_leftovers(&self) {
-        for (name, frozen) in self.machine.storage.held() {
+        for (name, frozen) in self.state.machine.storage.held() {
             info!("container {name} was held for a copy; it goes on");
-            if let Err(error) = ops::let_go(&self.machine, &name, frozen) {
+            if let Err(error) = operations::let_go(&self.state.machine, &name, frozen) {
                 error!("{error}");
             }
         }
-        match self.machine.storage.sweep() {
+        match self.state.machine.storage.sweep() {
             Ok(swept) if !swept.is_empty() => info!("removed what was left of {}", swept.join(", ")),
             Ok(_) => {}
             Err(error) => error!("{error}"),
         }
-        if let Err(error) = self.machine.images.clean() {
+        if let Err(error) = self.state.machine.images.clean() {
             error!("{error}");
         }
     }
@@ -95,7 +92,7 @@ impl Core {
     /// nothing of it runs, for sure.
     fn take_up(&mut self, record: Box<Record>, lives: &str) -> bool {
         let name = record.name.clone();
-        let found = self.machine.runtime.recover(&name);
+        let found = self.state.machine.runtime.recover(&name);
         let stopped = matches!(found, Ok(None));
         let live = match found {
             Err(error) => {
@@ -103,28 +100,27 @@ impl Core {
                 None
             }
             Ok(Some(running)) => {
-                if let Err(error) = self.machine.hold_image(&name, &record.image_sha256) {
+                if let Err(error) = self.state.machine.hold_image(&name, &record.image_sha256) {
                     warn!("{error}");
                 }
-                Some(ops::live(&self.machine, &name, running))
+                Some(Live::watch(&self.state.machine, &name, running))
             }
             Ok(None) => {
-                if let Err(error) = self.machine.storage.unmount(&name) {
+                if let Err(error) = self.state.machine.storage.unmount(&name) {
                     warn!("{error}");
                 }
                 None
             }
         };
-        if self.config_error.is_some() {
+        if self.state.config_error.is_some() {
             // The file cannot be read; what it said last is in the record.
-            let declared = Declared { spec: Ok(record.spec.clone()), deleting: false, renaming: None };
-            self.config.containers.insert(name.clone(), declared);
+            self.state.config.containers.insert(name.clone(), Declared::good(record.spec.clone()));
         }
         let mut life = life::find(lives, &name);
         let exit = life.exit.filter(|exit| live.is_none() && exit.reason.is_failure());
         let failure = exit.map(|exit| Error::new(Code::Failed, exit.sentence()));
         let due = (live.is_none() && life.pending).then(|| Instant::now() + life.same_delay());
-        self.containers.insert(name, Container { record, live, failure, life, due });
+        self.state.containers.insert(name, Container { record, live, failure, life, due });
         stopped
     }
 }

@@ -4,12 +4,11 @@
 //! what it had before.
 
 use super::name::{ImageName, Name};
+use super::options::{self, OptionValues, Shape};
 use super::remote::{self, KnownImage, Remote};
 use super::service;
 use super::size::{Bytes, Cpus};
-use super::spec::{
-    check_bridge, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Asked, Defaults, Spec,
-};
+use super::spec::{check_bridge, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Defaults, Spec};
 use crate::error::{Code, Error, Result};
 use openwrt_uci::{Opt, Package, Section};
 use std::collections::BTreeMap;
@@ -91,6 +90,13 @@ pub struct Declared {
     pub deleting: bool,
     /// It is being given this name, which must be finished.
     pub renaming: Option<Name>,
+}
+
+impl Declared {
+    /// A section that says this, and nothing else is under way.
+    pub fn good(spec: Spec) -> Declared {
+        Declared { spec: Ok(spec), deleting: false, renaming: None }
+    }
 }
 
 /// The whole file.
@@ -196,11 +202,11 @@ impl Reader<'_> {
             Ok(name) => name,
             Err(error) => return self.warn_of(section, None, &error.message),
         };
-        let mut asked = Asked::default();
+        let mut said = OptionValues::default();
         let mut wrong: Option<(&Opt, Error)> = None;
         let (mut deleting, mut renaming) = (false, None);
         for option in section.options() {
-            match ask(&mut asked, &mut deleting, &mut renaming, option) {
+            match say(&mut said, &mut deleting, &mut renaming, option) {
                 Ok(true) => {}
                 Ok(false) => self.unknown(section, option),
                 Err(error) => {
@@ -214,7 +220,7 @@ impl Reader<'_> {
                 Err(error)
             }
             None => {
-                let resolved = asked.resolve(&self.config.settings.defaults);
+                let resolved = said.resolve(&self.config.settings.defaults);
                 resolved.inspect_err(|error| self.blame(section, error))
             }
         };
@@ -371,39 +377,23 @@ fn texts(texts: &mut Vec<String>, option: &Opt) -> Result<bool> {
 }
 
 /// Puts one option of a container where it belongs; false when there is no such option.
-fn ask(asked: &mut Asked, deleting: &mut bool, renaming: &mut Option<Name>, option: &Opt) -> Result<bool> {
-    let field = match option.name() {
-        "image" => &mut asked.image,
-        "memory" => &mut asked.memory,
-        "cpus" => &mut asked.cpus,
-        "disk" => &mut asked.disk,
-        "pids" => &mut asked.pids,
-        "bridge" => &mut asked.bridge,
-        "address" => &mut asked.address,
-        "gateway" => &mut asked.gateway,
-        "autostart" => &mut asked.autostart,
-        "advertise" => &mut asked.advertise,
-        "protected" => &mut asked.protected,
-        "hostname" => &mut asked.hostname,
-        "timezone" => &mut asked.timezone,
-        "first_boot" => &mut asked.first_boot,
-        "priority" => &mut asked.priority,
-        "restart" => &mut asked.restart,
-        "description" => &mut asked.description,
-        "slice" => &mut asked.slice,
-        "deleting" => {
-            *deleting = parse_bool("deleting", single(option)?)?;
-            return Ok(true);
+fn say(
+    said: &mut OptionValues,
+    deleting: &mut bool,
+    renaming: &mut Option<Name>,
+    option: &Opt,
+) -> Result<bool> {
+    match (options::find(option.name()), option.name()) {
+        (Some(known), _) if known.shape == Shape::List => {
+            let mut values = Vec::new();
+            texts(&mut values, option)?;
+            said.put_list(known.name, values);
         }
-        "renaming" => {
-            *renaming = Some(Name::new(single(option)?)?);
-            return Ok(true);
-        }
-        "authorized_keys" => return texts(&mut asked.authorized_keys, option),
-        "services" => return texts(&mut asked.services, option),
-        _ => return Ok(false),
-    };
-    *field = Some(single(option)?.to_string());
+        (Some(known), _) => said.put(known.name, single(option)?),
+        (None, "deleting") => *deleting = parse_bool("deleting", single(option)?)?,
+        (None, "renaming") => *renaming = Some(Name::new(single(option)?)?),
+        (None, _) => return Ok(false),
+    }
     Ok(true)
 }
 

@@ -1,7 +1,8 @@
 //! Jobs: work that takes longer than a call may. The table of them, and what is kept over a restart.
 
+use super::name::Name;
 use crate::error::{quoted, Code, Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// Finished jobs that are remembered.
@@ -10,91 +11,95 @@ pub const KEPT: usize = 64;
 /// A job's number. On the bus it is a string.
 pub type JobId = u32;
 
-/// What a job does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Makes a container.
-    Create,
-    /// Removes a container.
-    Delete,
-    /// Starts a container.
-    Start,
-    /// Stops a container.
-    Stop,
-    /// Stops a container and starts it again.
-    Restart,
-    /// Changes a container.
-    Set,
-    /// Stops all containers.
-    Shutdown,
-    /// Gives a container another name.
-    Rename,
-    /// Freezes a container.
-    Freeze,
-    /// Lets a frozen container go on.
-    Unfreeze,
-    /// Cleans up after a container that ended by itself.
-    Ended,
-    /// Copies a container's layer.
-    Snapshot,
-    /// Puts a snapshot in the place of a container's layer.
-    Restore,
-    /// Removes a snapshot.
-    SnapshotDelete,
-    /// Takes in a container without a section, or one another tool made.
-    Adopt,
-    /// Removes what was left half made.
-    Prune,
-    /// Runs a container's first-boot script, beside whatever else is done to the container.
-    FirstBoot,
-    /// Copies a container.
-    Clone,
-    /// Writes a container's archive.
-    Export,
-    /// Makes a container of an archive.
-    Import,
-    /// Brings an image into the store.
-    ImageImport,
-    /// Removes an image from the store.
-    ImageDelete,
-    /// Fetches an image from a server.
-    ImagePull,
-    /// Removes images that nobody uses.
-    ImagePrune,
-}
-
-/// As it stands in JSON.
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.serialize(f)
-    }
+/// A kind of job: its word, and what others need to know of it. Each operation's file has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kind {
+    /// `kind` on the bus.
+    pub word: &'static str,
+    /// It can be undone in the middle, so that a cancel is heard.
+    pub cancellable: bool,
+    /// It mostly waits for a guest or a server, so that it must not keep a place from others.
+    pub waits: bool,
+    /// It works beside whatever else is done to its container.
+    pub beside: bool,
+    /// It brings into force what its container's section says, as far as that can be had while it runs.
+    pub applies: bool,
+    /// What `list` calls its container meanwhile; None: what it is.
+    pub shown_as: Option<&'static str>,
+    /// Why nothing of its container is announced meanwhile; None: it is announced.
+    pub silence: Option<&'static str>,
 }
 
 impl Kind {
-    /// Whether its target is an image and not a container.
-    pub fn is_of_image(self) -> bool {
-        matches!(self, Kind::ImageImport | Kind::ImageDelete | Kind::ImagePull | Kind::ImagePrune)
+    /// A kind that can be cancelled, keeps its container from other jobs, and shows nothing of itself.
+    pub const fn new(word: &'static str) -> Kind {
+        Kind {
+            word,
+            cancellable: true,
+            waits: false,
+            beside: false,
+            applies: false,
+            shown_as: None,
+            silence: None,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word)
+    }
+}
+
+/// What a job works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One container.
+    Container(Name),
+    /// All containers.
+    AllContainers,
+    /// One image, as it was called.
+    Image(String),
+    /// All images.
+    AllImages,
+    /// What an earlier daemon's job worked on: only to be shown.
+    Earlier(String),
+}
+
+impl Target {
+    /// The container, when it is one.
+    pub fn container(&self) -> Option<&Name> {
+        match self {
+            Target::Container(name) => Some(name),
+            _ => None,
+        }
     }
 
-    /// Whether a container is its own while it lasts.
-    pub fn holds_container(self) -> bool {
-        !self.is_of_image() && self != Kind::FirstBoot
+    /// Whether it is images.
+    pub fn is_of_images(&self) -> bool {
+        matches!(self, Target::Image(_) | Target::AllImages)
     }
+}
 
-    /// Whether it can be undone in the middle.
-    pub fn can_be_cancelled(self) -> bool {
-        !matches!(
-            self,
-            Kind::Delete
-                | Kind::Prune
-                | Kind::Ended
-                | Kind::Shutdown
-                | Kind::Unfreeze
-                | Kind::SnapshotDelete
-                | Kind::ImageDelete
-                | Kind::ImagePrune
-        )
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Target::Container(name) => name.as_str(),
+            Target::Image(text) | Target::Earlier(text) => text,
+            Target::AllContainers | Target::AllImages => "*",
+        })
+    }
+}
+
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Target, D::Error> {
+        String::deserialize(deserializer).map(Target::Earlier)
     }
 }
 
@@ -115,6 +120,17 @@ pub enum State {
 }
 
 impl State {
+    /// As it stands in replies.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Running => "running",
+            State::Done => "done",
+            State::Failed => "failed",
+            State::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether nothing more will happen.
     pub fn is_final(self) -> bool {
         matches!(self, State::Done | State::Failed | State::Cancelled)
@@ -141,13 +157,17 @@ impl From<&Error> for JobError {
 pub struct Job {
     /// Its number.
     pub id: JobId,
-    /// What it does.
+    /// What it does: [`Kind::word`].
+    #[serde(rename = "kind")]
+    pub word: String,
+    /// The same, with what others need to know of it. Of a job that an earlier daemon kept nothing is known any more.
+    #[serde(skip)]
     pub kind: Kind,
     /// The container or image it works on.
-    pub target: String,
+    pub target: Target,
     /// The container it copies from, when that is another one: both are busy.
     #[serde(skip)]
-    pub source: Option<String>,
+    pub source: Option<Name>,
     /// How far it is.
     pub state: State,
     /// The present step, or the last one.
@@ -178,6 +198,12 @@ impl Job {
             _ => 0,
         }
     }
+
+    /// The containers that are its own until it ends.
+    pub fn held(&self) -> impl Iterator<Item = &Name> {
+        let target = self.target.container().filter(|_| !self.kind.beside);
+        target.into_iter().chain(&self.source)
+    }
 }
 
 /// All jobs that are known.
@@ -189,14 +215,15 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Adds a pending job.
-    pub fn add(&mut self, kind: Kind, target: &str, now: u64) -> JobId {
+    /// Adds a pending job. `source` is the container it copies from.
+    pub fn add(&mut self, kind: Kind, target: Target, source: Option<Name>, now: u64) -> JobId {
         self.next = self.next.wrapping_add(1).max(1);
         let job = Job {
             id: self.next,
+            word: kind.word.to_string(),
             kind,
-            target: target.to_string(),
-            source: None,
+            target,
+            source,
             state: State::Pending,
             step: String::new(),
             bytes: 0,
@@ -221,6 +248,11 @@ impl Jobs {
         self.jobs.get_mut(at)
     }
 
+    /// Whether job `id` has not ended.
+    pub fn is_open(&self, id: JobId) -> bool {
+        self.get(id).is_some_and(|job| !job.state.is_final())
+    }
+
     /// The job a caller means by `text`.
     ///
     /// # Errors
@@ -243,13 +275,14 @@ impl Jobs {
         self.jobs.iter()
     }
 
-    /// The unfinished job that works on container `name`.
-    pub fn active_on(&self, name: &str) -> Option<&Job> {
-        // Asked for every container again and again, while almost all jobs have ended.
-        self.jobs.iter().filter(|job| !job.state.is_final()).find(|job| {
-            let meant = job.target == name || job.source.as_deref() == Some(name);
-            meant && job.kind.holds_container()
-        })
+    /// Those that have not ended, oldest first.
+    pub fn open(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.iter().filter(|job| !job.state.is_final())
+    }
+
+    /// The unfinished job that container `name` belongs to.
+    pub fn active_on(&self, name: &Name) -> Option<&Job> {
+        self.open().find(|job| job.held().any(|held| held == name))
     }
 
     /// Records how job `id` ended, and forgets the oldest finished jobs beyond [`KEPT`].
@@ -275,7 +308,7 @@ impl Jobs {
 
     /// Marks what was unfinished when the daemon ended, after a restart.
     pub fn interrupt_unfinished(&mut self, now: u64) {
-        let open: Vec<JobId> = self.jobs.iter().filter(|j| !j.state.is_final()).map(|j| j.id).collect();
+        let open: Vec<JobId> = self.open().map(|job| job.id).collect();
         let error = Error::new(
             Code::Interrupted,
             "the daemon was stopped in the middle of it; what it had begun was finished or undone at the restart",
@@ -290,17 +323,27 @@ impl Jobs {
 mod tests {
     use super::*;
 
+    const CREATE: Kind = Kind::new("create");
+
+    fn web() -> Name {
+        Name::new("web").unwrap()
+    }
+
+    fn add(jobs: &mut Jobs, of: &str, now: u64) -> JobId {
+        jobs.add(CREATE, Target::Container(Name::new(of).unwrap()), None, now)
+    }
+
     #[test]
     fn the_last_64_finished_jobs_are_kept_and_no_unfinished_one_is_lost() {
         let mut jobs = Jobs::default();
-        let open = jobs.add(Kind::Create, "open", 1);
+        let open = add(&mut jobs, "open", 1);
         for n in 0..100 {
-            let id = jobs.add(Kind::Start, &format!("c{n}"), 1);
+            let id = add(&mut jobs, &format!("c{n}"), 1);
             jobs.finish(id, &Ok(()), 2);
         }
         assert_eq!(jobs.iter().count(), KEPT + 1);
         assert_eq!(jobs.get(open).unwrap().state, State::Pending);
-        assert_eq!(jobs.find("101").unwrap().target, "c99");
+        assert_eq!(jobs.find("101").unwrap().target.to_string(), "c99");
         assert_eq!(jobs.find("2").unwrap_err().code, Code::NotFound);
         assert_eq!(jobs.find("x").unwrap_err().code, Code::NotFound);
     }
@@ -308,15 +351,15 @@ mod tests {
     #[test]
     fn a_restart_interrupts_what_was_open_and_goes_on_counting() {
         let mut jobs = Jobs::default();
-        let id = jobs.add(Kind::Create, "web", 1);
+        let id = add(&mut jobs, "web", 1);
         let text = serde_json::to_string(&jobs).unwrap();
         let mut jobs: Jobs = serde_json::from_str(&text).unwrap();
         jobs.interrupt_unfinished(5);
         let job = jobs.get(id).unwrap();
         assert_eq!((job.state, job.finished), (State::Failed, Some(5)));
         assert_eq!(job.error.as_ref().unwrap().code, "interrupted");
-        assert!(jobs.active_on("web").is_none());
-        assert_eq!(jobs.add(Kind::Start, "web", 6), id + 1);
+        assert!(jobs.active_on(&web()).is_none());
+        assert_eq!(add(&mut jobs, "web", 6), id + 1);
     }
 
     /// The file outlives an upgrade of the daemon.
@@ -324,17 +367,28 @@ mod tests {
     fn the_file_of_jobs_is_read_and_written_as_ever() {
         let text = r#"{"next":3,"jobs":[{"id":1,"kind":"image_import","target":"debian","state":"done","step":"","bytes":7,"total":7,"started":1795342500,"finished":1795342501},{"id":2,"kind":"snapshot_delete","target":"web","state":"failed","step":"remove","bytes":0,"started":1795342502,"finished":1795342503,"error":{"code":"failed","message":"cannot remove \"x\""}},{"id":3,"kind":"create","target":"db","state":"pending","step":"","bytes":0,"started":1795342504}]}"#;
         let jobs: Jobs = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            jobs.iter().map(|job| job.kind.to_string()).collect::<Vec<_>>(),
-            ["image_import", "snapshot_delete", "create"]
-        );
+        let words: Vec<&str> = jobs.iter().map(|job| job.word.as_str()).collect();
+        assert_eq!(words, ["image_import", "snapshot_delete", "create"]);
         assert_eq!(serde_json::to_string(&jobs).unwrap(), text);
+    }
+
+    #[test]
+    fn a_container_belongs_to_the_job_that_works_on_it_or_copies_it() {
+        let mut jobs = Jobs::default();
+        let (copy, other) = (Name::new("copy").unwrap(), Name::new("other").unwrap());
+        let id = jobs.add(Kind::new("clone"), Target::Container(copy.clone()), Some(web()), 1);
+        for (name, held) in [(&copy, true), (&web(), true), (&other, false)] {
+            assert_eq!(jobs.active_on(name).map(|job| job.id), held.then_some(id), "{name}");
+        }
+        let beside = Kind { beside: true, ..Kind::new("first_boot") };
+        jobs.add(beside, Target::Container(other.clone()), None, 1);
+        assert!(jobs.active_on(&other).is_none());
     }
 
     #[test]
     fn percent() {
         let mut jobs = Jobs::default();
-        let id = jobs.add(Kind::ImageImport, "distro", 1);
+        let id = jobs.add(Kind::new("image_import"), Target::Image("distro".into()), None, 1);
         let job = jobs.get_mut(id).unwrap();
         assert_eq!(job.percent(), 0);
         (job.bytes, job.total) = (50, Some(200));

@@ -10,6 +10,8 @@ pub mod image_source;
 pub mod job;
 pub mod life;
 pub mod name;
+pub mod options;
+pub mod path;
 pub mod plan;
 pub mod remote;
 pub mod service;

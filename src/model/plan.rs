@@ -1,11 +1,14 @@
 //! From what should be and what is to what must be done: a pure function.
+//!
+//! It is asked when the configuration was read, and for each container after every job on it. Nothing else decides what
+//! the daemon does by itself.
 
-use super::config::Config;
+use super::config::{Config, Declared};
 use super::name::Name;
 use std::collections::BTreeMap;
 
 /// A container as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
     /// Its files are there, under its name.
     pub exists: bool,
@@ -15,6 +18,8 @@ pub struct Seen {
     pub busy: bool,
     /// It runs with other limits than its section says.
     pub stale: bool,
+    /// It runs, and its first-boot script was never begun.
+    pub first_boot: bool,
 }
 
 /// Something to do. Each becomes a job.
@@ -33,51 +38,77 @@ pub enum Action {
     FinishRename(Name, Name),
     /// Its limits have changed: let them be in force.
     Apply(Name),
+    /// Run its first-boot script.
+    FirstBoot(Name),
     /// Its section is gone: stop it, and keep its data.
     StopOrphan(Name),
     /// Its section says that a delete has begun.
     FinishDelete(Name),
 }
 
+impl Action {
+    /// The container it is about.
+    pub fn name(&self) -> &Name {
+        match self {
+            Action::Create { name, .. }
+            | Action::Start(name)
+            | Action::FinishRename(name, _)
+            | Action::Apply(name)
+            | Action::FirstBoot(name)
+            | Action::StopOrphan(name)
+            | Action::FinishDelete(name) => name,
+        }
+    }
+}
+
 /// What to do so that `seen` becomes what `config` says. `boot`: the box has just started, so that what shall start
 /// with it does.
 pub fn plan(config: &Config, seen: &BTreeMap<Name, Seen>, boot: bool) -> Vec<Action> {
-    const NOTHING: Seen = Seen { exists: false, running: false, busy: false, stale: false };
     let mut actions = Vec::new();
-    for (name, declared) in &config.containers {
-        let now = seen.get(name).copied().unwrap_or(NOTHING);
-        if now.busy {
-            continue;
-        }
-        if declared.deleting {
-            actions.push(Action::FinishDelete(name.clone()));
-            continue;
-        }
-        if let Some(new_name) = &declared.renaming {
-            actions.push(Action::FinishRename(name.clone(), new_name.clone()));
-            continue;
-        }
-        // A section that cannot be used neither makes nor starts anything, and takes nothing away.
-        let Ok(spec) = &declared.spec else { continue };
-        if now.stale {
-            actions.push(Action::Apply(name.clone()));
-        }
-        if !config.settings.enabled {
-            continue;
-        }
-        if !now.exists {
-            actions.push(Action::Create { name: name.clone(), start: spec.autostart });
-        } else if boot && spec.autostart && !now.running {
-            actions.push(Action::Start(name.clone()));
-        }
+    for name in config.containers.keys() {
+        actions.extend(plan_for(config, name, seen.get(name).copied().unwrap_or_default(), boot));
     }
     if boot {
         // Within one priority by name, as they are.
         actions.sort_by_key(|action| place(config, action));
     }
-    let orphans =
-        seen.iter().filter(|(name, now)| now.running && !now.busy && !config.containers.contains_key(name));
-    actions.extend(orphans.map(|(name, _)| Action::StopOrphan(name.clone())));
+    for (name, now) in seen.iter().filter(|(name, _)| !config.containers.contains_key(name)) {
+        actions.extend(plan_for(config, name, *now, boot));
+    }
+    actions
+}
+
+/// What to do about one container, which is as `now`.
+pub fn plan_for(config: &Config, name: &Name, now: Seen, boot: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if now.busy {
+        return actions;
+    }
+    match config.containers.get(name) {
+        None if now.running => return vec![Action::StopOrphan(name.clone())],
+        None => return actions,
+        Some(Declared { deleting: true, .. }) => return vec![Action::FinishDelete(name.clone())],
+        Some(Declared { renaming: Some(new_name), .. }) => {
+            return vec![Action::FinishRename(name.clone(), new_name.clone())];
+        }
+        // A section that cannot be used neither makes nor starts anything, and takes nothing away.
+        Some(Declared { spec: Err(_), .. }) => {}
+        Some(Declared { spec: Ok(spec), .. }) => {
+            if now.stale {
+                actions.push(Action::Apply(name.clone()));
+            }
+            if !config.settings.enabled {
+                // Nothing is made or started; what runs goes on.
+            } else if !now.exists {
+                actions.push(Action::Create { name: name.clone(), start: spec.autostart });
+            } else if boot && spec.autostart && !now.running {
+                actions.push(Action::Start(name.clone()));
+            }
+        }
+    }
+    if now.first_boot {
+        actions.push(Action::FirstBoot(name.clone()));
+    }
     actions
 }
 
@@ -93,8 +124,8 @@ pub fn place(config: &Config, action: &Action) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::Declared;
-    use super::super::spec::{tests::defaults, Asked};
+    use super::super::options::OptionValues;
+    use super::super::spec::tests::defaults;
     use super::*;
     use crate::error::{Code, Error};
 
@@ -103,7 +134,7 @@ mod tests {
     }
 
     fn good(autostart: bool) -> Declared {
-        let mut spec = Asked::default().resolve(&defaults()).unwrap();
+        let mut spec = OptionValues::default().resolve(&defaults()).unwrap();
         spec.autostart = autostart;
         Declared { spec: Ok(spec), deleting: false, renaming: None }
     }
@@ -120,11 +151,12 @@ mod tests {
         Declared { renaming: Some(name("www")), ..good(true) }
     }
 
-    const ABSENT: Seen = Seen { exists: false, running: false, busy: false, stale: false };
+    const ABSENT: Seen = Seen { exists: false, running: false, busy: false, stale: false, first_boot: false };
     const STOPPED: Seen = Seen { exists: true, ..ABSENT };
     const RUNNING: Seen = Seen { running: true, ..STOPPED };
     const STALE: Seen = Seen { stale: true, ..RUNNING };
     const BUSY: Seen = Seen { busy: true, ..ABSENT };
+    const NEW: Seen = Seen { first_boot: true, ..RUNNING };
 
     #[test]
     fn every_case() {
@@ -164,6 +196,17 @@ mod tests {
             ("being renamed, not yet", Some(renaming()), STOPPED, true, vec![rename()]),
             ("being renamed, by then", Some(renaming()), ABSENT, true, vec![rename()]),
             ("being renamed, busy", Some(renaming()), BUSY, true, vec![]),
+            ("running for the first time", Some(good(true)), NEW, false, vec![Action::FirstBoot(web())]),
+            ("broken, for the first time", Some(broken()), NEW, false, vec![Action::FirstBoot(web())]),
+            ("for the first time, busy", Some(good(true)), Seen { busy: true, ..NEW }, false, vec![]),
+            (
+                "for the first time, with other limits",
+                Some(good(true)),
+                Seen { stale: true, ..NEW },
+                false,
+                vec![Action::Apply(web()), Action::FirstBoot(web())],
+            ),
+            ("orphan, for the first time", None, NEW, false, vec![Action::StopOrphan(web())]),
             ("orphan, stopped: its data stays", None, STOPPED, true, vec![]),
             ("orphan, running", None, RUNNING, false, vec![Action::StopOrphan(web())]),
             ("orphan, busy", None, Seen { busy: true, ..RUNNING }, false, vec![]),
@@ -179,7 +222,7 @@ mod tests {
     #[test]
     fn at_boot_priority_comes_before_the_name() {
         let with = |priority: u16, autostart: bool| {
-            let mut spec = Asked::default().resolve(&defaults()).unwrap();
+            let mut spec = OptionValues::default().resolve(&defaults()).unwrap();
             (spec.priority, spec.autostart) = (priority, autostart);
             Declared { spec: Ok(spec), deleting: false, renaming: None }
         };

@@ -111,7 +111,7 @@ impl ServiceOptions {
     /// The first wrong value, by its option's name.
     pub fn resolve(&self, id: &str) -> Result<DeclaredService> {
         let container = match self.container.as_deref() {
-            Some(text) => Name::new(text)?,
+            Some(text) => Name::new(text).map_err(|error| error.about("container"))?,
             None => return Err(invalid("container", "", "say which container the service runs in")),
         };
         let kind = parse_kind(self.kind.as_deref().unwrap_or(""))?;

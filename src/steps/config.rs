@@ -2,8 +2,8 @@
 
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::options::OptionValues;
 use crate::model::service;
-use crate::model::spec::Asked;
 use crate::sys;
 use openwrt_uci::{ConfigFile, Document, EditError, Package, Section};
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub trait ConfigStore: Send + Sync {
     ///
     /// # Errors
     /// [`Code::Exists`] when there is one, [`Code::Config`] when the file cannot be written.
-    fn add_container(&self, name: &Name, asked: &Asked) -> Result<()>;
+    fn add_container(&self, name: &Name, said: &OptionValues) -> Result<()>;
 
     /// Sets or removes options of container `name`'s section, all at once, and returns what they were.
     ///
@@ -66,6 +66,21 @@ pub trait ConfigStore: Send + Sync {
     /// [`Code::NotFound`] when there is none: an unnamed section is called otherwise when the file was edited by hand.
     /// [`Code::Config`] when the file cannot be written.
     fn remove_service(&self, id: &str) -> Result<()>;
+}
+
+/// Writes what was said of a container into its new section.
+pub fn add_options(
+    document: &mut Document,
+    section: &str,
+    said: &OptionValues,
+) -> std::result::Result<(), EditError> {
+    for (option, texts, is_list) in said.iter() {
+        match texts {
+            [text] if !is_list => document.set(section, option, text)?,
+            _ => document.set_list(section, option, texts)?,
+        }
+    }
+    Ok(())
 }
 
 /// Puts a service's section into `document`; false when the section is one of another type.
@@ -138,7 +153,7 @@ impl ConfigStore for UciFile {
         }
     }
 
-    fn add_container(&self, name: &Name, asked: &Asked) -> Result<()> {
+    fn add_container(&self, name: &Name, said: &OptionValues) -> Result<()> {
         let section = name.uci_section();
         let mut taken = false;
         self.edit(&mut |document| {
@@ -147,15 +162,7 @@ impl ConfigStore for UciFile {
                 return Ok(());
             }
             document.add_section("container", &section)?;
-            for (option, value) in asked.options() {
-                document.set(&section, option, value)?;
-            }
-            for (list, values) in asked.lists() {
-                if !values.is_empty() {
-                    document.set_list(&section, list, values)?;
-                }
-            }
-            Ok(())
+            add_options(document, &section, said)
         })?;
         if taken {
             return Err(Error::new(

@@ -3,9 +3,9 @@
 use super::FakeBox;
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::options::OptionValues;
 use crate::model::service;
-use crate::model::spec::Asked;
-use crate::steps::config::{self, Change, ConfigStore};
+use crate::steps::config::{self, add_options, Change, ConfigStore};
 use openwrt_uci::{Document, EditError, Package};
 
 impl FakeBox {
@@ -30,7 +30,7 @@ impl ConfigStore for FakeBox {
         })
     }
 
-    fn add_container(&self, name: &Name, asked: &Asked) -> Result<()> {
+    fn add_container(&self, name: &Name, said: &OptionValues) -> Result<()> {
         let section = name.uci_section();
         let mut taken = false;
         self.edit("config.add_container", name.as_str(), |document| {
@@ -39,15 +39,7 @@ impl ConfigStore for FakeBox {
                 return Ok(());
             }
             document.add_section("container", &section)?;
-            for (option, value) in asked.options() {
-                document.set(&section, option, value)?;
-            }
-            for (list, values) in asked.lists() {
-                if !values.is_empty() {
-                    document.set_list(&section, list, values)?;
-                }
-            }
-            Ok(())
+            add_options(document, &section, said)
         })?;
         if taken {
             return Err(Error::new(Code::Exists, format_args!("there is a section '{section}' already")));

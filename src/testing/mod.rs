@@ -27,7 +27,7 @@ use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::Image;
 use crate::model::name::Name;
-use crate::ops::{Live, Made};
+use crate::state::{Live, Made};
 use crate::steps::avahi::Wanted;
 use crate::steps::ctx::{Cancel, Ctx};
 use crate::steps::image::Images;

@@ -1,7 +1,6 @@
 //! What words become on the bus.
 
 use super::{action, action_of, requests};
-use crate::api::Face;
 use crate::cli::failure::Failure;
 use crate::cli::request::{job_wait, Request};
 use crate::cli::{command, help};
@@ -129,7 +128,7 @@ type Signatures = BTreeMap<String, BTreeMap<String, Type>>;
 #[test]
 fn commands_send_what_the_bus_publishes() {
     let mut published = Signatures::new();
-    for object in Face::ALL.map(Face::object) {
+    for (_, object) in crate::daemon::objects() {
         for (method, arguments) in object.methods() {
             let fields = arguments.iter().map(|argument| (argument.name.clone(), argument.ty)).collect();
             published.insert(format!("{} {method}", object.path()), fields);

@@ -118,7 +118,7 @@ fn what_is_not_checked_is_announced_while_its_container_runs() {
     assert_eq!(bench.announced(), ["web-alpha 22"]);
     bench.fake.end("web");
     let watched = super::super::core::Watched::Init(name("web"));
-    bench.core.handle_container(&watched);
+    bench.core.handle_watched(&watched);
     assert_eq!(bench.announced(), NOTHING);
 }
 

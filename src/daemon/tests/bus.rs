@@ -134,8 +134,8 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
     }
     bench.fake.end("web");
     let ended = bench.core.fleet().map(|(name, _)| Watched::Init(name.clone())).next().unwrap();
-    bench.core.handle_container(&ended);
-    assert_eq!(bench.core.jobs.iter().count(), 2);
+    bench.core.handle_watched(&ended);
+    assert_eq!(bench.core.state.jobs.iter().count(), 2);
     while !bench.core.is_quiet() {
         let report = bench.reports.recv_timeout(PATIENCE).unwrap();
         bench.core.handle_report(report);

@@ -289,7 +289,7 @@ fn what_a_job_fails_with_reaches_the_caller_who_waits() {
 /// What is promised to containers that run, that are being made and that are being started counts; the rest does not.
 #[test]
 fn memory_is_admitted_against_all_that_is_promised() {
-    let total = super::super::answers::memory_total();
+    let total = crate::steps::host::memory_total();
     // Two of these fit, three do not.
     let large = total / 5 * 2;
     let mut bench = Bench::with(&["small-"]);

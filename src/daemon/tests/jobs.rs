@@ -1,7 +1,7 @@
 //! Jobs: when callers hear of them, how many there are at once, how they are cancelled and remembered.
 
 use super::*;
-use crate::daemon::work::AT_ONCE;
+use crate::daemon::workers::AT_ONCE;
 use crate::model::job::KEPT;
 use crate::steps::ctx::Update;
 
@@ -250,12 +250,12 @@ fn progress_is_told_four_times_a_second_at_most() {
     progress(&mut bench);
     let update = |done| Update::Bytes { done, total: Some(1000) };
     for n in 0..100 {
-        bench.core.job_update(1, update(n));
+        bench.core.handle_report(Report::Update(1, update(n)));
     }
     assert_eq!(progress(&mut bench), Vec::<String>::new());
     bench.core.active.get_mut(&1).unwrap().last_progress = Instant::now() - Duration::from_millis(250);
     for n in 100..200 {
-        bench.core.job_update(1, update(n));
+        bench.core.handle_report(Report::Update(1, update(n)));
     }
     let told = progress(&mut bench);
     assert_eq!(told.len(), 1, "{told:?}");
@@ -294,7 +294,7 @@ fn told_to_end_the_daemon_begins_nothing_more_and_interrupts_what_waits() {
         bench.job("cloudbox.container create", json!({"name": format!("c{n}")}));
     }
     let waiting = bench.begin("cloudbox.container create", json!({"name": "last", "wait": 15}));
-    bench.core.handle_told(crate::daemon::core::Told::End);
+    bench.core.handle_order(crate::daemon::core::Order::End);
     bench.pump();
     assert_eq!(bench.answer(waiting).unwrap().code(), "interrupted");
     let late = bench.job("cloudbox.container create", json!({"name": "late"}));
@@ -308,11 +308,11 @@ fn told_to_end_the_daemon_begins_nothing_more_and_interrupts_what_waits() {
 #[test]
 fn told_to_end_the_daemon_lets_containers_run_and_watches_none() {
     let mut bench = Bench::with(&["web"]);
-    bench.core.handle_told(crate::daemon::core::Told::End);
+    bench.core.handle_order(crate::daemon::core::Order::End);
     assert_eq!(bench.fake.world().processes.len(), 1);
     bench.fake.end("web");
-    let jobs = bench.core.jobs.iter().count();
+    let jobs = bench.core.state.jobs.iter().count();
     // Seen as ended again and again, it would keep the loop busy until the last job has ended.
     assert_eq!(bench.poll_containers(), 0);
-    assert_eq!(bench.core.jobs.iter().count(), jobs);
+    assert_eq!(bench.core.state.jobs.iter().count(), jobs);
 }

@@ -385,7 +385,7 @@ fn running_out_of_memory_is_told_but_not_each_time() {
     bench.listen();
     for _ in 0..3 {
         bench.fake.run_out_of_memory("web");
-        bench.core.handle_container(&super::super::core::Watched::Notices);
+        bench.core.handle_watched(&super::super::core::Watched::Notices);
         bench.pump();
     }
     assert_eq!(bench.notified(), [r#"container.oom {"name":"web","count":1}"#]);

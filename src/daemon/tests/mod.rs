@@ -19,7 +19,7 @@ mod walk;
 
 use super::core::{Core, Watched};
 use super::start_up::load;
-use super::work::{Report, Sender};
+use super::workers::{Report, Sender};
 use crate::model::image::Image;
 use crate::model::name::Name;
 use crate::steps::layout::Layout;
@@ -140,7 +140,7 @@ impl Bench {
         let config_path = Path::new("/etc/config/cloudbox").to_path_buf();
         let cgroups = Cgroups::detect("cloudbox-test").ok();
         let mut core = Core::new(fake.machine(), layout, config_path, cgroups, sender).unwrap();
-        core.storage_given = true;
+        core.storage_is_given(true);
         core.start_up(load(&fake)).unwrap();
         let mut broker = Broker::new(1);
         let daemon_at = broker.connect(Credentials::root());
@@ -310,7 +310,7 @@ impl Bench {
         let trying: Vec<Watched> = self.core.watched().into_iter().map(|(_, watched)| watched).collect();
         for watched in trying {
             if matches!(watched, Watched::Port(_)) {
-                self.core.handle_container(&watched);
+                self.core.handle_watched(&watched);
             }
         }
     }
@@ -403,7 +403,7 @@ impl Bench {
             }
         }
         for what in &ready {
-            self.core.handle_container(what);
+            self.core.handle_watched(what);
         }
         self.pump();
         ready.len()

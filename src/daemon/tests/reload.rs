@@ -189,7 +189,7 @@ fn an_orphan_that_does_not_stop_is_not_stopped_again_and_again() {
     bench.fake.fail_always("runtime.stop");
     let reply = bench.reload(CONFIG);
     assert_eq!(reply["jobs"].as_array().unwrap().len(), 1);
-    assert_eq!((bench.states(), bench.core.jobs.iter().count()), (vec!["web running".to_string()], 2));
+    assert_eq!((bench.states(), bench.core.state.jobs.iter().count()), (vec!["web running".to_string()], 2));
     bench.fake.heal();
     bench.ok("cloudbox reload", json!({}));
     bench.work();
@@ -368,7 +368,7 @@ fn a_stop_that_failed_behind_the_kill_leaves_a_container_that_can_be_started() {
 
 #[test]
 fn memory_promised_to_a_container_that_is_being_started_is_what_it_starts_with() {
-    let total = super::super::answers::memory_total();
+    let total = crate::steps::host::memory_total();
     let mut bench = Bench::with(&["a-", "b-"]);
     let large = format!("\toption memory '{}'\n", total / 5 * 3);
     let config: String = sections(&["a", "b"]).lines().map(|line| format!("{line}\n{large}")).collect();

@@ -344,12 +344,16 @@ fn unknown_fields_are_ignored() {
     }
 }
 
+fn list_all(bench: &mut Bench) -> crate::api::replies::ContainerList {
+    crate::look::list(&bench.core.state, &mut bench.core.readings, &[])
+}
+
 #[test]
 fn an_ordinary_container_takes_little_room() {
     let mut bench = Bench::new(&format!("{CONFIG}\toption disk '64M'\n"));
     bench.fake.give_addresses(&["10.139.140.110"].map(|a| a.parse::<IpAddr>().unwrap()));
     bench.ok("cloudbox.container create", json!({"name": "nextcloud", "wait": 15}));
-    let entry = to_fields(&bench.core.container_list(&[]).containers[0]).unwrap();
+    let entry = to_fields(&list_all(&mut bench).containers[0]).unwrap();
     let json = serde_json::to_string(&Fields::new(&entry)).unwrap();
     println!("{} bytes on the bus; {} as JSON: {json}", entry.len(), json.len());
     assert!(json.len() <= 320 && entry.len() <= 340, "{json}");
@@ -395,7 +399,7 @@ fn a_thousand_containers_fit_into_one_message() {
         }
         fake.change(|world| world.config = config);
         let mut bench = Bench::of(fake.clone(), TempDir::make());
-        for (name, declared) in bench.core.config.containers.clone() {
+        for (name, declared) in bench.core.state.config.containers.clone() {
             let spec = declared.spec.unwrap();
             let record = crate::steps::storage::Record {
                 mac: String::new(),
@@ -409,9 +413,9 @@ fn a_thousand_containers_fit_into_one_message() {
                 spec,
             };
             let made = fake.run(record);
-            bench.core.absorb_made(&name, made);
+            bench.core.state.take_up(&name, made);
         }
-        containers.extend(bench.core.container_list(&[]).containers);
+        containers.extend(list_all(&mut bench).containers);
     }
     assert!(containers.iter().all(|c| c.state == "running" && c.addresses.len() == 2 && c.name.len() == 63));
     assert_eq!(containers.len(), 1000);

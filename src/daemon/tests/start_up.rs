@@ -36,7 +36,7 @@ fn leftovers_of_a_killed_daemon_are_cleared() {
     let before = bench.fake.world();
     let sha256 = "cd".repeat(32);
     bench.ok("cloudbox.image import", json!({"path": "/x", "name": "old", "sha256": sha256, "wait": 15}));
-    bench.core.machine.images.mount(&sha256).unwrap();
+    bench.core.state.machine.images.mount(&sha256).unwrap();
     bench.fake.change(|world| {
         let files = Files { record: None, disk: true, guest: None, layer: 0 };
         world.unborn.insert(name("half"), files.clone());
@@ -105,8 +105,8 @@ fn a_boot_starts_what_shall_start_and_a_restart_does_not() {
     assert_eq!(bench.states(), ["off stopped", "web stopped"]);
 
     // As after a boot, the runtime directory is empty.
-    std::fs::remove_file(bench.core.layout.boot_marker()).unwrap();
-    std::fs::remove_file(bench.core.layout.jobs()).unwrap();
+    std::fs::remove_file(bench.core.state.layout.boot_marker()).unwrap();
+    std::fs::remove_file(bench.core.state.layout.jobs()).unwrap();
     let mut bench = bench.restarted();
     bench.work();
     assert_eq!(bench.states(), ["off stopped", "web running"]);
@@ -120,7 +120,7 @@ fn a_record_that_cannot_be_read_is_left_alone_until_its_container_is_deleted() {
         world.damaged.insert(name("hurt"));
     });
     let mut bench = Bench::of(fake, TempDir::make());
-    assert_eq!(bench.core.jobs.iter().count(), 0);
+    assert_eq!(bench.core.state.jobs.iter().count(), 0);
     assert_eq!(bench.states(), ["hurt failed"]);
     assert_eq!(bench.entry("hurt")["error"]["message"], "hurt/record.json is damaged");
     assert_eq!(bench.warnings(), ["hurt/record.json is damaged"]);
@@ -153,7 +153,7 @@ fn a_configuration_that_cannot_be_read_at_the_start_stops_and_deletes_nothing() 
 fn a_damaged_table_of_jobs_is_worth_none() {
     for text in ["", "{", "[]", "{\"next\":\"x\"}"] {
         let bench = Bench::with(&["web"]);
-        std::fs::write(bench.core.layout.jobs(), text).unwrap();
+        std::fs::write(bench.core.state.layout.jobs(), text).unwrap();
         let mut bench = bench.restarted();
         assert_eq!(bench.ok("cloudbox.job list", json!({}))["jobs"], json!([]));
         assert_eq!(bench.states(), ["web running"]);

@@ -67,8 +67,8 @@ fn step(bench: &mut Bench, random: &mut Random) -> String {
         4 => call("cloudbox.container stop", json!({"name": name, "wait": wait})),
         5 => call("cloudbox.container delete", json!({"name": name, "force": true, "wait": wait})),
         6 => {
-            let jobs = bench.core.jobs.iter().count();
-            let id = bench.core.jobs.iter().nth(random.below(jobs.max(1))).map_or(0, |job| job.id);
+            let jobs = bench.core.state.jobs.iter().count();
+            let id = bench.core.state.jobs.iter().nth(random.below(jobs.max(1))).map_or(0, |job| job.id);
             format!("cancel: {}", bench.call("cloudbox.job cancel", json!({"id": id})).status)
         }
         7 => {

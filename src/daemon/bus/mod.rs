@@ -1,0 +1,188 @@
+//! Calls on the bus: decoded, answered at once or when a job or a thread has ended.
+
+mod methods;
+
+pub use methods::objects;
+
+use super::core::Core;
+use super::workers::{self, Report};
+use crate::api::replies::{Failure, JobReply, Started, Waited};
+use crate::api::{BusObject, WAIT_MAX};
+use crate::error::{Code, Error, Result};
+use crate::machine::Machine;
+use crate::model::job::{Job, JobId};
+use log::error;
+use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How a call is answered.
+pub enum Answer {
+    /// At once, with these fields.
+    Fields(Vec<u8>),
+    /// With a job's number; if the caller waits so many seconds, with how it ended.
+    Job(JobId, Option<u32>),
+    /// With the whole job, when it has ended or so many seconds are up.
+    WholeJob(JobId, u32),
+    /// By a thread: it may take longer than the loop should.
+    Thread(Box<dyn FnOnce() -> Then + Send>),
+}
+
+/// What the loop does when a thread has worked for a call, which ends in an answer.
+pub type Then = Box<dyn FnOnce(&mut Core) -> Result<Answer> + Send>;
+
+/// A caller whose reply is held back until a job ends.
+pub struct Waiter {
+    /// The job.
+    pub job: JobId,
+    request: Request,
+    /// When it is answered at the latest.
+    pub deadline: Instant,
+    /// It is answered with the whole job, whether or not that failed.
+    whole_job: bool,
+}
+
+impl Answer {
+    /// At once, with this reply.
+    fn reply(reply: &impl Serialize) -> Result<Answer> {
+        encode(reply).map(Answer::Fields)
+    }
+
+    /// With the job when it has ended: it takes a moment only.
+    fn ended(job: JobId) -> Answer {
+        Answer::Job(job, Some(WAIT_MAX))
+    }
+
+    /// A thread finds the reply.
+    fn found<R: Serialize>(
+        machine: &Arc<Machine>,
+        find: impl FnOnce(&Machine) -> Result<R> + Send + 'static,
+    ) -> Answer {
+        let machine = machine.clone();
+        Answer::Thread(Box::new(move || {
+            let fields = find(&machine).and_then(|reply| encode(&reply));
+            Box::new(move |_| fields.map(Answer::Fields))
+        }))
+    }
+
+    /// A thread finds something out, of which `then` makes the answer.
+    fn then<T: Send + 'static>(
+        machine: &Arc<Machine>,
+        find: impl FnOnce(&Machine) -> T + Send + 'static,
+        then: impl FnOnce(&mut Core, T) -> Result<Answer> + Send + 'static,
+    ) -> Answer {
+        let machine = machine.clone();
+        Answer::Thread(Box::new(move || {
+            let found = find(&machine);
+            Box::new(move |core| then(core, found))
+        }))
+    }
+}
+
+impl Core {
+    /// A call came.
+    pub(super) fn call(&mut self, object: BusObject, method: &str, arguments: &[u8], request: Request) {
+        match methods::find(object, method) {
+            Some(method) => {
+                let answer = (method.call)(self, arguments);
+                self.respond(request, answer);
+            }
+            None => self.connection.complete(request, Status::METHOD_NOT_FOUND),
+        }
+    }
+
+    /// Answers a call, or has it answered.
+    pub(super) fn respond(&mut self, request: Request, answer: Result<Answer>) {
+        let (job, seconds, whole_job) = match answer {
+            Ok(Answer::Fields(fields)) => return self.send_reply(request, Ok(fields)),
+            Err(error) => return self.send_reply(request, Err(error)),
+            Ok(Answer::Thread(work)) => {
+                // Where none can be had, the connection answers the request when it is dropped.
+                if let Err(error) =
+                    workers::spawn_report(&self.sender, move || Report::Answer(request, work()))
+                {
+                    error!("{error}");
+                }
+                return;
+            }
+            Ok(Answer::WholeJob(job, seconds)) => (job, seconds, true),
+            Ok(Answer::Job(job, wait)) => match wait.unwrap_or(0) {
+                0 => return self.send_reply(request, encode(&Started { job: job.to_string() })),
+                seconds => (job, seconds, false),
+            },
+        };
+        let deadline = Instant::now() + Duration::from_secs(seconds.min(WAIT_MAX).into());
+        let waiter = Waiter { job, request, deadline, whole_job };
+        if self.state.jobs.is_open(job) {
+            self.waiters.push(waiter);
+        } else {
+            self.answer_waiter(waiter);
+        }
+    }
+
+    /// Sends a reply's fields, or an error as data and as status.
+    fn send_reply(&mut self, request: Request, result: Result<Vec<u8>>) {
+        let (fields, status) = match result {
+            Ok(fields) => (fields, Status::OK),
+            Err(error) => {
+                let failure = Failure { error: (&error).into() };
+                (to_fields(&failure).unwrap_or_default(), Status(error.code.ubus_status()))
+            }
+        };
+        match self.connection.reply(&request, &fields) {
+            Ok(()) => self.connection.complete(request, status),
+            Err(error) => {
+                error!("a reply of {} bytes cannot be sent: {error}", fields.len());
+                self.connection.complete(request, Status::UNKNOWN_ERROR);
+            }
+        }
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn answer_waiters(&mut self, is_done: impl Fn(&Waiter) -> bool) {
+        let (done, waiting) = std::mem::take(&mut self.waiters).into_iter().partition(is_done);
+        self.waiters = waiting;
+        for waiter in done {
+            self.answer_waiter(waiter);
+        }
+    }
+
+    fn answer_waiter(&mut self, waiter: Waiter) {
+        let answer = match self.state.jobs.get(waiter.job) {
+            None => Err(Error::new(Code::NotFound, format_args!("job {} is no longer known", waiter.job))),
+            Some(job) if waiter.whole_job => encode(&JobReply::from(job)),
+            Some(Job { error: Some(error), .. }) => {
+                Err(Error::new(Code::from_text(&error.code), error.message.clone()))
+            }
+            Some(job) => encode(&Waited { job: job.id.to_string(), state: job.state }),
+        };
+        self.send_reply(waiter.request, answer);
+    }
+}
+
+/// The arguments of a call. Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.
+fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
+    let damaged = |e| Error::new(Code::InvalidArgument, format_args!("the arguments cannot be read: {e}"));
+    Fields::new(arguments).check().map_err(damaged)?;
+    from_fields(arguments).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))
+}
+
+fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
+    to_fields(reply).map_err(cannot_encode)
+}
+
+/// A reply made of lists, whose entries have their name and those of their other fields that are asked for. None means
+/// all.
+fn encode_entries(reply: &impl Serialize, mut fields: Vec<String>) -> Result<Vec<u8>> {
+    if fields.is_empty() {
+        return encode(reply);
+    }
+    fields.push("name".into());
+    to_chosen_fields(reply, 2, fields).map_err(cannot_encode)
+}
+
+fn cannot_encode(error: openwrt_ubus::Error) -> Error {
+    Error::new(Code::Failed, format_args!("cannot encode the reply: {error}"))
+}

@@ -1,0 +1,124 @@
+//! What the daemon does by itself: it asks the plan what brings what is to what should be, and begins that.
+
+use super::core::Core;
+use super::order::Boot;
+use crate::api::replies::ReloadReply;
+use crate::model::job::JobId;
+use crate::model::name::Name;
+use crate::model::plan::{place, plan, plan_for, Action, Seen};
+use crate::operations::{Create, Delete, FirstBoot, Rename, Set, Start, Stop, Task};
+use crate::state::State;
+use crate::steps::lxc::first_boot;
+use log::warn;
+use std::collections::{BTreeMap, VecDeque};
+
+impl Core {
+    /// Reads the configuration again and does what it says.
+    pub(super) fn reload(&mut self) -> ReloadReply {
+        self.state.read_configuration();
+        let jobs = self.carry_out();
+        self.state.adverts_changed = true;
+        ReloadReply {
+            jobs: jobs.into_iter().map(|id| id.to_string()).collect(),
+            restart_required: self.state.restart_required(),
+            warnings: self.state.warnings(),
+        }
+    }
+
+    /// Starts the jobs that bring what is to what should be.
+    pub(super) fn carry_out(&mut self) -> Vec<JobId> {
+        if !self.may_act() {
+            return Vec::new();
+        }
+        let boot = self.boot_pending && self.state.config.settings.enabled;
+        let mut jobs = Vec::new();
+        let mut starts = VecDeque::new();
+        let seen: BTreeMap<Name, Seen> =
+            self.state.names().into_iter().map(|name| (name.clone(), seen(&self.state, name))).collect();
+        for action in plan(&self.state.config, &seen, boot) {
+            match place(&self.state.config, &action).filter(|_| boot) {
+                Some(priority) => starts.push_back((priority, action)),
+                None => jobs.extend(self.act(action)),
+            }
+        }
+        if boot {
+            self.boot_pending = false;
+            self.boot = Some(Boot::of(starts));
+            jobs.extend(self.go_on_booting());
+        }
+        jobs
+    }
+
+    /// The same for one container, of which something has changed.
+    pub(super) fn reconcile(&mut self, name: &Name) {
+        if !self.may_act() {
+            return;
+        }
+        let seen = seen(&self.state, name);
+        for action in plan_for(&self.state.config, name, seen, false) {
+            self.act(action);
+        }
+    }
+
+    /// A file that cannot be read says nothing: least of all that a container shall go.
+    fn may_act(&self) -> bool {
+        self.state.config_error.is_none() && self.shutdown.is_none() && !self.ending
+    }
+
+    /// Starts the job of an action, unless that was given up.
+    pub(super) fn act(&mut self, action: Action) -> Option<JobId> {
+        if self.state.given_up.contains(&action) {
+            return None;
+        }
+        let name = action.name().clone();
+        match task(&self.state, &action) {
+            Ok(task) => Some(self.begin_task(task)),
+            Err(error) => {
+                self.state.note_failure(&name, error);
+                self.state.given_up.push(action);
+                None
+            }
+        }
+    }
+}
+
+/// What an action does.
+fn task(state: &State, action: &Action) -> crate::error::Result<Box<dyn Task>> {
+    Ok(match action {
+        Action::Create { name, start } => Box::new(Create::declared(state, name, *start)?),
+        Action::Start(name) => Start::ask(state, name)?,
+        Action::FinishRename(name, new_name) => Box::new(Rename::of(state, name, new_name)?),
+        Action::Apply(name) => Box::new(Set::declared(state, name)?),
+        Action::FirstBoot(name) => Box::new(FirstBoot(name.clone())),
+        Action::StopOrphan(name) => {
+            warn!("container {name} has no section any more: it is stopped, its data is kept");
+            Box::new(Stop::gently(state, name))
+        }
+        Action::FinishDelete(name) => Box::new(Delete::of(state, name.clone())),
+    })
+}
+
+/// The container as the plan sees it. What cannot be read, or is being made, is left alone.
+fn seen(state: &State, name: &Name) -> Seen {
+    let making = state.making.contains_key(name);
+    let Some(container) = state.containers.get(name) else {
+        let unreadable = state.unreadable.contains_key(name);
+        let busy = making || unreadable || state.job_on(name).is_some();
+        return Seen { exists: unreadable, busy, ..Seen::default() };
+    };
+    let running = container.live.is_some();
+    let has_script = running && !container.record.spec.first_boot.is_empty();
+    Seen {
+        exists: true,
+        running,
+        busy: state.job_on(name).is_some(),
+        stale: state.is_stale(name),
+        first_boot: has_script && has_not_begun(state, name),
+    }
+}
+
+/// Whether the container's first-boot script was never begun, and no job is about to.
+fn has_not_begun(state: &State, name: &Name) -> bool {
+    let is_it = |job: &&crate::model::job::Job| job.kind.beside && job.target.container() == Some(name);
+    !state.jobs.open().any(|job| is_it(&job)) && first_boot::status(&state.layout.container(name)).is_none()
+}

@@ -1,0 +1,33 @@
+//! `service list`: what is announced, and why the rest is not.
+
+use crate::announce::Announcer;
+use crate::api::replies::{ServiceEntry, ServiceList};
+use crate::model::advert::Advert;
+use crate::state::State;
+
+/// The reply of `service list`. What could not be announced is tried again when somebody looks.
+pub fn services(state: &State, announcer: &mut Announcer) -> ServiceList {
+    announcer.look_again();
+    let off = (!state.config.settings.advertise).then_some("option advertise '0' in section 'main'");
+    let entry = |advert: Advert| {
+        let trouble = announcer.trouble_of(&advert).map(|error| error.message.clone());
+        let reason = off.map(str::to_string).or(advert.withheld).or(trouble);
+        ServiceEntry {
+            id: advert.id,
+            container: advert.container.map(|name| name.to_string()),
+            name: advert.service.name.unwrap_or_default(),
+            kind: advert.service.kind,
+            port: advert.service.port,
+            txt: advert.service.txt,
+            protocol: advert.service.family.as_str(),
+            check: if advert.service.check { "tcp" } else { "none" },
+            source: advert.source.as_str(),
+            state: if reason.is_none() { "published" } else { "withheld" },
+            reason,
+            host: advert.host + ".local",
+            addresses: advert.addresses.iter().map(ToString::to_string).collect(),
+        }
+    };
+    let adverts = announcer.adverts(state, &state.machine.box_name());
+    ServiceList { services: adverts.into_iter().map(entry).collect() }
+}

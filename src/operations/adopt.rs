@@ -1,0 +1,160 @@
+//! `adopt`: taking in a container without a section, or one that another tool made.
+
+use super::create::Create;
+use super::{Operation, Task};
+use crate::error::{Code, Error, Result};
+use crate::machine::Machine;
+use crate::model::config::Declared;
+use crate::model::job::{Kind, Target};
+use crate::model::name::{ImageName, Name};
+use crate::model::options::OptionValues;
+use crate::state::{Made, State};
+use crate::steps::ctx::Ctx;
+use crate::steps::lxc::Foreign;
+use crate::steps::storage::Record;
+use serde::Deserialize;
+
+/// The kind of a job that adopts a container.
+pub const KIND: Kind = Kind::new("adopt");
+
+/// `cloudbox.container adopt`
+#[derive(Debug, Deserialize)]
+pub struct Args {
+    /// The orphan's or the foreign container's name.
+    pub name: String,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// What somebody wants to adopt: an orphan, or a foreign container.
+///
+/// # Errors
+/// [`Code::Exists`] when it has its section, [`Code::NotFound`], [`Code::Busy`].
+pub fn adopt(state: &State, args: &Args) -> Result<Box<dyn Task>> {
+    let name = Name::new(&args.name)?;
+    state.check_idle(&name)?;
+    if let Some(error) = state.unreadable.get(&name) {
+        return Err(error.clone());
+    }
+    if state.config.containers.contains_key(&name) {
+        return Err(Error::new(
+            Code::Exists,
+            format_args!("container {name} has its section; there is nothing to adopt"),
+        ));
+    }
+    if let Some(orphan) = state.containers.get(&name) {
+        return Ok(Box::new(Adopt(orphan.record.clone())));
+    }
+    match state.foreign().into_iter().find(|foreign| foreign.name == name.as_str()) {
+        Some(foreign) => Ok(Box::new(TakeOver::ask(state, &name, foreign)?)),
+        None => {
+            let path = state.config.settings.lxcpath.display();
+            Err(Error::new(
+                Code::NotFound,
+                format_args!("there is no container {name} without a section, and none in {path}"),
+            ))
+        }
+    }
+}
+
+/// An orphan that is given a section, which says what is known of it.
+#[derive(Debug)]
+pub struct Adopt(pub Box<Record>);
+
+impl Operation for Adopt {
+    type Found = ();
+
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn target(&self) -> Target {
+        Target::Container(self.0.name.clone())
+    }
+
+    fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<()> {
+        ctx.step("adopt.config")?;
+        machine.config.add_container(&self.0.name, &OptionValues::of(&self.0.spec))
+    }
+
+    fn done(self, state: &mut State, (): ()) -> Result<()> {
+        let Record { name, spec, .. } = *self.0;
+        state.config.containers.insert(name.clone(), Declared::good(spec));
+        state.notify_container("container.changed", &name);
+        Ok(())
+    }
+}
+
+/// A container of another tool that is taken over.
+#[derive(Debug)]
+pub struct TakeOver {
+    /// The original, which is never touched.
+    pub foreign: Foreign,
+    /// The record of the container it becomes; what is of the image is found out.
+    pub record: Box<Record>,
+    /// What its section shall say.
+    pub section: OptionValues,
+}
+
+impl TakeOver {
+    fn ask(state: &State, name: &Name, foreign: Foreign) -> Result<TakeOver> {
+        state.check_enabled()?;
+        let image = ImageName::new(&format!("adopted-{name}")).or_else(|_| ImageName::new(name.as_str()))?;
+        if state.find_image(image.as_str()).is_ok() {
+            return Err(Error::new(
+                Code::Exists,
+                format_args!("image {image} is there already, of another time; delete or rename it first"),
+            ));
+        }
+        let mut section = OptionValues::default();
+        section.put("image", image.as_str());
+        // Both it and the original would start with the box.
+        section.put("autostart", "0");
+        let spec = section.resolve(&state.config.settings.defaults)?;
+        state.admit_disk(&spec)?;
+        Ok(TakeOver { foreign, record: state.new_record(name, spec)?, section })
+    }
+}
+
+impl Operation for TakeOver {
+    type Found = Made;
+
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn target(&self) -> Target {
+        Target::Container(self.record.name.clone())
+    }
+
+    fn begun(&self, state: &mut State) {
+        state.making.insert(self.record.name.clone(), self.record.clone());
+    }
+
+    /// Makes an image of its root, and a container of the image, which is not started.
+    fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
+        let name: &ImageName = &self.record.spec.image;
+        ctx.step("adopt.look")?;
+        let root = machine.runtime.open_foreign(ctx, &self.foreign)?;
+        let packed = machine.images.pack(ctx, root.path(), name);
+        drop(root);
+        let image = packed?;
+        let mut record = self.record.clone();
+        record.image_sha256.clone_from(&image.manifest.sha256);
+        record.init = image.manifest.init;
+        let mut create = Create { record, pull: None, section: Some(self.section.clone()), start: false };
+        create.run(machine, ctx).map_err(|error| {
+            // A cancelled job's context would not let it begin.
+            let undone = Ctx::silent().and_then(|ctx| machine.images.delete(&ctx, &image)).err();
+            error.with_leftovers(undone.as_slice())
+        })
+    }
+
+    fn done(self, state: &mut State, made: Made) -> Result<()> {
+        state.read_images();
+        let image = made.record.spec.image.to_string();
+        state.notify_image_added(&image, &made.record.image_sha256);
+        state.take_up(&self.record.name, made);
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! `create`: making a container.
+
+use super::start::start_mounted;
+use super::undo::Undo;
+use super::Operation;
+use crate::error::{Error, Result};
+use crate::machine::{guest_network, Machine};
+use crate::model::image_source::ImageSource;
+use crate::model::job::{Kind, Target};
+use crate::model::name::Name;
+use crate::model::options::OptionValues;
+use crate::model::plan::Action;
+use crate::model::spec::Spec;
+use crate::state::{Made, State};
+use crate::steps::ctx::Ctx;
+use crate::steps::storage::{Record, Stage};
+use serde::Deserialize;
+
+/// The kind of a job that makes a container.
+pub const KIND: Kind = Kind { shown_as: Some("creating"), ..Kind::new("create") };
+
+/// `cloudbox.container create`, beside the container's options.
+#[derive(Debug, Deserialize)]
+pub struct Args {
+    /// The container's name: a DNS label.
+    pub name: String,
+    /// Start it now; yes unless said otherwise.
+    pub start: Option<bool>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// A container to be made.
+#[derive(Debug)]
+pub struct Create {
+    /// The container's record; of its image, what is pulled tells.
+    pub record: Box<Record>,
+    /// Where to get the image it is made from; None when that is here.
+    pub pull: Option<ImageSource>,
+    /// What its section shall say; None when the section is there already.
+    pub section: Option<OptionValues>,
+    /// Start it.
+    pub start: bool,
+}
+
+impl Create {
+    /// A container that somebody asks for, with what is said of it.
+    ///
+    /// # Errors
+    /// A wrong value, a name that is taken, no room for it, no such image.
+    pub fn ask(state: &State, args: &Args, mut said: OptionValues) -> Result<Create> {
+        let name = Name::new(&args.name)?;
+        state.check_enabled()?;
+        state.check_free(&name)?;
+        // Its section says what the image is called here.
+        let source = state.source_of(said.text("image"))?;
+        if let Some(source) = &source {
+            said.put("image", source.name.as_str());
+        }
+        // Whether it is started at boot is always written, being the owner's to see.
+        if said.text("autostart").is_none() {
+            said.put("autostart", "1");
+        }
+        let spec = said.resolve(&state.config.settings.defaults)?;
+        Create::check(state, name, spec, Some(said), args.start.unwrap_or(true), source)
+    }
+
+    /// A container whose section is there.
+    ///
+    /// # Errors
+    /// What is wrong with the section, or no room for it.
+    pub fn declared(state: &State, name: &Name, start: bool) -> Result<Create> {
+        let Some(declared) = state.config.containers.get(name) else {
+            return Err(crate::state::no_container(name));
+        };
+        Create::check(state, name.clone(), declared.spec.clone()?, None, start, None)
+    }
+
+    fn check(
+        state: &State,
+        name: Name,
+        spec: Spec,
+        section: Option<OptionValues>,
+        start: bool,
+        source: Option<ImageSource>,
+    ) -> Result<Create> {
+        let (image, pull) = state.image_for(spec.image.as_str(), source)?;
+        image.map_or(Ok(()), |image| image.check_services(&spec))?;
+        state.machine.network.check_bridge(&spec.bridge)?;
+        state.check_address(&name, &spec)?;
+        state.admit_disk(&spec)?;
+        if start {
+            state.admit_memory(&name, &spec)?;
+        } else {
+            state.admit_memory_alone(&spec)?;
+        }
+        let mut record = state.new_record(&name, spec)?;
+        if let Some(image) = image {
+            (record.image_sha256, record.init) = (image.manifest.sha256.clone(), image.manifest.init);
+        }
+        Ok(Create { record, pull, section, start })
+    }
+}
+
+impl Operation for Create {
+    type Found = Made;
+
+    fn kind(&self) -> Kind {
+        Kind { waits: self.pull.is_some(), ..KIND }
+    }
+
+    fn target(&self) -> Target {
+        Target::Container(self.record.name.clone())
+    }
+
+    fn begun(&self, state: &mut State) {
+        state.making.insert(self.record.name.clone(), self.record.clone());
+    }
+
+    /// The section comes first. It is the record of intent: after a crash the daemon finds it and makes the container
+    /// anew, going on with the pull of its image where that was.
+    fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
+        let mut undo = Undo::default();
+        let made = make(machine, ctx, self, &mut undo);
+        undo.unless_good(made)
+    }
+
+    fn done(self, state: &mut State, made: Made) -> Result<()> {
+        state.take_up(&self.record.name, made);
+        Ok(())
+    }
+
+    fn failed(self, state: &mut State, error: &Error) {
+        if self.pull.is_some() {
+            // What it pulled is no part of it, and stays.
+            state.read_images();
+        }
+        let name = &self.record.name;
+        if state.config.containers.contains_key(name) && !state.containers.contains_key(name) {
+            // Made because the configuration says so: it says so still.
+            state.not_made.insert(name.clone(), error.clone());
+        }
+        for start in [true, false] {
+            state.give_up(Action::Create { name: name.clone(), start });
+        }
+    }
+}
+
+fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'a>) -> Result<Made> {
+    let mut record = what.record.clone();
+    let name: &Name = &what.record.name;
+    let network = guest_network(machine, &record.spec)?;
+    if what.start {
+        machine.network.check_bridge(&record.spec.bridge)?;
+    }
+    if let Some(section) = &what.section {
+        ctx.step("create.config")?;
+        machine.config.add_container(name, section)?;
+        undo.push(move || machine.config.remove_container(name, false));
+    }
+    if let Some(source) = &what.pull {
+        let image = machine.images.pull(ctx, source)?;
+        image.check_services(&record.spec)?;
+        (record.image_sha256, record.init) = (image.manifest.sha256, image.manifest.init);
+    }
+    let record = &*record;
+    undo.push(move || machine.storage.discard(name));
+    machine.storage.build(ctx, record)?;
+
+    ctx.step("create.mount")?;
+    undo.push(move || machine.release_image(name));
+    let image = machine.hold_image(name, &record.image_sha256)?;
+    machine.storage.mount(record, Stage::Unborn, &image)?;
+    ctx.step("create.guest_files")?;
+    machine.storage.write_guest_files(record, &network)?;
+    if !what.start {
+        machine.storage.unmount(name)?;
+        machine.release_image(name)?;
+    }
+
+    ctx.step("create.name")?;
+    machine.storage.give_name(name)?;
+    undo.push(move || {
+        machine.storage.take_name(name)?;
+        machine.storage.erase(name)
+    });
+    ctx.step("create.named")?;
+    let live = what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
+    Ok(Made { record: Box::new(record.clone()), live })
+}

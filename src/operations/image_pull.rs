@@ -1,0 +1,64 @@
+//! `image pull`: fetching an image from a server.
+
+use super::Operation;
+use crate::error::Result;
+use crate::machine::Machine;
+use crate::model::image::Image;
+use crate::model::image_source::{self, ImageSource};
+use crate::model::job::{Kind, Target};
+use crate::state::State;
+use crate::steps::ctx::Ctx;
+use serde::Deserialize;
+
+/// The kind of a job that pulls an image.
+pub const KIND: Kind = Kind { waits: true, ..Kind::new("image_pull") };
+
+/// `cloudbox.image pull`
+#[derive(Debug, Deserialize)]
+pub struct Args {
+    /// The image: its name here, or what a server calls it, such as `debian/12` or `community:debian/12`.
+    pub name: String,
+    /// The server; any that has it unless said otherwise.
+    pub remote: Option<String>,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// An image to be fetched.
+#[derive(Debug)]
+pub struct ImagePull(ImageSource);
+
+impl ImagePull {
+    /// An image that somebody wants to have.
+    ///
+    /// # Errors
+    /// No server is known to have it, [`crate::error::Code::Busy`].
+    pub fn ask(state: &State, args: &Args) -> Result<ImagePull> {
+        state.check_enabled()?;
+        let source = image_source::find(&args.name, args.remote.as_deref(), &state.config, &state.images)?;
+        state.check_idle_image(source.name.as_str())?;
+        Ok(ImagePull(source))
+    }
+}
+
+impl Operation for ImagePull {
+    type Found = Image;
+
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn target(&self) -> Target {
+        Target::Image(self.0.name.to_string())
+    }
+
+    fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Image> {
+        machine.images.pull(ctx, &self.0)
+    }
+
+    fn done(self, state: &mut State, image: Image) -> Result<()> {
+        state.read_images();
+        state.notify_image_added(self.0.name.as_str(), &image.manifest.sha256);
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! `start`: a container's root is mounted, and its init runs.
+
+use super::create::Create;
+use super::undo::Undo;
+use super::{Operation, Task};
+use crate::error::{Error, Result};
+use crate::machine::{guest_network, Machine};
+use crate::model::advert::host_label;
+use crate::model::config::Declared;
+use crate::model::job::{Kind, Target};
+use crate::model::name::Name;
+use crate::state::{no_container, no_section, Live, Made, State};
+use crate::steps::ctx::Ctx;
+use crate::steps::lxc::Stop;
+use crate::steps::storage::{Record, Stage};
+use log::warn;
+use serde::Deserialize;
+use std::net::Ipv4Addr;
+
+/// The kind of a job that starts a container.
+pub const KIND: Kind = Kind { shown_as: Some("starting"), ..Kind::new("start") };
+
+/// `cloudbox.container start`
+#[derive(Debug, Deserialize)]
+pub struct Args {
+    /// The container's name.
+    pub name: String,
+    /// Seconds to hold back the reply until it is done.
+    pub wait: Option<u32>,
+}
+
+/// A container to be started.
+#[derive(Debug)]
+pub struct Start {
+    /// As it shall run.
+    pub record: Box<Record>,
+    /// The one on disk, when that differs.
+    pub before: Option<Box<Record>>,
+}
+
+impl Start {
+    /// A container that shall run. One that could not be made before is made.
+    ///
+    /// # Errors
+    /// What is wrong with its section, no room for it, [`crate::error::Code::Busy`].
+    pub fn ask(state: &State, name: &Name) -> Result<Box<dyn Task>> {
+        state.check_enabled()?;
+        state.check_known(name)?;
+        state.check_idle(name)?;
+        state.check_not_deleting(name)?;
+        Ok(match state.containers.get(name) {
+            None => Box::new(Create::declared(state, name, true)?),
+            Some(container) if container.live.is_some() => {
+                Box::new(Start { record: container.record.clone(), before: None })
+            }
+            Some(_) => Box::new(Start::check(state, name)?),
+        })
+    }
+
+    /// The record the container is started with.
+    ///
+    /// # Errors
+    /// As [`Start::ask`].
+    pub fn check(state: &State, name: &Name) -> Result<Start> {
+        let made = &state.containers.get(name).ok_or_else(|| no_container(name))?.record;
+        let spec = match state.config.containers.get(name) {
+            Some(Declared { spec: Ok(spec), .. }) => spec.for_start(&made.spec),
+            Some(Declared { spec: Err(error), .. }) => return Err(error.clone()),
+            None => return Err(no_section(name)),
+        };
+        state.check_address(name, &spec)?;
+        state.admit_memory(name, &spec)?;
+        state.admit_growth(&spec, &made.spec)?;
+        let mut record = made.clone();
+        record.spec = spec;
+        let before = (record != *made).then(|| made.clone());
+        Ok(Start { record, before })
+    }
+
+    /// Mounts and starts it. Fails whole: its mounts are down and its record is the old one again.
+    ///
+    /// # Errors
+    /// What a step refused.
+    pub fn start(&self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
+        let mut undo = Undo::default();
+        let live = mount_and_start(machine, ctx, &self.record, self.before.as_deref(), &mut undo);
+        let live = undo.unless_good(live)?;
+        Ok(Made { record: self.record.clone(), live: Some(live) })
+    }
+}
+
+impl Operation for Start {
+    type Found = Made;
+
+    fn kind(&self) -> Kind {
+        KIND
+    }
+
+    fn target(&self) -> Target {
+        Target::Container(self.record.name.clone())
+    }
+
+    fn is_needless(&self, state: &State) -> bool {
+        state.runs(&self.record.name)
+    }
+
+    fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
+        self.start(machine, ctx)
+    }
+
+    fn done(self, state: &mut State, made: Made) -> Result<()> {
+        state.take_up(&self.record.name, made);
+        Ok(())
+    }
+
+    fn failed(self, state: &mut State, error: &Error) {
+        note_failed_start(state, &self.record.name, error);
+    }
+}
+
+/// Keeps why a container was not started.
+pub fn note_failed_start(state: &mut State, name: &Name, error: &Error) {
+    if let Some(container) = state.containers.get_mut(name) {
+        container.failure = Some(error.clone());
+    }
+}
+
+fn mount_and_start<'a>(
+    machine: &'a Machine,
+    ctx: &Ctx,
+    record: &'a Record,
+    before: Option<&'a Record>,
+    undo: &mut Undo<'a>,
+) -> Result<Box<Live>> {
+    let name = &record.name;
+    let network = guest_network(machine, &record.spec)?;
+    machine.network.check_bridge(&record.spec.bridge)?;
+    ctx.step("start.mount")?;
+    undo.push(move || machine.release_image(name));
+    let image = machine.hold_image(name, &record.image_sha256)?;
+    undo.push(move || machine.storage.unmount(name));
+    machine.storage.unmount(name)?;
+    machine.storage.mount(record, Stage::Alive, &image)?;
+    if let Some(before) = before {
+        // The record comes behind what it tells of: cut short in between, the next start does both again.
+        ctx.step("start.network")?;
+        undo.push(move || {
+            machine.storage.write_guest_network(before, &guest_network(machine, &before.spec)?)
+        });
+        machine.storage.write_guest_network(record, &network)?;
+        ctx.step("start.record")?;
+        undo.push(move || machine.storage.save_record(before));
+        machine.storage.save_record(record)?;
+    }
+    start_mounted(machine, ctx, record, network.gateway)
+}
+
+/// Starts a container whose root is mounted.
+///
+/// # Errors
+/// LXC's reason, or [`crate::error::Code::Cancelled`]; nothing of it runs then.
+pub fn start_mounted(
+    machine: &Machine,
+    ctx: &Ctx,
+    record: &Record,
+    gateway: Option<Ipv4Addr>,
+) -> Result<Box<Live>> {
+    let label = host_label(&record.name, &machine.box_name());
+    if let Err(error) = machine.storage.write_guest_label(record, &label) {
+        warn!("{error}");
+    }
+    let running = machine.runtime.start(ctx, record, gateway)?;
+    if let Err(error) = ctx.step("start.watch") {
+        // A cancelled job's context would not let the kill begin.
+        let stop = |ctx: Ctx| machine.runtime.stop(&ctx, &record.name, record.init, Stop::Kill);
+        let left = Ctx::silent().and_then(stop).err();
+        return Err(error.with_leftovers(left.as_slice()));
+    }
+    Ok(Live::watch(machine, &record.name, running))
+}

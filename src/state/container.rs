@@ -1,0 +1,120 @@
+//! A container whose files are there, and what runs of it.
+
+use crate::error::Error;
+use crate::machine::Machine;
+use crate::model::life::Life;
+use crate::model::name::Name;
+use crate::steps::lxc::cgroup::Usage;
+use crate::steps::lxc::Running;
+use crate::steps::network::AddressWatch;
+use crate::steps::storage::Record;
+use crate::sys;
+use log::warn;
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A container whose files are there.
+pub struct Container {
+    /// What is known of it beside its section.
+    pub record: Box<Record>,
+    /// What runs of it.
+    pub live: Option<Box<Live>>,
+    /// Why the last start failed, or why it ended.
+    pub failure: Option<Error>,
+    /// How its runs ended.
+    pub life: Life,
+    /// When it is started again.
+    pub due: Option<Instant>,
+}
+
+impl Container {
+    /// Its addresses, as far as they are known; none while it does not run.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let watch = self.live.as_ref().and_then(|live| live.addresses.as_ref());
+        watch.map(|watch| watch.addresses().copied().collect()).unwrap_or_default()
+    }
+}
+
+/// A container that was made or started.
+#[derive(Debug)]
+pub struct Made {
+    /// Its record.
+    pub record: Box<Record>,
+    /// What runs of it.
+    pub live: Option<Box<Live>>,
+}
+
+/// A container that runs, with what the loop watches of it.
+#[derive(Debug)]
+pub struct Live {
+    /// No other has it. Descriptors are known by it, since their numbers are used again.
+    pub serial: u32,
+    /// Its processes.
+    pub running: Running,
+    /// Its addresses; None when they cannot be watched.
+    pub addresses: Option<AddressWatch>,
+    /// When its init began, since the box's boot.
+    pub began: Duration,
+    /// What it used when that was last read.
+    pub reading: Cell<Option<Reading>>,
+    /// It is frozen: none of its processes runs.
+    pub frozen: bool,
+    /// How often it ran out of memory in this run.
+    pub ooms: u64,
+    /// When that was told last.
+    pub ooms_told: Option<Instant>,
+}
+
+impl Live {
+    /// Container `name`, which is `running`, with its addresses watched.
+    pub fn watch(machine: &Machine, name: &Name, running: Running) -> Box<Live> {
+        let addresses = machine.network.watch(running.init).inspect_err(|e| warn!("{e}")).ok();
+        let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
+        Box::new(Live {
+            serial: Live::next_serial(),
+            running,
+            addresses,
+            began,
+            reading: Cell::default(),
+            frozen: machine.runtime.is_frozen(name),
+            ooms: 0,
+            ooms_told: None,
+        })
+    }
+
+    /// A [`Live::serial`].
+    pub fn next_serial() -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes down what it uses now, and what share of a processor it had since the last time, or since its start.
+    pub fn read(&self, usage: Usage) -> Reading {
+        let at = Instant::now();
+        let share = |used: u64| {
+            let last = self.reading.get().and_then(|last| Some((last.usage.cpu_time?, last.at)));
+            let (before, time) = match last {
+                Some((before, seen)) => (before, at - seen),
+                None => (0, sys::boottime().saturating_sub(self.began)),
+            };
+            let microseconds = u64::try_from(time.as_micros()).ok().filter(|time| *time > 0)?;
+            Some(used.saturating_sub(before).saturating_mul(1000) / microseconds)
+        };
+        let reading = Reading { usage, cpu: usage.cpu_time.and_then(share), at };
+        self.reading.set(Some(reading));
+        reading
+    }
+}
+
+/// What a container used at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// Memory, processes, processor time.
+    pub usage: Usage,
+    /// Thousandths of a processor since the reading before.
+    pub cpu: Option<u64>,
+    /// When it was read.
+    pub at: Instant,
+}

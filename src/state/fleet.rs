@@ -1,0 +1,172 @@
+//! How what is known of containers changes: made, started, ended, failed.
+
+use super::{now, Container, Live, Made, State};
+use crate::api::{BusObject, OutOfMemory};
+use crate::error::{Code, Error};
+use crate::model::config::{self, Declared};
+use crate::model::life::{Exit, Life, Reason};
+use crate::model::name::Name;
+use crate::model::plan::Action;
+use crate::model::spec::Restart;
+use crate::steps::keep::keep;
+use crate::sys;
+use log::{error, info, warn};
+use std::time::{Duration, Instant};
+
+/// How often it is told that a container runs out of memory.
+const OOM_EVERY: Duration = Duration::from_secs(1);
+
+impl State {
+    /// Reads the configuration file. One that cannot be read changes nothing: what was read before holds.
+    pub fn read_configuration(&mut self) {
+        match self.machine.config.load() {
+            Ok(package) => {
+                // What could not be done may be done now.
+                self.given_up.clear();
+                for container in self.containers.values_mut().filter(|container| container.live.is_some()) {
+                    container.failure = None;
+                }
+                self.config = config::read(&package, &self.config.settings);
+                self.config_error = None;
+                self.not_made.retain(|name, _| self.config.containers.contains_key(name));
+            }
+            Err(error) => self.config_error = Some(error),
+        }
+    }
+
+    /// A container was made, or started.
+    pub fn take_up(&mut self, name: &Name, made: Made) {
+        let created = !self.containers.contains_key(name);
+        if created {
+            // A section that has just been written is known without reading the file again.
+            let written = Declared::good(made.record.spec.clone());
+            let declared = self.config.containers.entry(name.clone()).or_insert(written);
+            // Read while it was half made.
+            declared.deleting = false;
+        }
+        self.not_made.remove(name);
+        self.note_image(&made.record);
+        let running = made.live.is_some();
+        let mut life = self.containers.remove(name).map(|container| container.life).unwrap_or_default();
+        life.pending = false;
+        self.lives_changed = true;
+        let container = Container { record: made.record, live: made.live, failure: None, life, due: None };
+        self.containers.insert(name.clone(), container);
+        if created {
+            info!("container {name} was made");
+            self.notify_container("container.created", name);
+        }
+        if running {
+            self.try_again(name);
+            info!("container {name} runs");
+            self.notify_container("container.started", name);
+        }
+    }
+
+    /// A run has ended, because somebody wanted it, or, without a reason, by itself.
+    pub fn take_end(&mut self, name: &Name, reason: Option<Reason>) {
+        let status = self.machine.runtime.exit_status(name);
+        self.hear_notices();
+        let policy = self.declared_spec(name).map_or(Restart::No, |spec| spec.restart);
+        let Some(container) = self.containers.get_mut(name) else { return };
+        let live = container.live.take();
+        let exit = match reason {
+            Some(reason) => Exit { reason, status: None, at: now() },
+            None => Exit::by_itself(status, live.as_ref().is_some_and(|live| live.ooms > 0), now()),
+        };
+        let ran = live.map_or(0, |live| sys::boottime().saturating_sub(live.began).as_secs());
+        let again = container.life.end(exit, ran, policy);
+        container.due = again.map(|again| Instant::now() + again);
+        container.failure = None;
+        self.lives_changed = true;
+        info!("container {name} is stopped ({})", exit.reason.as_str());
+        if exit.reason.is_failure() {
+            self.note_failure(name, Error::new(Code::Failed, exit.sentence()));
+        }
+        if let Some(again) = again {
+            info!("container {name} is started again in {} s", again.as_secs());
+        }
+        self.notify_container("container.stopped", name);
+        if exit.reason.is_failure() {
+            self.notify_container("container.failed", name);
+        }
+    }
+
+    /// An operation on a container failed: what runs of it is looked at anew, since a failed stop may have stopped it,
+    /// and a cancelled one not.
+    pub fn look_again(&mut self, name: &Name) {
+        let found = self.machine.runtime.find(name).ok().flatten();
+        let Some(container) = self.containers.get_mut(name) else { return };
+        match (found, &container.live) {
+            (None, _) => container.live = None,
+            (Some(found), Some(known)) if found.init == known.running.init => {}
+            (Some(found), _) => container.live = Some(Live::watch(&self.machine, name, found)),
+        }
+        if container.life.pending && container.live.is_none() {
+            container.due = Some(Instant::now() + container.life.delay());
+            self.lives_changed = true;
+        }
+    }
+
+    /// Keeps why a container could not be made or started, for `list` and `doctor`.
+    pub fn note_failure(&mut self, name: &Name, error: Error) {
+        error!("container {name}: {error}");
+        match self.containers.get_mut(name) {
+            Some(container) => container.failure = Some(error),
+            None => {
+                self.not_made.insert(name.clone(), error);
+            }
+        }
+    }
+
+    /// What the plan wants of a container could not be done: it is not tried again by itself.
+    pub fn give_up(&mut self, action: Action) {
+        if !self.given_up.contains(&action) {
+            self.given_up.push(action);
+        }
+    }
+
+    /// What the plan wants of the container and could not be done may be tried again.
+    pub fn try_again(&mut self, name: &Name) {
+        self.given_up.retain(|action| action.name() != name);
+    }
+
+    /// Somebody takes care of the container: it is not started again by itself, and its restarts are counted anew.
+    pub fn forget_restarts(&mut self, name: &Name) {
+        if let Some(container) = self.containers.get_mut(name) {
+            container.due = None;
+            container.life.forget();
+            self.lives_changed = true;
+        }
+    }
+
+    /// LXC or the kernel has something to tell of containers that run.
+    pub fn hear_notices(&mut self) {
+        for (name, times) in self.machine.runtime.notices() {
+            let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) else { continue };
+            live.ooms = live.ooms.saturating_add(times);
+            let count = live.ooms;
+            // A guest that starts again and again what is killed again and again is not told of each time.
+            if live.ooms_told.is_some_and(|told| told.elapsed() < OOM_EVERY) {
+                continue;
+            }
+            live.ooms_told = Some(Instant::now());
+            warn!(
+                "container {name} ran out of memory ({count} times in this run): the kernel ended a process"
+            );
+            self.notify(BusObject::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
+        }
+    }
+
+    /// Keeps what is remembered of ends and restarts over a restart of the daemon, if it changed.
+    pub fn save_lives(&mut self) {
+        if !std::mem::replace(&mut self.lives_changed, false) {
+            return;
+        }
+        let mut text = String::new();
+        for (name, container) in self.containers.iter().filter(|(_, c)| c.life != Life::default()) {
+            text.extend([name.as_str(), " ", &container.life.line(), "\n"]);
+        }
+        keep("how containers ended", &self.layout.lives(), &text);
+    }
+}
