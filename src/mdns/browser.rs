@@ -60,8 +60,8 @@ struct Node {
     lacks: u8,
     /// How often it was asked for.
     asked: u8,
-    /// Whether something new came of it: a bit for before, after the first time, after the second.
-    answered: u8,
+    /// Whether something new was heard before it was asked for, after the first time, after the second.
+    answered: [bool; 3],
     /// When to ask next.
     due: u32,
     /// Who said where it is.
@@ -203,7 +203,7 @@ impl Browser {
                 name: name.clone(),
                 lacks,
                 asked: 0,
-                answered: 0,
+                answered: [false; 3],
                 due,
                 from: None,
                 target: None,
@@ -242,7 +242,9 @@ impl Browser {
         };
         if let (true, Ok(at)) = (is_new, self.find(&record.name)) {
             let kind = &mut self.nodes[at];
-            kind.answered |= 1 << kind.asked;
+            if let Some(answered) = kind.answered.get_mut(usize::from(kind.asked)) {
+                *answered = true;
+            }
         }
     }
 
@@ -302,7 +304,7 @@ impl Node {
     fn is_asking(&self) -> bool {
         let usual = self.asked < 2;
         // If nobody said anything, whoever knows was busy. If there was something new each time, packets get lost.
-        let once_more = self.asked == 2 && (self.answered == 0 || self.answered & 0b110 == 0b110);
+        let once_more = self.asked == 2 && matches!(self.answered, [false, false, false] | [_, true, true]);
         self.lacks != 0 && (usual || once_more)
     }
 }

@@ -269,7 +269,7 @@ impl Reader<'_> {
     /// A section that must have a name, and has none.
     fn is_nameless(&mut self, section: &Section, example: &str) -> bool {
         if section.is_anonymous() {
-            let why = ["the section needs its name: config ", example].concat();
+            let why = format!("the section needs its name: config {example}");
             self.warn_of(section, None, &why);
         }
         section.is_anonymous()

@@ -3,6 +3,8 @@
 use super::name::Name;
 use super::spec::Restart;
 use std::fmt::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// The longest time between two tries to start a container that ends again and again.
@@ -92,12 +94,12 @@ impl Exit {
 
     /// Its init's exit code, unless a signal ended it.
     pub fn code(&self) -> Option<i32> {
-        self.status.filter(|status| status & 0x7f == 0).map(|status| status >> 8 & 0xff)
+        ExitStatus::from_raw(self.status?).code()
     }
 
     /// The signal that ended its init.
     pub fn signal(&self) -> Option<i32> {
-        self.status.map(|status| status & 0x7f).filter(|signal| *signal != 0)
+        ExitStatus::from_raw(self.status?).signal()
     }
 
     /// What happened, for people.

@@ -105,6 +105,7 @@ impl Layout {
         if self.storage == Path::new(DEFAULT_STORAGE) {
             return "cloudbox".to_string();
         }
+        // FNV-1a: the same directory must have the same name in every version of the program.
         let mut hash: u32 = 0x811c_9dc5;
         for byte in self.storage.as_os_str().as_encoded_bytes() {
             hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);

@@ -106,9 +106,9 @@ pub trait Avahi: Send + Sync {
 /// The name of the file in which `advert` stands. A file has one name for all its services: a container's services that
 /// are called as its host share one, those with a name of their own have a file each.
 pub fn file_of(advert: &Advert) -> String {
-    let Some(container) = &advert.container else { return [STEM, SUFFIX].concat() };
+    let Some(container) = &advert.container else { return format!("{STEM}{SUFFIX}") };
     let (dot, id) = if advert.name() == advert.host { ("", "") } else { (".", advert.id.as_str()) };
-    [STEM, "-", container.as_str(), dot, id, SUFFIX].concat()
+    format!("{STEM}-{container}{dot}{id}{SUFFIX}")
 }
 
 /// Files, and what stands in each.

@@ -11,7 +11,7 @@ const HEAD: &str =
 
 /// The text of the file of `adverts`, which have one name.
 pub fn render(adverts: &[&Advert]) -> String {
-    let mut text = [HEAD, MARK, "\n<service-group>\n"].concat();
+    let mut text = format!("{HEAD}{MARK}\n<service-group>\n");
     if let Some(advert) = adverts.first() {
         element(&mut text, "  <name>", advert.name(), "</name>\n");
     }

@@ -117,7 +117,7 @@ pub fn pull(store: &Store, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
     check_on_disk(store.directory())?;
     ctx.step("pull.list")?;
     let found = find(store, ctx, source)?;
-    let (alias, version) = ([&found.remote.name, ":", &found.alias].concat(), found.version.as_str());
+    let (alias, version) = (format!("{}:{}", found.remote.name, found.alias), found.version.as_str());
     Pull { store, ctx, source, found: &found, origin: Origin { source: &alias, version } }.run()
 }
 
@@ -249,13 +249,13 @@ impl Query<'_> {
 
     /// Fetches a list, and checks its signature when there are keys.
     fn fetch_list(&self, name: &str, path: &Path, most: u64, keys: &[PublicKey]) -> Result<String> {
-        let url = [&self.remote.url, "/", name].concat();
+        let url = format!("{}/{name}", self.remote.url);
         self.fetch(&url, path, most)?;
         if keys.is_empty() {
             return Ok(url);
         }
         let (signature_url, signature_path) =
-            ([&url, simplestreams::SIGNATURE].concat(), path.with_extension("sig"));
+            (format!("{url}{}", simplestreams::SIGNATURE), path.with_extension("sig"));
         self.fetch(&signature_url, &signature_path, SMALL_MAX).map_err(|e| {
             let why =
                 format!("{}; remote {} has keys, so its lists must be signed", e.message, self.remote.name);
@@ -277,7 +277,7 @@ impl Query<'_> {
     }
 
     fn about(&self, url: &str, error: Error) -> Error {
-        Error::new(error.code, [url, ": ", &error.message].concat())
+        Error::new(error.code, format_args!("{url}: {}", error.message))
     }
 
     fn keys(&self) -> Result<Vec<PublicKey>> {
@@ -440,7 +440,7 @@ impl Pull<'_> {
             Tool::find("xz")?;
             Tool::find("mksquashfs")?;
         }
-        let directory = self.store.directory().join([PART, &item.sha256].concat());
+        let directory = self.store.directory().join(format!("{PART}{}", item.sha256));
         // uclient-fetch goes on with a file only that is called as on the server.
         let path = directory.join(item.path.rsplit('/').next().unwrap_or("image"));
         private_directory(&directory)?;
@@ -469,7 +469,7 @@ impl Pull<'_> {
         import::check_space(self.store, item.size.saturating_sub(have))?;
         self.ctx.step("pull.fetch")?;
         self.ctx.bytes(have, Some(item.size));
-        let url = [&self.found.remote.url, "/", &item.path].concat();
+        let url = format!("{}/{}", self.found.remote.url, item.path);
         let fetch = Fetch {
             store: self.store,
             ctx: self.ctx,

@@ -115,7 +115,7 @@ impl User {
         let mut words = vec!["--clear-env".to_string()];
         let pairs = [("PATH", PATH), ("HOME", &self.home), ("USER", &self.name), ("LOGNAME", &self.name)];
         for (variable, value) in pairs {
-            words.extend(["--set-var".to_string(), [variable, "=", value].concat()]);
+            words.extend(["--set-var".to_string(), format!("{variable}={value}")]);
         }
         if (self.uid, self.gid) != (0, 0) {
             words.extend(["-u".into(), self.uid.to_string(), "-g".into(), self.gid.to_string()]);

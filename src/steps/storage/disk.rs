@@ -23,6 +23,12 @@ const FORMAT_TIME: Duration = Duration::from_secs(60);
 const UUID_AT: u64 = SUPERBLOCK_AT + 0x68;
 /// Where the superblock is.
 const SUPERBLOCK_AT: u64 = 1024;
+// Fields of the superblock (ext4's s_blocks_count_lo and _hi, s_log_block_size, s_feature_incompat), and one feature.
+const BLOCKS_LOW: u64 = 0x4;
+const LOG_BLOCK_SIZE: u64 = 0x18;
+const INCOMPATIBLE: u64 = 0x60;
+const BLOCKS_HIGH: u64 = 0x150;
+const FEATURE_64BIT: u32 = 0x80;
 /// A file system may end before its file does, by less than the tables of one of its groups take.
 const ROUNDING: u64 = 8 << 20;
 /// Growing writes the tables of the new part: seconds for hundreds of gigabytes.
@@ -91,10 +97,11 @@ fn geometry(file: &File) -> io::Result<(u64, u64)> {
         file.read_exact_at(&mut bytes, SUPERBLOCK_AT + at)?;
         Ok(u32::from_le_bytes(bytes))
     };
-    // s_blocks_count_lo and _hi, s_log_block_size; the high half is not there without the feature 64bit (0x80).
-    let high = if field(0x60)? & 0x80 != 0 { field(0x150)? } else { 0 };
-    let blocks = u64::from(field(0x4)?) | u64::from(high) << 32;
-    Ok((blocks, 1024 << field(0x18)?.min(16)))
+    let blocks_low = field(BLOCKS_LOW)?;
+    // Without the feature 64bit something else is there.
+    let blocks_high = if field(INCOMPATIBLE)? & FEATURE_64BIT != 0 { field(BLOCKS_HIGH)? } else { 0 };
+    let blocks = (u64::from(blocks_high) << 32) + u64::from(blocks_low);
+    Ok((blocks, 1024 << field(LOG_BLOCK_SIZE)?.min(16)))
 }
 
 /// Grows the file system that is mounted at the layer, with the loop device and the file below it, to `size`. False:

@@ -7,6 +7,7 @@ use super::super::guest_root::GuestRoot;
 use super::Record;
 use crate::error::{Code, Error, Result};
 use crate::model::address::{Address, Ipv4Net};
+use crate::model::image::hex;
 use crate::model::spec::SCRIPT_MAX;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -32,10 +33,7 @@ pub struct GuestNetwork {
 pub fn machine_id(box_id: &str, record: &Record) -> String {
     let mut hash = Sha256::new();
     hash.update(format!("machine-id\0{box_id}\0{}\0{}", record.name, record.created));
-    hash.finalize().iter().take(16).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex(&hash.finalize()[..16])
 }
 
 /// Writes all of them into the root mounted at `rootfs`.

@@ -120,6 +120,10 @@ pub struct Shift {
     pub to: u32,
 }
 
+// Tags of an access list's entries that hold an id, as they are stored.
+const ACL_USER: [u8; 2] = [2, 0];
+const ACL_GROUP: [u8; 2] = [8, 0];
+
 impl Shift {
     /// What `id` becomes.
     pub fn id(self, id: u32) -> u32 {
@@ -143,7 +147,10 @@ impl Shift {
             b"security.capability" if value.len() == 24 => self.stored(&mut value[20..]),
             b"system.posix_acl_access" | b"system.posix_acl_default" => {
                 let (_, entries) = value.split_at_mut(value.len().min(4));
-                for entry in entries.chunks_exact_mut(8).filter(|e| matches!(e[..2], [2 | 8, 0])) {
+                for entry in entries
+                    .chunks_exact_mut(8)
+                    .filter(|e| [ACL_USER, ACL_GROUP].iter().any(|tag| e.starts_with(tag)))
+                {
                     self.stored(&mut entry[4..]);
                 }
             }
@@ -308,7 +315,7 @@ pub fn copy_data(from: &Path, to: &File, progress: &mut Progress<'_>) -> Result<
 fn copy_some(from: &File, to: &File, at: u64, length: u64) -> io::Result<u64> {
     let offset = i64::try_from(at).map_err(|_| Errno::EOVERFLOW)?;
     let (mut from_at, mut to_at) = (offset, offset);
-    let most = usize::try_from(length).unwrap_or(usize::MAX >> 1);
+    let most = usize::try_from(length).unwrap_or(isize::MAX as usize);
     match copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), most) {
         Ok(copied) if copied > 0 => Ok(copied as u64),
         Err(e @ (Errno::ENOSPC | Errno::EDQUOT | Errno::EIO)) => Err(e.into()),
