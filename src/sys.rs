@@ -21,8 +21,8 @@ use std::time::Duration;
 ///
 /// # Errors
 /// EINVAL when there is a NUL in it.
-pub fn c_path(path: &(impl AsRef<Path> + ?Sized)) -> nix::Result<CString> {
-    CString::new(path.as_ref().as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
+fn c_path(path: &Path) -> nix::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)
 }
 
 /// Takes ownership of a descriptor the kernel has just handed out.

@@ -18,7 +18,6 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::exec::root_of;
 use crate::steps::lxc::{Lxc, Runtime};
 use crate::steps::storage::{self, PrivateRoot};
-use crate::sys::c_path;
 use clap::Args;
 use nix::errno::Errno;
 use nix::fcntl::{openat, renameat, AtFlags, OFlag};
@@ -29,6 +28,7 @@ use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -246,7 +246,7 @@ struct Target {
 
 impl Target {
     fn new(dir: OwnedFd, name: Option<&OsStr>, shown: String, ids: Option<u32>) -> Result<Target> {
-        let Some(name) = name.and_then(|name| c_path(name).ok()) else {
+        let Some(name) = name.and_then(|name| CString::new(name.as_bytes()).ok()) else {
             return Err(error(format!("{shown} is a directory; write the file's name behind it")));
         };
         let target = Target { dir, name, shown, ids };
@@ -275,7 +275,7 @@ impl Target {
 
     /// Fills it with `limit` bytes of `source` at most: whole or not at all.
     fn fill(&self, source: &mut dyn Read, limit: u64, mode: u32) -> Result<()> {
-        let hidden = c_path(&format!(".cloudbox-{}", std::process::id()));
+        let hidden = CString::new(format!(".cloudbox-{}", std::process::id()));
         let hidden = hidden.map_err(|e| Error::io("cannot write", Path::new(&self.shown), e))?;
         let remove = |dir: &OwnedFd, hidden: &CStr| {
             let _ = unlinkat(dir.as_fd(), hidden, UnlinkatFlags::NoRemoveDir);
