@@ -124,3 +124,12 @@ pub fn guest_network(
     let gateway = spec.gateway.or(own);
     Ok(crate::steps::storage::GuestNetwork { gateway, dns: own.or(gateway) })
 }
+
+#[cfg(test)]
+impl crate::testing::FakeBox {
+    /// A machine of this box's steps.
+    pub fn machine(&self) -> Machine {
+        let part = || Box::new(self.clone());
+        Machine::new(part(), part(), part(), part(), part(), part())
+    }
+}

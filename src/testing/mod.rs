@@ -24,15 +24,12 @@ pub use temp_dir::TempDir;
 pub use world::{Files, World};
 
 use crate::error::{Code, Error, Result};
-use crate::machine::Machine;
 use crate::model::image::Image;
 use crate::model::name::Name;
-use crate::state::{Live, Made};
 use crate::steps::avahi::Wanted;
 use crate::steps::ctx::{Cancel, Ctx};
 use crate::steps::image::Images;
 use crate::steps::lxc::{Foreign, Running};
-use crate::steps::network::Network;
 use crate::steps::storage::Record;
 use crate::steps::wait;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -101,12 +98,6 @@ impl FakeBox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A machine of this box's steps.
-    pub fn machine(&self) -> Machine {
-        let part = || Box::new(self.clone());
-        Machine::new(part(), part(), part(), part(), part(), part())
     }
 
     /// What avahi-daemon is told to announce.
@@ -204,30 +195,14 @@ impl FakeBox {
     }
 
     /// The container is there and runs, without anybody having made it.
-    pub fn run(&self, record: Record) -> Made {
+    pub fn run(&self, record: &Record) -> Running {
         let mut state = self.state();
         let files =
             Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), guest: None, layer: 0 };
         state.world.alive.insert(record.name.clone(), files);
         state.world.roots.insert((ALIVE, record.name.clone()));
-        state.world.limits.insert(record.name.clone(), limits_of(&record));
-        let running = state.begin(&record.name);
-        drop(state);
-        let addresses = self.watch(running.init).ok();
-        let began = crate::sys::boottime();
-        Made {
-            record: Box::new(record),
-            live: Some(Box::new(Live {
-                serial: Live::next_serial(),
-                running,
-                addresses,
-                began,
-                reading: Default::default(),
-                frozen: false,
-                ooms: 0,
-                ooms_told: None,
-            })),
-        }
+        state.world.limits.insert(record.name.clone(), limits_of(record));
+        state.begin(&record.name)
     }
 
     /// Whose usage has been read since the last time.

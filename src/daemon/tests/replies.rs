@@ -1,6 +1,7 @@
 //! What every method answers when all goes well, and what it takes.
 
 use super::*;
+use crate::state::{Live, Made};
 use openwrt_ubus::blobmsg::Type;
 use std::net::IpAddr;
 
@@ -412,7 +413,8 @@ fn a_thousand_containers_fit_into_one_message() {
                 name: name.clone(),
                 spec,
             };
-            let made = fake.run(record);
+            let live = Live::watch(&fake.machine(), &name, fake.run(&record));
+            let made = Made { record: Box::new(record), live: Some(live) };
             bench.core.state.take_up(&name, made);
         }
         containers.extend(list_all(&mut bench).containers);
