@@ -7,7 +7,8 @@ use super::follow::Work;
 use super::page::Page;
 use super::request::Request;
 use super::view::View;
-use clap::Args;
+use clap::builder::Resettable;
+use clap::{ArgMatches, Args, FromArgMatches};
 use serde::Serialize;
 
 /// Makes the examples of a help page: command lines (without `cloudbox`) and what they do.
@@ -49,6 +50,34 @@ impl Action {
     /// Something else.
     pub fn own(run: impl FnOnce(&mut Context) -> Result<u8, Failure> + 'static) -> Action {
         Action::Own(Box::new(run))
+    }
+}
+
+/// What a command takes, described to clap only when that command is the one that was typed: a call should not take
+/// longer for all that other commands have.
+pub struct Lazy<T>(pub T);
+
+impl<T: Args> Args for Lazy<T> {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.defer(|command| {
+            let (about, long) = (command.get_about().cloned(), command.get_long_about().cloned());
+            // The type's own comment is for who reads the source.
+            T::augment_args(command).about(Resettable::from(about)).long_about(Resettable::from(long))
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Lazy<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        T::from_arg_matches(matches).map(Lazy)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Containers: what they are, and what becomes of them.
 
-use super::action::{examples, Action, Each, Job, Named, Names, NoOptions};
+use super::action::{examples, Action, Each, Job, Lazy, Named, Names, NoOptions};
 use super::failure::Failure;
 use super::follow::Work;
 use super::listing::{pairs, Listing};
@@ -26,17 +26,17 @@ pub enum Command {
         "list --names" => "names only, one a line, for scripts",
         "list --json" => "everything that is known, as JSON",
     })]
-    List(Names),
+    List(Lazy<Names>),
     /// show everything about a container
     ///
     /// Limits are shown as they were asked for and, while it runs, as the kernel enforces them.
     #[command(aliases = ["show", "inspect"], after_help = examples! { "info web" => "about the container web" })]
-    Info(Named),
+    Info(Lazy<Named>),
     /// show who uses what, again and again, until Ctrl-C
     ///
     /// CPU is the share of one processor. Where the output is no terminal, it is shown once.
     #[command(alias = "htop", after_help = examples! { "top --interval 5" => "every five seconds" })]
-    Top(Top),
+    Top(Lazy<Top>),
     /// make a container and start it
     ///
     /// What is not said comes from the section `main` of /etc/config/cloudbox. The container gets a section of its own
@@ -51,7 +51,7 @@ pub enum Command {
         "create store --service tahoe-storage" => "with a service of its image; `image info` shows them",
         "create web --no-start --no-autostart" => "only make it",
     })]
-    Create(Job<Create>),
+    Create(Lazy<Job<Create>>),
     /// change a container
     ///
     /// Limits are changed while it runs; so is the disk, which can only grow. The network is changed when it is started
@@ -60,7 +60,7 @@ pub enum Command {
         "set web --memory 512M --cpus 2" => "more of both",
         "set web --autostart no --restart always" => "not at boot, but whenever it ends",
     })]
-    Set(Job<Set>),
+    Set(Lazy<Job<Set>>),
     /// remove containers with their data
     ///
     /// There is no way back. A container that runs is left alone unless --force is given.
@@ -68,7 +68,7 @@ pub enum Command {
         "delete web" => "one that is stopped",
         "delete --force web db" => "two, running or not",
     })]
-    Delete(Job<Each<Delete>>),
+    Delete(Lazy<Job<Each<Delete>>>),
     /// take in containers that stand apart in `list`
     ///
     /// An orphan gets back the section that was removed from /etc/config/cloudbox. One that another tool made must be
@@ -76,7 +76,7 @@ pub enum Command {
     /// and does not start at boot. Host name and machine id are its own then. The files of the other tool stay as they
     /// are.
     #[command(aliases = ["recover", "takeover"], after_help = examples! { "adopt web" => "one of either kind" })]
-    Adopt(Job<Each<NoOptions>>),
+    Adopt(Lazy<Job<Each<NoOptions>>>),
     /// remove orphans and what was left half made
     ///
     /// Says what it would remove, and does it with --yes. Protected ones stay, and what other tools made.
@@ -84,10 +84,10 @@ pub enum Command {
         "prune" => "what would go",
         "prune --yes" => "remove it",
     })]
-    Prune(Prune),
+    Prune(Lazy<Prune>),
     /// start containers
     #[command(aliases = ["boot", "up"], after_help = examples! { "start web db" => "both at a time" })]
-    Start(Job<Each<NoOptions>>),
+    Start(Lazy<Job<Each<NoOptions>>>),
     /// stop containers
     ///
     /// A container is asked to shut down, and killed when it has not done so after --timeout seconds (30 unless said
@@ -97,7 +97,7 @@ pub enum Command {
         "stop --timeout 5 web" => "with less patience",
         "stop --force web" => "at once, as if its plug were pulled",
     })]
-    Stop(Job<Each<Stop>>),
+    Stop(Lazy<Job<Each<Stop>>>),
     /// stop containers and start them again
     ///
     /// What was changed since the last start and needs one is applied. One that does not run is started.
@@ -105,21 +105,21 @@ pub enum Command {
         "restart web" => "gently",
         "restart --timeout 0 web" => "as if its plug were pulled",
     })]
-    Restart(Job<Each<Timeout>>),
+    Restart(Lazy<Job<Each<Timeout>>>),
     /// give a stopped container another name
     ///
     /// Its section in /etc/config/cloudbox, its services and its snapshots go along; it keeps its hardware address. Its
     /// guest is told its new name at the next start, unless it calls itself something else.
     #[command(aliases = ["mv", "move"], after_help = examples! { "rename web www" => "web becomes www" })]
-    Rename(Job<Rename>),
+    Rename(Lazy<Job<Rename>>),
     /// let containers stand still
     ///
     /// Their processes get no processor time until `unfreeze`; their memory stays as it is.
     #[command(aliases = ["pause", "suspend"], after_help = examples! { "freeze web" => "until it is told to go on" })]
-    Freeze(Job<Each<NoOptions>>),
+    Freeze(Lazy<Job<Each<NoOptions>>>),
     /// let frozen containers go on
     #[command(aliases = ["thaw", "resume", "unpause"], after_help = examples! { "unfreeze web" => "where it stood" })]
-    Unfreeze(Job<Each<NoOptions>>),
+    Unfreeze(Lazy<Job<Each<NoOptions>>>),
 }
 
 #[derive(Args, Serialize)]
@@ -244,27 +244,27 @@ pub struct Rename {
 impl Command {
     pub fn action(self, json: bool) -> Result<Action, Failure> {
         match self {
-            Command::List(Names { names }) => {
+            Command::List(Lazy(Names { names })) => {
                 let wanted: &[&str] = if names { &["name"] } else { LIST_FIELDS };
                 let request = container_list(Some(wanted).filter(|_| !json))?;
                 Ok(Action::show(request, move |view, page| list(view, names, page)))
             }
-            Command::Info(named) => Ok(Action::show(Request::new(CONTAINER, "info", &named)?, info)),
-            Command::Top(top) => Ok(Action::own(move |context| top.run(context))),
-            Command::Create(job) => job.create(),
-            Command::Set(job) => job.call(CONTAINER, "set"),
-            Command::Delete(job) => job.call_each(CONTAINER, "delete"),
-            Command::Adopt(job) => job.call_each(CONTAINER, "adopt"),
-            Command::Prune(prune) => {
+            Command::Info(Lazy(named)) => Ok(Action::show(Request::new(CONTAINER, "info", &named)?, info)),
+            Command::Top(Lazy(top)) => Ok(Action::own(move |context| top.run(context))),
+            Command::Create(Lazy(job)) => job.create(),
+            Command::Set(Lazy(job)) => job.call(CONTAINER, "set"),
+            Command::Delete(Lazy(job)) => job.call_each(CONTAINER, "delete"),
+            Command::Adopt(Lazy(job)) => job.call_each(CONTAINER, "adopt"),
+            Command::Prune(Lazy(prune)) => {
                 let request = Request::new(CONTAINER, "prune", &prune)?;
                 Ok(Action::show(request, move |view, page| pruned(view, prune.yes, page)))
             }
-            Command::Start(job) => job.call_each(CONTAINER, "start"),
-            Command::Stop(job) => job.call_each(CONTAINER, "stop"),
-            Command::Restart(job) => job.call_each(CONTAINER, "restart"),
-            Command::Rename(job) => job.call(CONTAINER, "rename"),
-            Command::Freeze(job) => job.call_each(CONTAINER, "freeze"),
-            Command::Unfreeze(job) => job.call_each(CONTAINER, "unfreeze"),
+            Command::Start(Lazy(job)) => job.call_each(CONTAINER, "start"),
+            Command::Stop(Lazy(job)) => job.call_each(CONTAINER, "stop"),
+            Command::Restart(Lazy(job)) => job.call_each(CONTAINER, "restart"),
+            Command::Rename(Lazy(job)) => job.call(CONTAINER, "rename"),
+            Command::Freeze(Lazy(job)) => job.call_each(CONTAINER, "freeze"),
+            Command::Unfreeze(Lazy(job)) => job.call_each(CONTAINER, "unfreeze"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Images, and the servers they come from.
 
-use super::action::{examples, Action, Each, Job, Named, Names, NoOptions};
+use super::action::{examples, Action, Each, Job, Lazy, Named, Names, NoOptions};
 use super::container::Prune;
 use super::failure::Failure;
 use super::listing::{pairs, Listing};
@@ -21,10 +21,10 @@ pub enum Command {
         "image list" => "a table",
         "image list --names" => "names only, one a line",
     })]
-    List(Names),
+    List(Lazy<Names>),
     /// show everything about an image
     #[command(aliases = ["show", "inspect"], after_help = examples! { "image info distro" => "about the image distro" })]
-    Info(Named),
+    Info(Lazy<Named>),
     /// make an image from a file
     ///
     /// PATH is a file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a NAME the image
@@ -33,13 +33,13 @@ pub enum Command {
         "image import /tmp/debian.tar.xz" => "becomes the image debian",
         "image import distro-amd64.squashfs distro" => "becomes the image distro",
     })]
-    Import(Job<Import>),
+    Import(Lazy<Job<Import>>),
     /// show the servers that images come from
     ///
     /// They are sections `remote` of /etc/config/cloudbox. SIGNED: what a server lists must be signed with one of the
     /// keys there.
     #[command(aliases = ["remote", "servers"], after_help = examples! { "image remotes" => "a table" })]
-    Remotes(Names),
+    Remotes(Lazy<Names>),
     /// show what servers have for this box
     ///
     /// STATE is `here` for what this box has, and `newer` for what was pulled from there in an older version.
@@ -47,7 +47,7 @@ pub enum Command {
         "image available" => "everything",
         "image available debian --remote community" => "what has debian in its name, at one server",
     })]
-    Available(Available),
+    Available(Lazy<Available>),
     /// fetch images from a server, or their newer version
     ///
     /// NAME is that of an image on this box, what a server calls it, or both: community:debian/12 becomes the image
@@ -57,7 +57,7 @@ pub enum Command {
         "image pull distro" => "the newest version of what /etc/config/cloudbox calls distro",
         "image pull community:debian/12" => "from one server",
     })]
-    Pull(Job<Each<Pull>>),
+    Pull(Lazy<Job<Each<Pull>>>),
     /// remove images that nobody uses
     ///
     /// Says what it would remove, and does it with --yes. What /etc/config/cloudbox names stays.
@@ -65,7 +65,7 @@ pub enum Command {
         "image prune" => "what would go",
         "image prune --yes" => "remove it",
     })]
-    Prune(Prune),
+    Prune(Lazy<Prune>),
     /// put images where a web server serves them to boxes
     ///
     /// DIRECTORY becomes, or is, a simplestreams server's: any web server can serve it. IMAGE is a squashfs, or a tar
@@ -77,10 +77,10 @@ pub enum Command {
         "image publish /srv/www/images alpine.tar.xz --name alpine --serial 3.20 --arch amd64" =>
             "a tar, which says less",
     })]
-    Publish(Publish),
+    Publish(Lazy<Publish>),
     /// remove images that no container uses
     #[command(aliases = ["rm", "remove"], after_help = examples! { "image delete debian" => "the image debian" })]
-    Delete(Job<Each<NoOptions>>),
+    Delete(Lazy<Job<Each<NoOptions>>>),
 }
 
 #[derive(Args, Serialize)]
@@ -112,12 +112,12 @@ pub struct Pull {
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         match self {
-            Command::List(Names { names }) => {
+            Command::List(Lazy(Names { names })) => {
                 let request = Request::new(IMAGE, "list", &())?;
                 Ok(Action::show(request, move |view, page| IMAGES.show(view, names, page)))
             }
-            Command::Info(named) => Ok(Action::show(Request::new(IMAGE, "info", &named)?, info)),
-            Command::Import(mut job) => {
+            Command::Info(Lazy(named)) => Ok(Action::show(Request::new(IMAGE, "info", &named)?, info)),
+            Command::Import(Lazy(mut job)) => {
                 if job.task.name.is_none() {
                     let name =
                         image_name(&job.task.path).map_err(|why| Failure::usage(format_args!("{why}")))?;
@@ -125,22 +125,22 @@ impl Command {
                 }
                 job.call(IMAGE, "import")
             }
-            Command::Remotes(Names { names }) => {
+            Command::Remotes(Lazy(Names { names })) => {
                 let request = Request::new(IMAGE, "remotes", &())?;
                 Ok(Action::show(request, move |view, page| REMOTES.show(view, names, page)))
             }
-            Command::Available(asked) => {
+            Command::Available(Lazy(asked)) => {
                 let request = Request::new(IMAGE, "available", &asked)?;
                 Ok(Action::show(request, move |view, page| available(view, asked.names, page)))
             }
-            Command::Pull(job) => job.call_each(IMAGE, "pull"),
-            Command::Prune(prune) => {
+            Command::Pull(Lazy(job)) => job.call_each(IMAGE, "pull"),
+            Command::Prune(Lazy(prune)) => {
                 let request = Request::new(IMAGE, "prune", &prune)?;
                 Ok(Action::show(request, move |view, page| pruned(view, prune.yes, page)))
             }
             #[cfg(feature = "publish")]
-            Command::Publish(publish) => Ok(Action::own(move |_| publish.run())),
-            Command::Delete(job) => job.call_each(IMAGE, "delete"),
+            Command::Publish(Lazy(publish)) => Ok(Action::own(move |_| publish.run())),
+            Command::Delete(Lazy(job)) => job.call_each(IMAGE, "delete"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Into a container: `exec`, `shell`, `console`, its log, and files in and out.
 
-use super::action::{examples, Action, Named};
+use super::action::{examples, Action, Lazy, Named};
 use super::bus::Context;
 use super::copy::{layout, Pull, Push};
 use super::failure::{complain, Failure, REFUSED};
@@ -35,7 +35,7 @@ pub enum Command {
         "exec web --timeout 600 -- apt-get update" => "with more time",
         "exec web --user www-data --directory /srv -- git pull" => "as another user, elsewhere",
     })]
-    Exec(Exec),
+    Exec(Lazy<Exec>),
     /// show what a container wrote to its console
     ///
     /// The last lines of 128 KiB at least; what was written before a stop is kept. A guest with systemd has more to say
@@ -44,7 +44,7 @@ pub enum Command {
         "log web" => "the last 100 lines",
         "log web --lines 20 --follow" => "and what comes, until Ctrl-C",
     })]
-    Log(Log),
+    Log(Lazy<Log>),
     /// open a shell in a container
     ///
     /// The login shell of root, or of --user. Its exit code is passed on. Only root may do it. It needs the program
@@ -53,7 +53,7 @@ pub enum Command {
         "shell web" => "as root",
         "shell web --user www-data" => "as somebody else",
     })]
-    Shell(Shell),
+    Shell(Lazy<Shell>),
     /// copy a file into a container, running or not
     ///
     /// The file belongs to the container's root, or to whom the one belongs that it replaces. It keeps its mode. No link
@@ -62,7 +62,7 @@ pub enum Command {
         "push index.html web:/var/www/html/" => "into a directory",
         "push - web:/etc/motd" => "from standard input",
     })]
-    Push(Push),
+    Push(Lazy<Push>),
     /// copy a file out of a container, running or not
     ///
     /// No link leads out of the container. FILE - is standard output. Only root may do it.
@@ -70,13 +70,13 @@ pub enum Command {
         "pull web:/etc/fstab ." => "into this directory",
         "pull web:/etc/motd -" => "to the screen",
     })]
-    Pull(Pull),
+    Pull(Lazy<Pull>),
     /// look at a container's console
     ///
     /// One can log in where the container runs a getty on it; the distro does not, and shows its boot only: `cloudbox
     /// shell` is the way in. Leave it by Ctrl-a, then q. Only root may do it. It needs the program lxc-console.
     #[command(alias = "tty", after_help = examples! { "console web" => "the console of web" })]
-    Console(Named),
+    Console(Lazy<Named>),
 }
 
 #[derive(Args, Serialize)]
@@ -107,16 +107,16 @@ pub struct Shell {
 impl Command {
     pub fn action(self, json: bool) -> Result<Action, Failure> {
         match self {
-            Command::Exec(exec) => {
+            Command::Exec(Lazy(exec)) => {
                 let patience = exec.timeout.unwrap_or(EXEC_TIMEOUT);
                 let request = Request::new(CONTAINER, "exec", &exec)?.taking(patience);
                 Ok(Action::Show(request, Box::new(ran)))
             }
-            Command::Log(log) => log.action(json),
-            Command::Shell(to) => Ok(Action::own(move |context| shell(context, &to))),
-            Command::Push(push) => Ok(Action::own(move |context| push.run(context))),
-            Command::Pull(pull) => Ok(Action::own(move |context| pull.run(context))),
-            Command::Console(Named { name }) => Ok(Action::own(move |context| console(context, &name))),
+            Command::Log(Lazy(log)) => log.action(json),
+            Command::Shell(Lazy(to)) => Ok(Action::own(move |context| shell(context, &to))),
+            Command::Push(Lazy(push)) => Ok(Action::own(move |context| push.run(context))),
+            Command::Pull(Lazy(pull)) => Ok(Action::own(move |context| pull.run(context))),
+            Command::Console(Lazy(Named { name })) => Ok(Action::own(move |context| console(context, &name))),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Jobs: what is being done, and what was done last.
 
-use super::action::{examples, Action, Names};
+use super::action::{examples, Action, Lazy, Names};
 use super::failure::Failure;
 use super::follow;
 use super::listing::{only_pairs, Listing};
@@ -18,10 +18,10 @@ pub enum Command {
         "job list" => "a table",
         "job list --names" => "numbers only, one a line",
     })]
-    List(Names),
+    List(Lazy<Names>),
     /// show how far a job is
     #[command(aliases = ["info", "show"], after_help = examples! { "job status 17" => "about job 17" })]
-    Status(Id),
+    Status(Lazy<Id>),
     /// follow jobs until they end
     ///
     /// The exit code is 1 when one of them failed, and 124 when --timeout seconds have passed before.
@@ -29,12 +29,12 @@ pub enum Command {
         "job wait 17" => "follow job 17",
         "job wait --timeout 60 17 18" => "for a minute at most",
     })]
-    Wait(Wait),
+    Wait(Lazy<Wait>),
     /// end a job early
     ///
     /// What it has done so far is undone.
     #[command(aliases = ["delete", "stop"], after_help = examples! { "job cancel 17" => "job 17" })]
-    Cancel(Id),
+    Cancel(Lazy<Id>),
 }
 
 #[derive(Args, Serialize)]
@@ -54,15 +54,15 @@ pub struct Wait {
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         match self {
-            Command::List(Names { names }) => {
+            Command::List(Lazy(Names { names })) => {
                 let request = Request::new(JOB, "list", &())?;
                 Ok(Action::show(request, move |view, page| LIST.show(view, names, page)))
             }
-            Command::Status(id) => Ok(Action::show(Request::new(JOB, "status", &id)?, status)),
-            Command::Wait(Wait { ids, timeout }) => {
+            Command::Status(Lazy(id)) => Ok(Action::show(Request::new(JOB, "status", &id)?, status)),
+            Command::Wait(Lazy(Wait { ids, timeout })) => {
                 Ok(Action::own(move |context| follow::wait(context, ids, timeout)))
             }
-            Command::Cancel(id) => Ok(Action::show(Request::new(JOB, "cancel", &id)?, status)),
+            Command::Cancel(Lazy(id)) => Ok(Action::show(Request::new(JOB, "cancel", &id)?, status)),
         }
     }
 }

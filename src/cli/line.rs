@@ -1,6 +1,6 @@
 //! The command line: all commands and the options that each of them has.
 
-use super::action::{examples, Action};
+use super::action::{examples, Action, Lazy};
 use super::call::Call;
 use super::failure::{Failure, OK};
 use super::mistake::{self, Stop};
@@ -77,7 +77,7 @@ pub enum Command {
         "call cloudbox.container info '{\"name\":\"web\"}'" => "what `info web --json` prints",
         "call system board" => "any object on the bus",
     })]
-    Call(Call),
+    Call(Lazy<Call>),
     /// explain a command
     #[command(aliases = ["man", "usage"], after_help = examples! {
         "help create" => "the same as `create --help`",
@@ -112,7 +112,7 @@ impl Command {
             Command::Box(command) => command.action(),
             Command::Job(command) => command.action(),
             Command::Events => Ok(Action::own(events::run)),
-            Command::Call(call) => Ok(Action::own(move |context| call.run(context))),
+            Command::Call(Lazy(call)) => Ok(Action::own(move |context| call.run(context))),
             Command::Help { command } => help(command),
         }
     }

@@ -1,6 +1,6 @@
 //! Services that containers offer on the network.
 
-use super::action::{examples, Action, Names};
+use super::action::{examples, Action, Lazy, Names};
 use super::failure::Failure;
 use super::listing::Listing;
 use super::request::{Request, SERVICE};
@@ -16,7 +16,7 @@ pub enum Command {
     /// A service is announced while its container runs and its port answers. Those that an image offers are there
     /// without further ado.
     #[command(alias = "ls", after_help = examples! { "service list" => "a table" })]
-    List(Names),
+    List(Lazy<Names>),
     /// announce a container's service on the network
     ///
     /// It gets a section of its own in /etc/config/cloudbox. TYPE is a DNS-SD type such as _http._tcp.
@@ -25,14 +25,14 @@ pub enum Command {
         "service publish web _http._tcp 80 --name 'Our wiki' --txt path=/wiki" => "with a name and a path",
         "service publish dns _dns._udp 53" => "over UDP, which is not checked",
     })]
-    Publish(Publish),
+    Publish(Lazy<Publish>),
     /// stop announcing a service
     ///
     /// One that the image offers is switched off by a section with `option enabled '0'`.
     #[command(aliases = ["unpublish", "rm", "delete"], after_help = examples! {
         "service withdraw web_http_80" => "by its id",
     })]
-    Withdraw(Withdraw),
+    Withdraw(Lazy<Withdraw>),
 }
 
 #[derive(Args, Serialize)]
@@ -67,12 +67,12 @@ pub struct Browse {
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         let request = match self {
-            Command::List(Names { names }) => {
+            Command::List(Lazy(Names { names })) => {
                 let request = Request::new(SERVICE, "list", &())?;
                 return Ok(Action::show(request, move |view, page| LIST.show(view, names, page)));
             }
-            Command::Publish(publish) => Request::new(SERVICE, "publish", &publish)?,
-            Command::Withdraw(withdraw) => Request::new(SERVICE, "withdraw", &withdraw)?,
+            Command::Publish(Lazy(publish)) => Request::new(SERVICE, "publish", &publish)?,
+            Command::Withdraw(Lazy(withdraw)) => Request::new(SERVICE, "withdraw", &withdraw)?,
         };
         Ok(Action::show(request, |view, page| page.line(&view.text("id"))))
     }

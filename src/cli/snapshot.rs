@@ -1,6 +1,6 @@
 //! Snapshots and copies of containers.
 
-use super::action::{examples, Action, Job, Named};
+use super::action::{examples, Action, Job, Lazy, Named};
 use super::failure::Failure;
 use super::listing::Listing;
 use super::request::{if_given, Request, CONTAINER};
@@ -18,13 +18,13 @@ pub enum Command {
         "snapshot web" => "called by the time",
         "snapshot web before-upgrade" => "called so",
     })]
-    Snapshot(Job<Snapshot>),
+    Snapshot(Lazy<Job<Snapshot>>),
     /// show a container's snapshots
     #[command(aliases = ["snapshot-list", "snaps"], after_help = examples! {
         "snapshots web" => "a table",
         "snapshots web --names" => "names only, one a line",
     })]
-    Snapshots(Snapshots),
+    Snapshots(Lazy<Snapshots>),
     /// give a container the files of a snapshot back
     ///
     /// What it has changed since then is lost; the snapshot stays. A container that runs is left alone unless --force
@@ -33,12 +33,12 @@ pub enum Command {
         "restore web before-upgrade" => "one that is stopped",
         "restore --force web before-upgrade" => "running or not",
     })]
-    Restore(Job<Restore>),
+    Restore(Lazy<Job<Restore>>),
     /// remove a snapshot
     #[command(aliases = ["delete-snapshot", "snapshot-rm"], after_help = examples! {
         "snapshot-delete web before-upgrade" => "the container stays as it is",
     })]
-    SnapshotDelete(Job<SnapshotDelete>),
+    SnapshotDelete(Lazy<Job<SnapshotDelete>>),
     /// make a copy of a container
     ///
     /// The copy has an identity of its own: name, machine id, hardware address, user ids; its SSH server makes new keys,
@@ -48,7 +48,7 @@ pub enum Command {
         "clone web web-2" => "as it is now",
         "clone web web-2 --snapshot before-upgrade" => "as it was",
     })]
-    Clone(Job<Clone>),
+    Clone(Lazy<Job<Clone>>),
     /// write a container into one file
     ///
     /// PATH is a file on the box, a tar that others read as well; there must be none yet. It holds what the container
@@ -59,13 +59,13 @@ pub enum Command {
         "export web /mnt/usb/web.tar --image" => "for any other",
         "export web /mnt/usb/web.tar --snapshot before-upgrade" => "as it was",
     })]
-    Export(Job<Export>),
+    Export(Lazy<Job<Export>>),
     /// make a container from an exported file
     ///
     /// The container gets an identity of its own, as a clone does, and does not run yet. Its image must be on the box,
     /// or in the file. For an image from a file see `image import`.
     #[command(alias = "unpack", after_help = examples! { "import /mnt/usb/web.tar web" => "called web" })]
-    Import(Job<Import>),
+    Import(Lazy<Job<Import>>),
 }
 
 #[derive(Args, Serialize)]
@@ -127,16 +127,16 @@ pub struct Import {
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         match self {
-            Command::Snapshot(job) => job.call(CONTAINER, "snapshot"),
-            Command::Snapshots(Snapshots { container, names }) => {
+            Command::Snapshot(Lazy(job)) => job.call(CONTAINER, "snapshot"),
+            Command::Snapshots(Lazy(Snapshots { container, names })) => {
                 let request = Request::new(CONTAINER, "snapshots", &container)?;
                 Ok(Action::show(request, move |view, page| SNAPSHOTS.show(view, names, page)))
             }
-            Command::Restore(job) => job.call(CONTAINER, "restore"),
-            Command::SnapshotDelete(job) => job.call(CONTAINER, "snapshot_delete"),
-            Command::Clone(job) => job.call(CONTAINER, "clone"),
-            Command::Export(job) => job.call(CONTAINER, "export"),
-            Command::Import(job) => job.call(CONTAINER, "import"),
+            Command::Restore(Lazy(job)) => job.call(CONTAINER, "restore"),
+            Command::SnapshotDelete(Lazy(job)) => job.call(CONTAINER, "snapshot_delete"),
+            Command::Clone(Lazy(job)) => job.call(CONTAINER, "clone"),
+            Command::Export(Lazy(job)) => job.call(CONTAINER, "export"),
+            Command::Import(Lazy(job)) => job.call(CONTAINER, "import"),
         }
     }
 }

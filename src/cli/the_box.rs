@@ -1,6 +1,6 @@
 //! The box as a whole.
 
-use super::action::{examples, Action, Job};
+use super::action::{examples, Action, Job, Lazy};
 use super::daemon::{self, Daemon};
 use super::failure::{Failure, OK, REFUSED, UNREACHABLE};
 use super::listing::only_pairs;
@@ -29,7 +29,7 @@ pub enum Command {
         "browse" => "everything",
         "browse _http._tcp" => "only web pages",
     })]
-    Browse(Browse),
+    Browse(Lazy<Browse>),
     /// show how the box is doing
     ///
     /// Memory and disk: what there is, what is free, what is kept for the box, and what is promised to containers.
@@ -54,7 +54,7 @@ pub enum Command {
     #[command(aliases = ["poweroff", "stop-all"], after_help = examples! {
         "shutdown --timeout 60" => "with more patience",
     })]
-    Shutdown(Job<Shutdown>),
+    Shutdown(Lazy<Job<Shutdown>>),
     /// run the service; /etc/init.d/cloudbox does it
     ///
     /// The environment says the same as the options: UBUS_SOCKET, CLOUDBOX_CONFIG_DIR, CLOUDBOX_STORAGE,
@@ -62,7 +62,7 @@ pub enum Command {
     #[command(aliases = ["serve", "server"], after_help = examples! {
         "daemon -f -v" => "in a terminal, with everything it has to say",
     })]
-    Daemon(Daemon),
+    Daemon(Lazy<Daemon>),
     /// print the version, as `cloudbox --version` does
     #[command(after_help = examples! { "version" => "of this program; `status` shows the daemon's" })]
     Version,
@@ -79,12 +79,12 @@ impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         let ask = |method| Request::new(BOX, method, &());
         match self {
-            Command::Browse(browse) => browse.action(),
+            Command::Browse(Lazy(browse)) => browse.action(),
             Command::Status => Ok(Action::show(ask("status")?, status)),
             Command::Doctor => Ok(Action::Show(ask("doctor")?, Box::new(doctor))),
             Command::Reload => Ok(Action::show(ask("reload")?, reload)),
-            Command::Shutdown(job) => job.call(BOX, "shutdown"),
-            Command::Daemon(daemon) => Ok(Action::Daemon(daemon)),
+            Command::Shutdown(Lazy(job)) => job.call(BOX, "shutdown"),
+            Command::Daemon(Lazy(daemon)) => Ok(Action::Daemon(daemon)),
             Command::Version => Ok(Action::own(|_| write_stdout(VERSION.as_bytes()).map(|()| OK))),
         }
     }
