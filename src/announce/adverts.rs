@@ -138,6 +138,20 @@ impl Announcer {
         Some(Writing(wanted))
     }
 
+    /// Has everything withdrawn, since the daemon ends; None when nothing is announced, or a thread writes at this moment.
+    pub fn withdraw(&mut self) -> Option<Writing> {
+        if self.at_work.is_some() || self.done == Wanted::default() {
+            return None;
+        }
+        self.at_work = Some(Wanted::default());
+        Some(Writing(Wanted::default()))
+    }
+
+    /// Whether a thread writes.
+    pub fn is_writing(&self) -> bool {
+        self.at_work.is_some()
+    }
+
     /// No thread could be had to write it: it is tried again with the next change.
     pub fn not_written(&mut self) {
         self.at_work = None;

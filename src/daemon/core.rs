@@ -5,7 +5,7 @@ use super::bus::Waiter;
 use super::jobs::Active;
 use super::order::{Boot, Shutdown};
 use super::workers::{self, Report, Sender};
-use crate::announce::{Announcer, Port};
+use crate::announce::{Announcer, Port, Writing};
 use crate::api::BusObject;
 use crate::doctor;
 use crate::error::{Code, Error, Result};
@@ -135,9 +135,9 @@ impl Core {
         self.state.adverts_changed || self.announcer.is_at_it()
     }
 
-    /// Whether no job is at work.
+    /// Whether no thread is at work on a job or on what is announced.
     pub fn is_quiet(&self) -> bool {
-        self.active.is_empty()
+        self.active.is_empty() && !self.announcer.is_writing()
     }
 
     /// When [`Core::handle_time`] or [`Core::announce`] has something to do next.
@@ -240,6 +240,7 @@ impl Core {
             Order::End => {
                 info!("ending; containers go on running");
                 self.ending = true;
+                self.withdraw_if_nothing_runs();
                 for id in std::mem::take(&mut self.queue) {
                     self.finish(id, Err(Error::new(Code::Interrupted, "the daemon was told to end")));
                 }
@@ -249,6 +250,25 @@ impl Core {
             }
         }
         self.send_notices();
+    }
+
+    /// Where no container runs, nobody is left to announce, and no daemon to keep it true.
+    fn withdraw_if_nothing_runs(&mut self) {
+        if self.state.containers.values().all(|container| container.live.is_none()) {
+            let writing = self.announcer.withdraw();
+            self.write_adverts(writing);
+        }
+    }
+
+    fn write_adverts(&mut self, writing: Option<Writing>) {
+        let Some(writing) = writing else { return };
+        let machine = self.state.machine.clone();
+        if let Err(error) =
+            workers::spawn_report(&self.sender, move || Report::Announced(writing.run(&machine)))
+        {
+            error!("{error}");
+            self.announcer.not_written();
+        }
     }
 
     /// A descriptor is readable, or a connection has ended.
@@ -299,13 +319,7 @@ impl Core {
         if self.ending {
             return;
         }
-        let Some(writing) = self.announcer.announce(&self.state, now) else { return };
-        let machine = self.state.machine.clone();
-        if let Err(error) =
-            workers::spawn_report(&self.sender, move || Report::Announced(writing.run(&machine)))
-        {
-            error!("{error}");
-            self.announcer.not_written();
-        }
+        let writing = self.announcer.announce(&self.state, now);
+        self.write_adverts(writing);
     }
 }

@@ -6,7 +6,7 @@ use crate::api::replies::JobReply;
 use crate::api::BusObject;
 use crate::error::{Code, Error, Result};
 use crate::model::job::{Job, JobId, State};
-use crate::operations::{Ending, Operation, Task};
+use crate::operations::{About, Ending, Operation, Task};
 use crate::state::now;
 use crate::steps::ctx::{Cancel, Update};
 use crate::steps::keep::keep;
@@ -36,7 +36,7 @@ impl Core {
 
     /// The same with any of them.
     pub(super) fn begin_task(&mut self, task: Box<dyn Task>) -> JobId {
-        let (kind, target, source) = task.about();
+        let About { kind, target, source } = task.describe();
         let waits = kind.waits;
         let id = self.state.jobs.add(kind, target, source, now());
         self.state.jobs_changed = true;

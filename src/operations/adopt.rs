@@ -1,11 +1,12 @@
 //! `adopt`: taking in a container without a section, or one that another tool made.
 
+use super::copying::without_image;
 use super::create::Create;
-use super::{Operation, Task};
+use super::{About, Operation, Task};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::config::Declared;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
 use crate::state::{Made, State};
@@ -64,12 +65,8 @@ pub struct Adopt(pub Box<Record>);
 impl Operation for Adopt {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.0.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.0.name)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<()> {
@@ -119,16 +116,12 @@ impl TakeOver {
 impl Operation for TakeOver {
     type Found = Made;
 
-    fn kind(&self) -> Kind {
-        KIND
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name)
     }
 
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
-    }
-
-    fn begun(&self, state: &mut State) {
-        state.making.insert(self.record.name.clone(), self.record.clone());
+    fn makes(&self) -> Option<&Record> {
+        Some(&self.record)
     }
 
     /// Makes an image of its root, and a container of the image, which is not started.
@@ -143,11 +136,7 @@ impl Operation for TakeOver {
         record.image_sha256.clone_from(&image.manifest.sha256);
         record.init = image.manifest.init;
         let mut create = Create { record, pull: None, section: Some(self.section.clone()), start: false };
-        create.run(machine, ctx).map_err(|error| {
-            // A cancelled job's context would not let it begin.
-            let undone = Ctx::silent().and_then(|ctx| machine.images.delete(&ctx, &image)).err();
-            error.with_leftovers(undone.as_slice())
-        })
+        create.run(machine, ctx).map_err(|error| without_image(machine, &image, error))
     }
 
     fn done(self, state: &mut State, made: Made) -> Result<()> {

@@ -1,11 +1,11 @@
 //! `clone`: making a copy of a container that is somebody else.
 
 use super::copying::{as_newcomer, forget_copy, held, make, named_snapshot, spec_of_copy};
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::model::admission::{self, Disk};
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -67,20 +67,12 @@ impl Clone {
 impl Operation for Clone {
     type Found = Made;
 
-    fn kind(&self) -> Kind {
-        KIND
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name).copying(&self.from.name)
     }
 
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
-    }
-
-    fn source(&self) -> Option<Name> {
-        Some(self.from.name.clone())
-    }
-
-    fn begun(&self, state: &mut State) {
-        state.making.insert(self.record.name.clone(), self.record.clone());
+    fn makes(&self) -> Option<&Record> {
+        Some(&self.record)
     }
 
     /// The copy has an identity of its own, and does not run yet. An original that runs stands still meanwhile.

@@ -5,6 +5,7 @@ use super::undo::Undo;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::model::address::Address;
+use crate::model::image::Image;
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
 use crate::model::spec::Spec;
@@ -159,6 +160,13 @@ fn build<'a>(
     });
     ctx.step("copy.done")?;
     machine.config.change(name, &[("deleting", None)]).map(drop)
+}
+
+/// A container could not be made of an image that was made for it: the image goes, too.
+pub fn without_image(machine: &Machine, image: &Image, error: Error) -> Error {
+    // A cancelled job's context would not let it begin.
+    let left = Ctx::silent().and_then(|ctx| machine.images.delete(&ctx, image)).err();
+    error.with_leftovers(left.as_slice())
 }
 
 /// A copy could not be made: its section, which a reload may have seen, went with it.

@@ -2,11 +2,11 @@
 
 use super::start::start_mounted;
 use super::undo::Undo;
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Error, Result};
 use crate::machine::{guest_network, Machine};
 use crate::model::image_source::ImageSource;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
 use crate::model::plan::Action;
@@ -105,16 +105,12 @@ impl Create {
 impl Operation for Create {
     type Found = Made;
 
-    fn kind(&self) -> Kind {
-        Kind { waits: self.pull.is_some(), ..KIND }
+    fn about(&self) -> About {
+        About::container(Kind { waits: self.pull.is_some(), ..KIND }, &self.record.name)
     }
 
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
-    }
-
-    fn begun(&self, state: &mut State) {
-        state.making.insert(self.record.name.clone(), self.record.clone());
+    fn makes(&self) -> Option<&Record> {
+        Some(&self.record)
     }
 
     /// The section comes first. It is the record of intent: after a crash the daemon finds it and makes the container

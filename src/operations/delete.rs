@@ -1,10 +1,10 @@
 //! `delete`: removing a container with all its data.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::Init;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::state::State;
@@ -91,12 +91,8 @@ impl Delete {
 impl Operation for Delete {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.name)
     }
 
     fn begun(&self, state: &mut State) {

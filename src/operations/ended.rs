@@ -1,9 +1,9 @@
 //! A container's init ended by itself: it is unmounted, or goes on when the guest rebooted.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::Result;
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::state::{Live, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::AfterEnd;
@@ -27,12 +27,8 @@ impl Operation for Ended {
     /// What runs of it after a reboot; None: it is stopped and unmounted.
     type Found = Option<Box<Live>>;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.0.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.0.name)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Option<Box<Live>>> {

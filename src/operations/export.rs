@@ -1,11 +1,11 @@
 //! `export`: writing a container into one file, for another box.
 
 use super::copying::{held, named_snapshot, spec_of_copy};
-use super::Operation;
+use super::{About, Operation};
 use crate::error::Result;
 use crate::machine::Machine;
 use crate::model::admission::Disk;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::path::file_on_the_box;
 use crate::state::State;
@@ -78,12 +78,8 @@ impl Export {
 impl Operation for Export {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name)
     }
 
     /// One that runs is held while its layer is read, unless it is a snapshot that is.

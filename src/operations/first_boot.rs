@@ -1,9 +1,9 @@
 //! The script that is run once inside a new container.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::state::State;
@@ -24,12 +24,8 @@ pub struct FirstBoot(pub Name);
 impl Operation for FirstBoot {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.0.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.0)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<()> {

@@ -1,9 +1,9 @@
 //! `freeze` and `unfreeze`: the kernel lets none of a container's processes go on, and lets them again.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::Result;
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
@@ -54,12 +54,8 @@ fn check(state: &State, name: &Name) -> Result<()> {
 impl Operation for Freeze {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        FREEZE
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.0.clone())
+    fn about(&self) -> About {
+        About::container(FREEZE, &self.0)
     }
 
     fn is_needless(&self, state: &State) -> bool {
@@ -80,12 +76,8 @@ impl Operation for Freeze {
 impl Operation for Unfreeze {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        UNFREEZE
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.0.clone())
+    fn about(&self) -> About {
+        About::container(UNFREEZE, &self.0)
     }
 
     fn is_needless(&self, state: &State) -> bool {

@@ -1,10 +1,10 @@
 //! `image delete`: removing an image that no container is made of.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::Image;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
 
@@ -41,12 +41,8 @@ impl ImageDelete {
 impl Operation for ImageDelete {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Image(self.called.clone())
+    fn about(&self) -> About {
+        About::image(KIND, &self.called)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<()> {

@@ -1,10 +1,10 @@
 //! `image import`: bringing a file into the image store.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{quoted, Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::Image;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::ImageName;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
@@ -57,12 +57,8 @@ impl ImageImport {
 impl Operation for ImageImport {
     type Found = Image;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Image(self.name.to_string())
+    fn about(&self) -> About {
+        About::image(KIND, self.name.as_str())
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Image> {

@@ -1,10 +1,10 @@
 //! `image prune`: removing images that nobody uses, and what pulls that ended early have left.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::Image;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::state::{called, State};
 use crate::steps::ctx::Ctx;
 
@@ -74,12 +74,8 @@ impl Operation for ImagePrune {
     /// The images that are gone, and what kept the others.
     type Found = (Vec<Image>, Option<Error>);
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::AllImages
+    fn about(&self) -> About {
+        About::all_images(KIND)
     }
 
     /// One that cannot be removed does not keep the others.

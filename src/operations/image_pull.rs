@@ -1,11 +1,11 @@
 //! `image pull`: fetching an image from a server.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::Result;
 use crate::machine::Machine;
 use crate::model::image::Image;
 use crate::model::image_source::{self, ImageSource};
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
 use serde::Deserialize;
@@ -44,12 +44,8 @@ impl ImagePull {
 impl Operation for ImagePull {
     type Found = Image;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Image(self.0.name.to_string())
+    fn about(&self) -> About {
+        About::image(KIND, self.0.name.as_str())
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Image> {

@@ -1,11 +1,11 @@
 //! `import`: making a container of an archive.
 
-use super::copying::{as_newcomer, forget_copy, make};
-use super::Operation;
+use super::copying::{as_newcomer, forget_copy, make, without_image};
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::admission::Disk;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
 use crate::model::path::file_on_the_box;
@@ -121,16 +121,12 @@ fn free_image_name(state: &State, name: &ImageName, sha256: &str) -> Result<Imag
 impl Operation for Import {
     type Found = Made;
 
-    fn kind(&self) -> Kind {
-        KIND
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name)
     }
 
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
-    }
-
-    fn begun(&self, state: &mut State) {
-        state.making.insert(self.record.name.clone(), self.record.clone());
+    fn makes(&self) -> Option<&Record> {
+        Some(&self.record)
     }
 
     /// It does not run yet. Its image is made, too, when that came along and is not here.
@@ -149,10 +145,9 @@ impl Operation for Import {
             ctx.step("import.unpack")?;
             machine.storage.unpack(ctx, &self.path, &self.manifest, record, left)
         });
-        made.map_err(|error| {
-            let delete = |image| Ctx::silent().and_then(|ctx| machine.images.delete(&ctx, image));
-            let left = image.as_ref().and_then(|image| delete(image).err());
-            error.with_leftovers(left.as_slice())
+        made.map_err(|error| match &image {
+            Some(image) => without_image(machine, image, error),
+            None => error,
         })
     }
 

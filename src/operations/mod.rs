@@ -71,30 +71,61 @@ use crate::model::job::{Kind, Target};
 use crate::model::name::Name;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
+use crate::steps::storage::Record;
 use log::error;
+
+/// What is known of an operation before it begins.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The kind of job that it is.
+    pub kind: Kind,
+    /// What it works on.
+    pub target: Target,
+    /// The container it copies from, when that is another one.
+    pub source: Option<Name>,
+}
+
+impl About {
+    /// One that works on a container.
+    pub fn container(kind: Kind, name: &Name) -> About {
+        About { kind, target: Target::Container(name.clone()), source: None }
+    }
+
+    /// One that works on an image, as it was called.
+    pub fn image(kind: Kind, called: &str) -> About {
+        About { kind, target: Target::Image(called.to_string()), source: None }
+    }
+
+    /// One that works on all images.
+    pub fn all_images(kind: Kind) -> About {
+        About { kind, target: Target::AllImages, source: None }
+    }
+
+    /// The same, which copies from another container.
+    pub fn copying(self, from: &Name) -> About {
+        About { source: Some(from.clone()), ..self }
+    }
+}
 
 /// Something that a job does.
 pub trait Operation: Send + Sized + 'static {
     /// What the job finds out.
     type Found: Send + 'static;
 
-    /// The kind of job that it is.
-    fn kind(&self) -> Kind;
-
-    /// What it works on.
-    fn target(&self) -> Target;
-
-    /// The container it copies from, when that is another one.
-    fn source(&self) -> Option<Name> {
-        None
-    }
+    /// What it is, and what it works on.
+    fn about(&self) -> About;
 
     /// Whether all is as it should be already: the job has nothing to do then.
     fn is_needless(&self, _: &State) -> bool {
         false
     }
 
-    /// Notes in the model what is promised from now on. On the deciding thread, when the job is added.
+    /// The container that it makes: its ids, its memory and its disk are promised from now on.
+    fn makes(&self) -> Option<&Record> {
+        None
+    }
+
+    /// Notes in the model what else is promised from now on. On the deciding thread, when the job is added.
     fn begun(&self, _: &mut State) {}
 
     /// Does it, in a thread. Fails whole: what was done is undone, but where it says otherwise.
@@ -118,13 +149,13 @@ pub type Ending = Box<dyn FnOnce(&mut State) -> Result<()> + Send>;
 
 /// Any [`Operation`], for the queue of jobs.
 pub trait Task: Send {
-    /// What it is, what it works on, and what it copies from.
-    fn about(&self) -> (Kind, Target, Option<Name>);
+    /// [`Operation::about`].
+    fn describe(&self) -> About;
 
     /// [`Operation::is_needless`].
     fn has_nothing_to_do(&self, state: &State) -> bool;
 
-    /// [`Operation::begun`].
+    /// [`Operation::makes`] and [`Operation::begun`].
     fn promise(&self, state: &mut State);
 
     /// Does it, in the job's thread.
@@ -135,8 +166,8 @@ pub trait Task: Send {
 }
 
 impl<O: Operation> Task for O {
-    fn about(&self) -> (Kind, Target, Option<Name>) {
-        (self.kind(), self.target(), self.source())
+    fn describe(&self) -> About {
+        self.about()
     }
 
     fn has_nothing_to_do(&self, state: &State) -> bool {
@@ -144,6 +175,9 @@ impl<O: Operation> Task for O {
     }
 
     fn promise(&self, state: &mut State) {
+        if let Some(record) = self.makes() {
+            state.making.insert(record.name.clone(), Box::new(record.clone()));
+        }
         self.begun(state);
     }
 
@@ -164,7 +198,7 @@ impl<O: Operation> Task for O {
 
 /// An operation failed, or was cancelled: what is known of its container is looked at anew.
 fn take_failure<O: Operation>(operation: O, state: &mut State, error: &Error) {
-    let (kind, target) = (operation.kind(), operation.target());
+    let About { kind, target, .. } = operation.about();
     let Some(name) = target.container().filter(|_| !kind.beside) else {
         return operation.failed(state, error);
     };

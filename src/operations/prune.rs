@@ -1,10 +1,10 @@
 //! `prune`: removing orphans, and what containers left that were half made or half removed.
 
 use super::delete::Delete;
-use super::{Operation, Task};
+use super::{About, Operation, Task};
 use crate::error::Result;
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
@@ -57,12 +57,8 @@ pub struct Prune(pub Name);
 impl Operation for Prune {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.0.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.0)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<()> {

@@ -1,11 +1,11 @@
 //! `rename`: giving a stopped container another name.
 
 use super::undo::Undo;
-use super::Operation;
+use super::{About, Operation};
 use crate::api::{BusObject, Renamed};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::state::{never_made, Container, State};
@@ -80,12 +80,8 @@ impl Operation for Rename {
     /// The record with the new name.
     type Found = Box<Record>;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.name)
     }
 
     fn begun(&self, state: &mut State) {

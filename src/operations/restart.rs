@@ -2,10 +2,10 @@
 
 use super::start::{note_failed_start, Start};
 use super::stop::{stop, stop_how};
-use super::{Operation, Task};
+use super::{About, Operation, Task};
 use crate::error::{Error, Result};
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -55,12 +55,8 @@ impl Restart {
 impl Operation for Restart {
     type Found = Made;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        self.start.target()
+    fn about(&self) -> About {
+        About::container(KIND, &self.start.record.name)
     }
 
     /// Until it is stopped nothing has happened; behind that a failure is that of a start.

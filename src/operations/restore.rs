@@ -4,11 +4,11 @@ use super::copying::SnapshotArgs;
 use super::start::Start;
 use super::stop::stop;
 use super::undo::Undo;
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::admission::{self, Disk};
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -67,12 +67,8 @@ impl Operation for Restore {
     /// What runs again; None when it did not run.
     type Found = Option<Made>;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name)
     }
 
     /// It is copied beside the layer first, while a container that runs goes on; then both change places. From the stop

@@ -1,10 +1,10 @@
 //! `set`: changing a container; what the kernel allows holds at once.
 
 use super::undo::Undo;
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::options::{settable, OptionValues};
 use crate::model::plan::Action;
@@ -141,12 +141,8 @@ impl Operation for Set {
     /// The record of what is in force, of one that runs.
     type Found = Option<Box<Record>>;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.name)
     }
 
     /// Promised from here on; the file says so in a moment.

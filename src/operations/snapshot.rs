@@ -2,11 +2,11 @@
 
 use super::copying::{held, SnapshotArgs};
 use super::undo::Undo;
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::admission::{self, Disk};
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::{time_name, Name};
 use crate::state::{now, State};
 use crate::steps::ctx::Ctx;
@@ -61,12 +61,8 @@ impl Snapshot {
 impl Operation for Snapshot {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name)
     }
 
     /// A container that runs stands still while its layer is copied, and no longer.

@@ -1,10 +1,10 @@
 //! `snapshot_delete`: removing a snapshot.
 
 use super::copying::SnapshotArgs;
-use super::Operation;
+use super::{About, Operation};
 use crate::error::Result;
 use crate::machine::Machine;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
@@ -38,12 +38,8 @@ impl SnapshotDelete {
 impl Operation for SnapshotDelete {
     type Found = ();
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.name)
     }
 
     /// What fails leaves it gone or whole.

@@ -2,12 +2,12 @@
 
 use super::create::Create;
 use super::undo::Undo;
-use super::{Operation, Task};
+use super::{About, Operation, Task};
 use crate::error::{Error, Result};
 use crate::machine::{guest_network, Machine};
 use crate::model::advert::host_label;
 use crate::model::config::Declared;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::{no_container, no_section, Live, Made, State};
 use crate::steps::ctx::Ctx;
@@ -92,12 +92,8 @@ impl Start {
 impl Operation for Start {
     type Found = Made;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.record.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.record.name)
     }
 
     fn is_needless(&self, state: &State) -> bool {

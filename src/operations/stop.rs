@@ -1,10 +1,10 @@
 //! `stop`: nothing of a container runs any more, and its root is unmounted.
 
-use super::Operation;
+use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::image::Init;
-use crate::model::job::{Kind, Target};
+use crate::model::job::Kind;
 use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::model::plan::Action;
@@ -93,12 +93,8 @@ impl Operation for Stop {
     /// Whether it had to be killed.
     type Found = bool;
 
-    fn kind(&self) -> Kind {
-        KIND
-    }
-
-    fn target(&self) -> Target {
-        Target::Container(self.name.clone())
+    fn about(&self) -> About {
+        About::container(KIND, &self.name)
     }
 
     fn is_needless(&self, state: &State) -> bool {
