@@ -1,9 +1,9 @@
 //! The pages say what the code says: each method's arguments in `docs/ubus.md` are made from the published signatures and
-//! from the comments of the structs that hold them. `UPDATE=1 cargo test --test reference` writes them anew.
+//! from the comments of the structs that hold them, and the table of options in `docs/uci.md` from the code's. `UPDATE=1 cargo test --test reference` writes them anew.
 //!
 //! Also what every page must be: its links lead somewhere, and the landing page is short.
 
-use cloudbox::model::options::{ContainerOption, OPTIONS};
+use cloudbox::model::options::{ContainerOption, Shape, OPTIONS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -182,6 +182,36 @@ fn the_page_of_the_bus_says_what_is_published() {
         fs::write(root().join("docs/ubus.md"), new).unwrap();
     } else {
         assert!(new == page, "docs/ubus.md is not what the code says: UPDATE=1 cargo test --test reference");
+    }
+}
+
+/// The table of a container's options, as it stands in the code.
+fn option_table() -> String {
+    let mut text = String::from("| option | default | a change holds | |\n|---|---|---|---|\n");
+    for option in OPTIONS {
+        let list = if option.shape == Shape::List { " (list)" } else { "" };
+        let mut doc = option.doc.replace('|', "\\|");
+        if option.on_bus != option.name {
+            doc += &format!(" On the bus it is called `{}`.", option.on_bus);
+        }
+        let (name, default, applies) = (option.name, option.default, option.applies.as_str());
+        text += &format!("| `{name}`{list} | {default} | {applies} | {doc} |\n");
+    }
+    text
+}
+
+#[test]
+fn the_page_of_uci_has_every_option_of_a_container() {
+    const BEGIN: &str = "<!-- options:begin -->\n";
+    const END: &str = "<!-- options:end -->";
+    let page = text_of("docs/uci.md");
+    let (before, rest) = page.split_once(BEGIN).expect("docs/uci.md has a place for the options");
+    let (_, after) = rest.split_once(END).expect("the options' place has its end");
+    let new = [before, BEGIN, "\n", &option_table(), "\n", END, after].concat();
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(root().join("docs/uci.md"), new).unwrap();
+    } else {
+        assert!(new == page, "docs/uci.md is not what the code says: UPDATE=1 cargo test --test reference");
     }
 }
 
