@@ -121,6 +121,9 @@ impl Core {
         }
         self.finish(id, result);
         let beside = self.state.jobs.get(id).and_then(|job| job.target.container().cloned());
+        if self.state.read_anew {
+            self.carry_out();
+        }
         for name in held.into_iter().chain(beside) {
             self.reconcile(&name);
         }

@@ -27,6 +27,7 @@ impl Core {
 
     /// Starts the jobs that bring what is to what should be.
     pub(super) fn carry_out(&mut self) -> Vec<JobId> {
+        self.state.read_anew = false;
         if !self.may_act() {
             return Vec::new();
         }

@@ -28,6 +28,7 @@ impl State {
                 }
                 self.config = config::read(&package, &self.config.settings);
                 self.config_error = None;
+                self.read_anew = true;
                 self.not_made.retain(|name, _| self.config.containers.contains_key(name));
             }
             Err(error) => self.config_error = Some(error),

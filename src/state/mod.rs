@@ -62,6 +62,8 @@ pub struct State {
     pub making: BTreeMap<Name, Box<Record>>,
     /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
     pub spoiled: Vec<IdRange>,
+    /// The configuration was read and not carried out yet.
+    pub read_anew: bool,
     /// What the plan asked for and could not be done. It is not tried again until the file is read again.
     pub given_up: Vec<Action>,
     /// The images in the store.
@@ -125,6 +127,7 @@ impl State {
             not_made: BTreeMap::new(),
             making: BTreeMap::new(),
             spoiled: Vec::new(),
+            read_anew: false,
             given_up: Vec::new(),
             images: Vec::new(),
             newer: Vec::new(),

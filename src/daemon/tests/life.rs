@@ -464,6 +464,41 @@ fn what_cannot_be_renamed_keeps_its_name() {
     assert_eq!(bench.states(), ["db running", "www stopped"]);
 }
 
+/// The file is read again for its sections' new names: what else stands in it is carried out, too.
+#[test]
+fn a_rename_carries_out_what_was_written_by_hand_meanwhile() {
+    let mut bench = Bench::with(&["web-"]);
+    bench.fake.change(|world| world.config.push_str("\nconfig container 'db'\n"));
+    bench.ok("cloudbox.container rename", json!({"name": "web", "new_name": "www"}));
+    bench.work();
+    assert_eq!(bench.states(), ["db running", "www stopped"]);
+}
+
+/// What the plan wants and could not have is begun once, and again when somebody says `reload`. A renaming that fails is
+/// taken back.
+#[test]
+fn what_failed_is_not_tried_for_ever() {
+    for (call, before, section, failed, good) in [
+        ("storage.build", &[][..], "config container 'a'\n", "a failed", "a running"),
+        ("config.mark_deleting", &["a-"], "config container 'a'\n\toption deleting '1'\n", "a stopped", ""),
+        ("config.change", &["a-"], "config container 'a'\n\toption renaming 'b'\n", "a stopped", "a stopped"),
+        ("runtime.stop", &["a"], "", "a running", "a orphan"),
+    ] {
+        let mut bench = Bench::with(before);
+        bench.fake.fail(call);
+        bench.reload(&format!("{CONFIG}{section}"));
+        assert_eq!(bench.states(), [failed], "{call}");
+        let jobs = bench.core.state.jobs.iter().count();
+        bench.pass(Duration::from_secs(600));
+        bench.work();
+        assert_eq!(bench.core.state.jobs.iter().count(), jobs, "{call}");
+        bench.fake.heal();
+        bench.ok("cloudbox reload", json!({}));
+        bench.work();
+        assert_eq!(bench.states().concat(), good, "{call}");
+    }
+}
+
 #[test]
 fn a_renaming_that_was_cut_short_is_finished() {
     for moved in [false, true] {
