@@ -1,7 +1,7 @@
 //! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
 //! no I/O that can block: what does is a job.
 
-use super::bus::Waiter;
+use super::bus::{Errands, Waiter};
 use super::jobs::Active;
 use super::order::{Boot, Shutdown};
 use super::workers::{self, Report, Sender};
@@ -67,6 +67,8 @@ pub struct Core {
     pub(super) queue: VecDeque<JobId>,
     /// Calls whose reply is held back until a job ends.
     pub(super) waiters: Vec<Waiter>,
+    /// Calls that threads answer.
+    pub(super) errands: Errands,
     pub(super) sender: Sender,
     /// What shall start at boot has not been started yet, since the configuration could not be used.
     pub(super) boot_pending: bool,
@@ -103,6 +105,7 @@ impl Core {
             active: BTreeMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
+            errands: Errands::default(),
             sender,
             boot_pending: false,
             boot: None,
@@ -195,9 +198,9 @@ impl Core {
     pub fn handle_bus(&mut self) {
         while let Some(event) = self.connection.poll_event() {
             match event {
-                Event::Call { object, method, arguments, request, .. } => {
+                Event::Call { object, method, arguments, caller, request } => {
                     if let Some(object) = self.object(object) {
-                        self.call(object, &method, &arguments, request);
+                        self.call(caller.client, object, &method, &arguments, request);
                     }
                 }
                 Event::Connected { .. } => info!("connected to ubusd"),
@@ -302,10 +305,7 @@ impl Core {
             Report::Update(id, update) => self.job_update(id, update),
             Report::Done(id, ending) => self.job_ended(id, ending),
             Report::Announced(troubles) => self.announcer.written(&mut self.state, troubles),
-            Report::Answer(request, then) => {
-                let answer = then(self);
-                self.respond(request, answer);
-            }
+            Report::Errand(id, then) => self.errand_ended(id, then),
         }
         self.send_notices();
     }

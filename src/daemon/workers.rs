@@ -7,7 +7,6 @@ use crate::model::job::JobId;
 use crate::operations::{Ending, Task};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
-use openwrt_ubus::Request;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -27,7 +26,7 @@ pub enum Report {
     /// What avahi-daemon shall announce is written, but for this.
     Announced(Troubles),
     /// A thread has worked for a call, whose answer comes of this.
-    Answer(Request, Then),
+    Errand(u32, Then),
 }
 
 /// Where threads send their reports; wakes the loop.

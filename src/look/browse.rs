@@ -63,6 +63,11 @@ impl Browse {
         })
     }
 
+    /// What is asked for, in words: who asks the same gets the same answer.
+    pub fn what(&self) -> String {
+        format!("{:?} for {} s", self.kind, self.timeout.as_secs())
+    }
+
     /// Listens to the network, in a thread.
     ///
     /// # Errors

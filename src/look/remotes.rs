@@ -59,6 +59,12 @@ impl Available {
         Available { remotes, filter: args.filter.unwrap_or_default() }
     }
 
+    /// What is asked for, in words: who asks the same gets the same answer.
+    pub fn what(&self) -> String {
+        let names: Vec<&str> = self.remotes.iter().map(|(name, _)| name.as_str()).collect();
+        format!("{} of {names:?}", self.filter)
+    }
+
     /// Asks them, one after the other, in a thread.
     pub fn run(self, machine: &Machine) -> Offers {
         let until = Instant::now() + PATIENCE;

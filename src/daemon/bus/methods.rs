@@ -1,6 +1,7 @@
 //! The table of all methods: what each is called, what it takes, and what it does.
 
 use super::super::core::Core;
+use super::threads::Work;
 use super::{decode, encode, encode_entries, Answer};
 use crate::announce::hosts;
 use crate::api::replies::{ExecReply, ImagePruneReply, JobReply, PruneReply, ServiceId};
@@ -125,7 +126,7 @@ const BOX: &[Method] = table! {
     "status": () => |core, ()| Answer::reply(&look::status(&core.state, &mut core.announcer)),
     "doctor": () => |core, ()| {
         let examination = look::examination(&core.state);
-        Ok(Answer::found(&core.state.machine, move |machine| Ok(doctor::examine(machine, &examination))))
+        Ok(Answer::found(Work::Look, move |machine| Ok(doctor::examine(machine, &examination))).shared("doctor".into()))
     },
     "reload": () => |core, ()| Answer::reply(&core.reload()),
     "shutdown": args::Shutdown => |core, args| Ok(Answer::Job(core.shut_down(&args)?, args.wait)),
@@ -172,7 +173,7 @@ const CONTAINER: &[Method] = table! {
     },
     "exec": args::Exec => |core, args| {
         let exec = Exec::ask(&core.state, args)?;
-        Ok(Answer::found(&core.state.machine, move |machine| {
+        Ok(Answer::found(Work::Exec, move |machine| {
             let output = exec.run(machine)?;
             Ok(ExecReply {
                 code: output.code,
@@ -184,7 +185,7 @@ const CONTAINER: &[Method] = table! {
     },
     "log": look::args::Log => |core, args| {
         let log = Log::ask(&core.state, &args)?;
-        Ok(Answer::found(&core.state.machine, move |_| log.read()))
+        Ok(Answer::found(Work::Look, move |_| log.read()))
     },
     "snapshot": args::Snapshot => |core, args| {
         Ok(Answer::Job(core.begin(Snapshot::ask(&core.state, &args)?), args.wait))
@@ -192,7 +193,7 @@ const CONTAINER: &[Method] = table! {
     "snapshots": Named => |core, args| {
         let name = args.container()?;
         core.state.check_known(&name)?;
-        Ok(Answer::found(&core.state.machine, move |machine| look::snapshots(machine, &name)))
+        Ok(Answer::found(Work::Look, move |machine| look::snapshots(machine, &name)))
     },
     "restore": args::Snapshot => |core, args| {
         Ok(Answer::Job(core.begin(Restore::ask(&core.state, &args)?), args.wait))
@@ -210,7 +211,7 @@ const CONTAINER: &[Method] = table! {
         Import::check(&core.state, &args)?;
         let path = args.path.clone();
         Ok(Answer::then(
-            &core.state.machine,
+            Work::Look,
             move |machine| Import::look(machine, &path),
             move |core, manifest| {
                 Ok(Answer::Job(core.begin(Import::ask(&core.state, &args, *manifest?)?), args.wait))
@@ -250,8 +251,9 @@ const IMAGE: &[Method] = table! {
     "remotes": () => |core, ()| Answer::reply(&look::remotes(&core.state)),
     "available": look::args::Available => |core, args| {
         let available = Available::ask(&core.state, args);
+        let what = available.what();
         Ok(Answer::then(
-            &core.state.machine,
+            Work::Fetch,
             move |machine| available.run(machine),
             |core, offers| {
                 let reply = look::offers(&mut core.state, offers).and_then(|reply| encode(&reply));
@@ -259,7 +261,8 @@ const IMAGE: &[Method] = table! {
                 crate::sys::trim_heap();
                 reply.map(Answer::Fields)
             },
-        ))
+        )
+        .shared(what))
     },
     "pull": args::ImagePull => |core, args| {
         Ok(Answer::Job(core.begin(ImagePull::ask(&core.state, &args)?), args.wait))
@@ -285,27 +288,24 @@ const SERVICE: &[Method] = table! {
     "publish": args::Publish => |core, args| {
         let publish = Publish::ask(&core.state, args)?;
         let id = publish.id.clone();
-        Ok(configured(core, id, move |machine| publish.run(machine)))
+        Ok(configured(id, move |machine| publish.run(machine)))
     },
     "withdraw": args::Withdraw => |core, args| {
         let adverts = core.announcer.adverts(&core.state, "");
         let withdraw = Withdraw::ask(&core.state, args, &adverts, &hosts(&core.state))?;
         let id = withdraw.id.clone();
-        Ok(configured(core, id, move |machine| withdraw.run(machine)))
+        Ok(configured(id, move |machine| withdraw.run(machine)))
     },
     "browse": look::args::Browse => |core, args| {
         let browse = Browse::ask(&core.state, &args)?;
-        Ok(Answer::found(&core.state.machine, move |machine| browse.run(machine.avahi.as_ref())))
+        let what = browse.what();
+        Ok(Answer::found(Work::Listen, move |machine| browse.run(machine.avahi.as_ref())).shared(what))
     },
 };
 
 /// A thread writes the section of service `id`; the file is read again before that is answered.
-fn configured(
-    core: &Core,
-    id: String,
-    write: impl FnOnce(&Machine) -> Result<()> + Send + 'static,
-) -> Answer {
-    Answer::then(&core.state.machine, write, |core, written| {
+fn configured(id: String, write: impl FnOnce(&Machine) -> Result<()> + Send + 'static) -> Answer {
+    Answer::then(Work::Edit, write, |core, written| {
         core.reload();
         written?;
         Answer::reply(&ServiceId { id })

@@ -1,11 +1,12 @@
 //! Calls on the bus: decoded, answered at once or when a job or a thread has ended.
 
 mod methods;
+mod threads;
 
 pub use methods::objects;
+pub use threads::{CallerId, Errands, Then};
 
 use super::core::Core;
-use super::workers::{self, Report};
 use crate::api::replies::{Failure, JobReply, Started, Waited};
 use crate::api::{BusObject, WAIT_MAX};
 use crate::error::{Code, Error, Result};
@@ -15,8 +16,8 @@ use log::error;
 use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+use threads::{Errand, Work};
 
 /// How a call is answered.
 pub enum Answer {
@@ -27,11 +28,8 @@ pub enum Answer {
     /// With the whole job, when it has ended or so many seconds are up.
     WholeJob(JobId, u32),
     /// By a thread: it may take longer than the loop should.
-    Thread(Box<dyn FnOnce() -> Then + Send>),
+    Errand(Errand),
 }
-
-/// What the loop does when a thread has worked for a call, which ends in an answer.
-pub type Then = Box<dyn FnOnce(&mut Core) -> Result<Answer> + Send>;
 
 /// A caller whose reply is held back until a job ends.
 pub struct Waiter {
@@ -56,57 +54,64 @@ impl Answer {
     }
 
     /// A thread finds the reply.
-    fn found<R: Serialize>(
-        machine: &Arc<Machine>,
-        find: impl FnOnce(&Machine) -> Result<R> + Send + 'static,
-    ) -> Answer {
-        let machine = machine.clone();
-        Answer::Thread(Box::new(move || {
-            let fields = find(&machine).and_then(|reply| encode(&reply));
+    fn found<R: Serialize>(kind: Work, find: impl FnOnce(&Machine) -> Result<R> + Send + 'static) -> Answer {
+        Answer::Errand(Errand::new(kind, move |machine| {
+            let fields = find(machine).and_then(|reply| encode(&reply));
             Box::new(move |_| fields.map(Answer::Fields))
         }))
     }
 
     /// A thread finds something out, of which `then` makes the answer.
     fn then<T: Send + 'static>(
-        machine: &Arc<Machine>,
+        kind: Work,
         find: impl FnOnce(&Machine) -> T + Send + 'static,
         then: impl FnOnce(&mut Core, T) -> Result<Answer> + Send + 'static,
     ) -> Answer {
-        let machine = machine.clone();
-        Answer::Thread(Box::new(move || {
-            let found = find(&machine);
+        Answer::Errand(Errand::new(kind, move |machine| {
+            let found = find(machine);
             Box::new(move |core| then(core, found))
         }))
+    }
+
+    /// The same answer is good for all calls that ask `what`.
+    fn shared(self, what: String) -> Answer {
+        match self {
+            Answer::Errand(errand) => Answer::Errand(errand.shared(what)),
+            other => other,
+        }
     }
 }
 
 impl Core {
     /// A call came.
-    pub(super) fn call(&mut self, object: BusObject, method: &str, arguments: &[u8], request: Request) {
+    pub(super) fn call(
+        &mut self,
+        caller: u32,
+        object: BusObject,
+        method: &str,
+        arguments: &[u8],
+        request: Request,
+    ) {
         match methods::find(object, method) {
             Some(method) => {
                 let answer = (method.call)(self, arguments);
-                self.respond(request, answer);
+                // All of rpcd's callers have one connection; each has a session.
+                let session = Fields::new(arguments)
+                    .get("ubus_rpc_session")
+                    .and_then(|session| session.as_str())
+                    .unwrap_or_default();
+                self.respond((caller, session.to_string()), request, answer);
             }
             None => self.connection.complete(request, Status::METHOD_NOT_FOUND),
         }
     }
 
     /// Answers a call, or has it answered.
-    pub(super) fn respond(&mut self, request: Request, answer: Result<Answer>) {
+    pub(super) fn respond(&mut self, caller: CallerId, request: Request, answer: Result<Answer>) {
         let (job, seconds, whole_job) = match answer {
             Ok(Answer::Fields(fields)) => return self.send_reply(request, Ok(fields)),
             Err(error) => return self.send_reply(request, Err(error)),
-            Ok(Answer::Thread(work)) => {
-                // Where none can be had, the connection answers the request when it is dropped.
-                if let Err(error) =
-                    workers::spawn_report(&self.sender, move || Report::Answer(request, work()))
-                {
-                    error!("{error}");
-                }
-                return;
-            }
+            Ok(Answer::Errand(errand)) => return self.send_errand(caller, request, errand),
             Ok(Answer::WholeJob(job, seconds)) => (job, seconds, true),
             Ok(Answer::Job(job, wait)) => match wait.unwrap_or(0) {
                 0 => return self.send_reply(request, encode(&Started { job: job.to_string() })),

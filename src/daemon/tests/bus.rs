@@ -143,3 +143,39 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
     restart_bus(&mut bench);
     assert_eq!(bench.states(), ["web stopped"]);
 }
+
+/// Equal looks at the network are one, and of one caller only a few wait: nobody keeps the others waiting.
+#[test]
+fn many_looks_share_answers_and_of_one_caller_few_wait() {
+    let mut bench = Bench::with(&[]);
+    bench.fake.hold("avahi.browse");
+    let same: Vec<CallId> =
+        (0..300).map(|_| bench.begin("cloudbox.service browse", json!({"type": "_http._tcp"}))).collect();
+    bench.work_until_held("avahi.browse _http._tcp");
+    assert!(same.iter().all(|call| bench.answer(*call).is_none()));
+    // Two are at work and four wait; the others are refused at once. Whoever has another session may wait, too.
+    let other = |bench: &mut Bench, n: u32, session: &str| {
+        let arguments = json!({"type": format!("_t{n}._tcp"), "ubus_rpc_session": session});
+        bench.begin("cloudbox.service browse", arguments)
+    };
+    let others: Vec<CallId> = (0..8).map(|n| other(&mut bench, n, "a")).collect();
+    let mut refused = 0;
+    for call in &others {
+        if let Some(answer) = bench.answer(*call) {
+            assert_eq!(answer.code(), "busy", "{answer:?}");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 3, "one at work, four that wait");
+    let late = other(&mut bench, 99, "b");
+    assert_eq!(bench.answer(late), None);
+    // Meanwhile everything else is answered.
+    bench.ok("cloudbox.container list", json!({}));
+    bench.fake.release("avahi.browse");
+    for call in same {
+        assert_eq!(bench.wait_for(call).status, 0);
+    }
+    assert_eq!(bench.wait_for(late).status, 0);
+    let looks = bench.fake.calls().iter().filter(|call| call.starts_with("avahi.browse")).count();
+    assert!(looks <= 20, "{looks} looks at the network");
+}
