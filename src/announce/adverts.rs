@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const GATHER: Duration = Duration::from_millis(30);
 /// At its start the daemon waits this long for the ports to answer, before it withdraws what an earlier one announced.
 const FIRST: Duration = Duration::from_secs(1);
+/// What guests change by themselves is written no more often: their root can change it without end, and flash wears out.
+const GUESTS_EVERY: Duration = Duration::from_secs(5);
 
 /// What is announced, and what is about to be.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub struct Announcer {
     due: Option<Instant>,
     /// Nothing is withdrawn before this, while it is not known which ports answer.
     patient_until: Option<Instant>,
+    /// A guest's own change is among what is to be announced.
+    by_guest: bool,
+    /// When such a change was written last.
+    guests_written: Option<Instant>,
     /// A thread writes this.
     at_work: Option<Wanted>,
     /// What was written last.
@@ -54,6 +60,8 @@ impl Announcer {
             probes: Probes::default(),
             due: Some(now),
             patient_until: Some(now + FIRST),
+            by_guest: false,
+            guests_written: None,
             at_work: None,
             done: Wanted::default(),
             troubles: Vec::new(),
@@ -90,6 +98,13 @@ impl Announcer {
     /// Something changed that may be announced, or not any more.
     pub fn wake(&mut self, due: Instant) {
         self.due = Some(self.due.map_or(due, |before| before.min(due)));
+    }
+
+    /// A guest has changed something by itself: it is announced at once, but not if something like it has just been.
+    pub fn wake_for_guest(&mut self, now: Instant) {
+        self.by_guest = true;
+        let at_once = now + GATHER;
+        self.wake(self.guests_written.map_or(at_once, |last| at_once.max(last + GUESTS_EVERY)));
     }
 
     /// The connections to ports that the loop shall watch: writable when they have ended.
@@ -130,9 +145,13 @@ impl Announcer {
         }
         let first = self.patient_until.take().is_some();
         self.due = None;
+        let by_guest = std::mem::take(&mut self.by_guest);
         let wanted = self.wanted(state);
         if wanted == self.done && self.troubles.is_empty() && !first {
             return None;
+        }
+        if by_guest {
+            self.guests_written = Some(now);
         }
         self.at_work = Some(wanted.clone());
         Some(Writing(wanted))

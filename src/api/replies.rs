@@ -85,9 +85,11 @@ pub struct ContainerEntry {
     pub image: String,
     /// The host's pid of its init.
     pub pid: Option<i32>,
-    /// Its addresses.
+    /// Its addresses: 16 at most, only of its bridge's networks, never the box's own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
+    /// True: it has more addresses than these.
+    pub truncated: Option<bool>,
     /// Memory used.
     pub memory: Option<u64>,
     /// Its memory limit.

@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::model::job::JobId;
 use crate::model::name::Name;
 use crate::operations::Ended;
-use crate::state::{Live, State};
+use crate::state::{around, Live, State};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use log::{error, info, warn};
@@ -151,7 +151,10 @@ impl Core {
             adverts = self.announcer.next_time();
             restart = self.next_restart();
         }
-        let times = [waiter, self.publish_again, self.connection.poll_timeout(), adverts, restart];
+        let rests =
+            self.state.containers.values().filter_map(|c| c.live.as_ref()?.addresses.as_ref()?.rests_until());
+        let times =
+            [rests.min(), waiter, self.publish_again, self.connection.poll_timeout(), adverts, restart];
         times.into_iter().flatten().min()
     }
 
@@ -187,6 +190,11 @@ impl Core {
             }
         }
         self.answer_waiters(|waiter| waiter.deadline <= now);
+        for container in self.state.containers.values_mut() {
+            if let Some(watch) = container.live.as_mut().and_then(|live| live.addresses.as_mut()) {
+                watch.handle_time(now);
+            }
+        }
         if !self.ending {
             self.restart_due(now);
             self.announcer.try_ports(&self.state, now);
@@ -285,11 +293,16 @@ impl Core {
                 }
             }
             Watched::Addresses(name) => {
-                let live = self.state.containers.get_mut(name).and_then(|c| c.live.as_mut());
-                let changed = live.and_then(|l| l.addresses.as_mut()).is_some_and(|watch| watch.update());
-                if changed {
+                let Some(container) = self.state.containers.get_mut(name) else { return };
+                let around = around(&self.state.machine, &container.record.spec);
+                let changed = container.live.as_mut().and_then(|live| live.update_addresses(&around));
+                if let Some(at_once) = changed {
                     self.state.notify_container("container.changed", name);
-                    self.state.adverts_changed = true;
+                    if at_once {
+                        self.state.adverts_changed = true;
+                    } else {
+                        self.announcer.wake_for_guest(Instant::now());
+                    }
                 }
             }
             Watched::Avahi => self.announcer.handle_watch(),

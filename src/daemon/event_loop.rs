@@ -3,6 +3,8 @@
 use super::core::{Core, Order, Watched};
 use super::workers::{Report, Sender};
 use crate::error::{errno_text, Code, Error, Result};
+use crate::state::Live;
+use crate::steps::network::AddressWatch;
 use crate::steps::wait;
 use log::warn;
 use nix::errno::Errno;
@@ -112,27 +114,26 @@ impl Signals {
 /// shall not cost a look at each.
 struct Fleet {
     epoll: Epoll,
-    /// Whose they are, in the order of [`Core::fleet`].
-    serials: Vec<u32>,
+    /// Whose they are, in the order of [`Core::fleet`], and whether their addresses are watched at the time.
+    members: Vec<(u32, bool)>,
 }
 
 impl Fleet {
     fn new() -> Result<Fleet> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| failed("make an epoll", e))?;
-        Ok(Fleet { epoll, serials: Vec::new() })
+        Ok(Fleet { epoll, members: Vec::new() })
     }
 
     /// Watches who is there now.
     fn follow(&mut self, core: &Core) -> Result<()> {
-        let serials = || core.fleet().map(|(_, live)| live.serial);
-        if serials().eq(self.serials.iter().copied()) {
+        let members = || core.fleet().map(|(_, live)| (live.serial, addresses_of(live).is_some()));
+        if members().eq(self.members.iter().copied()) {
             return Ok(());
         }
-        let fleet = Fleet { serials: serials().collect(), ..Fleet::new()? };
+        let fleet = Fleet { members: members().collect(), ..Fleet::new()? };
         for (place, (_, live)) in core.fleet().enumerate() {
-            let addresses = live.addresses.as_ref().map(|addresses| addresses.fd());
             let init = Some(live.running.pidfd.as_fd());
-            for (fd, which) in [(init, 0), (addresses, 1)] {
+            for (fd, which) in [(init, 0), (addresses_of(live), 1)] {
                 let Some(fd) = fd else { continue };
                 let event = EpollEvent::new(EpollFlags::EPOLLIN, 2 * place as u64 + which);
                 fleet.epoll.add(fd, event).map_err(|e| failed("watch a container", e))?;
@@ -154,6 +155,11 @@ impl Fleet {
         }
         happened
     }
+}
+
+/// What tells of a container's addresses, unless that has a rest.
+fn addresses_of(live: &Live) -> Option<BorrowedFd<'_>> {
+    live.addresses.as_ref().filter(|watch| watch.rests_until().is_none()).map(AddressWatch::fd)
 }
 
 /// What woke the loop.

@@ -103,7 +103,7 @@ impl Core {
                 if let Err(error) = self.state.machine.hold_image(&name, &record.image_sha256) {
                     warn!("{error}");
                 }
-                Some(Live::watch(&self.state.machine, &name, running))
+                Some(Live::watch(&self.state.machine, &record, running))
             }
             Ok(None) => {
                 if let Err(error) = self.state.machine.storage.unmount(&name) {

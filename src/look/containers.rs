@@ -179,6 +179,7 @@ fn tell_of_live(
     entry.uptime = Some(sys::boottime().saturating_sub(live.began).as_secs());
     if let Some(addresses) = &live.addresses {
         entry.addresses = addresses.addresses().map(ToString::to_string).collect();
+        entry.truncated = addresses.is_truncated().then_some(true);
     }
     if let Some(traffic) = traffic {
         (entry.received, entry.sent) = (Some(traffic.received), Some(traffic.sent));

@@ -39,7 +39,7 @@ impl Operation for Ended {
                 if let Err(error) = machine.runtime.set_limits(&self.0) {
                     warn!("{error}");
                 }
-                Ok(Some(Live::watch(machine, name, running)))
+                Ok(Some(Live::watch(machine, &self.0, running)))
             }
             AfterEnd::Stopped => {
                 machine.storage.unmount(name)?;
@@ -51,11 +51,13 @@ impl Operation for Ended {
 
     fn done(self, state: &mut State, rebooted: Option<Box<Live>>) -> Result<()> {
         let name = &self.0.name;
-        let Some(live) = rebooted else {
+        let Some(mut live) = rebooted else {
             state.take_end(name, None);
             return Ok(());
         };
         if let Some(container) = state.containers.get_mut(name) {
+            // A guest can reboot without end.
+            live.announced_at_once = [true; 2];
             container.live = Some(live);
         }
         state.notify_container("container.changed", name);

@@ -8,6 +8,7 @@ use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
+use crate::steps::network::Neighbourhood;
 use crate::steps::wait::{self, Woken};
 use std::time::{Duration, Instant};
 
@@ -56,14 +57,14 @@ impl Operation for FirstBoot {
 
 fn wait_for_address(machine: &Machine, ctx: &Ctx, name: &Name) -> Result<()> {
     let Some(running) = machine.runtime.find(name)? else { return Ok(()) };
-    let Ok(mut watch) = machine.network.watch(running.init) else { return Ok(()) };
+    let Ok(mut watch) = machine.network.watch(running.init, &Neighbourhood::any()) else { return Ok(()) };
     let deadline = Instant::now() + ADDRESS_TIME;
-    watch.update();
+    watch.update(&Neighbourhood::any());
     while watch.addresses().next().is_none() {
         if wait::readable(watch.fd(), Some(&ctx.cancel), deadline)? == Woken::Deadline {
             break;
         }
-        watch.update();
+        watch.update(&Neighbourhood::any());
     }
     Ok(())
 }

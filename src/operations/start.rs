@@ -172,5 +172,5 @@ pub fn start_mounted(
         let left = Ctx::silent().and_then(stop).err();
         return Err(error.with_leftovers(left.as_slice()));
     }
-    Ok(Live::watch(machine, &record.name, running))
+    Ok(Live::watch(machine, record, running))
 }

@@ -3,10 +3,10 @@
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::model::life::Life;
-use crate::model::name::Name;
+use crate::model::spec::Spec;
 use crate::steps::lxc::cgroup::Usage;
 use crate::steps::lxc::Running;
-use crate::steps::network::AddressWatch;
+use crate::steps::network::{AddressWatch, Neighbourhood};
 use crate::steps::storage::Record;
 use crate::sys;
 use log::warn;
@@ -55,6 +55,9 @@ pub struct Live {
     pub running: Running,
     /// Its addresses; None when they cannot be watched.
     pub addresses: Option<AddressWatch>,
+    /// Which of its families have been announced at once in this run, IPv4 and IPv6: what comes later is the guest's own
+    /// doing, and can wait.
+    pub announced_at_once: [bool; 2],
     /// When its init began, since the box's boot.
     pub began: Duration,
     /// What it used when that was last read.
@@ -69,19 +72,39 @@ pub struct Live {
 
 impl Live {
     /// Container `name`, which is `running`, with its addresses watched.
-    pub fn watch(machine: &Machine, name: &Name, running: Running) -> Box<Live> {
-        let addresses = machine.network.watch(running.init).inspect_err(|e| warn!("{e}")).ok();
+    pub fn watch(machine: &Machine, record: &Record, running: Running) -> Box<Live> {
+        let name = &record.name;
+        let around = around(machine, &record.spec);
+        let addresses = machine.network.watch(running.init, &around).inspect_err(|e| warn!("{e}")).ok();
         let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
         Box::new(Live {
             serial: Live::next_serial(),
             running,
             addresses,
+            announced_at_once: [false; 2],
             began,
             reading: Cell::default(),
             frozen: machine.runtime.is_frozen(name),
             ooms: 0,
             ooms_told: None,
         })
+    }
+
+    /// Its addresses may have changed. None: they have not. True: it has one of a family for the first time in this run,
+    /// which is a part of its start; false: the guest has changed them by itself.
+    pub fn update_addresses(&mut self, around: &Neighbourhood) -> Option<bool> {
+        let watch = self.addresses.as_mut()?;
+        if !watch.update(around) {
+            return None;
+        }
+        let mut at_once = false;
+        let is_of: [fn(&IpAddr) -> bool; 2] = [IpAddr::is_ipv4, IpAddr::is_ipv6];
+        for (is_of, announced) in is_of.iter().zip(&mut self.announced_at_once) {
+            let first = !*announced && watch.addresses().any(is_of);
+            *announced |= first;
+            at_once |= first;
+        }
+        Some(at_once)
     }
 
     /// A [`Live::serial`].
@@ -106,6 +129,11 @@ impl Live {
         self.reading.set(Some(reading));
         reading
     }
+}
+
+/// What there is around the interface of a container that shall be as `spec` says.
+pub fn around(machine: &Machine, spec: &Spec) -> Neighbourhood {
+    machine.network.neighbourhood(&spec.bridge).with_static(spec.address)
 }
 
 /// What a container used at a time.

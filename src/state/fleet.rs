@@ -101,7 +101,7 @@ impl State {
         match (found, &container.live) {
             (None, _) => container.live = None,
             (Some(found), Some(known)) if found.init == known.running.init => {}
-            (Some(found), _) => container.live = Some(Live::watch(&self.machine, name, found)),
+            (Some(found), _) => container.live = Some(Live::watch(&self.machine, &container.record, found)),
         }
         if container.life.pending && container.live.is_none() {
             container.due = Some(Instant::now() + container.life.delay());

@@ -3,7 +3,7 @@
 use super::FakeBox;
 use crate::error::{Code, Error, Result};
 use crate::model::address::Ipv4Net;
-use crate::steps::network::{AddressWatch, Network, Traffic};
+use crate::steps::network::{AddressWatch, Neighbourhood, Network, Traffic};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::UnixDatagram;
 
@@ -37,15 +37,20 @@ impl Network for FakeBox {
         traffic
     }
 
-    fn watch(&self, pid: i32) -> Result<AddressWatch> {
+    fn watch(&self, pid: i32, around: &Neighbourhood) -> Result<AddressWatch> {
         self.act("network.watch", "", None, |state| {
             let (ours, kernels) = UnixDatagram::pair().unwrap();
             for address in &state.addresses {
                 kernels.send(&address_added(*address)).unwrap();
             }
             state.watchers.insert(pid, kernels);
-            Ok(AddressWatch::reading(ours.into()))
+            Ok(AddressWatch::reading(ours.into(), around))
         })
+    }
+
+    fn neighbourhood(&self, _: &str) -> Neighbourhood {
+        // The addresses of this machine stand for containers'.
+        Neighbourhood::any()
     }
 }
 

@@ -207,6 +207,7 @@ fn a_new_address_is_followed() {
     // A second family comes and goes.
     let host = here.host("web");
     let six = "fd00:77::10".parse().unwrap();
+    sh(&format!("ip -6 addr add fd00:77::1/64 dev {}", here.the_box.bridge));
     here.the_box.inside("web", "ip -6 addr add fd00:77::10/64 dev eth0");
     eventually("an IPv6 address", || here.neighbour.resolve_ipv6(&host) == Some(six));
     assert_eq!(here.neighbour.resolve(&host), Some(after));

@@ -313,3 +313,35 @@ fn after_a_restart_nothing_is_withdrawn_before_its_port_was_tried() {
     let written = calls.iter().skip(before).filter(|call| call.starts_with("avahi.announce")).count();
     assert_eq!(written, 1);
 }
+
+#[test]
+fn what_a_guest_changes_by_itself_is_written_once_in_five_seconds() {
+    let mut bench = bench(&["web"]);
+    let changed = Watched::Addresses(name("web"));
+    let written =
+        |bench: &Bench| bench.fake.calls().iter().filter(|c| c.starts_with("avahi.announce")).count();
+    let before = written(&bench);
+    // Its first address of IPv6 is a part of its start.
+    bench.fake.add_address("web", "fd00::1".parse().unwrap());
+    bench.core.handle_watched(&changed);
+    bench.settle();
+    assert_eq!(written(&bench), before + 1);
+    // The next one is the guest's, and the first of those for a while.
+    bench.fake.add_address("web", "fd00::2".parse().unwrap());
+    bench.core.handle_watched(&changed);
+    bench.settle();
+    assert_eq!((written(&bench), bench.fake.announced().hosts.len()), (before + 2, 3));
+    for n in 3..9 {
+        bench.fake.add_address("web", format!("fd00::{n}").parse().unwrap());
+        bench.core.handle_watched(&changed);
+    }
+    bench.core.announce(Instant::now() + Duration::from_secs(4));
+    assert_eq!(written(&bench), before + 2, "not yet");
+    bench.core.announce(Instant::now() + Duration::from_secs(6));
+    bench.settle();
+    assert_eq!((written(&bench), bench.fake.announced().hosts.len()), (before + 3, 9));
+    // What cloudbox does is written at once, whatever a guest has just done.
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    bench.settle();
+    assert_eq!(bench.fake.announced().hosts, []);
+}

@@ -413,7 +413,7 @@ fn a_thousand_containers_fit_into_one_message() {
                 name: name.clone(),
                 spec,
             };
-            let live = Live::watch(&fake.machine(), &name, fake.run(&record));
+            let live = Live::watch(&fake.machine(), &record, fake.run(&record));
             let made = Made { record: Box::new(record), live: Some(live) };
             bench.core.state.take_up(&name, made);
         }

@@ -1,6 +1,7 @@
 //! A container's addresses: one socket inside its network namespace tells what there is and what changes, so that nobody
 //! has to ask again and again.
 
+use super::{is_link_local, Neighbourhood};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::netlink::{self, Assigned};
 use crate::steps::wait;
@@ -12,6 +13,7 @@ use nix::sys::socket::{
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 const RTMGRP_IPV4_IFADDR: u32 = 0x10;
 const RTMGRP_IPV6_IFADDR: u32 = 0x100;
@@ -23,15 +25,40 @@ enum AddressChange {
     Added(IpAddr),
     /// The interface has it no more.
     Removed(IpAddr),
+    /// That was all of what was asked for.
+    AllTold,
 }
 
+/// Most addresses that are kept of a container. Its root can give it as many as it likes.
+const ADDRESSES_MAX: usize = 16;
+/// Most messages' buffers that are read at once; what is left is read the next time.
+const READS_MAX: usize = 16;
+/// How many changes in a row are read as they come: what a guest does while it starts. After that one each
+/// [`CREDIT_EVERY`], since a guest can change its addresses without end.
+const CREDITS_MAX: u32 = 16;
+/// How soon one more change is read.
+const CREDIT_EVERY: Duration = Duration::from_millis(500);
+
 /// The addresses of a container, kept up to date by [`AddressWatch::update`] when its descriptor is readable.
+///
+/// What it brings is the guest's word: of it only so much is believed as [`Neighbourhood::allows`].
 ///
 /// The socket keeps the network namespace alive: drop it when the container has ended.
 #[derive(Debug)]
 pub struct AddressWatch {
     socket: OwnedFd,
     addresses: Vec<IpAddr>,
+    /// It has more than are kept.
+    truncated: bool,
+    /// Messages were lost: what is kept is out of date until everything has been asked for again.
+    lost: bool,
+    /// What came of everything that was asked for again.
+    anew: Option<Vec<IpAddr>>,
+    credits: u32,
+    /// Since when credits are counted.
+    counted: Instant,
+    /// Nothing is read before this.
+    rest: Option<Instant>,
 }
 
 impl AddressWatch {
@@ -39,7 +66,7 @@ impl AddressWatch {
     ///
     /// # Errors
     /// When the process has ended, or a system call fails.
-    pub fn open(pid: i32) -> Result<AddressWatch> {
+    pub fn open(pid: i32, around: &Neighbourhood) -> Result<AddressWatch> {
         let failed = |e: &dyn std::fmt::Display| {
             Error::new(Code::Failed, format_args!("cannot watch the addresses of process {pid}: {e}"))
         };
@@ -51,13 +78,23 @@ impl AddressWatch {
             opened = setns(&theirs, CloneFlags::CLONE_NEWNET).and_then(|()| open_socket())
         })
         .map_err(|e| failed(&e).caused_by(e))?;
-        Ok(AddressWatch::reading(opened.map_err(|e| failed(&errno_text(e)).caused_by(e))?))
+        let opened = opened.map_err(|e| failed(&errno_text(e)).caused_by(e))?;
+        Ok(AddressWatch::reading(opened, around))
     }
 
     /// A watch of what `socket` brings; the first of it is there already.
-    pub(crate) fn reading(socket: OwnedFd) -> AddressWatch {
-        let mut watch = AddressWatch { socket, addresses: Vec::new() };
-        watch.update();
+    pub(crate) fn reading(socket: OwnedFd, around: &Neighbourhood) -> AddressWatch {
+        let mut watch = AddressWatch {
+            socket,
+            addresses: Vec::new(),
+            truncated: false,
+            lost: false,
+            anew: None,
+            credits: CREDITS_MAX,
+            counted: Instant::now(),
+            rest: None,
+        };
+        watch.update(around);
         watch
     }
 
@@ -66,26 +103,99 @@ impl AddressWatch {
         self.socket.as_fd()
     }
 
-    /// The addresses, those of the loopback interface and link-local ones left out.
+    /// Until when it shall not be read, since the guest changes its addresses very often.
+    pub fn rests_until(&self) -> Option<Instant> {
+        self.rest
+    }
+
+    /// Ends a rest that is over.
+    pub fn handle_time(&mut self, now: Instant) {
+        self.rest = self.rest.filter(|until| *until > now);
+    }
+
+    /// The addresses, those of the loopback interface and link-local ones left out. At most 16.
     pub fn addresses(&self) -> impl Iterator<Item = &IpAddr> {
         self.addresses.iter()
     }
 
+    /// Whether the container has more addresses than are kept.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
     /// Reads what the kernel has to say; true when the addresses differ from before.
-    pub fn update(&mut self) -> bool {
-        let before = self.addresses.clone();
+    pub fn update(&mut self, around: &Neighbourhood) -> bool {
+        self.pay(Instant::now());
+        let before = (self.addresses.clone(), self.truncated);
         let mut buffer = vec![0; netlink::BUFFER];
-        while let Ok(length @ 1..) = recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            for change in parse(&buffer[..length]) {
-                match change {
-                    AddressChange::Added(address) if self.addresses.contains(&address) => {}
-                    AddressChange::Added(address) => self.addresses.push(address),
-                    AddressChange::Removed(address) => self.addresses.retain(|known| *known != address),
+        for _ in 0..READS_MAX {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length @ 1..) => self.take(&buffer[..length], around),
+                // There was more than the socket holds.
+                Err(Errno::ENOBUFS) => self.lost = true,
+                _ => break,
+            }
+        }
+        // Refused while the kernel still answers the question before: it is asked the next time.
+        if self.lost && self.anew.is_none() {
+            self.ask_again();
+        }
+        before != (self.addresses.clone(), self.truncated)
+    }
+
+    fn ask_again(&mut self) {
+        let request = netlink::address_dump_request();
+        if send(self.socket.as_raw_fd(), &request, MsgFlags::MSG_DONTWAIT).is_ok() {
+            self.lost = false;
+            self.anew = Some(Vec::new());
+        }
+    }
+
+    /// Each look costs a credit, and time brings new ones. Without any left it is time for a rest.
+    fn pay(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.counted);
+        let earned = u32::try_from(passed.as_millis() / CREDIT_EVERY.as_millis()).unwrap_or(CREDITS_MAX);
+        if self.credits.saturating_add(earned) >= CREDITS_MAX {
+            (self.credits, self.counted) = (CREDITS_MAX, now);
+        } else {
+            self.credits += earned;
+            self.counted += CREDIT_EVERY * earned;
+        }
+        self.credits = self.credits.saturating_sub(1);
+        if self.credits == 0 {
+            self.rest = Some(now + CREDIT_EVERY);
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], around: &Neighbourhood) {
+        for change in parse(bytes) {
+            match change {
+                AddressChange::Added(address) if around.allows(address) => {
+                    let room = self.anew.as_mut().unwrap_or(&mut self.addresses);
+                    let known = room.contains(&address);
+                    if !known && room.len() < ADDRESSES_MAX {
+                        room.push(address);
+                    } else if !known {
+                        self.truncated = true;
+                    }
+                }
+                AddressChange::Added(_) => {}
+                AddressChange::Removed(address) => {
+                    let room = self.anew.as_mut().unwrap_or(&mut self.addresses);
+                    let full = room.len() == ADDRESSES_MAX;
+                    room.retain(|known| *known != address);
+                    // One of those that found no room may have it now.
+                    self.lost |= self.truncated && full && room.len() < ADDRESSES_MAX;
+                }
+                AddressChange::AllTold => {
+                    if let Some(anew) = self.anew.take() {
+                        self.truncated &= anew.len() == ADDRESSES_MAX;
+                        self.addresses = anew;
+                    }
                 }
             }
         }
         self.addresses.sort_unstable();
-        self.addresses != before
     }
 }
 
@@ -105,6 +215,7 @@ fn parse(mut bytes: &[u8]) -> Vec<AddressChange> {
         match kind {
             libc::RTM_NEWADDR => changes.extend(address().map(AddressChange::Added)),
             libc::RTM_DELADDR => changes.extend(address().map(AddressChange::Removed)),
+            _ if i32::from(kind) == libc::NLMSG_DONE => changes.push(AddressChange::AllTold),
             _ => {}
         }
         bytes = rest;
@@ -114,17 +225,14 @@ fn parse(mut bytes: &[u8]) -> Vec<AddressChange> {
 
 /// Not the loopback's, not link-local, not still being probed for duplicates.
 fn is_of_interest(found: &Assigned) -> bool {
-    let link_local = match found.address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    !found.address.is_loopback() && !link_local && !found.tentative
+    !found.address.is_loopback() && !is_link_local(found.address) && !found.tentative
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::netlink::{HEADER, IFADDRMSG};
+    use std::os::unix::net::UnixDatagram;
 
     fn message(kind: u16, family: i32, flags: u8, address: &[u8]) -> Vec<u8> {
         let attribute = (4 + address.len()) as u16;
@@ -174,13 +282,97 @@ mod tests {
         }
     }
 
+    fn added(address: impl Into<IpAddr>) -> Vec<u8> {
+        match address.into() {
+            IpAddr::V4(v4) => message(libc::RTM_NEWADDR, libc::AF_INET, 0, &v4.octets()),
+            IpAddr::V6(v6) => message(libc::RTM_NEWADDR, libc::AF_INET6, 0, &v6.octets()),
+        }
+    }
+
+    fn removed(address: [u8; 4]) -> Vec<u8> {
+        message(libc::RTM_DELADDR, libc::AF_INET, 0, &address)
+    }
+
+    fn ends() -> (UnixDatagram, AddressWatch) {
+        let (kernels, ours) = UnixDatagram::pair().unwrap();
+        (kernels, AddressWatch::reading(ours.into(), &Neighbourhood::any()))
+    }
+
+    #[test]
+    fn a_guest_with_very_many_addresses_has_sixteen() {
+        let (kernels, mut watch) = ends();
+        let any = Neighbourhood::any();
+        for n in 0..100 {
+            kernels.send(&added([10, 0, 1, n])).unwrap();
+        }
+        for _ in 0..10 {
+            watch.update(&any);
+        }
+        assert_eq!((watch.addresses().count(), watch.is_truncated()), (16, true));
+        kernels.send(&removed([10, 0, 1, 3])).unwrap();
+        assert!(watch.update(&any));
+        // What did not find room is asked for now that there is some.
+        let mut asked = vec![0; 64];
+        assert_eq!(kernels.recv(&mut asked).unwrap(), netlink::address_dump_request().len());
+        for n in [0, 77] {
+            kernels.send(&added([10, 0, 1, n])).unwrap();
+        }
+        kernels.send(&[20u32.to_ne_bytes().as_slice(), &[3, 0], &[0; 14]].concat()).unwrap();
+        assert!(watch.update(&any));
+        let has: Vec<IpAddr> = watch.addresses().copied().collect();
+        assert_eq!(has, [IpAddr::from([10, 0, 1, 0]), IpAddr::from([10, 0, 1, 77])]);
+        assert!(!watch.is_truncated());
+    }
+
+    #[test]
+    fn a_guest_that_changes_its_addresses_without_end_is_seldom_looked_at() {
+        let (_kernels, mut watch) = ends();
+        while watch.rests_until().is_none() {
+            watch.update(&Neighbourhood::any());
+        }
+        let rest = watch.rests_until().unwrap();
+        watch.handle_time(rest - Duration::from_millis(1));
+        assert!(watch.rests_until().is_some());
+        watch.handle_time(rest);
+        assert_eq!(watch.rests_until(), None);
+        watch.pay(rest);
+        assert!(watch.rests_until().is_some(), "one look, and it rests again");
+        watch.handle_time(rest + Duration::from_secs(60));
+        watch.pay(rest + Duration::from_secs(60));
+        assert_eq!(watch.rests_until(), None, "after a quiet minute all is well");
+    }
+
+    #[test]
+    fn only_what_can_be_a_guests_is_believed() {
+        let (kernels, mut watch) = ends();
+        let v6 = |text: &str| text.parse::<IpAddr>().unwrap();
+        let around = Neighbourhood {
+            networks: vec![([10, 89, 0, 1].into(), 24), (v6("fd00:1::1"), 64), (v6("fe80::1"), 64)],
+            own: vec![[10, 89, 0, 1].into(), [192, 168, 1, 1].into(), v6("fd00:1::1")],
+        };
+        let of_it = [IpAddr::from([10, 89, 0, 7]), v6("fd00:1::7")];
+        let others = [
+            [192, 0, 2, 66].into(),
+            [10, 89, 0, 1].into(),
+            [10, 89, 1, 7].into(),
+            v6("2001:db8::666"),
+            v6("fd00:1::1"),
+        ];
+        for address in of_it.iter().chain(&others) {
+            kernels.send(&added(*address)).unwrap();
+        }
+        watch.update(&around);
+        assert_eq!(watch.addresses().copied().collect::<Vec<_>>(), of_it);
+        assert!(Neighbourhood { networks: Vec::new(), own: Vec::new() }.allows(v6("2001:db8::666")));
+    }
+
     #[test]
     fn our_own_namespace_can_be_watched() {
         if !nix::unistd::geteuid().is_root() {
             println!("skipped: needs root");
             return;
         }
-        let watch = AddressWatch::open(std::process::id() as i32).unwrap();
+        let watch = AddressWatch::open(std::process::id() as i32, &Neighbourhood::any()).unwrap();
         let ours: Vec<IpAddr> = watch.addresses().copied().collect();
         for net in super::super::ipv4_addresses(None).iter().filter(|n| !n.addr.is_loopback()) {
             assert!(net.addr.is_link_local() || ours.contains(&net.addr.into()), "{net} in {ours:?}");

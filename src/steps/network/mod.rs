@@ -5,7 +5,7 @@ mod address_watch;
 pub use address_watch::AddressWatch;
 
 use crate::error::{errno_text, Code, Error, Result};
-use crate::model::address::{self, Ipv4Net};
+use crate::model::address::{self, Address, Ipv4Net};
 use crate::netlink::{self, assigned_addresses, Assigned};
 use log::{info, warn};
 use nix::net::if_::if_nametoindex;
@@ -29,11 +29,59 @@ pub trait Network: Send + Sync {
     /// What went through the hosts' ends of containers' interfaces, sorted by their names.
     fn traffic(&self) -> Vec<Traffic>;
 
-    /// Watches the addresses inside the network namespace of process `pid`.
+    /// Watches the addresses inside the network namespace of process `pid`, whose interface is to be in `around`.
     ///
     /// # Errors
     /// When the process has ended.
-    fn watch(&self, pid: i32) -> Result<AddressWatch>;
+    fn watch(&self, pid: i32, around: &Neighbourhood) -> Result<AddressWatch>;
+
+    /// What a container at `bridge` finds there.
+    fn neighbourhood(&self, bridge: &str) -> Neighbourhood;
+}
+
+/// What there is around a container's interface, by which its word about its own addresses is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Neighbourhood {
+    /// The networks of its bridge, as an address and the length of its prefix, and the addresses that its owner gave it.
+    pub networks: Vec<(IpAddr, u8)>,
+    /// The box's own addresses, which nobody else can have.
+    pub own: Vec<IpAddr>,
+}
+
+impl Neighbourhood {
+    /// Where any address may be.
+    pub fn any() -> Neighbourhood {
+        Neighbourhood::default()
+    }
+
+    /// Also with the static address of a container, whatever its bridge has.
+    pub fn with_static(mut self, address: Address) -> Neighbourhood {
+        if let Address::Static(net) = address {
+            if !self.networks.is_empty() {
+                self.networks.push((net.addr.into(), 32));
+            }
+        }
+        self
+    }
+
+    /// Whether `address` can be a container's: one of the bridge's networks, and not the box's own. On a bridge without
+    /// any network of its own, which only joins others, all addresses can.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        let any = self.networks.is_empty();
+        !self.own.contains(&address) && (any || self.networks.iter().any(|net| is_within(address, *net)))
+    }
+}
+
+/// Whether `address` lies in the network `(of, prefix)`.
+fn is_within(address: IpAddr, (of, prefix): (IpAddr, u8)) -> bool {
+    let same = |bits: u32, differing: u128| {
+        differing.checked_shr(bits - u32::from(prefix).min(bits)).unwrap_or(0) == 0
+    };
+    match (address, of) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => same(32, (one.to_bits() ^ other.to_bits()).into()),
+        (IpAddr::V6(one), IpAddr::V6(other)) => same(128, one.to_bits() ^ other.to_bits()),
+        _ => false,
+    }
 }
 
 /// What went through an interface of a container, as the container sees it.
@@ -79,8 +127,26 @@ impl Network for Host {
         parse_traffic(&std::fs::read_to_string("/proc/net/dev").unwrap_or_default())
     }
 
-    fn watch(&self, pid: i32) -> Result<AddressWatch> {
-        AddressWatch::open(pid)
+    fn watch(&self, pid: i32, around: &Neighbourhood) -> Result<AddressWatch> {
+        AddressWatch::open(pid, around)
+    }
+
+    fn neighbourhood(&self, bridge: &str) -> Neighbourhood {
+        let index = if_nametoindex(bridge).unwrap_or(0);
+        let all = assigned_addresses().unwrap_or_default();
+        let networks = all.iter().filter(|found| found.interface == index && !is_link_local(found.address));
+        Neighbourhood {
+            networks: networks.map(|found| (found.address, found.prefix)).collect(),
+            own: all.iter().map(|found| found.address).collect(),
+        }
+    }
+}
+
+/// Whether an address is its link's only, and is the same on many links.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 
