@@ -2,11 +2,14 @@
 
 use super::super::ctx::Cancel;
 use super::super::wait;
+use super::group_tree;
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::model::spec::Spec;
 use log::debug;
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -225,6 +228,30 @@ impl Cgroups {
         fs::write(&path, words[usize::from(frozen)]).map_err(|e| Error::io("cannot write", &path, e))
     }
 
+    /// Sends SIGKILL to all of `name`'s processes, and lets those that are frozen take it: in `name`'s group or, on v1,
+    /// in any below it, where a guest may have frozen them by itself. Call it until there are none: who has no
+    /// `cgroup.kill` (before Linux 5.14) may fork meanwhile.
+    pub fn kill(&self, name: &Name) {
+        let mut at_once = false;
+        for root in &self.roots {
+            at_once |= fs::write(root.join(&self.group).join(name.as_str()).join("cgroup.kill"), "1").is_ok();
+        }
+        if !at_once {
+            // So that none of them makes another, or freezes one behind us.
+            let _ = self.write_freezer(name, true);
+            for pid in self.processes(name) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        let _ = self.thaw(name);
+        // v2's freezer holds nobody off a SIGKILL.
+        if let Some(dir) = self.dir("freezer", name) {
+            group_tree::each(&dir, &mut |group| {
+                let _ = group.write("freezer.state", "THAWED");
+            });
+        }
+    }
+
     /// Opens the files that tell what `name` uses.
     pub fn meter(&self, name: &Name) -> Meter {
         let v1 = self.family == Family::V1;
@@ -371,38 +398,25 @@ fn milli_cpus(quota: &str, period: &str) -> Option<u64> {
 }
 
 fn collect_processes(dir: &Path, pids: &mut Vec<i32>) {
-    if let Ok(text) = fs::read_to_string(dir.join("cgroup.procs")) {
-        pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-    }
-    for child in subdirectories(dir) {
-        collect_processes(&child, pids);
-    }
+    group_tree::each(dir, &mut |group| {
+        let text = group.read("cgroup.procs").unwrap_or_default();
+        // A 0 stands for one that we cannot see, and for ourselves in kill(2).
+        pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0));
+    });
 }
 
-/// Removes a group and those below, deepest first.
+/// Removes a group and those below.
 fn remove_groups(dir: &Path) {
-    for child in subdirectories(dir) {
-        remove_groups(&child);
+    if let Err(e) = group_tree::remove(dir) {
+        debug!("cgroup {} stays: {e}", dir.display());
     }
-    match fs::remove_dir(dir) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => debug!("cgroup {} stays: {e}", dir.display()),
-        _ => {}
-    }
-}
-
-fn subdirectories(dir: &Path) -> Vec<PathBuf> {
-    let mut directories = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            directories.push(entry.path());
-        }
-    }
-    directories
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys;
+    use std::os::fd::AsFd;
     use std::process::{Child, Command};
 
     const HYBRID: &str = "\
@@ -499,6 +513,42 @@ mod tests {
         let nobody = Name::new("nobody").unwrap();
         of.0.thaw(&nobody).unwrap();
         assert!(!of.0.is_frozen(&nobody) && of.0.freeze(&nobody, &Cancel::new().unwrap()).is_err());
+    }
+
+    /// Makes group `x` below, in all hierarchies, with the process in it, and freezes it by v1's freezer where there is one.
+    fn freeze_below(of: &InGroup) {
+        for root in &of.0.roots {
+            let dir = root.join(&of.0.group).join("web/x");
+            let _ = fs::create_dir(&dir);
+            let _ = fs::write(dir.join("cgroup.procs"), of.2.id().to_string());
+        }
+        let below = of.0.freezer(&of.1).unwrap().0;
+        let below = below.parent().unwrap().join("x").join(below.file_name().unwrap());
+        fs::write(&below, if below.ends_with("freezer.state") { "FROZEN" } else { "1" }).unwrap();
+    }
+
+    #[test]
+    fn what_a_guest_has_frozen_itself_is_killed_all_the_same() {
+        // With all there is, and without v2's cgroup.kill.
+        for keep in [|_: &PathBuf| true, |root: &PathBuf| !root.join("cgroup.controllers").exists()] {
+            let Some(mut of) = InGroup::new("cloudbox-kill", Command::new("sleep").arg("60")) else {
+                println!("skipped: no cgroup can be made here");
+                return;
+            };
+            freeze_below(&of);
+            of.0.roots.retain(keep);
+            let ended = sys::pidfd_open(of.2.id() as i32).unwrap();
+            let soon = Instant::now() + Duration::from_secs(20);
+            while wait::readable(ended.as_fd(), None, Instant::now()).unwrap() != wait::Woken::Ready {
+                assert!(Instant::now() < soon, "it cannot be killed");
+                of.0.kill(&of.1);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            of.2.wait().unwrap();
+            of.0.kill(&of.1);
+            assert_eq!(of.0.processes(&of.1), [0_i32; 0]);
+            of.0 = Cgroups::detect(&of.0.group.clone()).unwrap();
+        }
     }
 
     const STARTER: &str = "steps::lxc::cgroup::tests::start_one_program_after_the_other";

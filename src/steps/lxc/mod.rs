@@ -5,6 +5,7 @@ mod config;
 pub mod exec;
 pub mod first_boot;
 mod foreign;
+mod group_tree;
 mod notices;
 mod runtime;
 

@@ -194,15 +194,27 @@ impl Lxc {
         let _ = sys::pidfd_send_signal(running.pidfd.as_fd(), libc::SIGKILL);
         // Only now, so that a frozen one gets no more time to run.
         self.thaw(name)?;
-        match wait::readable(running.pidfd.as_fd(), None, Instant::now() + KILL_TIME)? {
-            Woken::Ready => Ok(()),
-            Woken::Deadline => Err(Error::new(
-                Code::Timeout,
-                format_args!(
-                    "container {name}: pid {} does not end even by SIGKILL; its storage may hang",
-                    running.init
-                ),
-            )),
+        if wait::readable(running.pidfd.as_fd(), None, Instant::now() + END_TIME)? == Woken::Ready {
+            return Ok(());
+        }
+        // Its guest may have frozen init itself, or processes that init's end waits for.
+        let deadline = Instant::now() + KILL_TIME;
+        loop {
+            self.cgroups.kill(name);
+            let next = (Instant::now() + LOOK_AGAIN).min(deadline);
+            match wait::readable(running.pidfd.as_fd(), None, next)? {
+                Woken::Ready => return Ok(()),
+                Woken::Deadline if Instant::now() < deadline => {}
+                Woken::Deadline => {
+                    return Err(Error::new(
+                        Code::Timeout,
+                        format_args!(
+                            "container {name}: pid {} does not end even by SIGKILL; its storage may hang",
+                            running.init
+                        ),
+                    ))
+                }
+            }
         }
     }
 
@@ -221,8 +233,16 @@ impl Lxc {
 
     /// Kills what is left without an init of its own: processes that joined late.
     fn kill_rest(&self, name: &Name) {
-        for pid in self.cgroups.processes(name) {
-            kill_and_wait(pid);
+        let deadline = Instant::now() + KILL_TIME;
+        while let Some(first) = self.cgroups.processes(name).first() {
+            if Instant::now() >= deadline {
+                warn!("container {name}: pid {first} does not end even by SIGKILL");
+                return;
+            }
+            self.cgroups.kill(name);
+            if let Ok(pidfd) = sys::pidfd_open(*first) {
+                let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + LOOK_AGAIN);
+            }
         }
     }
 
