@@ -26,6 +26,7 @@ mod first_boot;
 mod guest_cgroups;
 mod hundred;
 mod idle;
+mod impostors;
 mod inside;
 mod jobs;
 mod life;

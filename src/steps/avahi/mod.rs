@@ -5,6 +5,7 @@
 mod hosts;
 mod service_file;
 
+use super::process::Process;
 use crate::error::{Code, Error, Result};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
@@ -236,10 +237,8 @@ impl Avahi for Files {
             return State::Absent;
         }
         let pid = fs::read_to_string(self.run.join("pid")).unwrap_or_default();
-        let runs = pid.trim().parse::<u32>().is_ok_and(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("avahi-daemon"))
-        });
-        if runs {
+        let process = pid.trim().parse().ok().and_then(Process::own);
+        if process.is_some_and(|process| process.name().starts_with("avahi-daemon")) {
             State::Running
         } else {
             State::Stopped

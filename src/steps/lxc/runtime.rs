@@ -4,6 +4,7 @@ use super::super::ctx::Ctx;
 use super::super::filesystem::entries;
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
+use super::super::process::Process;
 use super::super::storage::{Record, Shifted};
 use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
@@ -503,13 +504,12 @@ fn has_executed(child: i32, monitor: i32) -> bool {
     program(child).is_some_and(|child| program(monitor).is_some_and(|monitor| monitor != child))
 }
 
-/// The processes that are called as LXC's are, with their titles.
+/// Root's processes that are called as LXC's are, with their titles.
 fn titles() -> Vec<(i32, String)> {
     let mut titles = Vec::new();
     for name in entries(Path::new("/proc")).unwrap_or_default() {
         let Ok(pid) = name.parse::<i32>() else { continue };
-        let Ok(title) = fs::read(format!("/proc/{pid}/cmdline")) else { continue };
-        let title = String::from_utf8_lossy(&title).into_owned();
+        let Some(title) = Process::of_root(pid).map(|process| process.title()) else { continue };
         if title.starts_with("[lxc monitor]") || title.contains("lxc-start") {
             titles.push((pid, title));
         }
@@ -560,10 +560,9 @@ fn is_init_of_namespace(pid: i32) -> bool {
     }
 }
 
-/// Whether `pid` is a monitor of LXC, which sets its title so.
+/// Whether `pid` is a monitor of LXC, which sets its title so, and root's.
 fn is_monitor(pid: i32) -> bool {
-    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    title.starts_with(b"[lxc monitor]")
+    Process::of_root(pid).is_some_and(|process| process.title().starts_with("[lxc monitor]"))
 }
 
 /// The only child of `pid`: a monitor has no other than the container's init.
