@@ -7,14 +7,16 @@ use nix::sys::signal::{kill, Signal};
 use nix::sys::socket::setsockopt;
 use nix::sys::wait::waitpid;
 use nix::time::{clock_gettime, ClockId};
-use nix::unistd::Pid;
+use nix::unistd::{getpid, Pid};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// `path` as the C library takes it.
@@ -247,18 +249,21 @@ pub struct UsernsHolder {
 }
 
 impl UsernsHolder {
-    /// Starts it.
+    /// Starts it. It dies with the thread that starts it, and has none of our descriptors: a lock that is ours would be
+    /// its own as well, and outlive us.
     ///
     /// # Errors
     /// EPERM or ENOSYS where the kernel has no user namespaces, EAGAIN when there are too many processes.
     pub fn start() -> io::Result<UsernsHolder> {
+        let us = getpid().as_raw();
         // SAFETY: like fork(2), the raw clone copies this one thread. The child calls nothing but async-signal-safe
-        // system calls: it pauses until it is killed. PR_SET_PDEATHSIG takes it along if we are killed first.
+        // system calls: it pauses until it is killed.
         let pid = unsafe {
             let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
             let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
             if pid == 0 {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+                libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
+                die_with_parent(us);
                 loop {
                     libc::pause();
                 }
@@ -279,6 +284,211 @@ impl Drop for UsernsHolder {
     fn drop(&mut self) {
         let _ = kill(self.pid, Signal::SIGKILL);
         let _ = waitpid(self.pid, None);
+    }
+}
+
+/// Has the kernel kill this process, a child of `parent`, when the thread that made it ends.
+///
+/// # Safety
+/// Only between fork(2) and exec(2), or in a child that does nothing else. It is async-signal-safe.
+unsafe fn die_with_parent(parent: libc::pid_t) {
+    // SAFETY: both calls take integers. Asking for the signal comes first: who died before that, sends none.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        if libc::getppid() != parent {
+            libc::_exit(1);
+        }
+    }
+}
+
+/// What a program may do of what we may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// All of it.
+    All,
+    /// What root may without any capability: use root's own files.
+    Files,
+    /// The same, and read everybody's files.
+    ReadAll,
+    /// What user nobody may. Its pipes are all it needs.
+    Pipes,
+}
+
+/// Lets `command` die with the thread that starts it, leaves it no descriptor but its standard ones, and no more than
+/// `rights`. Who is left less than all can never get more again, by no set-user-id program either, and makes none of the
+/// system calls that only an intruder would.
+pub fn confine(command: &mut Command, rights: Rights) {
+    let us = getpid().as_raw();
+    // SAFETY: what is called between fork and exec is async-signal-safe: it allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(move || {
+            // All of ours are close-on-exec already; this is about those of a library. Before Linux 5.11 that is all.
+            libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+            if rights != Rights::All {
+                give_up(rights)?;
+            }
+            // Last: a change of user takes it back.
+            die_with_parent(us);
+            Ok(())
+        });
+    }
+}
+
+/// Capabilities, of linux/capability.h.
+const CAP_DAC_READ_SEARCH: u32 = 2;
+const CAP_SETPCAP: libc::c_ulong = 8;
+/// User and group nobody, as every Linux has them.
+const NOBODY: u32 = 65_534;
+
+/// `struct __user_cap_header_struct` and `struct __user_cap_data_struct` of linux/capability.h.
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: libc::c_int,
+}
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+const CAP_VERSION_3: u32 = 0x2008_0522;
+
+/// Leaves this process no more than `rights`, for ever.
+///
+/// # Safety
+/// Only between fork(2) and exec(2). It is async-signal-safe.
+unsafe fn give_up(rights: Rights) -> io::Result<()> {
+    let last_error = || Err(io::Error::last_os_error());
+    let keep = if rights == Rights::ReadAll { 1 << CAP_DAC_READ_SEARCH } else { 0 };
+    // SAFETY: integers, and pointers to values that outlive the calls.
+    unsafe {
+        // Without the right to there is nothing to drop: we are not root.
+        if libc::prctl(libc::PR_CAPBSET_READ, CAP_SETPCAP, 0, 0, 0) == 1 && libc::geteuid() == 0 {
+            for capability in 0..64_u64 {
+                let kept = keep & (1_u64 << capability) != 0;
+                // EINVAL is behind the kernel's last one.
+                if !kept && libc::prctl(libc::PR_CAPBSET_DROP, capability as libc::c_ulong, 0, 0, 0) != 0 {
+                    break;
+                }
+            }
+        }
+        if rights == Rights::Pipes && libc::geteuid() == 0 {
+            let no_groups: *const libc::gid_t = std::ptr::null();
+            if libc::setgroups(0, no_groups) != 0 || libc::setgid(NOBODY) != 0 || libc::setuid(NOBODY) != 0 {
+                return last_error();
+            }
+        }
+        let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+        let low = if libc::geteuid() == 0 { keep as u32 } else { 0 };
+        let none = CapData { effective: 0, permitted: 0, inheritable: 0 };
+        let data = [CapData { effective: low, permitted: low, inheritable: 0 }, none];
+        if libc::syscall(libc::SYS_capset, &header, data.as_ptr()) != 0 {
+            return last_error();
+        }
+        if libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 {
+            return last_error();
+        }
+    }
+    // SAFETY: as promised by our caller.
+    unsafe { filter_calls() }
+}
+
+/// System calls that no program has a use for which fetches, unpacks or packs. Each is a door to parts of the kernel that
+/// were often its weakest.
+const REFUSED_CALLS: [libc::c_long; 24] = [
+    // Into other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    // Namespaces, in which one is root again.
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    // Keys outlive their process.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // Machines inside the kernel.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    // The kernel itself.
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    // Files by number, around the paths to them.
+    libc::SYS_open_by_handle_at,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+];
+
+/// The kernel's number of the machine we are built for, of linux/audit.h; None of one that we do not know.
+const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
+    Some(0xc000_003e)
+} else if cfg!(target_arch = "aarch64") {
+    Some(0xc000_00b7)
+} else if cfg!(target_arch = "arm") {
+    Some(0x4000_0028)
+} else if cfg!(target_arch = "x86") {
+    Some(0x4000_0003)
+} else {
+    None
+};
+
+const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
+/// The filter: a call for another machine, or one of [`REFUSED_CALLS`], is answered with EPERM.
+const FILTER: [libc::sock_filter; REFUSED_CALLS.len() + 6] = {
+    const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    const IS_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
+    const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
+    let number = REFUSED_CALLS.len();
+    let mut filter = [instruction(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW); REFUSED_CALLS.len() + 6];
+    // seccomp_data has the call's number at 0 and the machine at 4.
+    filter[0] = instruction(LOAD, 0, 0, 4);
+    let machine = match AUDIT_ARCH {
+        Some(machine) => machine,
+        None => 0,
+    };
+    filter[1] = instruction(IS, 0, number as u8 + 3, machine);
+    filter[2] = instruction(LOAD, 0, 0, 0);
+    // x86-64's second set of numbers.
+    filter[3] = instruction(IS_AT_LEAST, number as u8 + 1, 0, 0x4000_0000);
+    let mut at = 0;
+    while at < number {
+        filter[4 + at] = instruction(IS, (number - at) as u8, 0, REFUSED_CALLS[at] as u32);
+        at += 1;
+    }
+    filter[5 + number] = instruction(ANSWER, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+    filter
+};
+
+/// Has the kernel refuse this process the calls above. Where it cannot, they are not refused.
+///
+/// # Safety
+/// Only between fork(2) and exec(2). It is async-signal-safe.
+unsafe fn filter_calls() -> io::Result<()> {
+    if AUDIT_ARCH.is_none() {
+        return Ok(());
+    }
+    let program = libc::sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the filter, which is as long as is said.
+    let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program, 0, 0) };
+    match Errno::result(done) {
+        // A kernel without filters.
+        Ok(_) | Err(Errno::EINVAL | Errno::ENOSYS) => Ok(()),
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -429,6 +639,32 @@ mod tests {
         let began = start_time(std::process::id() as i32).unwrap();
         assert!(began <= boottime() && boottime() - began < Duration::from_secs(600), "{began:?}");
         assert_eq!(start_time(1 << 23), None);
+    }
+
+    #[test]
+    fn a_holder_has_none_of_our_descriptors() {
+        let _ours = File::open("/").unwrap();
+        let Ok(holder) = UsernsHolder::start() else {
+            println!("skipped: no user namespace can be made here");
+            return;
+        };
+        let begun = std::time::Instant::now();
+        let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", holder.pid())).unwrap().count();
+        while descriptors() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it keeps {} descriptors", descriptors());
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_filter_of_calls_jumps_to_its_ends() {
+        let end = |at: usize, jump: u8| FILTER[at + 1 + usize::from(jump)].k;
+        let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+        assert_eq!((end(1, FILTER[1].jf), end(3, FILTER[3].jt)), (refused, refused));
+        for at in 4..4 + REFUSED_CALLS.len() {
+            assert_eq!(end(at, FILTER[at].jt), refused, "{at}");
+        }
+        assert_eq!(FILTER[4 + REFUSED_CALLS.len()].k, libc::SECCOMP_RET_ALLOW);
     }
 
     #[test]

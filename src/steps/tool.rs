@@ -1,12 +1,15 @@
 //! Runs other programs for the steps.
 //!
-//! A program is looked up in fixed directories, gets an environment of ours, and never outlives its job: at the
-//! deadline, on a cancel and on every error its whole process group is killed and reaped. Waiting is one poll(2) on the
+//! A program is looked up in fixed directories, gets an environment of ours and no descriptor but its standard ones, and
+//! never outlives its job: at the deadline, on a cancel and on every error its whole process group is killed and reaped,
+//! and with the daemon it dies by the kernel's hand. LXC's tools are the exception to the last: lxc-start must outlive us.
+//! What comes from strangers is read by programs that may next to nothing: see [`Tool::confined`].
+//! Waiting is one poll(2) on the
 //! program's pidfd, its pipes and the job's cancel descriptor; nothing is asked twice, no thread is needed.
 
 use super::ctx::Ctx;
 use crate::error::{Code, Error, Result};
-use crate::sys;
+use crate::sys::{self, Rights};
 use nix::errno::Errno;
 use nix::fcntl::{fcntl, FcntlArg, OFlag};
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -85,6 +88,26 @@ impl Tool {
     /// # Errors
     /// As [`Tool::find`].
     pub fn command(name: &str) -> Result<Command> {
+        let mut command = Tool::plain(name)?;
+        // LXC's tools are what others wait for, and begin in half the time as they are; all our descriptors are
+        // close-on-exec, so that there is nothing to close for them.
+        if !name.starts_with("lxc-") {
+            sys::confine(&mut command, Rights::All);
+        }
+        Ok(command)
+    }
+
+    /// The same for a program that reads what a stranger wrote: it has no more than `rights`.
+    ///
+    /// # Errors
+    /// As [`Tool::find`].
+    pub fn confined(name: &str, rights: Rights) -> Result<Command> {
+        let mut command = Tool::plain(name)?;
+        sys::confine(&mut command, rights);
+        Ok(command)
+    }
+
+    fn plain(name: &str) -> Result<Command> {
         let mut command = Command::new(Tool::find(name)?);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C").process_group(0);
         Ok(command)
@@ -610,6 +633,68 @@ mod tests {
         assert_eq!(elsewhere.message, "cannot start sh: No such file or directory (os error 2)");
         let nul = run(shell("true").arg("a\0b"), &ctx, LONG).unwrap_err();
         assert_eq!(nul.message, "cannot start sh: nul byte found in provided data");
+    }
+
+    /// What a program says of the fields of its own status.
+    fn status(rights: Rights, script: &str) -> String {
+        let mut command = Tool::confined("sh", rights).unwrap();
+        command.arg("-c").arg(script);
+        let output = output(&mut command, &Ctx::silent().unwrap(), LONG).unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[test]
+    fn who_reads_what_strangers_wrote_has_no_rights_and_gets_none() {
+        let script = "grep -E '^(Uid|Cap(Prm|Eff|Bnd)|NoNewPrivs|Seccomp):' /proc/self/status; \
+                      ! unshare -U true 2>/dev/null; ! touch /proc/cloudbox 2>/dev/null";
+        let root = nix::unistd::geteuid().is_root();
+        for (rights, kept, uid) in
+            [(Rights::Files, 0, 0), (Rights::ReadAll, 4, 0), (Rights::Pipes, 0, 65_534)]
+        {
+            let said = status(rights, script);
+            let field = |name: &str| {
+                let line = said.lines().find(|line| line.starts_with(&format!("{name}:")));
+                line.unwrap().split_whitespace().nth(1).unwrap().to_string()
+            };
+            assert_eq!(
+                (field("NoNewPrivs"), field("Seccomp")),
+                ("1".into(), "2".into()),
+                "{rights:?}: {said}"
+            );
+            if root {
+                let kept = format!("{kept:016x}");
+                for set in ["CapPrm", "CapEff", "CapBnd"] {
+                    assert_eq!(field(set), kept, "{rights:?}: {said}");
+                }
+                assert_eq!(field("Uid"), uid.to_string(), "{rights:?}");
+            }
+        }
+        let shadow = "! cat /etc/shadow >/dev/null 2>&1";
+        assert!(!root || status(Rights::Pipes, shadow).is_empty());
+    }
+
+    #[test]
+    fn no_program_gets_a_descriptor_of_ours() {
+        // One that a library left open for all.
+        let careless = File::open("/").unwrap();
+        fcntl(&careless, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
+        for rights in [Rights::All, Rights::Files, Rights::Pipes] {
+            let listed = status(rights, "exec ls /proc/self/fd");
+            assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{rights:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_dies_with_the_thread_that_started_it() {
+        let pid = std::thread::spawn(|| {
+            let child = shell("exec sleep 1000").stdin(Stdio::null()).spawn().unwrap();
+            child.id() as i32
+        });
+        let pid = pid.join().unwrap();
+        let ended = nix::sys::wait::waitpid(Pid::from_raw(pid), None).unwrap();
+        let killed = nix::sys::wait::WaitStatus::Signaled(Pid::from_raw(pid), Signal::SIGKILL, false);
+        assert_eq!(ended, killed);
     }
 
     #[test]
