@@ -10,6 +10,7 @@ use crate::model::name::ImageName;
 use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::tool::{Pipes, Running, Source, Tool};
+use crate::sys::Rights;
 use log::warn;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -250,7 +251,7 @@ impl ImageImport<'_> {
     }
 
     fn decompressor(&self, tool: &str) -> Result<Running<'_>> {
-        let mut command = Tool::command(tool)?;
+        let mut command = Tool::confined(tool, Rights::Pipes)?;
         command.arg("-dc").env("XZ_DEFAULTS", XZ_LIMIT);
         Running::start(&mut command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
     }
@@ -259,9 +260,12 @@ impl ImageImport<'_> {
     /// directory from being writable for everybody, which is its default for tar streams.
     fn mksquashfs(&self, from: &Path, out: &Path, compressor: &[&str]) -> Result<Running<'_>> {
         let processors = processors().div_ceil(2);
-        let mut command = Tool::command("mksquashfs")?;
+        let from_tar = from == Path::new("-");
+        // A tree's files may be anybody's.
+        let rights = if from_tar { Rights::Files } else { Rights::ReadAll };
+        let mut command = Tool::confined("mksquashfs", rights)?;
         command.arg(from).arg(out);
-        if from == Path::new("-") {
+        if from_tar {
             command.arg("-tar");
         }
         command.args(["-quiet", "-no-progress", "-noappend", "-comp"]).args(compressor);
@@ -291,7 +295,7 @@ impl ImageImport<'_> {
     }
 
     fn try_compressor(&self, trial: &Path, compressor: &str) -> Result<()> {
-        let mut command = Tool::command("mksquashfs")?;
+        let mut command = Tool::confined("mksquashfs", Rights::Files)?;
         command.arg("-").arg(trial).args([
             "-tar",
             "-quiet",

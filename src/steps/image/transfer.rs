@@ -7,6 +7,7 @@ use crate::error::{Code, Error, Result};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem;
 use crate::steps::tool::{failure, Output, Pipes, Running, Tool};
+use crate::sys::Rights;
 use log::debug;
 use std::fs::File;
 use std::io::Write;
@@ -104,7 +105,9 @@ impl Transfer<'_> {
             ));
         };
         let kind = if *name == "wget" { kind_of_wget(&Tool::find(name)?) } else { name };
-        let mut command = Tool::command(name)?;
+        // uclient-fetch looks at the file that it goes on with; the others are told how much there is.
+        let rights = if kind == "uclient-fetch" { Rights::Files } else { Rights::Pipes };
+        let mut command = Tool::confined(name, rights)?;
         let from = have.to_string();
         match kind {
             "curl" => {
