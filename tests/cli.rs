@@ -29,20 +29,16 @@ const TICK: Duration = Duration::from_millis(10);
 /// A thread that runs until it is dropped.
 struct Running {
     stop: Arc<AtomicBool>,
-    /// What tests wait for: the messages that came to the bus, or the calls that wait for a job of the daemon.
-    heard: Arc<AtomicU32>,
+    /// What tests wait for: the clients of the bus, or the calls that wait for a job of the daemon.
+    count: Arc<AtomicU32>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     fn start(run: impl FnOnce(&AtomicBool, &AtomicU32) + Send + 'static) -> Running {
-        let (stop, heard) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
-        let (stopped, counter) = (stop.clone(), heard.clone());
-        Running { stop, heard, thread: Some(thread::spawn(move || run(&stopped, &counter))) }
-    }
-
-    fn heard(&self) -> u32 {
-        self.heard.load(Ordering::Relaxed)
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (stopped, counter) = (stop.clone(), count.clone());
+        Running { stop, count, thread: Some(thread::spawn(move || run(&stopped, &counter))) }
     }
 }
 
@@ -60,10 +56,10 @@ fn start_bus(socket: &Path) -> Running {
     let _ = std::fs::remove_file(socket);
     let listener = UnixListener::bind(socket).unwrap();
     listener.set_nonblocking(true).unwrap();
-    Running::start(move |stop, heard| serve_bus(&listener, stop, heard))
+    Running::start(move |stop, clients| serve_bus(&listener, stop, clients))
 }
 
-fn serve_bus(listener: &UnixListener, stop: &AtomicBool, heard: &AtomicU32) {
+fn serve_bus(listener: &UnixListener, stop: &AtomicBool, connected: &AtomicU32) {
     let mut broker = Broker::new(7);
     let mut streams: BTreeMap<ClientId, UnixStream> = BTreeMap::new();
     while !stop.load(Ordering::Relaxed) {
@@ -79,10 +75,7 @@ fn serve_bus(listener: &UnixListener, stop: &AtomicBool, heard: &AtomicU32) {
             let mut buffer = [0; 64 << 10];
             let alive = match streams.get_mut(&client).unwrap().read(&mut buffer) {
                 Ok(0) => false,
-                Ok(n) => {
-                    heard.fetch_add(1, Ordering::Relaxed);
-                    broker.handle_input(client, &buffer[..n]).is_ok()
-                }
+                Ok(n) => broker.handle_input(client, &buffer[..n]).is_ok(),
                 Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
             };
             if !alive {
@@ -96,6 +89,7 @@ fn serve_bus(listener: &UnixListener, stop: &AtomicBool, heard: &AtomicU32) {
             let sent = stream.write(broker.transmit(client)).unwrap_or(0);
             broker.consumed(client, sent);
         }
+        connected.store(streams.len() as u32, Ordering::Relaxed);
     }
 }
 
@@ -159,18 +153,18 @@ fn start_daemon(socket: &Path, jobs: Vec<Job>) -> Running {
         while !matches!(client.next_event(None).unwrap(), Some(Event::Published { .. })) {}
     }
     let fake = Fake { client, objects, jobs, waiters: Vec::new() };
-    Running::start(move |stop, heard| fake.run(stop, heard))
+    Running::start(move |stop, followed| fake.run(stop, followed))
 }
 
 impl Fake {
-    fn run(mut self, stop: &AtomicBool, heard: &AtomicU32) {
+    fn run(mut self, stop: &AtomicBool, followed: &AtomicU32) {
         while !stop.load(Ordering::Relaxed) {
             match self.client.next_event(Some(Instant::now() + TICK)) {
                 Ok(Some(Event::Call { object, method, arguments, request, .. })) => {
                     let face = self.objects[&object];
                     let arguments = serde_json::to_value(Fields::new(&arguments)).unwrap();
                     if (face, method.as_str()) == (BusObject::Job, "wait") {
-                        heard.fetch_add(1, Ordering::Relaxed);
+                        followed.fetch_add(1, Ordering::Relaxed);
                     }
                     self.call(face, &method, &arguments, request);
                 }
@@ -361,12 +355,12 @@ fn ended(child: Child) -> Ran {
     Ran::from(child.wait_with_output().unwrap())
 }
 
-/// Waits until `running` has heard more than `before`.
-fn hears(running: &Option<Running>, before: u32) {
-    let running = running.as_ref().unwrap();
+/// Waits until the bus has as many clients, or the daemon has been called as often for a job's end.
+fn counts(running: &Option<Running>, wanted: u32) {
+    let count = &running.as_ref().unwrap().count;
     let deadline = Instant::now() + PATIENCE;
-    while running.heard() <= before {
-        assert!(Instant::now() < deadline, "nothing is heard");
+    while count.load(Ordering::Relaxed) != wanted {
+        assert!(Instant::now() < deadline, "{} and not {wanted}", count.load(Ordering::Relaxed));
         thread::sleep(TICK);
     }
 }
@@ -525,7 +519,7 @@ fn what_fails_is_told_and_the_others_go_on() {
 fn ctrl_c_leaves_the_job_running_and_says_so() {
     let world = World::with_daemon();
     let child = world.spawn(&["create", "slow"]);
-    hears(&world.daemon, 0);
+    counts(&world.daemon, 1);
     kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
     let told = "cloudbox: job 17 goes on; `cloudbox job wait 17` follows, `cloudbox job cancel 17` ends it\n";
     assert_eq!(ended(child), ran(130, "", told));
@@ -546,11 +540,10 @@ fn patience_ends() {
 fn a_daemon_that_is_restarted_is_waited_for() {
     let mut world = World::with_daemon();
     let child = world.spawn(&["start", "slow"]);
-    hears(&world.daemon, 0);
-    let before = world.bus.as_ref().unwrap().heard();
+    counts(&world.daemon, 1);
     world.daemon.take();
-    // The command asks again, in vain.
-    hears(&world.bus, before);
+    // The command is told that the daemon has gone.
+    counts(&world.bus, 1);
     let job = Job { id: 17, kind: "start", target: "slow".into(), ends: Some(Instant::now()) };
     world.daemon = Some(start_daemon(&world.socket(), vec![job]));
     let begun = Instant::now();
@@ -562,12 +555,12 @@ fn a_daemon_that_is_restarted_is_waited_for() {
 fn a_ubusd_that_is_restarted_is_waited_for() {
     let mut world = World::with_daemon();
     let child = world.spawn(&["start", "slow"]);
-    hears(&world.daemon, 0);
+    counts(&world.daemon, 1);
     world.bus.take();
     world.daemon.take();
     world.bus = Some(start_bus(&world.socket()));
     // The command is back before the daemon is.
-    hears(&world.bus, 0);
+    counts(&world.bus, 1);
     let job = Job { id: 17, kind: "start", target: "slow".into(), ends: Some(Instant::now()) };
     world.daemon = Some(start_daemon(&world.socket(), vec![job]));
     assert_eq!(ended(child), ran(0, "", ""));

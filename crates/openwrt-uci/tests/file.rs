@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{chown, symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{poll, PollFd, PollFlags};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use openwrt_uci::{ConfigFile, EditError, FileError};
 
 /// A directory with a configuration in it.
@@ -142,13 +145,14 @@ fn a_lock_that_is_never_released_is_reported() {
 fn a_file_that_is_replaced_while_waiting_is_read_anew() {
     let directory = Directory::new();
     let path = directory.config("config a b\n");
+    let opened = Opened::watch(&path);
     let held = Flock::lock(File::open(&path).unwrap(), FlockArg::LockExclusive).unwrap();
     let waiting = thread::spawn({
         let path = path.clone();
         move || set(&path, "v", "x")
     });
-    // The one that holds it, and the one that waits.
-    eventually("the waiter", || open_files(&path) == 2);
+    // We have, and the other one twice: once in vain.
+    opened.wait(3);
     fs::write(directory.0.join("new"), "config a b\n\toption w 'y'\n").unwrap();
     fs::rename(directory.0.join("new"), &path).unwrap();
     drop(held);
@@ -163,13 +167,13 @@ fn a_rename_under_way_is_waited_for() {
     let path = directory.config("config a b\n");
     let temporary = directory.0.join(".test.uci-aBcDeF");
     fs::write(&temporary, "config a b\n\toption w 'y'\n").unwrap();
+    let opened = Opened::watch(&path);
     let waiting = thread::spawn({
         let path = path.clone();
         move || set(&path, "v", "x")
     });
-    // It has the lock while it waits.
-    eventually("the waiter", || waiting.is_finished() || is_locked(&path));
-    assert!(!waiting.is_finished());
+    // Once in vain.
+    opened.wait(2);
     fs::rename(&temporary, &path).unwrap();
     waiting.join().unwrap().unwrap();
     assert_eq!(content(&path), "config a b\n\toption w 'y'\n\toption v 'x'\n");
@@ -348,14 +352,25 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// How often this process has the file open.
-fn open_files(path: &Path) -> usize {
-    let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    files.filter(|file| fs::read_link(file.path()).is_ok_and(|target| target == path)).count()
-}
+/// Tells how often a file is opened.
+struct Opened(Inotify);
 
-fn is_locked(path: &Path) -> bool {
-    Flock::lock(File::open(path).unwrap(), FlockArg::LockSharedNonblock).is_err()
+impl Opened {
+    fn watch(path: &Path) -> Opened {
+        let inotify = Inotify::init(InitFlags::empty()).unwrap();
+        inotify.add_watch(path, AddWatchFlags::IN_OPEN).unwrap();
+        Opened(inotify)
+    }
+
+    /// Waits until it has been opened `times`. Whoever waits for its lock opens it for each try.
+    fn wait(&self, times: usize) {
+        let mut opened = 0;
+        while opened < times {
+            let mut ready = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+            assert_eq!(poll(&mut ready, 30_000u16), Ok(1), "opened only {opened} times");
+            opened += self.0.read_events().unwrap().len();
+        }
+    }
 }
 
 /// Whether somebody sleeps in the kernel until the file's lock is free.
