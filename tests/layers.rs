@@ -29,7 +29,7 @@ const LAYERS: &[&[&str]] = &[
 const BY_FILE: &[&str] = &["steps", "model"];
 
 /// In these no circle may have more than two files.
-const SHORT_CIRCLES: &[&str] = &["cli"];
+const SHORT_CIRCLES: &[&str] = &["cli", "daemon"];
 
 /// What still points up. Nothing may come to it.
 const UPWARD: &[(&str, &str)] = &[];

@@ -1,10 +1,7 @@
 //! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
 //! no I/O that can block: what does is a job.
 
-use super::bus::{Errands, Waiter};
-use super::jobs::Active;
-use super::order::{Boot, Shutdown};
-use super::workers::{self, Report, Sender};
+use super::workers::{self, Sender};
 use crate::announce::{Announcer, Port, Writing};
 use crate::api::BusObject;
 use crate::doctor;
@@ -13,12 +10,15 @@ use crate::look::{self, Readings};
 use crate::machine::Machine;
 use crate::model::job::JobId;
 use crate::model::name::Name;
-use crate::operations::Ended;
+use crate::model::plan::Action;
+use crate::operations::{Ended, Ending, Task};
 use crate::state::{around, Live, State};
+use crate::steps::avahi::Troubles;
+use crate::steps::ctx::{Cancel, Update};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use log::{error, info, warn};
-use openwrt_ubus::{Connection, Event, ObjectId};
+use openwrt_ubus::{Connection, Event, ObjectId, Request};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
@@ -51,6 +51,122 @@ pub enum Order {
     End,
 }
 
+/// Word from a thread to the loop.
+pub enum Report {
+    /// A job is at another point.
+    Update(JobId, Update),
+    /// A job has ended.
+    Done(JobId, Ending),
+    /// What avahi-daemon shall announce is written, but for this.
+    Announced(Troubles),
+    /// A thread has worked for a call, whose answer comes of this.
+    Errand(u32, Then),
+}
+
+/// How a call is answered.
+pub enum Answer {
+    /// At once, with these fields.
+    Fields(Vec<u8>),
+    /// With a job's number; if the caller waits so many seconds, with how it ended.
+    Job(JobId, Option<u32>),
+    /// With the whole job, when it has ended or so many seconds are up.
+    WholeJob(JobId, u32),
+    /// By a thread: it may take longer than the loop should.
+    Errand(Errand),
+}
+
+/// A caller whose reply is held back until a job ends.
+pub struct Waiter {
+    /// The job.
+    pub job: JobId,
+    pub(super) request: Request,
+    /// When it is answered at the latest.
+    pub deadline: Instant,
+    /// It is answered with the whole job, whether or not that failed.
+    pub(super) whole_job: bool,
+}
+
+/// What the loop does when a thread has worked for a call, which ends in an answer.
+pub type Then = Box<dyn FnOnce(&mut Core) -> Result<Answer> + Send>;
+
+/// A kind of work, and how many threads may do it at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// Reads files of the box.
+    Look,
+    /// Listens to the network for some seconds.
+    Listen,
+    /// Fetches the lists of servers, which may be megabytes each.
+    Fetch,
+    /// Runs a program in a container, for as long as its caller lets it.
+    Exec,
+    /// Edits the configuration file, one after the other.
+    Edit,
+}
+
+/// What a thread does for one call, or for several that ask the same.
+pub struct Errand {
+    pub(super) kind: Work,
+    /// Calls with the same words are answered together.
+    pub(super) same: Option<String>,
+    pub(super) run: Box<dyn FnOnce(&Machine) -> Then + Send>,
+}
+
+/// Who calls: a connection to the bus, and behind rpcd's the session of a person.
+pub type CallerId = (u32, String);
+
+/// An errand that waits or is under way, with those who will be answered.
+pub struct Open {
+    pub(super) kind: Work,
+    pub(super) same: Option<String>,
+    pub(super) requests: Vec<(CallerId, Request)>,
+    /// Until a thread has it.
+    pub(super) run: Option<Box<dyn FnOnce(&Machine) -> Then + Send>>,
+}
+
+/// All errands that have not ended.
+#[derive(Default)]
+pub struct Errands {
+    pub(super) next: u32,
+    pub(super) open: BTreeMap<u32, Open>,
+    pub(super) queue: VecDeque<u32>,
+}
+
+/// A job at work or waiting for a place.
+pub struct Active {
+    /// What it is cancelled by.
+    pub cancel: Cancel,
+    /// What it does; taken when it begins.
+    pub task: Option<Box<dyn Task>>,
+    /// It waits for a guest and takes no place.
+    pub(super) waits: bool,
+    pub(super) last_progress: Instant,
+}
+
+/// What starts at boot is being started.
+#[derive(Debug)]
+pub(super) struct Boot {
+    /// What has not been begun, by priority.
+    pub(super) queue: VecDeque<(u16, Action)>,
+    /// The priority of what has been begun last.
+    pub(super) priority: u16,
+    /// What has been begun.
+    pub(super) jobs: Vec<JobId>,
+}
+
+/// The box goes down: its containers are stopped.
+#[derive(Debug)]
+pub(super) struct Shutdown {
+    /// The job that tells of it. It has no thread of its own, only those of the stops.
+    pub(super) job: JobId,
+    /// What still runs then is killed.
+    pub(super) until: Instant,
+    /// Whose stop was begun.
+    pub(super) begun: Vec<Name>,
+    /// How many there were at the beginning.
+    pub(super) total: u64,
+}
+
 /// What is known, and what acts on it.
 pub struct Core {
     pub(super) state: State,
@@ -69,7 +185,7 @@ pub struct Core {
     pub(super) waiters: Vec<Waiter>,
     /// Calls that threads answer.
     pub(super) errands: Errands,
-    pub(super) sender: Sender,
+    pub(super) sender: Sender<Report>,
     /// What shall start at boot has not been started yet, since the configuration could not be used.
     pub(super) boot_pending: bool,
     /// What starts at boot is being started.
@@ -89,12 +205,11 @@ impl Core {
         layout: Layout,
         config_path: PathBuf,
         cgroups: Option<Cgroups>,
-        sender: Sender,
+        objects: impl Iterator<Item = (BusObject, openwrt_ubus::Object)>,
+        sender: Sender<Report>,
     ) -> Result<Core> {
         let mut connection = Connection::new();
-        let objects =
-            super::bus::objects().map(|(object, definition)| (connection.add_object(definition), object));
-        let objects = objects.collect();
+        let objects = objects.map(|(object, published)| (connection.add_object(published), object)).collect();
         Ok(Core {
             state: State::new(machine, layout, config_path, cgroups)?,
             announcer: Announcer::new(Instant::now()),

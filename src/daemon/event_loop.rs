@@ -1,7 +1,7 @@
 //! The loop: waits for the bus, the jobs, signals and containers; never for anything else.
 
-use super::core::{Core, Order, Watched};
-use super::workers::{Report, Sender};
+use super::core::{Core, Order, Report, Watched};
+use super::workers::Sender;
 use crate::error::{errno_text, Code, Error, Result};
 use crate::state::Live;
 use crate::steps::network::AddressWatch;
@@ -62,7 +62,7 @@ impl Wake {
     }
 
     /// What threads call.
-    pub fn sender(&self) -> Sender {
+    pub fn sender(&self) -> Sender<Report> {
         let letterbox = self.0.clone();
         Arc::new(move |report| letterbox.put(report))
     }

@@ -1,6 +1,6 @@
 //! Jobs: begun when there is a place, followed, ended.
 
-use super::core::Core;
+use super::core::{Active, Core, Report};
 use super::workers;
 use crate::api::replies::JobReply;
 use crate::api::BusObject;
@@ -16,17 +16,6 @@ use std::time::{Duration, Instant};
 
 /// `job.progress` is sent at most so often for each job.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
-
-/// A job at work or waiting for a place.
-pub struct Active {
-    /// What it is cancelled by.
-    pub cancel: Cancel,
-    /// What it does; taken when it begins.
-    pub task: Option<Box<dyn Task>>,
-    /// It waits for a guest and takes no place.
-    waits: bool,
-    pub(super) last_progress: Instant,
-}
 
 impl Core {
     /// Adds a job and begins it as soon as there is a place.
@@ -83,7 +72,10 @@ impl Core {
                 job.state = State::Running;
             }
             let (machine, cancel) = (self.state.machine.clone(), active.cancel.clone());
-            if let Err(error) = workers::spawn_job(machine, &self.sender, id, task, cancel) {
+            let (sender, at_end) = (self.sender.clone(), self.sender.clone());
+            let update = move |update| sender(Report::Update(id, update));
+            let done = move |ending| at_end(Report::Done(id, ending));
+            if let Err(error) = workers::spawn_job(machine, task, cancel, update, done) {
                 // What it was promised is known again when the file is read again.
                 self.forget_made(id);
                 self.finish(id, Err(error));

@@ -131,7 +131,7 @@ fn serve(options: Options) -> Result<()> {
         Box::new(Files::new(options.avahi, options.avahi_run)),
     );
     let config_path = options.config_dir.join("cloudbox");
-    let mut core = Core::new(machine, layout, config_path, Some(cgroups), wake.sender())?;
+    let mut core = Core::new(machine, layout, config_path, Some(cgroups), objects(), wake.sender())?;
     core.storage_is_given(storage_given);
     core.start_up(loaded)?;
     core.report_health();

@@ -1,6 +1,6 @@
 //! The order of containers when the box starts and when it goes down: by priority, one group after the other.
 
-use super::core::Core;
+use super::core::{Boot, Core, Shutdown};
 use super::start_up;
 use super::workers::AT_ONCE;
 use crate::api::replies::JobReply;
@@ -20,35 +20,11 @@ use std::time::{Duration, Instant};
 /// Starts at once for each processor: most of a start is waiting for the kernel.
 const STARTS_EACH: usize = 4;
 
-/// What starts at boot is being started.
-#[derive(Debug)]
-pub(super) struct Boot {
-    /// What has not been begun, by priority.
-    queue: VecDeque<(u16, Action)>,
-    /// The priority of what has been begun last.
-    priority: u16,
-    /// What has been begun.
-    jobs: Vec<JobId>,
-}
-
 impl Boot {
     /// Nothing has been begun of `queue`.
     pub(super) fn of(queue: VecDeque<(u16, Action)>) -> Boot {
         Boot { queue, priority: 0, jobs: Vec::new() }
     }
-}
-
-/// The box goes down: its containers are stopped.
-#[derive(Debug)]
-pub(super) struct Shutdown {
-    /// The job that tells of it. It has no thread of its own, only those of the stops.
-    pub(super) job: JobId,
-    /// What still runs then is killed.
-    until: Instant,
-    /// Whose stop was begun.
-    begun: Vec<Name>,
-    /// How many there were at the beginning.
-    total: u64,
 }
 
 impl Core {

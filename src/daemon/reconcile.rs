@@ -1,7 +1,6 @@
 //! What the daemon does by itself: it asks the plan what brings what is to what should be, and begins that.
 
-use super::core::Core;
-use super::order::Boot;
+use super::core::{Boot, Core};
 use crate::api::replies::ReloadReply;
 use crate::model::job::JobId;
 use crate::model::name::Name;

@@ -1,11 +1,8 @@
 //! Threads: each does one thing and ends with it.
 
-use super::bus::Then;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
-use crate::model::job::JobId;
 use crate::operations::{Ending, Task};
-use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Ctx, Update};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,41 +14,29 @@ const STACK: usize = 256 << 10;
 /// How often a job's bytes are worth telling.
 const BYTES_EVERY: Duration = Duration::from_millis(100);
 
-/// Word from a thread to the loop.
-pub enum Report {
-    /// A job is at another point.
-    Update(JobId, Update),
-    /// A job has ended.
-    Done(JobId, Ending),
-    /// What avahi-daemon shall announce is written, but for this.
-    Announced(Troubles),
-    /// A thread has worked for a call, whose answer comes of this.
-    Errand(u32, Then),
-}
-
 /// Where threads send their reports; wakes the loop.
-pub type Sender = Arc<dyn Fn(Report) + Send + Sync>;
+pub type Sender<R> = Arc<dyn Fn(R) + Send + Sync>;
 
-/// Does a job's work in a thread.
+/// Does a job's work in a thread: `update` hears at which point it is, `done` how it ended.
 ///
 /// # Errors
 /// No thread can be had.
 pub fn spawn_job(
     machine: Arc<Machine>,
-    sender: &Sender,
-    id: JobId,
     task: Box<dyn Task>,
     cancel: Cancel,
+    update: impl Fn(Update) + Send + Sync + 'static,
+    done: impl FnOnce(Ending) + Send + 'static,
 ) -> Result<()> {
-    let updates = throttled(sender.clone(), id);
-    spawn_report(sender, move || Report::Done(id, task.work(&machine, &Ctx::new(cancel, updates))))
+    let update = throttled(update);
+    spawn(move || done(task.work(&machine, &Ctx::new(cancel, update))))
 }
 
 /// Reports what `work` finds, from a thread.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn spawn_report(sender: &Sender, work: impl FnOnce() -> Report + Send + 'static) -> Result<()> {
+pub fn spawn_report<R: 'static>(sender: &Sender<R>, work: impl FnOnce() -> R + Send + 'static) -> Result<()> {
     let sender = sender.clone();
     spawn(move || sender(work()))
 }
@@ -66,11 +51,11 @@ pub fn spawn(run: impl FnOnce() + Send + 'static) -> Result<()> {
 }
 
 /// Passes a job's updates on, bytes only now and then.
-fn throttled(sender: Sender, id: JobId) -> impl Fn(Update) + Send + Sync {
+fn throttled(update: impl Fn(Update) + Send + Sync) -> impl Fn(Update) + Send + Sync {
     let last = Mutex::new(None::<Instant>);
-    move |update| {
+    move |news| {
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Update::Bytes { .. } = update {
+        if let Update::Bytes { .. } = news {
             if last.is_some_and(|at| at.elapsed() < BYTES_EVERY) {
                 return;
             }
@@ -80,6 +65,6 @@ fn throttled(sender: Sender, id: JobId) -> impl Fn(Update) + Send + Sync {
             *last = None;
         }
         drop(last);
-        sender(Report::Update(id, update));
+        update(news);
     }
 }

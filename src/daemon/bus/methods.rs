@@ -1,8 +1,7 @@
 //! The table of all methods: what each is called, what it takes, and what it does.
 
-use super::super::core::Core;
-use super::threads::Work;
-use super::{decode, encode, encode_entries, Answer};
+use super::super::core::{Answer, Core, Work};
+use super::{decode, encode, encode_entries};
 use crate::announce::hosts;
 use crate::api::replies::{ExecReply, ImagePruneReply, JobReply, PruneReply, ServiceId};
 use crate::api::{BusObject, CreateOptions, SetOptions, Text, WAIT_MAX};

@@ -4,9 +4,8 @@ mod methods;
 mod threads;
 
 pub use methods::objects;
-pub use threads::{CallerId, Errands, Then};
 
-use super::core::Core;
+use super::core::{Answer, CallerId, Core, Errand, Waiter, Work};
 use crate::api::replies::{Failure, JobReply, Started, Waited};
 use crate::api::{BusObject, WAIT_MAX};
 use crate::error::{Code, Error, Result};
@@ -17,30 +16,6 @@ use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, St
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use std::time::{Duration, Instant};
-use threads::{Errand, Work};
-
-/// How a call is answered.
-pub enum Answer {
-    /// At once, with these fields.
-    Fields(Vec<u8>),
-    /// With a job's number; if the caller waits so many seconds, with how it ended.
-    Job(JobId, Option<u32>),
-    /// With the whole job, when it has ended or so many seconds are up.
-    WholeJob(JobId, u32),
-    /// By a thread: it may take longer than the loop should.
-    Errand(Errand),
-}
-
-/// A caller whose reply is held back until a job ends.
-pub struct Waiter {
-    /// The job.
-    pub job: JobId,
-    request: Request,
-    /// When it is answered at the latest.
-    pub deadline: Instant,
-    /// It is answered with the whole job, whether or not that failed.
-    whole_job: bool,
-}
 
 impl Answer {
     /// At once, with this reply.

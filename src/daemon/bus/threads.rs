@@ -4,36 +4,17 @@
 //! waiting, and dozens of server lists would fill the disk. So each kind of work has a few threads; calls that ask the
 //! same are answered together; and of one caller only so many wait.
 
-use super::super::core::Core;
-use super::super::workers::{self, Report};
-use super::Answer;
+use super::super::core::{Answer, CallerId, Core, Errand, Errands, Open, Report, Then, Work};
+use super::super::workers;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use log::error;
 use openwrt_ubus::Request;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many may wait in all.
 const WAITING: usize = 512;
-
-/// What the loop does when a thread has worked for a call, which ends in an answer.
-pub type Then = Box<dyn FnOnce(&mut Core) -> Result<Answer> + Send>;
-
-/// A kind of work, and how many threads may do it at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Work {
-    /// Reads files of the box.
-    Look,
-    /// Listens to the network for some seconds.
-    Listen,
-    /// Fetches the lists of servers, which may be megabytes each.
-    Fetch,
-    /// Runs a program in a container, for as long as its caller lets it.
-    Exec,
-    /// Edits the configuration file, one after the other.
-    Edit,
-}
 
 impl Work {
     fn at_once(self) -> usize {
@@ -54,14 +35,6 @@ impl Work {
     }
 }
 
-/// What a thread does for one call, or for several that ask the same.
-pub struct Errand {
-    kind: Work,
-    /// Calls with the same words are answered together.
-    same: Option<String>,
-    run: Box<dyn FnOnce(&Machine) -> Then + Send>,
-}
-
 impl Errand {
     /// An errand that is run by itself.
     pub fn new(kind: Work, run: impl FnOnce(&Machine) -> Then + Send + 'static) -> Errand {
@@ -72,26 +45,6 @@ impl Errand {
     pub fn shared(self, what: String) -> Errand {
         Errand { same: Some(what), ..self }
     }
-}
-
-/// Who calls: a connection to the bus, and behind rpcd's the session of a person.
-pub type CallerId = (u32, String);
-
-/// An errand that waits or is under way, with those who will be answered.
-struct Open {
-    kind: Work,
-    same: Option<String>,
-    requests: Vec<(CallerId, Request)>,
-    /// Until a thread has it.
-    run: Option<Box<dyn FnOnce(&Machine) -> Then + Send>>,
-}
-
-/// All errands that have not ended.
-#[derive(Default)]
-pub struct Errands {
-    next: u32,
-    open: BTreeMap<u32, Open>,
-    queue: VecDeque<u32>,
 }
 
 impl Errands {

@@ -17,9 +17,10 @@ mod replies;
 mod start_up;
 mod walk;
 
+use super::core::Report;
 use super::core::{Core, Watched};
 use super::start_up::load;
-use super::workers::{Report, Sender};
+use super::workers::Sender;
 use crate::model::image::Image;
 use crate::model::name::Name;
 use crate::steps::layout::Layout;
@@ -136,10 +137,11 @@ impl Bench {
         let layout = Layout { storage: dir.path().to_path_buf(), run: dir.path().to_path_buf() };
         let (sender, reports) = mpsc::channel();
         // Fails only when the test is over.
-        let sender: Sender = Arc::new(move |report| drop(sender.send(report)));
+        let sender: Sender<Report> = Arc::new(move |report| drop(sender.send(report)));
         let config_path = Path::new("/etc/config/cloudbox").to_path_buf();
         let cgroups = Cgroups::detect("cloudbox-test").ok();
-        let mut core = Core::new(fake.machine(), layout, config_path, cgroups, sender).unwrap();
+        let mut core =
+            Core::new(fake.machine(), layout, config_path, cgroups, super::objects(), sender).unwrap();
         core.storage_is_given(true);
         core.start_up(load(&fake)).unwrap();
         let mut broker = Broker::new(1);
