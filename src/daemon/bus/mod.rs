@@ -15,7 +15,14 @@ use log::error;
 use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde_json::Value as Json;
 use std::time::{Duration, Instant};
+
+/// The most that a reply may take, in bytes. A message may have a megabyte, with its head.
+const REPLY_MAX: usize = (1 << 20) - (4 << 10);
+
+/// The field that says that the ends of a reply's lists are missing.
+const TRUNCATED: &str = "truncated";
 
 impl Answer {
     /// At once, with this reply.
@@ -150,7 +157,7 @@ fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
 }
 
 fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
-    to_fields(reply).map_err(cannot_encode)
+    fit(to_fields(reply), reply, |shorter| to_fields(shorter))
 }
 
 /// A reply made of lists, whose entries have their name and those of their other fields that are asked for. None means
@@ -159,10 +166,37 @@ fn encode_entries(reply: &impl Serialize, mut fields: Vec<String>) -> Result<Vec
     if fields.is_empty() {
         return encode(reply);
     }
-    fields.push("name".into());
-    to_chosen_fields(reply, 2, fields).map_err(cannot_encode)
+    fields.extend(["name".into(), TRUNCATED.into()]);
+    let chosen = to_chosen_fields(reply, 2, fields.clone());
+    fit(chosen, reply, |shorter| to_chosen_fields(shorter, 2, fields.clone()))
 }
 
-fn cannot_encode(error: openwrt_ubus::Error) -> Error {
+/// A reply's fields, or why they cannot be encoded.
+type Encoded = std::result::Result<Vec<u8>, openwrt_ubus::Error>;
+
+/// A reply as it was encoded, when it fits into a message. Others can make lists long: one that does not fit loses the
+/// ends of its lists, and says so with `truncated`.
+fn fit(encoded: Encoded, reply: &impl Serialize, encode_again: impl Fn(&Json) -> Encoded) -> Result<Vec<u8>> {
+    let is_good = |encoded: &Encoded| encoded.as_ref().is_ok_and(|fields| fields.len() <= REPLY_MAX);
+    if is_good(&encoded) {
+        return encoded.map_err(cannot_encode);
+    }
+    let mut reply = serde_json::to_value(reply).map_err(cannot_encode)?;
+    while let Some(lists) = reply.as_object_mut() {
+        let lists = lists.values_mut().filter_map(Json::as_array_mut);
+        let Some(longest) = lists.max_by_key(|list| list.len()).filter(|list| !list.is_empty()) else {
+            break;
+        };
+        longest.truncate(longest.len() * 3 / 4);
+        reply[TRUNCATED] = Json::Bool(true);
+        let encoded = encode_again(&reply);
+        if is_good(&encoded) {
+            return encoded.map_err(cannot_encode);
+        }
+    }
+    Err(Error::new(Code::Failed, "the reply is too long for a message"))
+}
+
+fn cannot_encode(error: impl std::fmt::Display) -> Error {
     Error::new(Code::Failed, format_args!("cannot encode the reply: {error}"))
 }

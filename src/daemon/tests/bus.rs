@@ -179,3 +179,25 @@ fn many_looks_share_answers_and_of_one_caller_few_wait() {
     let looks = bench.fake.calls().iter().filter(|call| call.starts_with("avahi.browse")).count();
     assert!(looks <= 20, "{looks} looks at the network");
 }
+
+/// 20,000 sections that cannot be used make no reply fail: it is shortened, and says so.
+#[test]
+fn replies_that_others_made_too_long_are_shortened() {
+    let names: Vec<String> = (0..20_000).map(|n| format!("c{n}")).collect();
+    let sections: String =
+        names.iter().map(|name| format!("config container '{name}'\n\toption memory 'much'\n")).collect();
+    let mut bench = Bench::new(&format!("{CONFIG}{sections}"));
+    for (method, list) in [
+        ("cloudbox status", "warnings"),
+        ("cloudbox reload", "warnings"),
+        ("cloudbox doctor", "checks"),
+        ("cloudbox.container list", "containers"),
+    ] {
+        let reply = bench.ok(method, json!({}));
+        assert_eq!(reply["truncated"], true, "{method}");
+        assert!(reply[list].as_array().unwrap().len() > 500, "{method}");
+    }
+    let some = bench.ok("cloudbox.container list", json!({"fields": ["state", "error"]}));
+    assert_eq!(some["truncated"], true);
+    assert!(some["containers"][0].get("image").is_none());
+}
