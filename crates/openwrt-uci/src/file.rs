@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
 use crate::{Document, EditError, Package, SyntaxError};
 
 /// How long [`ConfigFile::edit`] waits for the lock, unless told otherwise.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The most that is read of a file, in bytes. Thousands of sections fit.
+const SIZE_MAX: u64 = 4 << 20;
 
 /// How long a temporary file may stay. The moment between libuci's unlocking and its rename is far shorter; what is
 /// older was left by a program that was killed.
@@ -165,7 +168,7 @@ impl ConfigFile {
     pub fn read(&self) -> Result<Package, FileError> {
         let mut tries = 10;
         loop {
-            let file = File::open(&self.path).map_err(|error| FileError::Open(self.path.clone(), error))?;
+            let file = self.open(OpenOptions::new().read(true))?;
             let bytes = self.read_all(&file)?;
             // A file that was replaced meanwhile may also have been written to (see [`ConfigFile`]). A few file systems
             // count no links at all; hence not for ever.
@@ -238,14 +241,8 @@ impl ConfigFile {
     }
 
     fn try_lock(&self) -> Result<Option<Locked>, FileError> {
-        let open = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.path);
-        let file = open.map_err(|error| FileError::Open(self.path.clone(), error))?;
+        let file =
+            self.open(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600))?;
         match Locked::lock(file) {
             Ok(locked) => Ok(Some(locked)),
             Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => Ok(None),
@@ -293,9 +290,26 @@ impl ConfigFile {
         fs::canonicalize(&self.path).map_err(|error| FileError::Open(self.path.clone(), error))
     }
 
-    fn read_all(&self, mut file: &File) -> Result<Vec<u8>, FileError> {
+    /// Opens the file. What is no regular file is refused: a FIFO would never end, a device may never either.
+    fn open(&self, options: &mut OpenOptions) -> Result<File, FileError> {
+        let mut open = || {
+            let file = options.custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.path)?;
+            if file.metadata()?.is_file() {
+                return Ok(file);
+            }
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
+        };
+        open().map_err(|error| FileError::Open(self.path.clone(), error))
+    }
+
+    fn read_all(&self, file: &File) -> Result<Vec<u8>, FileError> {
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|error| FileError::Read(self.path.clone(), error))?;
+        let read = file.take(SIZE_MAX + 1).read_to_end(&mut bytes);
+        let read = read.and_then(|length| match length as u64 > SIZE_MAX {
+            true => Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than 4 MiB")),
+            false => Ok(()),
+        });
+        read.map_err(|error| FileError::Read(self.path.clone(), error))?;
         Ok(bytes)
     }
 

@@ -403,3 +403,22 @@ fn child() {
         set(Path::new(&path), &format!("{name}{number}"), "x").unwrap();
     }
 }
+
+/// A reader that decides for others must not wait for ever, nor read without end.
+#[test]
+fn what_is_no_regular_file_or_too_large_is_refused_at_once() {
+    let dir = std::env::temp_dir().join(format!("uci-special-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let fifo = dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let large = dir.join("large");
+    std::fs::File::create(&large).unwrap().set_len(5 << 20).unwrap();
+    let device = dir.join("zero");
+    std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+    for (path, word) in [(&fifo, "regular"), (&device, "regular"), (&large, "larger")] {
+        let error = openwrt_uci::ConfigFile::new(path).read().unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+        assert!(openwrt_uci::ConfigFile::new(path).edit_document(|_| Ok(())).is_err(), "{}", path.display());
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}
