@@ -149,7 +149,11 @@ impl<'de> Visitor<'de> for OptionsVisitor {
             };
             let texts = match option.shape {
                 Shape::Text => table.next_value::<Option<String>>()?.into_iter().collect(),
-                Shape::Amount => table.next_value::<Option<Text>>()?.into_iter().map(|text| text.0).collect(),
+                // Blanks around it are nobody's wish, and are not written down.
+                Shape::Amount => {
+                    let text = table.next_value::<Option<Text>>()?;
+                    text.into_iter().map(|text| text.0.trim().to_string()).collect()
+                }
                 Shape::Flag => {
                     let value = table.next_value::<Option<bool>>()?;
                     value.into_iter().map(|value| flag(value).to_string()).collect()

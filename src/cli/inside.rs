@@ -7,6 +7,7 @@ use super::failure::{complain, Failure, REFUSED};
 use super::log::Log;
 use super::page::Page;
 use super::request::{container_info, Request, CONTAINER};
+use super::text::shown;
 use super::value::seconds;
 use super::view::View;
 use crate::error::errno_text;
@@ -20,6 +21,7 @@ use nix::unistd::execvp;
 use serde::Serialize;
 use std::ffi::CString;
 use std::fmt;
+use std::io;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -121,10 +123,11 @@ impl Command {
     }
 }
 
-/// What the program wrote, as it wrote it: whoever runs `ls --color` wants its colors. Returns its exit code.
+/// What the program wrote: as it wrote it, but for what would take a terminal over. Whoever runs `ls --color` wants its
+/// colors. Returns its exit code.
 fn ran(view: &View<'_>, page: &mut Page) -> u8 {
-    page.text.push_str(&view.raw("stdout"));
-    page.errors.push_str(&view.raw("stderr"));
+    page.text.push_str(&shown(&view.raw("stdout"), &io::stdout()));
+    page.errors.push_str(&shown(&view.raw("stderr"), &io::stderr()));
     if view.flag("truncated") {
         page.complain(
             "the middle of a long output was left out; write it to a file in the container instead",

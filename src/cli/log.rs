@@ -5,14 +5,13 @@ use super::bus::Context;
 use super::failure::{Failure, OK, REFUSED};
 use super::page::{write_stdout, Page};
 use super::request::{container_info, if_given, Request, CONTAINER};
-use super::text::harmless;
+use super::text::shown;
 use super::value::lines;
 use super::view::View;
 use clap::Args;
 use serde::Serialize;
-use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -58,7 +57,7 @@ impl Log {
     }
 
     fn show(&self, view: &View<'_>, page: &mut Page) {
-        page.text.push_str(&shown(&view.raw("log")));
+        page.text.push_str(&shown(&view.raw("log"), &io::stdout()));
         if view.flag("truncated") && self.lines.is_none() {
             page.complain("there are earlier lines; --lines 100000 shows all that are kept");
         }
@@ -89,7 +88,7 @@ fn follow(path: &str, mut file: File) -> Result<u8, Failure> {
     loop {
         let read = file.read(&mut chunk).map_err(failed)?;
         if read > 0 {
-            write_stdout(shown(&String::from_utf8_lossy(&chunk[..read])).as_bytes())?;
+            write_stdout(shown(&String::from_utf8_lossy(&chunk[..read]), &io::stdout()).as_bytes())?;
             continue;
         }
         match Path::new(path).metadata() {
@@ -99,13 +98,5 @@ fn follow(path: &str, mut file: File) -> Result<u8, Failure> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(OK),
             Err(error) => return Err(failed(error)),
         }
-    }
-}
-
-/// As it was written, but on a terminal without what could take that over.
-fn shown(text: &str) -> Cow<'_, str> {
-    match io::stdout().is_terminal() {
-        true => harmless(text).into(),
-        false => text.into(),
     }
 }

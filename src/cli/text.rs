@@ -2,6 +2,7 @@
 
 use crate::model::size::Bytes;
 use std::borrow::Cow;
+use std::io::IsTerminal;
 
 /// `text` without what a terminal would obey: control characters are written as escapes, and so are the marks that
 /// turn the direction of writing, which could make one name look like another.
@@ -44,6 +45,14 @@ pub fn harmless(text: &str) -> String {
         shown.push_str("\x1b[0m");
     }
     shown
+}
+
+/// Lines as a program wrote them; [`harmless`] where `stream`, to which they go, is a terminal.
+pub fn shown<'a>(text: &'a str, stream: &impl IsTerminal) -> Cow<'a, str> {
+    match stream.is_terminal() {
+        true => harmless(text).into(),
+        false => text.into(),
+    }
 }
 
 /// Bytes of the color, `ESC[0;32m`, that `text` begins with.
