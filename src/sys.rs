@@ -492,6 +492,18 @@ unsafe fn filter_calls() -> io::Result<()> {
     }
 }
 
+/// Reads entries of the open directory `dir` into `buffer`, as getdents64(2) lays them out, and tells how many bytes of
+/// them there are; 0 at the end. For walks that must come back to a place in a directory, which readdir(3) hides.
+///
+/// # Errors
+/// As getdents64(2).
+pub fn read_entries(dir: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes no more than the length it is told.
+    let got =
+        unsafe { libc::syscall(libc::SYS_getdents64, dir.as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
+    Ok(Errno::result(got)? as usize)
+}
+
 /// Lets two paths change places, at once for whoever looks.
 ///
 /// # Errors

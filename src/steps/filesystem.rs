@@ -90,6 +90,40 @@ pub fn entries(directory: &Path) -> Result<Vec<String>> {
     listing.map(name).collect::<io::Result<_>>().map_err(failed)
 }
 
+/// Opens the file at `path` for reading: a regular one, and no link. A pipe or a device does not make it wait.
+///
+/// # Errors
+/// As open(2); `InvalidInput` when it is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// All that is in the regular file at `path`, which has `max` bytes at most.
+///
+/// # Errors
+/// As [`open_regular`] and read(2); `FileTooLarge` when there is more.
+pub fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let content = read_up_to(&open_regular(path)?, max.saturating_add(1))?;
+    if content.len() as u64 > max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {max} bytes")));
+    }
+    Ok(content)
+}
+
+/// The same as text.
+///
+/// # Errors
+/// As [`read_file`]; `InvalidData` when it is no UTF-8.
+pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
+    let text = String::from_utf8(read_file(path, max)?);
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8"))
+}
+
 /// What is in `file` from where it stands, as far as `max` bytes.
 ///
 /// # Errors

@@ -16,3 +16,4 @@ mod process;
 pub mod storage;
 pub mod tool;
 pub mod wait;
+pub mod walk;

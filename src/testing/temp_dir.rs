@@ -9,10 +9,15 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     /// An empty one.
     pub fn make() -> TempDir {
+        TempDir::make_in(&std::env::temp_dir())
+    }
+
+    /// An empty one below `parent`.
+    pub fn make_in(parent: &Path) -> TempDir {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("cloudbox-test-{}-{number}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
+        let path = parent.join(format!("cloudbox-test-{}-{number}", std::process::id()));
+        let _ = crate::steps::walk::remove(&path);
         std::fs::create_dir_all(&path).unwrap();
         TempDir(path)
     }
@@ -25,6 +30,6 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = crate::steps::walk::remove(&self.0);
     }
 }

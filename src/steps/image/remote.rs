@@ -4,7 +4,7 @@
 //! of the same file goes on from its end. An image comes of it only when its sha256 is the one in the list.
 
 use super::import::{self, Origin};
-use super::store::{first_with_the_others, private_directory, remove_tree, Store};
+use super::store::{first_with_the_others, private_directory, Store};
 use super::transfer::{Transfer, Trouble};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Image;
@@ -15,6 +15,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
 use crate::steps::tool::Tool;
 use crate::steps::wait;
+use crate::steps::walk::remove as remove_tree;
 use crate::usign::{PublicKey, Signature};
 use log::info;
 use nix::sys::utsname::uname;

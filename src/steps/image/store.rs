@@ -15,6 +15,7 @@ use crate::model::size::Bytes;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, Space};
+use crate::steps::walk::remove as remove_tree;
 use crate::sys;
 use log::warn;
 use nix::errno::Errno;
@@ -564,14 +565,6 @@ fn write_manifest(path: &Path, manifest: &Manifest) -> Result<()> {
 /// Makes the names in `directory` survive a power cut.
 fn sync(directory: &Path) -> Result<()> {
     File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("cannot sync", directory, e))
-}
-
-/// Removes `path` and all in it; one that is not there is fine.
-pub(super) fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, e)),
-        _ => Ok(()),
-    }
 }
 
 fn is_sha256(name: &str) -> bool {

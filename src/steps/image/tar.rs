@@ -284,7 +284,7 @@ struct Member<'a> {
 impl Member<'_> {
     /// The rule it breaks.
     fn check(&self) -> std::result::Result<(), String> {
-        check_path(self.path, "its name")?;
+        check_path(self.path, "its name", MAX_PATH)?;
         if !matches!(self.kind, EntryType::Regular) && self.size > 0 {
             // Programs disagree on whether data follows; what they disagree on we cannot check.
             return Err(format!("is no file and has a size of {} bytes", self.size));
@@ -296,7 +296,7 @@ impl Member<'_> {
             EntryType::Symlink if self.link.is_empty() => Err("is a symbolic link to nothing".into()),
             EntryType::Symlink => Ok(()),
             // A hard link names another entry, so the rules of names hold for its target.
-            EntryType::Link => check_path(self.link, "the target of its hard link"),
+            EntryType::Link => check_path(self.link, "the target of its hard link", MAX_PATH),
             EntryType::Char | EntryType::Block => self.check_device(),
             EntryType::GNUSparse => Err(SPARSE.replace("it has", "is")),
             other => Err(format!("is of the unknown type {}", shown(&[other.as_byte()]))),
@@ -328,8 +328,8 @@ fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }
 
-/// A path that stays within the archive. `what` is the path in the sentence.
-pub fn check_path(path: &[u8], what: &str) -> std::result::Result<(), String> {
+/// A path that stays within the archive and has `most` bytes at most. `what` is the path in the sentence.
+pub fn check_path(path: &[u8], what: &str, most: usize) -> std::result::Result<(), String> {
     if path.is_empty() {
         return Err(format!("breaks a rule: {what} is empty"));
     }
@@ -342,7 +342,7 @@ pub fn check_path(path: &[u8], what: &str) -> std::result::Result<(), String> {
     if path.contains(&0) {
         return Err(format!("breaks a rule: {what} contains a NUL"));
     }
-    if path.len() > MAX_PATH || components(path).any(|c| c.len() > MAX_COMPONENT) {
+    if path.len() > most || components(path).any(|c| c.len() > MAX_COMPONENT) {
         return Err(format!("breaks a rule: {what} is longer than a path can be"));
     }
     Ok(())

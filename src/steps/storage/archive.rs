@@ -5,32 +5,31 @@
 //! and `sha256`: that of everything before its content. It is a tar that others read: attributes are SCHILY.xattr
 //! records, sparse files GNU's of format 1.0.
 //!
-//! What is read is not to be trusted. Entries are made in the directories that they were preceded by, which are held
-//! open: no name is walked, so that none leads outside.
+//! What is read is not to be trusted. Entries are made in the directories that they were preceded by, as a walk holds
+//! them: no name is walked, so that none leads outside.
 
 use super::super::image::tar::{
     check_path, check_sum, device, number, pax_records, shown, size_of_entry, BLOCK,
 };
 use super::super::image::{bad, hex, Input};
 use super::encode;
-use super::tree::{next_data, walk, Node, Progress, Shift};
+use super::tree::{next_data, Node, Progress, Shift};
 use super::Record;
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::SIZE;
 use crate::model::image::parse_sha256;
 use crate::steps::ctx::Ctx;
-use crate::steps::filesystem::open_in_root;
+use crate::steps::filesystem::{open_regular, read_file};
 use crate::steps::tool::Source;
-use nix::fcntl::OFlag;
+use crate::steps::walk::{self, at, mounted, open_dir, walk, Descent, Moved, Seen, What, PATH_MAX};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::ffi::{CStr, CString, OsStr};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tar::{EntryType, Header};
 
@@ -46,8 +45,10 @@ const PIECES: usize = 4096;
 const NAME_MAX: usize = 100;
 /// Bytes copied at once.
 const CHUNK: usize = 64 << 10;
-/// Directories one in another: each is open.
-const MAX_DEPTH: usize = 256;
+/// Bytes of a name in an archive: what a walk remembers, and `layer/` in front.
+const NAME_BYTES: u64 = PATH_MAX as u64 + 6;
+/// Bytes of the extended attributes of directories one in another, which are kept until they are left.
+const XATTRS_MAX: usize = 4 << 20;
 /// The guest's id of what belongs to none of its users.
 const NOBODY: u32 = 65534;
 /// What an entry takes of the disk beside its data.
@@ -76,6 +77,8 @@ pub struct Writer<'a, 'p> {
     file: File,
     path: &'a Path,
     hash: Sha256,
+    /// Bytes that may still be written.
+    left: u64,
     progress: &'a mut Progress<'p>,
 }
 
@@ -92,7 +95,7 @@ impl<'a, 'p> Writer<'a, 'p> {
         bytes: u64,
         progress: &'a mut Progress<'p>,
     ) -> Result<Writer<'a, 'p>> {
-        let mut writer = Writer { file, path, hash: Sha256::new(), progress };
+        let mut writer = Writer { file, path, hash: Sha256::new(), left: u64::MAX, progress };
         let mut manifest = format!("{BEGIN}{VERSION},\"image\":{image},\"bytes\":{bytes},").into_bytes();
         // The record is an object of its own.
         manifest.extend_from_slice(record.strip_prefix(b"{").unwrap_or(record));
@@ -100,7 +103,21 @@ impl<'a, 'p> Writer<'a, 'p> {
         Ok(writer)
     }
 
+    /// Lets it have `bytes` more: files with long paths take more room in an archive than on the disk.
+    pub fn limit(&mut self, bytes: u64) {
+        self.left = bytes;
+    }
+
     fn put(&mut self, data: &[u8]) -> Result<()> {
+        self.left = self.left.checked_sub(data.len() as u64).ok_or_else(|| {
+            Error::new(
+                Code::NoSpace,
+                format_args!(
+                    "{} becomes larger than there is room for; free some space",
+                    self.path.display()
+                ),
+            )
+        })?;
         self.hash.update(data);
         self.file.write_all(data).map_err(|e| Error::io("cannot write", self.path, e))
     }
@@ -149,7 +166,7 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// What cannot be read or written.
     pub fn image(&mut self, path: &Path, size: u64) -> Result<()> {
         self.header(EntryType::Regular, b"image.squashfs", b"", &plain(), size, Vec::new())?;
-        let file = File::open(path).map_err(|e| Error::io("cannot read", path, e))?;
+        let file = open_regular(path).map_err(|e| Error::io("cannot read", path, e))?;
         self.data(&file, path, &[(0, size)])?;
         self.pad(size)
     }
@@ -173,39 +190,44 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// Adds the layer at `root`, whose guest's ids begin with `base`. `links` is a directory to be made and removed.
     ///
     /// # Errors
-    /// What cannot be read or written, [`Code::Cancelled`].
+    /// What cannot be read or written, [`Code::Cancelled`], [`Code::NotSupported`] for a path that no archive holds.
     pub fn layer(&mut self, root: &Path, base: u32, links: &Path) -> Result<()> {
         fs::create_dir(links).map_err(|e| Error::io("cannot make", links, e))?;
         let shift = Shift { from: base, to: 0 };
-        walk(root, &mut |path, meta| {
-            let Some(meta) = meta else { return Ok(()) };
+        walk(root, Moved::Fails, &mut |seen| {
             self.progress.add(0)?;
-            let at = root.join(path);
-            let name = [b"layer/", path.as_os_str().as_bytes()].concat();
-            self.node(&at, &name, meta, shift, links)
+            let (What::Directory(meta) | What::File(meta)) = &seen.what else {
+                return if matches!(seen.what, What::Mount) { Err(mounted(&seen.shown())) } else { Ok(()) };
+            };
+            let Some(path) = seen.path() else {
+                return Err(Error::new(
+                    Code::NotSupported,
+                    format_args!(
+                        "{}: its path has more than {PATH_MAX} bytes, and no archive holds that; remove it first",
+                        seen.shown().display()
+                    ),
+                ));
+            };
+            self.node(seen, &[b"layer/", path].concat(), meta, shift, links)
         })?;
-        fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, e))
+        walk::remove(links)
     }
 
     fn node(
         &mut self,
-        at: &Path,
+        seen: &Seen<'_>,
         name: &[u8],
         meta: &fs::Metadata,
         shift: Shift,
         links: &Path,
     ) -> Result<()> {
-        let failed = |e: io::Error| Error::io("cannot read", at, e);
-        let mut node = Node::read(at, meta, shift).map_err(failed)?;
+        let failed = |e: io::Error| Error::io("cannot read", &seen.shown(), e);
+        let mut node = Node::read(&seen.at(), meta, shift).map_err(failed)?;
         if !meta.is_dir() && meta.nlink() > 1 {
-            // The first name of a file is kept as a link that nobody follows.
-            let first = links.join(meta.ino().to_string());
-            match fs::read_link(&first) {
-                Ok(first) => {
-                    let first = first.as_os_str().as_bytes();
-                    return self.header(EntryType::Link, name, first, &node, 0, Vec::new());
-                }
-                Err(_) => std::os::unix::fs::symlink(OsStr::from_bytes(name), first).map_err(failed)?,
+            let link = links.join(meta.ino().to_string());
+            match first_name(&link) {
+                Some(first) => return self.header(EntryType::Link, name, &first, &node, 0, Vec::new()),
+                None => note_first_name(&link, name).map_err(failed)?,
             }
         }
         node.xattrs.retain(|(name, _)| travels(name));
@@ -222,7 +244,7 @@ impl<'a, 'p> Writer<'a, 'p> {
         }
         let target = node.target.as_os_str().as_bytes();
         match node.kind() {
-            libc::S_IFREG => self.file(at, name, &node, meta.len(), records),
+            libc::S_IFREG => self.file(seen, name, &node, records),
             libc::S_IFDIR => self.header(EntryType::Directory, name, b"", &node, 0, records),
             libc::S_IFLNK => self.header(EntryType::Symlink, name, target, &node, 0, records),
             libc::S_IFIFO => self.header(EntryType::Fifo, name, b"", &node, 0, records),
@@ -232,19 +254,21 @@ impl<'a, 'p> Writer<'a, 'p> {
         }
     }
 
-    fn file(&mut self, at: &Path, name: &[u8], node: &Node, length: u64, mut records: Vec<u8>) -> Result<()> {
-        let failed = |e: io::Error| Error::io("cannot read", at, e);
-        let file = File::open(at).map_err(failed)?;
+    fn file(&mut self, seen: &Seen<'_>, name: &[u8], node: &Node, mut records: Vec<u8>) -> Result<()> {
+        let failed = |e: io::Error| Error::io("cannot read", &seen.shown(), e);
+        let file = seen.open().map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
         let mut pieces: Vec<(u64, u64)> = Vec::new();
         let mut end = 0;
-        while let Some((start, stop)) = next_data(&file, end).map_err(failed)? {
+        while let Some((start, stop)) = next_data(&file, end).map_err(failed)?.filter(|(at, _)| *at < length)
+        {
             end = if pieces.len() + 1 < PIECES { stop.min(length) } else { length };
             pieces.push((start, end));
         }
         let data: u64 = pieces.iter().map(|(start, end)| end - start).sum();
         if data == length {
             self.header(EntryType::Regular, name, b"", node, length, records)?;
-            self.data(&file, at, &[(0, length)])?;
+            self.data(&file, &seen.shown(), &[(0, length)])?;
             return self.pad(length);
         }
         // Others take the end of the last piece for that of the file.
@@ -262,7 +286,7 @@ impl<'a, 'p> Writer<'a, 'p> {
         let size = map.len() as u64 + data;
         self.header(EntryType::Regular, name, b"", node, size, records)?;
         self.put(&map)?;
-        self.data(&file, at, &pieces)?;
+        self.data(&file, &seen.shown(), &pieces)?;
         self.pad(size)
     }
 
@@ -277,6 +301,22 @@ impl<'a, 'p> Writer<'a, 'p> {
         self.pad(64)?;
         self.put(&[0; 2 * BLOCK])?;
         self.file.sync_all().map_err(|e| Error::io("cannot flush", self.path, e))
+    }
+}
+
+/// The first name of a file with several, as [`note_first_name`] has kept it at `link`.
+fn first_name(link: &Path) -> Option<Vec<u8>> {
+    match fs::read_link(link) {
+        Ok(name) => Some(name.into_os_string().into_vec()),
+        Err(_) => read_file(link, NAME_BYTES).ok(),
+    }
+}
+
+/// Keeps the first name of a file as a link that nobody follows, which takes no room; the longest as a file.
+fn note_first_name(link: &Path, name: &[u8]) -> io::Result<()> {
+    match std::os::unix::fs::symlink(OsStr::from_bytes(name), link) {
+        Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => fs::write(link, name),
+        noted => noted,
     }
 }
 
@@ -441,6 +481,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             return Ok(entry);
         }
         let mut entry = Box::new(empty());
+        let mut extended: u64 = 0;
         loop {
             let mut bytes = [0; BLOCK];
             self.read(&mut bytes)?;
@@ -453,6 +494,10 @@ impl<'a, 'c> Reader<'a, 'c> {
             if header.entry_type() != EntryType::XHeader {
                 read_header(header, size, &mut entry)?;
                 return Ok(entry);
+            }
+            extended = extended.saturating_add(size);
+            if extended > SMALL_MAX {
+                return Err(bad("it has an entry with extended headers that are too long"));
             }
             let records = self.small(size)?;
             for record in pax_records(&records) {
@@ -501,8 +546,9 @@ impl<'a, 'c> Reader<'a, 'c> {
 
     /// All entries below `layer/`.
     fn layer(&mut self, upper: &Path, base: u32, mut left: u64) -> Result<()> {
-        let root = File::open(upper).map_err(|e| Error::io("cannot open", upper, e))?;
-        let mut open = Vec::new();
+        let failed = |e: io::Error| Error::io("cannot open", upper, e);
+        let root = File::open(upper).map_err(failed)?;
+        let mut open = None;
         loop {
             let mut entry = self.entry()?;
             let Some(path) = entry.path.strip_prefix(b"layer/") else {
@@ -518,42 +564,48 @@ impl<'a, 'c> Reader<'a, 'c> {
                 )
             })?;
             prepare(&mut entry, base).map_err(|why| refused(&entry, &why))?;
-            if entry.path.is_empty() {
-                let root = root.try_clone().map_err(|e| Error::io("cannot open", upper, e))?;
-                open.push((entry, root));
-                continue;
-            }
-            if let Some(directory) = self.add(&entry, &mut open, &root, upper)? {
-                open.push((entry, directory));
+            match &mut open {
+                Some(open) => self.add(&entry, open, &root, upper)?,
+                None if !entry.path.is_empty() => return Err(refused(&entry, "comes without its directory")),
+                None if entry.kind != EntryType::Directory => return Err(refused(&entry, "is no directory")),
+                None => {
+                    let descent = root.try_clone().and_then(Descent::new).map_err(failed)?;
+                    let mut begun = Unfinished { descent, path: Vec::new(), nodes: Vec::new(), xattrs: 0 };
+                    begun.push(entry.node).map_err(|why| bad(why))?;
+                    open = Some(begun);
+                }
             }
         }
-        if open.is_empty() {
-            return Err(bad("it has no layer"));
-        }
-        while !open.is_empty() {
-            close(&mut open, upper)?;
+        let Some(mut open) = open else { return Err(bad("it has no layer")) };
+        while !open.nodes.is_empty() {
+            open.close(upper)?;
         }
         Ok(())
     }
 
-    /// Makes `entry` in the last directory of `open` that it is in, below `root`; a directory is returned, open.
-    fn add(&mut self, entry: &Entry, open: &mut Open, root: &File, upper: &Path) -> Result<Option<File>> {
+    /// Makes `entry` in the last directory of `open` that it is in, below `root`; a directory becomes the last one.
+    fn add(&mut self, entry: &Entry, open: &mut Unfinished, root: &File, upper: &Path) -> Result<()> {
         let path = &entry.path;
-        check_path(path, "its name").map_err(|why| refused(entry, &why))?;
+        if path.is_empty() {
+            return Err(refused(entry, "is there twice"));
+        }
+        check_path(path, "its name", NAME_BYTES as usize).map_err(|why| refused(entry, &why))?;
         let (dir, name) = match path.iter().rposition(|b| *b == b'/') {
             Some(slash) => (&path[..slash], &path[slash + 1..]),
             None => (&path[..0], &path[..]),
         };
-        while open.last().is_some_and(|(of, _)| of.path != dir) {
-            close(open, upper)?;
+        while open.path != dir {
+            // The layer itself is left last.
+            if open.nodes.len() < 2 {
+                return Err(refused(entry, "comes without its directory"));
+            }
+            open.close(upper)?;
         }
-        let Some((_, parent)) = open.last() else {
-            return Err(refused(entry, "comes without its directory"));
-        };
-        if name.is_empty() || name == b"." || open.len() > MAX_DEPTH {
+        if name.is_empty() || name == b"." {
             return Err(refused(entry, "has a name that none can have"));
         }
-        let at = at_name(parent, name);
+        let parent = open.descent.dir();
+        let at = at(parent, name);
         let failed = |e: io::Error| match e.kind() {
             io::ErrorKind::AlreadyExists => refused(entry, "is there twice"),
             _ => Error::io("cannot unpack", &upper.join(OsStr::from_bytes(path)), e),
@@ -561,13 +613,15 @@ impl<'a, 'c> Reader<'a, 'c> {
         match entry.kind {
             EntryType::Link => {
                 let target = entry.link.strip_prefix(b"layer/").unwrap_or(b"");
-                check_path(target, "the target of its hard link").map_err(|why| refused(entry, &why))?;
-                return link(root, target, &at).map(|()| None).map_err(failed);
+                check_path(target, "the target of its hard link", NAME_BYTES as usize)
+                    .map_err(|why| refused(entry, &why))?;
+                return link(root, target, &at).map_err(failed);
             }
             EntryType::Directory => {
-                let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-                let open = || File::options().read(true).custom_flags(flags).open(&at);
-                return fs::create_dir(&at).and_then(|()| open()).map(Some).map_err(failed);
+                let name = CString::new(name).map_err(|e| failed(e.into()))?;
+                fs::create_dir(&at).and_then(|()| open.descent.enter(&name)).map_err(failed)?;
+                open.path.clone_from(path);
+                return open.push(entry.node.clone()).map_err(|why| refused(entry, why));
             }
             _ => {}
         }
@@ -576,7 +630,7 @@ impl<'a, 'c> Reader<'a, 'c> {
                 Error::io("cannot write", &upper.join(OsStr::from_bytes(path)), e)
             })?;
         }
-        entry.node.finish(&at).map(|()| None).map_err(failed)
+        entry.node.finish(&at).map_err(failed)
     }
 
     /// Copies an entry's data to `file`.
@@ -674,33 +728,59 @@ impl<'a, 'c> Reader<'a, 'c> {
     }
 }
 
-/// The directories that the next entry may be in, each in the one before it.
-type Open = Vec<(Box<Entry>, File)>;
+/// The directories that the next entry may be in, each in the one before it. They get their owners and times when they
+/// are left, since what is put into them changes those.
+struct Unfinished {
+    descent: Descent,
+    /// The last one's path in the layer.
+    path: Vec<u8>,
+    /// All but the name, of each.
+    nodes: Vec<Node>,
+    /// Bytes of their attributes.
+    xattrs: usize,
+}
 
-/// Gives the directory that is left its owner and time, now that nothing more is put into it.
-fn close(open: &mut Open, upper: &Path) -> Result<()> {
-    let Some((entry, dir)) = open.pop() else { return Ok(()) };
-    let finished = entry.node.finish(&at_name(&dir, b"."));
-    finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&entry.path)), e))
+impl Unfinished {
+    fn push(&mut self, node: Node) -> std::result::Result<(), &'static str> {
+        self.xattrs += xattr_bytes(&node);
+        if self.xattrs > XATTRS_MAX {
+            return Err("and the directories that it is in have too many extended attributes");
+        }
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// Leaves the last one.
+    fn close(&mut self, upper: &Path) -> Result<()> {
+        let Some(node) = self.nodes.pop() else { return Ok(()) };
+        self.xattrs -= xattr_bytes(&node);
+        let finished = node.finish(&at(self.descent.dir(), b".")).and_then(|()| self.descent.leave());
+        finished.map_err(|e| Error::io("cannot unpack", &upper.join(OsStr::from_bytes(&self.path)), e))?;
+        self.path.truncate(self.path.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+        Ok(())
+    }
+}
+
+fn xattr_bytes(node: &Node) -> usize {
+    node.xattrs.iter().map(|(name, value)| name.count_bytes() + value.len()).sum()
 }
 
 fn refused(entry: &Entry, why: &str) -> Error {
     bad(format_args!("its entry {} {why}", shown(&entry.path)))
 }
 
-/// `name` in the open directory `dir`, whatever that is called.
-fn at_name(dir: &File, name: &[u8]) -> PathBuf {
-    Path::new(&format!("/proc/self/fd/{}", dir.as_raw_fd())).join(OsStr::from_bytes(name))
-}
-
 /// Makes `at` another name of `target` below `root`.
 fn link(root: &File, target: &[u8], at: &Path) -> io::Result<()> {
-    let target = Path::new(OsStr::from_bytes(target));
-    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY;
-    let dir = File::from(open_in_root(root.as_fd(), dir, flags)?);
-    let name = target.file_name().ok_or(io::ErrorKind::NotFound)?;
-    fs::hard_link(at_name(&dir, name.as_bytes()), at)
+    let (dir, name) = match target.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&target[..slash], &target[slash + 1..]),
+        None => (&target[..0], target),
+    };
+    let mut opened = root.try_clone()?;
+    // Its path may be longer than a call takes.
+    for part in dir.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
+        opened = open_dir(&opened, &CString::new(part)?)?;
+    }
+    fs::hard_link(walk::at(&opened, name), at)
 }
 
 fn empty() -> Entry {
@@ -873,6 +953,65 @@ mod tests {
     }
 
     #[test]
+    fn a_deep_layer_comes_back_whole() {
+        if !is_root() {
+            return;
+        }
+        const DEPTH: usize = 1000;
+        let dir = TempDir::make();
+        let from = dir.path().join("from");
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("first"), "linked").unwrap();
+        let mut descent = Descent::new(File::open(&from).unwrap()).unwrap();
+        let name = CString::new("directory").unwrap();
+        for _ in 0..DEPTH {
+            fs::create_dir(at(descent.dir(), name.to_bytes())).unwrap();
+            descent.enter(&name).unwrap();
+            fs::write(at(descent.dir(), b"file"), "x").unwrap();
+            fs::hard_link(at(descent.dir(), b"file"), at(descent.dir(), b"same file")).unwrap();
+        }
+        fs::hard_link(from.join("first"), at(descent.dir(), b"last")).unwrap();
+        let seen = |root: &Path| {
+            let mut seen = Vec::new();
+            walk(root, Moved::Fails, &mut |entry| {
+                if let What::Directory(meta) | What::File(meta) = &entry.what {
+                    let links = if meta.is_dir() { 0 } else { meta.nlink() };
+                    seen.push((entry.path().unwrap().to_vec(), links, meta.mode(), meta.mtime(), meta.len()));
+                }
+                Ok(())
+            })
+            .unwrap();
+            seen.sort();
+            seen
+        };
+        let to = dir.path().join("to");
+        unpack_at(&pack(dir.path(), None), &to, u64::MAX).unwrap();
+        assert_eq!(seen(&from).len(), 3 * DEPTH + 3);
+        assert!(seen(&from) == seen(&to));
+        // No archive holds what is deeper than this.
+        let long = CString::new("n".repeat(255)).unwrap();
+        for _ in 0..=PATH_MAX / 256 {
+            fs::create_dir(at(descent.dir(), long.to_bytes())).unwrap();
+            descent.enter(&long).unwrap();
+        }
+        let packed = std::panic::catch_unwind(|| pack(dir.path(), None));
+        assert!(packed.is_err());
+    }
+
+    #[test]
+    fn an_archive_does_not_outgrow_its_room() {
+        let dir = TempDir::make();
+        let path = dir.path().join("web.tar");
+        let ctx = Ctx::silent().unwrap();
+        let progress = &mut Progress::new(&ctx, None);
+        let file = File::create(&path).unwrap();
+        let mut writer = Writer::begin(file, &path, b"{}", 0, 0, progress).unwrap();
+        writer.limit(4 * BLOCK as u64);
+        let error = (0..9).try_for_each(|_| writer.member(b"name", b"content")).unwrap_err();
+        assert_eq!(error.code, Code::NoSpace, "{error}");
+    }
+
+    #[test]
     fn other_programs_read_it() {
         if !is_root() {
             return;
@@ -975,11 +1114,18 @@ mod tests {
         let link = |path: &str, target: &str| entry(path, EntryType::Link, target, 0, &same);
         let symlink = |path: &str, target: &str| entry(path, EntryType::Symlink, target, 0, &same);
         let owned = |user: u64| entry("layer/f", EntryType::Regular, "", 3, &move |h| h.set_uid(user));
-        let device = |kind: EntryType, major: u32| {
-            entry("layer/d", kind, "", 0, &move |h| {
-                h.set_device_major(major).and(h.set_device_minor(0)).unwrap()
-            })
+        let device_at = |path: &str, kind: EntryType, major: u32| {
+            entry(path, kind, "", 0, &move |h| h.set_device_major(major).and(h.set_device_minor(0)).unwrap())
         };
+        let device = |kind: EntryType, major: u32| device_at("layer/d", kind, major);
+        let long = [b"layer".to_vec(), b"/d".repeat(PATH_MAX)].concat();
+        let value = vec![b'x'; 600 << 10];
+        let large = || extended(&[("SCHILY.xattr.user.large", &value)]);
+        let mut attributes = vec![top()];
+        for depth in 1..=XATTRS_MAX / value.len() + 1 {
+            let path = "layer/".to_string() + &"d/".repeat(depth);
+            attributes.extend([large(), entry(&path, EntryType::Directory, "", 0, &same)]);
+        }
         let sparse = |real: &str, map: &str, data: usize| {
             let mut content = map.as_bytes().to_vec();
             content.resize(content.len().next_multiple_of(BLOCK), 0);
@@ -1006,6 +1152,16 @@ mod tests {
             ("without its directory", vec![top(), symlink("layer/s", "/etc"), file("layer/s/passwd")]),
             ("without its directory", vec![top(), file("layer/none/file")]),
             ("without its directory", vec![file("layer/f")]),
+            ("is no directory", vec![device_at("layer/", EntryType::Char, 0), file("layer/f")]),
+            ("is no directory", vec![symlink("layer/", "/etc"), file("layer/f")]),
+            ("is no directory", vec![link("layer/", "layer/f")]),
+            ("is no directory", vec![entry("layer/", EntryType::Fifo, "", 0, &same)]),
+            ("is there twice", vec![top(), file("layer/f"), top()]),
+            ("is there twice", vec![top(), device_at("layer/", EntryType::Char, 0)]),
+            ("longer than a path", vec![top(), extended(&[("path", &long)]), file("")]),
+            ("longer than a path", vec![top(), extended(&[("linkpath", &long)]), link("layer/l", "")]),
+            ("headers that are too long", vec![top(), large(), large(), file("layer/f")]),
+            ("too many extended attributes", attributes),
             ("is there twice", vec![top(), file("layer/f"), file("layer/f")]),
             ("is there twice", vec![top(), symlink("layer/f", "/etc/x"), file("layer/f")]),
             (

@@ -5,10 +5,7 @@
 
 use super::archive::{self, Manifest, Writer};
 use super::tree::{self, Progress, Shift};
-use super::{
-    claim, encode, guest, make_dir, mount, remove_tree, rename, sync_dir, write_durably, Disk, Record,
-    Storage,
-};
+use super::{claim, encode, guest, make_dir, mount, rename, sync_dir, write_durably, Disk, Record, Storage};
 use crate::error::{Code, Error, Result};
 use crate::model::admission;
 use crate::model::name::Name;
@@ -16,6 +13,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::entries;
 use crate::steps::filesystem::Space;
 use crate::steps::layout::ContainerDir;
+use crate::steps::walk::remove as remove_tree;
 use crate::sys;
 use log::warn;
 use nix::mount::MsFlags;
@@ -391,7 +389,8 @@ impl Copies for Disk {
         let failed = |e: io::Error| Error::io("cannot write", path, e);
         let dir = path.parent().unwrap_or(Path::new("/"));
         let size = what.image.map_or(0, |(_, size)| size);
-        admission::admit_copy(self.room(dir, what.disk)?, what.bytes.saturating_add(size))?;
+        let room = self.room(dir, what.disk)?;
+        admission::admit_copy(room, what.bytes.saturating_add(size))?;
         let mut hidden = std::ffi::OsString::from(".new-");
         hidden.push(path.file_name().unwrap_or_default());
         let hidden = dir.join(hidden);
@@ -404,6 +403,7 @@ impl Copies for Disk {
         ctx.step("export.copy")?;
         let progress = &mut Progress::new(ctx, Some(what.bytes.saturating_add(size)));
         let mut writer = Writer::begin(file, path, &record, size, what.bytes, progress)?;
+        writer.limit(room.left());
         if let Some((image, size)) = what.image {
             writer.image(image, size)?;
         }

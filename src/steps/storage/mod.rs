@@ -6,7 +6,7 @@ mod disk;
 mod guest;
 mod mount;
 mod private_root;
-mod tree;
+pub mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +14,7 @@ mod tests;
 use super::ctx::Ctx;
 use super::filesystem::entries;
 use super::layout::{ContainerDir, Layout};
+use super::walk::remove as remove_tree;
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::IdRange;
 use crate::model::image::Init;
@@ -497,12 +498,4 @@ pub fn sync_dir(path: &Path) -> Result<()> {
 
 fn rename(from: &ContainerDir, to: &ContainerDir) -> Result<()> {
     fs::rename(from.path(), to.path()).map_err(|e| Error::io("cannot rename to", to.path(), e))
-}
-
-/// Removes a directory with all below it; none is fine.
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot remove", path, e)),
-        _ => Ok(()),
-    }
 }

@@ -4,6 +4,7 @@ use super::super::filesystem;
 use super::super::image::{Images, Store};
 use super::super::layout::{ContainerDir, Layout};
 use super::super::wait;
+use super::super::walk;
 use super::{make_dir, mount, Record};
 use crate::error::{Code, Error, Result};
 use crate::model::size::Bytes;
@@ -97,7 +98,7 @@ pub fn try_overlay(layout: &Layout) -> Result<()> {
         mount::unmount(&place.rootfs())
     };
     let begun = wait::in_thread(&mut || tried = try_it());
-    let removed = super::remove_tree(place.path());
+    let removed = walk::remove(place.path());
     match begun {
         Ok(()) => tried.and(removed),
         Err(e) => Err(Error::io("cannot start a thread to try", place.path(), e)),

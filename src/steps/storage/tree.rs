@@ -1,11 +1,13 @@
 //! Trees of files, whole: owners, modes, times, extended attributes, hard links, holes, device nodes.
 //!
-//! For trees that nobody changes meanwhile: the guest is frozen or down. No link is followed. Whatever a guest has made,
-//! neither the stack nor the memory grows with it: directories are open one in another, and hard links are remembered
-//! in a directory.
+//! For trees that nobody changes meanwhile: the guest is frozen or down. If it does so all the same, the copy fails, or
+//! is one of what was there. No link is followed. Whatever a guest has made, neither the stack nor the descriptors grow
+//! with it (see [`walk`](super::super::walk)), and hard links are remembered in a directory.
 
 use super::super::ctx::Ctx;
-use crate::error::{Code, Error, Result};
+use super::super::filesystem::open_regular;
+use super::super::walk::{self, at, mounted, walk, Descent, Moved, Seen, What};
+use crate::error::{Error, Result};
 use crate::model::idrange::SIZE;
 use crate::sys::{self, Xattr};
 use nix::errno::Errno;
@@ -20,8 +22,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{lchown, symlink, FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Directories one in another. Each takes a descriptor; nothing of use is as deep.
-const MAX_DEPTH: usize = 256;
 /// Bytes copied before a cancel is heard.
 const CHUNK: u64 = 8 << 20;
 /// How much more is done before it is told.
@@ -56,55 +56,19 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Calls `visit` with the path of each file below `root`, itself (an empty path) first: a directory before what is in
-/// it, and once more, without metadata, behind that.
-///
-/// # Errors
-/// Those of `visit`; a directory that cannot be read, or too many of them in one another.
-pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, Option<&Metadata>) -> Result<()>) -> Result<()> {
-    let failed = |path: &Path, e: io::Error| Error::io("cannot read", path, e);
-    let enter = |path: &Path| fs::read_dir(path).map_err(|e| failed(path, e));
-    let mut path = PathBuf::new();
-    visit(&path, Some(&fs::symlink_metadata(root).map_err(|e| failed(root, e))?))?;
-    let mut open = vec![enter(root)?];
-    while let Some(directory) = open.last_mut() {
-        let Some(entry) = directory.next() else {
-            visit(&path, None)?;
-            path.pop();
-            open.pop();
-            continue;
-        };
-        let entry = entry.map_err(|e| failed(&root.join(&path), e))?;
-        path.push(entry.file_name());
-        let meta = entry.metadata().map_err(|e| failed(&entry.path(), e))?;
-        visit(&path, Some(&meta))?;
-        if !meta.is_dir() {
-            path.pop();
-        } else if open.len() < MAX_DEPTH {
-            open.push(enter(&entry.path())?);
-        } else {
-            return Err(Error::new(
-                Code::NotSupported,
-                format_args!(
-                    "{}: more than {MAX_DEPTH} directories are in one another",
-                    entry.path().display()
-                ),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Bytes that the tree below `root` takes on the disk.
+/// Bytes that the tree below `root` takes on the disk. Whoever lives in it may go on meanwhile.
 ///
 /// # Errors
 /// As [`walk`].
 pub fn size(ctx: &Ctx, root: &Path) -> Result<u64> {
-    let mut bytes = 0;
-    walk(root, &mut |_, meta| {
+    let mut bytes: u64 = 0;
+    walk(root, Moved::Skipped, &mut |seen| {
         ctx.cancel.check()?;
-        let links = |meta: &Metadata| if meta.is_dir() { 1 } else { meta.nlink().max(1) };
-        bytes += meta.map_or(0, |meta| meta.blocks() * 512 / links(meta));
+        bytes += match &seen.what {
+            What::Directory(meta) => meta.blocks() * 512,
+            What::File(meta) => meta.blocks() * 512 / meta.nlink().max(1),
+            What::Mount | What::End => 0,
+        };
         Ok(())
     })?;
     Ok(bytes)
@@ -252,36 +216,70 @@ impl Node {
 /// The first file that cannot be copied, [`Code::Cancelled`]; what was copied stays.
 pub fn copy(from: &Path, to: &Path, links: &Path, shift: Shift, progress: &mut Progress<'_>) -> Result<()> {
     fs::create_dir(links).map_err(|e| Error::io("cannot make", links, e))?;
-    let mut open: Vec<Node> = Vec::new();
-    walk(from, &mut |path, meta| {
-        let (source, target) = (from.join(path), to.join(path));
-        let failed = |e: io::Error| Error::io("cannot copy", &source, e);
-        let Some(meta) = meta else {
-            return open.pop().map_or(Ok(()), |node| node.finish(&target)).map_err(failed);
-        };
+    let mut made: Option<Descent> = None;
+    walk(from, Moved::Fails, &mut |seen| {
+        let failed = |e: io::Error| Error::io("cannot copy", &seen.shown(), e);
         progress.add(0)?;
-        let link = links.join(meta.ino().to_string());
-        let linked = !meta.is_dir() && meta.nlink() > 1;
-        if linked && fs::hard_link(&link, &target).is_ok() {
-            return Ok(());
-        }
-        let node = Node::read(&source, meta, shift).map_err(failed)?;
-        if let Some(file) = node.make(&target).map_err(failed)? {
-            copy_data(&source, &file, progress)?;
-        }
-        if meta.is_dir() {
-            open.push(node);
-            return Ok(());
-        }
-        node.finish(&target).map_err(failed)?;
-        if linked {
-            // One that could not be linked to has as many links as it can have.
-            let _ = fs::remove_file(&link);
-            fs::hard_link(&target, &link).map_err(failed)?;
+        match &seen.what {
+            What::Directory(_) => match &mut made {
+                None => made = Some(make_root(to).map_err(failed)?),
+                Some(made) => {
+                    fs::create_dir(at(made.dir(), seen.name.to_bytes())).map_err(failed)?;
+                    made.enter(seen.name).map(drop).map_err(failed)?;
+                }
+            },
+            What::File(meta) => {
+                let Some(made) = &made else { return Ok(()) };
+                copy_file(seen, meta, &at(made.dir(), seen.name.to_bytes()), links, shift, progress)?;
+            }
+            What::Mount => return Err(mounted(&seen.shown())),
+            // Last, since what was put into it has changed its time.
+            What::End => {
+                let Some(made) = &mut made else { return Ok(()) };
+                let meta = fs::symlink_metadata(seen.at()).map_err(failed)?;
+                let node = Node::read(&seen.at(), &meta, shift).map_err(failed)?;
+                node.finish(&at(made.dir(), b".")).and_then(|()| made.leave()).map_err(failed)?;
+            }
         }
         Ok(())
     })?;
-    fs::remove_dir_all(links).map_err(|e| Error::io("cannot remove", links, e))
+    walk::remove(links)
+}
+
+fn make_root(to: &Path) -> io::Result<Descent> {
+    match fs::create_dir(to) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => Descent::new(File::open(to)?),
+    }
+}
+
+/// Copies what is no directory to `target`.
+fn copy_file(
+    seen: &Seen<'_>,
+    meta: &Metadata,
+    target: &Path,
+    links: &Path,
+    shift: Shift,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
+    let failed = |e: io::Error| Error::io("cannot copy", &seen.shown(), e);
+    let link = links.join(meta.ino().to_string());
+    let linked = meta.nlink() > 1;
+    if linked && fs::hard_link(&link, target).is_ok() {
+        return Ok(());
+    }
+    let node = Node::read(&seen.at(), meta, shift).map_err(failed)?;
+    if let Some(file) = node.make(target).map_err(failed)? {
+        let source = seen.open().map_err(failed)?;
+        copy_open(&source, &file, &failed, progress)?;
+    }
+    node.finish(target).map_err(failed)?;
+    if linked {
+        // One that could not be linked to has as many links as it can have.
+        let _ = fs::remove_file(&link);
+        fs::hard_link(target, &link).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Copies the data of the file `from` to the empty file `to` and leaves its holes; shared, where the file system can.
@@ -290,7 +288,15 @@ pub fn copy(from: &Path, to: &Path, links: &Path, shift: Shift, progress: &mut P
 /// What cannot be read or written, [`Code::Cancelled`].
 pub fn copy_data(from: &Path, to: &File, progress: &mut Progress<'_>) -> Result<()> {
     let failed = |e: io::Error| Error::io("cannot copy", from, e);
-    let source = File::open(from).map_err(failed)?;
+    copy_open(&open_regular(from).map_err(failed)?, to, &failed, progress)
+}
+
+fn copy_open(
+    source: &File,
+    to: &File,
+    failed: &dyn Fn(io::Error) -> Error,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
     let length = source.metadata().map_err(failed)?.len();
     if length == 0 {
         return Ok(());
@@ -300,12 +306,17 @@ pub fn copy_data(from: &Path, to: &File, progress: &mut Progress<'_>) -> Result<
     }
     to.set_len(length).map_err(failed)?;
     let mut end = 0;
-    while let Some((start, stop)) = next_data(&source, end).map_err(failed)? {
+    while let Some((start, stop)) = next_data(source, end).map_err(failed)? {
         end = start;
+        // One that grows meanwhile is copied as long as it was.
+        let stop = stop.min(length);
         while end < stop {
-            let copied = copy_some(&source, to, end, (stop - end).min(CHUNK)).map_err(failed)?;
+            let copied = copy_some(source, to, end, (stop - end).min(CHUNK)).map_err(failed)?;
             progress.add(copied)?;
             end += copied;
+        }
+        if end >= length {
+            break;
         }
     }
     Ok(())
@@ -353,6 +364,7 @@ pub fn next_data(file: &File, at: u64) -> io::Result<Option<(u64, u64)>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::error::Code;
     use crate::steps::ctx::{Cancel, Update};
     use crate::testing::TempDir;
     use nix::sys::stat::makedev;
@@ -457,8 +469,11 @@ pub(crate) mod tests {
         let mut inodes: Vec<(u64, PathBuf)> = Vec::new();
         let mut lines = Vec::new();
         let mut paths = Vec::new();
-        walk(root, &mut |path, meta| {
-            paths.extend(meta.map(|meta| (path.to_path_buf(), meta.clone())));
+        walk(root, Moved::Fails, &mut |seen| {
+            if let What::Directory(meta) | What::File(meta) = &seen.what {
+                let path = Path::new(std::ffi::OsStr::from_bytes(seen.path().unwrap()));
+                paths.push((path.to_path_buf(), meta.clone()));
+            }
             Ok(())
         })
         .unwrap();
@@ -579,24 +594,6 @@ pub(crate) mod tests {
             "{told:?}"
         );
         assert!(told.len() == 2, "{told:?}");
-    }
-
-    #[test]
-    fn a_tree_without_end_is_refused_and_no_link_is_followed() {
-        let dir = TempDir::make();
-        let root = dir.path().join("root");
-        fs::create_dir(&root).unwrap();
-        symlink("/", root.join("slash")).unwrap();
-        let mut seen = 0;
-        walk(&root, &mut |_, _| {
-            seen += 1;
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(seen, 3, "the root twice, the link once");
-        fs::create_dir_all(root.join(vec!["d"; MAX_DEPTH].join("/"))).unwrap();
-        let error = walk(&root, &mut |_, _| Ok(())).unwrap_err();
-        assert_eq!(error.code, Code::NotSupported, "{error}");
     }
 
     #[test]
