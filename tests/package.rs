@@ -215,9 +215,15 @@ fn every_path_mode_and_script_of_the_package() {
     assert_eq!(field("Version"), version());
     assert_eq!(field("Architecture"), "x86_64");
     assert_eq!(field("Require-User"), "cloudbox:cloudbox");
-    for dependency in
-        ["lxc-start", "lxc-attach", "kmod-veth", "kmod-loop", "kmod-fs-squashfs", "avahi-daemon"]
-    {
+    for dependency in [
+        "lxc-start",
+        "lxc-attach",
+        "kmod-veth",
+        "kmod-loop",
+        "kmod-fs-squashfs",
+        "kmod-nft-bridge",
+        "avahi-daemon",
+    ] {
         assert!(field("Depends").split(", ").any(|d| d == dependency), "{dependency} is no dependency");
     }
     let sum: u64 = data.iter().map(|m| m.content.len() as u64).sum();

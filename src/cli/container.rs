@@ -192,6 +192,9 @@ struct Settings {
     address: Option<String>,
     #[arg(long, value_name = "ADDRESS", help = "default route of a fixed address")]
     gateway: Option<String>,
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no(), hide_possible_values = true)]
+    #[arg(help = "whether it can send in its own name only; yes unless said otherwise")]
+    isolate: Option<bool>,
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     #[arg(help = "0 to 999, 50 unless said otherwise; at boot the smallest starts first")]
     priority: Option<String>,

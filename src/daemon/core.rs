@@ -12,7 +12,7 @@ use crate::model::job::JobId;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::operations::{Ended, Ending, Task};
-use crate::state::{around, Live, State};
+use crate::state::{Live, State};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Update};
 use crate::steps::layout::Layout;
@@ -40,6 +40,8 @@ pub enum Watched {
     Port(Port),
     /// What LXC and the kernel tell of all of them.
     Notices,
+    /// A change of the rules of what they may send.
+    Isolation,
 }
 
 /// What a signal asks for.
@@ -287,6 +289,7 @@ impl Core {
             return watched;
         }
         watched.extend(self.state.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
+        watched.extend(self.state.machine.network.monitor().map(|fd| (fd, Watched::Isolation)));
         watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
         let trying = self.announcer.trying();
         watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
@@ -409,8 +412,9 @@ impl Core {
             }
             Watched::Addresses(name) => {
                 let Some(container) = self.state.containers.get_mut(name) else { return };
-                let around = around(&self.state.machine, &container.record.spec);
-                let changed = container.live.as_mut().and_then(|live| live.update_addresses(&around));
+                let live = container.live.as_mut();
+                let changed =
+                    live.and_then(|live| live.update_addresses(&self.state.machine, &container.record));
                 if let Some(at_once) = changed {
                     self.state.notify_container("container.changed", name);
                     if at_once {
@@ -423,6 +427,7 @@ impl Core {
             Watched::Avahi => self.announcer.handle_watch(),
             Watched::Port(port) => self.announcer.handle_port(port),
             Watched::Notices => self.state.hear_notices(),
+            Watched::Isolation => self.state.machine.network.put_back(),
         }
         self.send_notices();
     }

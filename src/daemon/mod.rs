@@ -127,7 +127,7 @@ fn serve(options: Options) -> Result<()> {
         Box::new(disk),
         Box::new(lxc),
         Box::new(Store::new(&layout.storage, &layout.run, disk_reserve)),
-        Box::new(Host),
+        Box::new(Host::default()),
         Box::new(Files::new(options.avahi, options.avahi_run)),
     );
     let config_path = options.config_dir.join("cloudbox");

@@ -6,7 +6,7 @@ use crate::model::config::{self, Config, Declared, Settings};
 use crate::model::job::Jobs;
 use crate::model::life;
 use crate::operations;
-use crate::state::{now, Container, Live};
+use crate::state::{now, port, Container, Live};
 use crate::steps::config::ConfigStore;
 use crate::steps::storage::{Found, Record};
 use log::{error, info, warn};
@@ -60,6 +60,7 @@ impl Core {
                 }
             }
         }
+        self.state.machine.network.end_adoption();
         if let Err(error) = self.state.machine.release_unheld_images() {
             warn!("{error}");
         }
@@ -102,6 +103,9 @@ impl Core {
             Ok(Some(running)) => {
                 if let Err(error) = self.state.machine.hold_image(&name, &record.image_sha256) {
                     warn!("{error}");
+                }
+                if let Err(error) = self.state.machine.network.isolate(&port(&record)) {
+                    error!("container {name}: {error}");
                 }
                 Some(Live::watch(&self.state.machine, &record, running))
             }

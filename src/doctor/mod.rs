@@ -39,6 +39,7 @@ const CHECKS: &[(&str, Examine)] = &[
     ("veth", Examine::One(kernel::veth)),
     ("cgroups", Examine::One(kernel::cgroups)),
     ("bridge", Examine::One(network::bridge)),
+    ("isolation", Examine::One(network::isolation)),
     ("storage", Examine::One(storage::storage)),
     ("layers", Examine::One(storage::layers)),
     ("user ids", Examine::One(kernel::user_ids)),

@@ -12,6 +12,14 @@ pub(super) fn bridge(subject: &Subject<'_>) -> Finding {
     }
 }
 
+/// Whether containers can be kept from sending in others' names.
+pub(super) fn isolation(subject: &Subject<'_>) -> Finding {
+    match subject.network.check_isolation() {
+        Ok(()) => ok(format_args!("containers send in their own name only")),
+        Err(error) => told(WARNING, &error.message),
+    }
+}
+
 /// avahi-daemon, and who else answers for the box on port 5353.
 pub(super) fn avahi(subject: &Subject<'_>) -> Finding {
     let state = subject.avahi.state();

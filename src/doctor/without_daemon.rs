@@ -64,7 +64,7 @@ pub fn examine_without_daemon(paths: Paths, why: String) -> DoctorReply {
         Err(error) => known.container_findings.push(containers::unreadable(&error)),
     }
     let avahi = Files::new(paths.avahi, paths.avahi_run);
-    carry_out(&Subject { known: &known, storage: &disk, network: &Host, avahi: &avahi })
+    carry_out(&Subject { known: &known, storage: &disk, network: &Host::default(), avahi: &avahi })
 }
 
 /// What is wrong with the containers that are there; without a `config` nothing is known of their sections.

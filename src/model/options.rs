@@ -249,6 +249,13 @@ options! {
         put: |spec, said| parse_gateway(said.text(), spec.address).map(|gateway| spec.gateway = Some(gateway)),
         get: |spec| spec.gateway.map_or(Value::Nothing, Value::text),
     }
+    isolate: Flag, CreateAndSet, AtOnce {
+        default: "`1`",
+        doc: "It can send only in its own name: from its own hardware address and addresses, and nothing that makes it \
+              a router, a DHCP server or somebody else for its neighbours ([security.md](security.md)).",
+        put: |spec, said| parse_bool("isolate", said.text()).map(|isolate| spec.isolate = isolate),
+        get: |spec| Value::Flag(spec.isolate),
+    }
     autostart: Flag, CreateAndSet, Known {
         default: "`1`",
         doc: "It is started with the box.",
@@ -550,7 +557,7 @@ mod tests {
     }
 
     /// A good value of each option, which is not the default.
-    const OTHER: [(&str, &str); 20] = [
+    const OTHER: [(&str, &str); 21] = [
         ("image", "other"),
         ("memory", "100000001"),
         ("cpus", "0.5"),
@@ -559,6 +566,7 @@ mod tests {
         ("bridge", "br-x"),
         ("address", "10.0.0.2/24"),
         ("gateway", "10.0.0.1"),
+        ("isolate", "0"),
         ("autostart", "0"),
         ("priority", "9"),
         ("restart", "always"),
@@ -608,7 +616,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let rows: [(&'static str, &[&str]); 20] = [
+        let rows: [(&'static str, &[&str]); 21] = [
             ("image", &["", "a/b", "-"]),
             ("memory", &["-1", "0", "10X", "1M", ""]),
             ("cpus", &["-1", "0", "x"]),
@@ -617,6 +625,7 @@ mod tests {
             ("bridge", &["", "a b", "x/y", "br-lan\nlxc.hook", "0123456789abcdef"]),
             ("address", &["x", "10.0.0.1"]),
             ("gateway", &["x", "10.0.0.1"]),
+            ("isolate", &["maybe", ""]),
             ("autostart", &["maybe", ""]),
             ("priority", &["", "-1", "1000", "x", "99999999999"]),
             ("restart", &["", "yes", "1", "onfailure"]),
@@ -695,8 +704,8 @@ mod tests {
 
     #[test]
     fn what_can_be_set_is_a_sentence() {
-        let expected = "memory, cpus, disk, pids, network, address, gateway, autostart, priority, restart, \
-                        description, slice or protected";
+        let expected = "memory, cpus, disk, pids, network, address, gateway, isolate, autostart, priority, \
+                        restart, description, slice or protected";
         assert_eq!(settable(), expected);
     }
 }

@@ -89,6 +89,9 @@ pub struct Spec {
     /// It is not deleted.
     #[serde(default)]
     pub protected: bool,
+    /// It can send in its own name only.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub isolate: bool,
     /// What its guest calls itself; empty: as the container is called.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hostname: String,
@@ -106,6 +109,11 @@ pub struct Spec {
 /// What a record says that was written before there was the field.
 fn yes() -> bool {
     true
+}
+
+/// What a record need not say.
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn default_priority() -> u16 {
@@ -148,6 +156,7 @@ impl Defaults {
             authorized_keys: Vec::new(),
             slice: String::new(),
             advertise: true,
+            isolate: true,
             protected: false,
             hostname: String::new(),
             timezone: String::new(),

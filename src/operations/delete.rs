@@ -124,7 +124,9 @@ impl Operation for Delete {
 
     fn done(self, state: &mut State, (): ()) -> Result<()> {
         let name = &self.name;
-        state.containers.remove(name);
+        if let Some(container) = state.containers.remove(name) {
+            state.machine.network.release(&container.record.veth);
+        }
         state.config.containers.remove(name);
         // Their sections went with its own.
         state.config.services.retain(|declared| declared.container != *name);

@@ -10,7 +10,7 @@ use crate::model::options::{settable, OptionValues};
 use crate::model::plan::Action;
 use crate::model::size::Bytes;
 use crate::model::spec::Spec;
-use crate::state::{no_section, State};
+use crate::state::{no_section, port, State};
 use crate::steps::config::Change;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::Record;
@@ -200,6 +200,9 @@ fn change_and_apply<'a>(
     ctx.step("set.limits")?;
     undo.push(move || machine.runtime.set_limits(before));
     machine.runtime.set_limits(&after)?;
+    ctx.step("set.isolation")?;
+    undo.push(move || machine.network.isolate(&port(before)));
+    machine.network.isolate(&port(&after))?;
     if after.spec.grows(&before.spec) {
         ctx.step("set.disk")?;
         if !machine.storage.grow(&after)? {

@@ -9,7 +9,7 @@ use crate::model::advert::host_label;
 use crate::model::config::Declared;
 use crate::model::job::Kind;
 use crate::model::name::Name;
-use crate::state::{no_container, no_section, Live, Made, State};
+use crate::state::{no_container, no_section, port, Live, Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Stop;
 use crate::steps::storage::{Record, Stage};
@@ -165,11 +165,15 @@ pub fn start_mounted(
     if let Err(error) = machine.storage.write_guest_label(record, &label) {
         warn!("{error}");
     }
-    let running = machine.runtime.start(ctx, record, gateway)?;
+    // Before its port is there, so that it can never send anything else.
+    machine.network.isolate(&port(record))?;
+    let running =
+        machine.runtime.start(ctx, record, gateway).inspect_err(|_| machine.network.release(&record.veth))?;
     if let Err(error) = ctx.step("start.watch") {
         // A cancelled job's context would not let the kill begin.
         let stop = |ctx: Ctx| machine.runtime.stop(&ctx, &record.name, record.init, Stop::Kill);
         let left = Ctx::silent().and_then(stop).err();
+        machine.network.release(&record.veth);
         return Err(error.with_leftovers(left.as_slice()));
     }
     Ok(Live::watch(machine, record, running))

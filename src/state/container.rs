@@ -2,11 +2,12 @@
 
 use crate::error::Error;
 use crate::machine::Machine;
+use crate::model::address::Address;
 use crate::model::life::Life;
 use crate::model::spec::Spec;
 use crate::steps::lxc::cgroup::Usage;
 use crate::steps::lxc::Running;
-use crate::steps::network::{AddressWatch, Neighbourhood};
+use crate::steps::network::{AddressWatch, Neighbourhood, Port};
 use crate::steps::storage::Record;
 use crate::sys;
 use log::warn;
@@ -76,6 +77,9 @@ impl Live {
         let name = &record.name;
         let around = around(machine, &record.spec);
         let addresses = machine.network.watch(running.init, &around).inspect_err(|e| warn!("{e}")).ok();
+        if let Some(watch) = &addresses {
+            machine.network.claim(&record.veth, &watch.claims(), &around);
+        }
         let began = sys::start_time(running.init).unwrap_or_else(sys::boottime);
         Box::new(Live {
             serial: Live::next_serial(),
@@ -92,9 +96,15 @@ impl Live {
 
     /// Its addresses may have changed. None: they have not. True: it has one of a family for the first time in this run,
     /// which is a part of its start; false: the guest has changed them by itself.
-    pub fn update_addresses(&mut self, around: &Neighbourhood) -> Option<bool> {
+    pub fn update_addresses(&mut self, machine: &Machine, record: &Record) -> Option<bool> {
         let watch = self.addresses.as_mut()?;
-        if !watch.update(around) {
+        let around = around(machine, &record.spec);
+        let before: Vec<IpAddr> = watch.addresses().copied().collect();
+        if !watch.update(&around) {
+            return None;
+        }
+        machine.network.claim(&record.veth, &watch.claims(), &around);
+        if watch.addresses().eq(&before) && !watch.is_truncated() {
             return None;
         }
         let mut at_once = false;
@@ -132,8 +142,23 @@ impl Live {
 }
 
 /// What there is around the interface of a container that shall be as `spec` says.
-pub fn around(machine: &Machine, spec: &Spec) -> Neighbourhood {
+fn around(machine: &Machine, spec: &Spec) -> Neighbourhood {
     machine.network.neighbourhood(&spec.bridge).with_static(spec.address)
+}
+
+/// The host's end of a container's interface, and what may be sent by it.
+pub fn port(record: &Record) -> Port {
+    let address = match record.spec.address {
+        Address::Static(net) => Some(net.addr),
+        Address::Dhcp => None,
+    };
+    Port {
+        veth: record.veth.clone(),
+        mac: record.mac.clone(),
+        address,
+        bridge: record.spec.bridge.clone(),
+        isolate: record.spec.isolate,
+    }
 }
 
 /// What a container used at a time.

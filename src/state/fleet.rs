@@ -71,6 +71,7 @@ impl State {
         let policy = self.declared_spec(name).map_or(Restart::No, |spec| spec.restart);
         let Some(container) = self.containers.get_mut(name) else { return };
         let live = container.live.take();
+        self.machine.network.release(&container.record.veth);
         let exit = match reason {
             Some(reason) => Exit { reason, status: None, at: now() },
             None => Exit::by_itself(status, live.as_ref().is_some_and(|live| live.ooms > 0), now()),
@@ -99,7 +100,10 @@ impl State {
         let found = self.machine.runtime.find(name).ok().flatten();
         let Some(container) = self.containers.get_mut(name) else { return };
         match (found, &container.live) {
-            (None, _) => container.live = None,
+            (None, _) => {
+                container.live = None;
+                self.machine.network.release(&container.record.veth);
+            }
             (Some(found), Some(known)) if found.init == known.running.init => {}
             (Some(found), _) => container.live = Some(Live::watch(&self.machine, &container.record, found)),
         }

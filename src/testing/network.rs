@@ -3,8 +3,9 @@
 use super::FakeBox;
 use crate::error::{Code, Error, Result};
 use crate::model::address::Ipv4Net;
-use crate::steps::network::{AddressWatch, Neighbourhood, Network, Traffic};
+use crate::steps::network::{AddressWatch, Neighbourhood, Network, Port, Traffic};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
 
 impl Network for FakeBox {
@@ -51,6 +52,26 @@ impl Network for FakeBox {
     fn neighbourhood(&self, _: &str) -> Neighbourhood {
         // The addresses of this machine stand for containers'.
         Neighbourhood::any()
+    }
+
+    fn isolate(&self, port: &Port) -> Result<()> {
+        self.act("network.isolate", &port.veth, None, |_| Ok(()))
+    }
+
+    fn release(&self, _: &str) {}
+
+    fn claim(&self, _: &str, _: &[IpAddr], _: &Neighbourhood) {}
+
+    fn end_adoption(&self) {}
+
+    fn monitor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn put_back(&self) {}
+
+    fn check_isolation(&self) -> Result<()> {
+        Ok(())
     }
 }
 

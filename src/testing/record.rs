@@ -30,6 +30,7 @@ pub fn record(name: &str) -> Record {
             slice: "guifi".into(),
             advertise: true,
             protected: true,
+            isolate: true,
             hostname: String::new(),
             timezone: String::new(),
             first_boot: String::new(),

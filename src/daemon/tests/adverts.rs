@@ -8,7 +8,7 @@ const NOTHING: [&str; 0] = [];
 
 /// An address of this machine, which stands for a container's; without one, nobody's.
 fn address() -> IpAddr {
-    let own = crate::steps::network::Network::own_addresses(&crate::steps::network::Host);
+    let own = crate::steps::network::Network::own_addresses(&crate::steps::network::Host::default());
     own.into_iter()
         .find(|a| !a.is_loopback() && !a.is_link_local())
         .map_or([192, 0, 2, 1].into(), IpAddr::from)

@@ -21,8 +21,8 @@ const RTMGRP_IPV6_IFADDR: u32 = 0x100;
 /// What a message says of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AddressChange {
-    /// The interface has it.
-    Added(IpAddr),
+    /// An interface has it. True: it can be used from elsewhere, being neither its link's only nor probed for duplicates.
+    Added(IpAddr, bool),
     /// The interface has it no more.
     Removed(IpAddr),
     /// That was all of what was asked for.
@@ -31,6 +31,8 @@ enum AddressChange {
 
 /// Most addresses that are kept of a container. Its root can give it as many as it likes.
 const ADDRESSES_MAX: usize = 16;
+/// The same of its link-local ones, of all its interfaces.
+const LINK_LOCAL_MAX: usize = 8;
 /// Most messages' buffers that are read at once; what is left is read the next time.
 const READS_MAX: usize = 16;
 /// How many changes in a row are read as they come: what a guest does while it starts. After that one each
@@ -47,13 +49,14 @@ const CREDIT_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct AddressWatch {
     socket: OwnedFd,
-    addresses: Vec<IpAddr>,
+    /// What it has, and whether that can be used from elsewhere.
+    addresses: Vec<(IpAddr, bool)>,
     /// It has more than are kept.
     truncated: bool,
     /// Messages were lost: what is kept is out of date until everything has been asked for again.
     lost: bool,
     /// What came of everything that was asked for again.
-    anew: Option<Vec<IpAddr>>,
+    anew: Option<Vec<(IpAddr, bool)>>,
     credits: u32,
     /// Since when credits are counted.
     counted: Instant,
@@ -115,7 +118,12 @@ impl AddressWatch {
 
     /// The addresses, those of the loopback interface and link-local ones left out. At most 16.
     pub fn addresses(&self) -> impl Iterator<Item = &IpAddr> {
-        self.addresses.iter()
+        self.addresses.iter().filter(|(_, of_use)| *of_use).map(|(address, _)| address)
+    }
+
+    /// These, and those that are link-local or still probed for duplicates.
+    pub fn claims(&self) -> Vec<IpAddr> {
+        self.addresses.iter().map(|(address, _)| *address).collect()
     }
 
     /// Whether the container has more addresses than are kept.
@@ -123,7 +131,7 @@ impl AddressWatch {
         self.truncated
     }
 
-    /// Reads what the kernel has to say; true when the addresses differ from before.
+    /// Reads what the kernel has to say; true when the addresses, or what is claimed, differ from before.
     pub fn update(&mut self, around: &Neighbourhood) -> bool {
         self.pay(Instant::now());
         let before = (self.addresses.clone(), self.truncated);
@@ -170,26 +178,29 @@ impl AddressWatch {
     fn take(&mut self, bytes: &[u8], around: &Neighbourhood) {
         for change in parse(bytes) {
             match change {
-                AddressChange::Added(address) if around.allows(address) => {
+                AddressChange::Added(address, of_use) => {
                     let room = self.anew.as_mut().unwrap_or(&mut self.addresses);
-                    let known = room.contains(&address);
-                    if !known && room.len() < ADDRESSES_MAX {
-                        room.push(address);
-                    } else if !known {
-                        self.truncated = true;
+                    let link_local = is_link_local(address);
+                    let alike = room.iter().filter(|(known, _)| is_link_local(*known) == link_local).count();
+                    if let Some(known) = room.iter_mut().find(|(known, _)| *known == address) {
+                        known.1 = of_use;
+                    } else if !link_local && !around.allows(address) {
+                    } else if alike < if link_local { LINK_LOCAL_MAX } else { ADDRESSES_MAX } {
+                        room.push((address, of_use));
+                    } else {
+                        self.truncated |= !link_local;
                     }
                 }
-                AddressChange::Added(_) => {}
                 AddressChange::Removed(address) => {
                     let room = self.anew.as_mut().unwrap_or(&mut self.addresses);
-                    let full = room.len() == ADDRESSES_MAX;
-                    room.retain(|known| *known != address);
+                    let before = room.len();
+                    room.retain(|(known, _)| *known != address);
                     // One of those that found no room may have it now.
-                    self.lost |= self.truncated && full && room.len() < ADDRESSES_MAX;
+                    self.lost |= self.truncated && room.len() < before;
                 }
                 AddressChange::AllTold => {
                     if let Some(anew) = self.anew.take() {
-                        self.truncated &= anew.len() == ADDRESSES_MAX;
+                        self.truncated &= anew.len() >= ADDRESSES_MAX;
                         self.addresses = anew;
                     }
                 }
@@ -211,10 +222,11 @@ fn open_socket() -> nix::Result<OwnedFd> {
 fn parse(mut bytes: &[u8]) -> Vec<AddressChange> {
     let mut changes = Vec::new();
     while let Some((kind, message, rest)) = netlink::next_message(bytes) {
-        let address = || netlink::address(message).filter(is_of_interest).map(|found| found.address);
+        let found = || netlink::address(message).filter(|found| !found.address.is_loopback());
+        let added = |found: Assigned| AddressChange::Added(found.address, is_of_use(&found));
         match kind {
-            libc::RTM_NEWADDR => changes.extend(address().map(AddressChange::Added)),
-            libc::RTM_DELADDR => changes.extend(address().map(AddressChange::Removed)),
+            libc::RTM_NEWADDR => changes.extend(found().map(added)),
+            libc::RTM_DELADDR => changes.extend(found().map(|found| AddressChange::Removed(found.address))),
             _ if i32::from(kind) == libc::NLMSG_DONE => changes.push(AddressChange::AllTold),
             _ => {}
         }
@@ -223,9 +235,9 @@ fn parse(mut bytes: &[u8]) -> Vec<AddressChange> {
     changes
 }
 
-/// Not the loopback's, not link-local, not still being probed for duplicates.
-fn is_of_interest(found: &Assigned) -> bool {
-    !found.address.is_loopback() && !is_link_local(found.address) && !found.tentative
+/// Not link-local, not still being probed for duplicates.
+fn is_of_use(found: &Assigned) -> bool {
+    !is_link_local(found.address) && !found.tentative
 }
 
 #[cfg(test)]
@@ -263,7 +275,13 @@ mod tests {
         let v6 = IpAddr::from([0x20; 16]);
         assert_eq!(
             parse(&bytes),
-            [AddressChange::Added(ip), AddressChange::Removed(ip), AddressChange::Added(v6)]
+            [
+                AddressChange::Added(ip, true),
+                AddressChange::Removed(ip),
+                AddressChange::Added(IpAddr::from(link_local), false),
+                AddressChange::Added(v6, false),
+                AddressChange::Added(v6, true)
+            ]
         );
     }
 

@@ -1,8 +1,11 @@
 //! The box's network: bridges, addresses that are taken, and the addresses that containers get.
 
 mod address_watch;
+mod isolation;
+mod nft;
 
 pub use address_watch::AddressWatch;
+pub use isolation::{Isolation, Port};
 
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::address::{self, Address, Ipv4Net};
@@ -10,6 +13,7 @@ use crate::netlink::{self, assigned_addresses, Assigned};
 use log::{info, warn};
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 /// The box's network.
@@ -37,6 +41,34 @@ pub trait Network: Send + Sync {
 
     /// What a container at `bridge` finds there.
     fn neighbourhood(&self, bridge: &str) -> Neighbourhood;
+
+    /// The container at `port` can send what is its own and nothing else from now on, if it shall be isolated. The port
+    /// need not be there yet. Where the kernel cannot do it, that is logged only.
+    ///
+    /// # Errors
+    /// The kernel can, and refuses.
+    fn isolate(&self, port: &Port) -> Result<()>;
+
+    /// The container at port `veth` has stopped.
+    fn release(&self, veth: &str);
+
+    /// The guest behind port `veth` says that it has `addresses`, and no others: those that it can have are its own.
+    fn claim(&self, veth: &str, addresses: &[IpAddr], around: &Neighbourhood);
+
+    /// The containers that ran before this daemon have all been looked at.
+    fn end_adoption(&self);
+
+    /// Readable when [`Network::put_back`] may have something to do.
+    fn monitor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Isolates the containers again, if somebody has removed the rules.
+    fn put_back(&self);
+
+    /// Whether containers can be isolated.
+    ///
+    /// # Errors
+    /// Why not, with the remedy.
+    fn check_isolation(&self) -> Result<()>;
 }
 
 /// What there is around a container's interface, by which its word about its own addresses is judged.
@@ -96,7 +128,10 @@ pub struct Traffic {
 }
 
 /// The network of the box that this program runs on.
-pub struct Host;
+#[derive(Debug, Default)]
+pub struct Host {
+    isolation: Isolation,
+}
 
 impl Network for Host {
     fn check_bridge(&self, bridge: &str) -> Result<()> {
@@ -136,9 +171,40 @@ impl Network for Host {
         let all = assigned_addresses().unwrap_or_default();
         let networks = all.iter().filter(|found| found.interface == index && !is_link_local(found.address));
         Neighbourhood {
-            networks: networks.map(|found| (found.address, found.prefix)).collect(),
+            networks: networks
+                .map(|found| (found.address, found.prefix))
+                .chain(self.isolation.prefixes())
+                .collect(),
             own: all.iter().map(|found| found.address).collect(),
         }
+    }
+
+    fn isolate(&self, port: &Port) -> Result<()> {
+        self.isolation.isolate(port)
+    }
+
+    fn release(&self, veth: &str) {
+        self.isolation.release(veth);
+    }
+
+    fn claim(&self, veth: &str, addresses: &[IpAddr], around: &Neighbourhood) {
+        self.isolation.claims(veth, addresses, around);
+    }
+
+    fn end_adoption(&self) {
+        self.isolation.end_adoption();
+    }
+
+    fn monitor(&self) -> Option<BorrowedFd<'_>> {
+        self.isolation.monitor()
+    }
+
+    fn put_back(&self) {
+        self.isolation.put_back();
+    }
+
+    fn check_isolation(&self) -> Result<()> {
+        isolation::check()
     }
 }
 

@@ -1,0 +1,571 @@
+//! What a container may send: rules of nf_tables, of the family bridge, in a table of our own. Where frames come in by a
+//! container's port they are looked at before the bridge learns from them, passes them on, or hands them to the box.
+//!
+//! The rules are made once; a container is a few keys in their sets, which stand before its port is there and go when it
+//! has stopped. They know a port by its name, so that neither a guest's reboot nor a bridge made anew takes them away.
+//!
+//! Which addresses are a container's own, nobody asks its guest:
+//!
+//! - Its **hardware address** is ours to give.
+//! - **IPv4**: the static address of its section. Or what a DHCP server has offered to its hardware address, in a frame
+//!   that came in by a port that is not watched, or from the box itself: the kernel reads it as it passes
+//!   ([`LEASED`]). So a guest has its address with no delay, and while no daemon runs. What it says of its interface is a
+//!   hint only, upon which the kernel is asked whether it was offered ([`Isolation::claims`]); what was is kept, so
+//!   that it can be put back. Once only a guest's word counts: when a daemon finds containers that run and no table, as
+//!   after an upgrade.
+//! - **IPv6**: its link-local address of the form EUI-64; and, since an address is whose takes it first, what it says it
+//!   has, if that is link-local, of its bridge's networks, or of a prefix that a router announced by another port
+//!   ([`PREFIXES`]); if nobody else has it, and not the box; and 16 at most.
+//!
+//! Frames for many machines are let through only where a network does not work without: ARP, DHCP, neighbour discovery,
+//! multicast reports, mDNS.
+
+use super::nft::{self, Batch, Rule, Verdict, ETHERNET, NAME, NETWORK, TRANSPORT};
+use super::Neighbourhood;
+use crate::error::{errno_text, Code, Error, Result};
+use log::{info, warn};
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const TABLE: &str = "cloudbox";
+/// Ports that are watched.
+const GUESTS: &str = "guests";
+/// A port and its hardware address.
+const MACS: &str = "macs";
+/// A hardware address and an IPv4 address of its own.
+const OWN4: &str = "own4";
+/// The same, as DHCP servers gave them.
+const LEASED: &str = "leased4";
+/// A hardware address and an IPv6 address of its own.
+const OWN6: &str = "own6";
+/// IPv6 prefixes of 64 bits, as routers announced them.
+const PREFIXES: &str = "prefixes6";
+/// IPv6 addresses that routers announced themselves from. They are nobody else's, whatever a guest took first.
+const ROUTERS: &str = "routers6";
+/// Most keys of a set.
+const KEYS_MAX: u32 = 65_536;
+/// Most addresses of a container of one family.
+const ADDRESSES_MAX: usize = 16;
+/// How long what was learned holds: half a lease is its renewal, which teaches it anew. 1 day.
+const LEARNED: u64 = 86_400_000;
+/// Where in an Ethernet frame the sender's address is.
+const SENDER: (u32, u32) = (ETHERNET, 6);
+/// Where in a DHCP message the client's hardware address is, and the address it is given, behind the header of UDP.
+const CLIENT: (u32, u32) = (TRANSPORT, 8 + 28);
+const GIVEN: (u32, u32) = (TRANSPORT, 8 + 16);
+/// Protocols by number.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+/// Others that go from one machine to one: GRE, ESP, SCTP, UDP-Lite.
+const OTHERS: [u8; 4] = [47, 50, 132, 136];
+
+/// The host's end of a container's interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name.
+    pub veth: String,
+    /// The container's hardware address, `02:…`.
+    pub mac: String,
+    /// The container's static address.
+    pub address: Option<Ipv4Addr>,
+    /// The bridge it joins.
+    pub bridge: String,
+    /// Whether it is watched: `option isolate`.
+    pub isolate: bool,
+}
+
+#[derive(Debug)]
+struct Guest {
+    mac: [u8; 6],
+    bridge: String,
+    isolate: bool,
+    /// What it has for sure: its static address, its link-local one.
+    given: Vec<IpAddr>,
+    /// What it took besides.
+    taken: Vec<IpAddr>,
+}
+
+impl Guest {
+    fn of(port: &Port) -> Option<Guest> {
+        let mut mac = [0; 6];
+        let mut parts = port.mac.split(':');
+        for byte in &mut mac {
+            *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+        }
+        let mut given = vec![IpAddr::from(link_local(mac))];
+        given.extend(port.address.map(IpAddr::from));
+        Some(Guest { mac, bridge: port.bridge.clone(), isolate: port.isolate, given, taken: Vec::new() })
+    }
+
+    fn has(&self, address: &IpAddr) -> bool {
+        self.given.contains(address) || self.taken.contains(address)
+    }
+
+    fn put(&self, batch: &mut Batch, veth: &str) {
+        if self.isolate {
+            batch.add(GUESTS, &padded(veth));
+        }
+        batch.add(MACS, &port_key(veth, self.mac));
+        for address in self.given.iter().chain(&self.taken) {
+            batch.add(set_of(address), &address_key(self.mac, address));
+        }
+    }
+}
+
+/// The containers' ports, and what they may send.
+#[derive(Debug)]
+pub struct Isolation {
+    guests: Mutex<BTreeMap<String, Guest>>,
+    /// Hears when the table is removed; None without nf_tables.
+    monitor: Option<OwnedFd>,
+    /// There was no table when this began: containers that run already keep what they have.
+    adopting: Mutex<bool>,
+}
+
+impl Default for Isolation {
+    fn default() -> Isolation {
+        let adopting = matches!(nft::has_table(TABLE), Ok(false));
+        Isolation { guests: Mutex::default(), monitor: nft::monitor().ok(), adopting: Mutex::new(adopting) }
+    }
+}
+
+impl Isolation {
+    fn guests(&self) -> MutexGuard<'_, BTreeMap<String, Guest>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The container at `port` can send what is its own and nothing else, from now on; or everything, if it says so.
+    /// Where the kernel cannot do that, it is logged only.
+    ///
+    /// # Errors
+    /// The kernel can, and refuses.
+    pub fn isolate(&self, port: &Port) -> Result<()> {
+        let Some(mut guest) = Guest::of(port) else { return Ok(()) };
+        let mut guests = self.guests();
+        let before = guests.remove(&port.veth);
+        if let Some(before) = before.filter(|before| before.mac == guest.mac) {
+            guest.taken = before.taken;
+            if before.isolate && !guest.isolate {
+                take_all(&[(GUESTS, padded(&port.veth))]);
+            }
+        } else if !guest.isolate {
+            take_all(&[(GUESTS, padded(&port.veth))]);
+        }
+        guests.insert(port.veth.clone(), guest);
+        let added = add_guest(&guests, &port.veth);
+        match added {
+            Err(errno) if is_lacking(errno) => {
+                if port.isolate {
+                    warn!("{} is not isolated: {}", port.veth, lacking().message);
+                }
+                Ok(())
+            }
+            Err(errno) => {
+                guests.remove(&port.veth);
+                Err(Error::new(
+                    Code::Failed,
+                    format_args!(
+                        "cannot isolate {}: nf_tables: {}; install kmod-nft-bridge and nftables (OpenWrt), or \
+                         switch it off: `option isolate '0'`",
+                        port.veth,
+                        errno_text(errno)
+                    ),
+                ))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// The port is there no more. With the last one the table goes.
+    pub fn release(&self, veth: &str) {
+        let mut guests = self.guests();
+        let Some(guest) = guests.remove(veth) else { return };
+        let mut keys = vec![(GUESTS, padded(veth)), (MACS, port_key(veth, guest.mac))];
+        let own = guest.given.iter().chain(&guest.taken);
+        keys.extend(own.map(|address| (set_of(address), address_key(guest.mac, address))));
+        // It asks for an address anew when it is started, and may not get this one.
+        let leased = nft::keys(TABLE, LEASED).unwrap_or_default();
+        keys.extend(leased.into_iter().filter(|key| key.starts_with(&guest.mac)).map(|key| (LEASED, key)));
+        take_all(&keys);
+        // Another cloudbox on this box may have some.
+        if guests.is_empty() && nft::keys(TABLE, MACS).is_ok_and(|keys| keys.is_empty()) {
+            let mut batch = Batch::new(TABLE);
+            batch.remove_table();
+            let _ = batch.commit();
+        }
+    }
+
+    /// The guest behind port `veth` says that its interface has `addresses`, and no others. What of that can be true is
+    /// its own from now on.
+    pub fn claims(&self, veth: &str, addresses: &[IpAddr], around: &Neighbourhood) {
+        let adopting = *self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guests = self.guests();
+        let Some(guest) = guests.get(veth) else { return };
+        if guest.isolate {
+            guard_bridge(&guest.bridge, veth);
+        }
+        let (mac, new): (_, Vec<IpAddr>) =
+            (guest.mac, addresses.iter().filter(|address| !guest.has(address)).copied().collect());
+        let gone: Vec<IpAddr> = guest
+            .taken
+            .iter()
+            .filter(|a| !addresses.contains(a) || around.own.contains(a))
+            .copied()
+            .collect();
+        take_all(&gone.iter().map(|a| (set_of(a), address_key(mac, a))).collect::<Vec<_>>());
+        if let Some(guest) = guests.get_mut(veth) {
+            guest.taken.retain(|address| !gone.contains(address));
+        }
+        for address in new {
+            let free = |guests: &BTreeMap<String, Guest>| !guests.values().any(|other| other.has(&address));
+            let can = match address {
+                IpAddr::V4(_) if adopting => around.allows(address) && free(&guests),
+                IpAddr::V4(_) => {
+                    // The second: an earlier daemon has asked already.
+                    let key = address_key(mac, &address);
+                    let given = [LEASED, OWN4].iter().any(|set| nft::has_key(TABLE, set, &key) == Ok(true));
+                    if given && !around.own.contains(&address) {
+                        take_from_others(&mut guests, veth, &address);
+                    }
+                    given && free(&guests) && !around.own.contains(&address)
+                }
+                IpAddr::V6(v6) => {
+                    let here = v6.is_unicast_link_local() || around.allows(address);
+                    here && !around.own.contains(&address) && free(&guests)
+                }
+            };
+            let Some(guest) = guests.get_mut(veth).filter(|_| can) else { continue };
+            let of_family = guest.taken.iter().filter(|taken| taken.is_ipv4() == address.is_ipv4());
+            if of_family.count() < ADDRESSES_MAX {
+                guest.taken.push(address);
+            }
+        }
+        if let Err(errno) = add_guest(&guests, veth).or_else(|e| if is_lacking(e) { Ok(()) } else { Err(e) })
+        {
+            warn!("cannot let {veth} have its addresses: nf_tables: {}", errno_text(errno));
+        }
+    }
+
+    /// The containers that ran already have been looked at: from now on nobody keeps what was not given.
+    pub fn end_adoption(&self) {
+        *self.adopting.lock().unwrap_or_else(PoisonError::into_inner) = false;
+    }
+
+    /// Readable when [`Isolation::put_back`] may have something to do.
+    pub fn monitor(&self) -> Option<BorrowedFd<'_>> {
+        self.monitor.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// Makes the table anew, if somebody has removed it.
+    pub fn put_back(&self) {
+        let Some(monitor) = &self.monitor else { return };
+        if !nft::was_removed(monitor, TABLE) {
+            return;
+        }
+        let guests = self.guests();
+        if guests.is_empty() || nft::has_table(TABLE) != Ok(false) {
+            return;
+        }
+        match load(&guests) {
+            Ok(()) => info!("somebody removed the table of what containers may send; it is there again"),
+            Err(errno) => warn!("cannot isolate the containers again: nf_tables: {}", errno_text(errno)),
+        }
+    }
+
+    /// The prefixes that routers announced, as networks.
+    pub fn prefixes(&self) -> Vec<(IpAddr, u8)> {
+        let keys = nft::keys(TABLE, PREFIXES).unwrap_or_default();
+        let prefix = |key: Vec<u8>| {
+            let mut octets = [0; 16];
+            octets.get_mut(..8)?.copy_from_slice(key.get(..8)?);
+            Some((IpAddr::from(octets), 64)).filter(|(address, _)| !address.is_unspecified())
+        };
+        keys.into_iter().filter_map(prefix).take(ADDRESSES_MAX).collect()
+    }
+}
+
+/// Whether this kernel can do it: all rules are made, and removed again, in one.
+///
+/// # Errors
+/// [`Code::NotSupported`] with the remedy.
+pub fn check() -> Result<()> {
+    if nft::has_table(TABLE) == Ok(true) {
+        return Ok(());
+    }
+    let mut batch = Batch::new(TABLE);
+    make_rules(&mut batch);
+    batch.remove_table();
+    match batch.commit() {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) if is_lacking(errno) => Err(lacking()),
+        Err(errno) => {
+            let why = errno_text(errno);
+            Err(Error::new(
+                Code::Failed,
+                format_args!("nf_tables refuses the rules: {why}; look at `nft list tables`"),
+            ))
+        }
+    }
+}
+
+fn lacking() -> Error {
+    Error::new(
+        Code::NotSupported,
+        "this kernel has no nf_tables of the family bridge, a container can send anything in anybody's name; install \
+         kmod-nft-bridge (OpenWrt), or a kernel with CONFIG_NF_TABLES_BRIDGE",
+    )
+}
+
+fn is_lacking(errno: Errno) -> bool {
+    matches!(errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ENOENT)
+}
+
+/// Puts the keys of a guest where they belong; the whole table, where there is none.
+fn add_guest(guests: &BTreeMap<String, Guest>, veth: &str) -> nix::Result<()> {
+    let mut batch = Batch::new(TABLE);
+    if let Some(guest) = guests.get(veth) {
+        guest.put(&mut batch, veth);
+    }
+    match batch.commit() {
+        Err(Errno::ENOENT) => load(guests),
+        done => done,
+    }
+}
+
+/// Makes the table, with all guests.
+fn load(guests: &BTreeMap<String, Guest>) -> nix::Result<()> {
+    let mut batch = Batch::new(TABLE);
+    make_rules(&mut batch);
+    for (veth, guest) in guests {
+        guest.put(&mut batch, veth);
+    }
+    batch.commit()
+}
+
+/// Takes keys out of their sets, those of them that are there.
+fn take_all(keys: &[(&str, Vec<u8>)]) {
+    for (set, key) in keys {
+        let mut batch = Batch::new(TABLE);
+        batch.take(set, key);
+        // It may never have been there, or the whole table is gone.
+        let _ = batch.commit();
+    }
+}
+
+/// A DHCP server has given `address` to another one than before.
+fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &IpAddr) {
+    let Some(mac) = guests.get(veth).map(|guest| guest.mac) else { return };
+    let own = address_key(mac, address);
+    for set in [OWN4, LEASED] {
+        let keys = nft::keys(TABLE, set).unwrap_or_default().into_iter();
+        let others = keys.filter(|key| *key != own && key.get(8..) == own.get(8..));
+        take_all(&others.map(|key| (set, key)).collect::<Vec<_>>());
+    }
+    for (_, other) in guests.iter_mut().filter(|(name, _)| *name != veth) {
+        other.taken.retain(|taken| taken != address);
+    }
+}
+
+/// Frames to a bridge itself, such as those of spanning tree, pass no rules. So the bridge shall learn nothing from them,
+/// and hear no spanning tree from a container: its port is closed then. Not every kernel has both.
+fn guard_bridge(bridge: &str, veth: &str) {
+    let ports = Path::new("/sys/class/net");
+    for switch in
+        [ports.join(bridge).join("bridge/no_linklocal_learn"), ports.join(veth).join("brport/bpdu_guard")]
+    {
+        if fs::read_to_string(&switch).is_ok_and(|is| is.trim() == "0") {
+            let _ = fs::write(&switch, "1");
+        }
+    }
+}
+
+fn set_of(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() {
+        OWN4
+    } else {
+        OWN6
+    }
+}
+
+fn padded(veth: &str) -> Vec<u8> {
+    let mut name = veth.as_bytes().to_vec();
+    name.resize(NAME, 0);
+    name
+}
+
+/// Each part of a key takes whole registers of four bytes.
+fn port_key(veth: &str, mac: [u8; 6]) -> Vec<u8> {
+    [padded(veth).as_slice(), &mac, &[0; 2]].concat()
+}
+
+fn address_key(mac: [u8; 6], address: &IpAddr) -> Vec<u8> {
+    let octets = match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    };
+    [mac.as_slice(), &[0; 2], &octets].concat()
+}
+
+/// RFC 4291, appendix A.
+fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+fn make_rules(batch: &mut Batch) {
+    let (name, mac, ipv4, ipv6) = (41, 9, 7, 8);
+    let learned = libc::NFT_SET_EVAL | libc::NFT_SET_TIMEOUT;
+    batch.make_table();
+    batch.make_set(GUESTS, &[name], NAME, 0, KEYS_MAX);
+    batch.make_set(MACS, &[name, mac], NAME + 8, 0, KEYS_MAX);
+    batch.make_set(OWN4, &[mac, ipv4], 12, 0, KEYS_MAX);
+    batch.make_set(LEASED, &[mac, ipv4], 12, learned, KEYS_MAX);
+    batch.make_set(OWN6, &[mac, ipv6], 24, 0, KEYS_MAX);
+    batch.make_set(PREFIXES, &[ipv6], 16, learned, 64);
+    batch.make_set(ROUTERS, &[ipv6], 16, learned, 64);
+    for chain in [
+        "guest",
+        "arp",
+        "ipv4",
+        "from_own4",
+        "dhcp",
+        "igmp",
+        "ipv6",
+        "from_own6",
+        "icmpv6",
+        "mld",
+        "fragment",
+        "router",
+    ] {
+        batch.make_chain(chain);
+    }
+    // Before everybody else's, also before br_netfilter's.
+    let first = libc::NF_BR_PRI_NAT_DST_BRIDGED;
+    batch.make_base_chain("prerouting", libc::NF_BR_PRE_ROUTING, first);
+    batch.make_base_chain("output", libc::NF_BR_LOCAL_OUT, first);
+    use Verdict::{Accept, Drop, Goto};
+    let mut rule = |chain: &str, rule: Rule| batch.add_rule(chain, &rule);
+
+    rule("prerouting", Rule::new().came_in_by(GUESTS).then(Goto("guest")));
+    for base in ["prerouting", "output"] {
+        // A reply to a client with an Ethernet address, which gives it one of IPv4.
+        let reply =
+            udp4().at(TRANSPORT, 0, &port(67)).at(TRANSPORT, 8, &[2, 1, 6]).not_at(GIVEN.0, GIVEN.1, &[0; 4]);
+        rule(base, reply.learn_pair(LEASED, CLIENT, GIVEN, LEARNED));
+        rule(base, ether(0x86dd).at(NETWORK, 6, &[ICMPV6]).at(NETWORK, 40, &[134, 0]).then(Goto("router")));
+    }
+    // Where an announcement's options are is its router's to say: they come in pieces of 8 bytes.
+    for option in (56..160).step_by(8) {
+        let prefix = Rule::new().at(NETWORK, option, &[3, 4, 64]);
+        rule("router", prefix.learn(PREFIXES, (NETWORK, option + 16), 16, LEARNED));
+    }
+    rule("router", Rule::new().learn(ROUTERS, (NETWORK, 8), 16, LEARNED));
+    rule("router", Rule::new().then(Accept));
+
+    rule("guest", Rule::new().port_and_mac(MACS, SENDER.0, SENDER.1, false).then(Drop));
+    rule("guest", ether(0x0806).then(Goto("arp")));
+    rule("guest", ether(0x0800).then(Goto("ipv4")));
+    rule("guest", ether(0x86dd).then(Goto("ipv6")));
+    // VLAN tags, spanning tree, link layer discovery, and what else there is.
+    rule("guest", Rule::new().then(Drop));
+
+    // Ethernet and IPv4; the sender is the sender.
+    let arp = || Rule::new().at(NETWORK, 0, &[0, 1, 8, 0, 6, 4, 0]).port_and_mac(MACS, NETWORK, 8, true);
+    let of_arp = (NETWORK, 8);
+    for set in [OWN4, LEASED] {
+        rule("arp", arp().mac_and_address(set, of_arp, (NETWORK, 14), 4).then(Accept));
+        // Whether somebody else has what is its own.
+        let probe = arp().at(NETWORK, 7, &[1]).at(NETWORK, 14, &[0; 4]);
+        rule("arp", probe.mac_and_address(set, of_arp, (NETWORK, 24), 4).then(Accept));
+    }
+    rule("arp", Rule::new().then(Drop));
+
+    rule("ipv4", Rule::new().at(NETWORK, 12, &[0; 4]).at(NETWORK, 16, &[255; 4]).then(Goto("dhcp")));
+    for set in [OWN4, LEASED] {
+        rule("ipv4", Rule::new().mac_and_address(set, SENDER, (NETWORK, 12), 4).then(Goto("from_own4")));
+    }
+    rule("ipv4", Rule::new().then(Drop));
+    let to_server = || udp4().at(TRANSPORT, 0, &[port(68), port(67)].concat());
+    rule("dhcp", to_server().port_and_mac(MACS, CLIENT.0, CLIENT.1, true).then(Accept));
+    rule("dhcp", Rule::new().then(Drop));
+    rule("from_own4", udp4().at(TRANSPORT, 0, &port(67)).then(Drop));
+    rule("from_own4", udp4().at(TRANSPORT, 2, &port(68)).then(Drop));
+    rule("from_own4", udp4().at(TRANSPORT, 2, &port(67)).then(Goto("dhcp")));
+    rule("from_own4", Rule::new().at(NETWORK, 9, &[2]).then(Goto("igmp")));
+    rule("from_own4", Rule::new().to_one().then(Accept));
+    rule("from_own4", udp4().at(NETWORK, 16, &[224, 0, 0, 251]).at(TRANSPORT, 2, &port(5353)).then(Accept));
+    rule("from_own4", Rule::new().then(Drop));
+    // Reports and leaves, no queries.
+    for kind in [0x12, 0x16, 0x17, 0x22] {
+        rule("igmp", Rule::new().at(TRANSPORT, 0, &[kind]).then(Accept));
+    }
+    rule("igmp", Rule::new().then(Drop));
+
+    rule("ipv6", Rule::new().is_in(ROUTERS, (NETWORK, 8), 16).then(Drop));
+    // Which header is the next; the others are not needed, and can hide what is.
+    rule("ipv6", Rule::new().at(NETWORK, 6, &[ICMPV6]).then(Goto("icmpv6")));
+    rule("ipv6", Rule::new().at(NETWORK, 6, &[0]).then(Goto("mld")));
+    rule("ipv6", Rule::new().at(NETWORK, 6, &[44]).then(Goto("fragment")));
+    let own6 = || Rule::new().mac_and_address(OWN6, SENDER, (NETWORK, 8), 16);
+    for protocol in [TCP, UDP].into_iter().chain(OTHERS) {
+        rule("ipv6", own6().at(NETWORK, 6, &[protocol]).then(Goto("from_own6")));
+    }
+    rule("ipv6", Rule::new().then(Drop));
+    let udp6 = || Rule::new().at(NETWORK, 6, &[UDP]);
+    rule("from_own6", udp6().at(NETWORK, 40, &port(547)).then(Drop));
+    rule("from_own6", udp6().at(NETWORK, 42, &port(546)).then(Drop));
+    rule("from_own6", Rule::new().to_one().then(Accept));
+    let group = |last: [u8; 3]| [&[0xff, 2], [0; 11].as_slice(), &last].concat();
+    rule("from_own6", udp6().at(NETWORK, 24, &group([0, 0, 0xfb])).at(NETWORK, 42, &port(5353)).then(Accept));
+    rule("from_own6", udp6().at(NETWORK, 24, &group([1, 0, 2])).at(NETWORK, 42, &port(547)).then(Accept));
+    rule("from_own6", Rule::new().then(Drop));
+
+    // A first fragment with a server's port.
+    let first_of_udp = Rule::new().at(NETWORK, 40, &[UDP]).at(NETWORK, 42, &[0, 1]);
+    rule("fragment", first_of_udp.at(NETWORK, 48, &port(547)).then(Drop));
+    for protocol in [TCP, UDP] {
+        rule("fragment", own6().at(NETWORK, 40, &[protocol]).to_one().then(Accept));
+    }
+    rule("fragment", Rule::new().then(Drop));
+
+    // Reports and leaves behind a header of 8 bytes, no queries.
+    let nobody = || Rule::new().at(NETWORK, 8, &[0; 16]);
+    for kind in [131, 132, 143] {
+        rule("mld", own6().at(NETWORK, 40, &[ICMPV6, 0]).at(NETWORK, 48, &[kind]).then(Accept));
+        rule("mld", nobody().at(NETWORK, 40, &[ICMPV6, 0]).at(NETWORK, 48, &[kind]).then(Accept));
+    }
+    rule("mld", Rule::new().then(Drop));
+
+    let target = |rule: Rule| rule.mac_and_address(OWN6, SENDER, (NETWORK, 48), 16);
+    let (router_solicitation, solicitation, advertisement) = (133, 135, 136);
+    rule("icmpv6", target(nobody().at(NETWORK, 40, &[solicitation])).then(Accept));
+    rule("icmpv6", own6().at(NETWORK, 40, &[solicitation]).then(Accept));
+    let of_router = Rule::new().at(NETWORK, 40, &[advertisement]).is_in(ROUTERS, (NETWORK, 48), 16);
+    rule("icmpv6", of_router.then(Drop));
+    rule("icmpv6", target(own6().at(NETWORK, 40, &[advertisement])).then(Accept));
+    rule("icmpv6", nobody().at(NETWORK, 40, &[router_solicitation]).then(Accept));
+    rule("icmpv6", own6().at(NETWORK, 40, &[router_solicitation]).then(Accept));
+    // Errors and echoes.
+    for kind in [1, 2, 3, 4, 128, 129] {
+        rule("icmpv6", own6().at(NETWORK, 40, &[kind]).to_one().then(Accept));
+    }
+    rule("icmpv6", Rule::new().then(Drop));
+}
+
+fn ether(kind: u16) -> Rule {
+    Rule::new().at(ETHERNET, 12, &kind.to_be_bytes())
+}
+
+fn udp4() -> Rule {
+    ether(0x0800).at(NETWORK, 9, &[UDP])
+}
+
+fn port(number: u16) -> [u8; 2] {
+    number.to_be_bytes()
+}
