@@ -673,8 +673,8 @@ mod tests {
         let end = |at: usize, jump: u8| FILTER[at + 1 + usize::from(jump)].k;
         let refused = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
         assert_eq!((end(1, FILTER[1].jf), end(3, FILTER[3].jt)), (refused, refused));
-        for at in 4..4 + REFUSED_CALLS.len() {
-            assert_eq!(end(at, FILTER[at].jt), refused, "{at}");
+        for (at, line) in FILTER.iter().enumerate().skip(4).take(REFUSED_CALLS.len()) {
+            assert_eq!(end(at, line.jt), refused, "{at}");
         }
         assert_eq!(FILTER[4 + REFUSED_CALLS.len()].k, libc::SECCOMP_RET_ALLOW);
     }

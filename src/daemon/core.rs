@@ -106,12 +106,15 @@ pub enum Work {
     Edit,
 }
 
+/// The work of an errand, in its thread.
+pub type Run = Box<dyn FnOnce(&Machine) -> Then + Send>;
+
 /// What a thread does for one call, or for several that ask the same.
 pub struct Errand {
     pub(super) kind: Work,
     /// Calls with the same words are answered together.
     pub(super) same: Option<String>,
-    pub(super) run: Box<dyn FnOnce(&Machine) -> Then + Send>,
+    pub(super) run: Run,
 }
 
 /// Who calls: a connection to the bus, and behind rpcd's the session of a person.
@@ -123,7 +126,7 @@ pub struct Open {
     pub(super) same: Option<String>,
     pub(super) requests: Vec<(CallerId, Request)>,
     /// Until a thread has it.
-    pub(super) run: Option<Box<dyn FnOnce(&Machine) -> Then + Send>>,
+    pub(super) run: Option<Run>,
 }
 
 /// All errands that have not ended.

@@ -688,6 +688,8 @@ mod tests {
     #[test]
     fn a_program_dies_with_the_thread_that_started_it() {
         let pid = std::thread::spawn(|| {
+            // Waited for below, by its number.
+            #[allow(clippy::zombie_processes)]
             let child = shell("exec sleep 1000").stdin(Stdio::null()).spawn().unwrap();
             child.id() as i32
         });

@@ -157,7 +157,7 @@ fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
 }
 
 fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
-    fit(to_fields(reply), reply, |shorter| to_fields(shorter))
+    fit(to_fields(reply), reply, to_fields)
 }
 
 /// A reply made of lists, whose entries have their name and those of their other fields that are asked for. None means

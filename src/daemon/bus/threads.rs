@@ -4,7 +4,7 @@
 //! waiting, and dozens of server lists would fill the disk. So each kind of work has a few threads; calls that ask the
 //! same are answered together; and of one caller only so many wait.
 
-use super::super::core::{Answer, CallerId, Core, Errand, Errands, Open, Report, Then, Work};
+use super::super::core::{Answer, CallerId, Core, Errand, Errands, Open, Report, Run, Then, Work};
 use super::super::workers;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
@@ -79,7 +79,7 @@ impl Errands {
     }
 
     /// Takes what may begin now, oldest first.
-    fn due(&mut self) -> Vec<(u32, Box<dyn FnOnce(&Machine) -> Then + Send>)> {
+    fn due(&mut self) -> Vec<(u32, Run)> {
         let mut at_work: BTreeMap<Work, usize> = BTreeMap::new();
         for open in self.open.values().filter(|open| open.run.is_none()) {
             *at_work.entry(open.kind).or_default() += 1;

@@ -571,7 +571,7 @@ impl<'a, 'c> Reader<'a, 'c> {
                 None => {
                     let descent = root.try_clone().and_then(Descent::new).map_err(failed)?;
                     let mut begun = Unfinished { descent, path: Vec::new(), nodes: Vec::new(), xattrs: 0 };
-                    begun.push(entry.node).map_err(|why| bad(why))?;
+                    begun.push(entry.node).map_err(bad)?;
                     open = Some(begun);
                 }
             }
