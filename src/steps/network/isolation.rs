@@ -498,7 +498,7 @@ fn make_rules(batch: &mut Batch) {
     rule("from_own4", udp4().at(TRANSPORT, 2, &port(68)).then(Drop));
     rule("from_own4", udp4().at(TRANSPORT, 2, &port(67)).then(Goto("dhcp")));
     rule("from_own4", Rule::new().at(NETWORK, 9, &[2]).then(Goto("igmp")));
-    rule("from_own4", Rule::new().to_one().then(Accept));
+    rule("from_own4", Rule::new().unicast().then(Accept));
     rule("from_own4", udp4().at(NETWORK, 16, &[224, 0, 0, 251]).at(TRANSPORT, 2, &port(5353)).then(Accept));
     rule("from_own4", Rule::new().then(Drop));
     // Reports and leaves, no queries.
@@ -507,7 +507,7 @@ fn make_rules(batch: &mut Batch) {
     }
     rule("igmp", Rule::new().then(Drop));
 
-    rule("ipv6", Rule::new().is_in(ROUTERS, (NETWORK, 8), 16).then(Drop));
+    rule("ipv6", Rule::new().found_in(ROUTERS, (NETWORK, 8), 16).then(Drop));
     // Which header is the next; the others are not needed, and can hide what is.
     rule("ipv6", Rule::new().at(NETWORK, 6, &[ICMPV6]).then(Goto("icmpv6")));
     rule("ipv6", Rule::new().at(NETWORK, 6, &[0]).then(Goto("mld")));
@@ -520,7 +520,7 @@ fn make_rules(batch: &mut Batch) {
     let udp6 = || Rule::new().at(NETWORK, 6, &[UDP]);
     rule("from_own6", udp6().at(NETWORK, 40, &port(547)).then(Drop));
     rule("from_own6", udp6().at(NETWORK, 42, &port(546)).then(Drop));
-    rule("from_own6", Rule::new().to_one().then(Accept));
+    rule("from_own6", Rule::new().unicast().then(Accept));
     let group = |last: [u8; 3]| [&[0xff, 2], [0; 11].as_slice(), &last].concat();
     rule("from_own6", udp6().at(NETWORK, 24, &group([0, 0, 0xfb])).at(NETWORK, 42, &port(5353)).then(Accept));
     rule("from_own6", udp6().at(NETWORK, 24, &group([1, 0, 2])).at(NETWORK, 42, &port(547)).then(Accept));
@@ -530,7 +530,7 @@ fn make_rules(batch: &mut Batch) {
     let first_of_udp = Rule::new().at(NETWORK, 40, &[UDP]).at(NETWORK, 42, &[0, 1]);
     rule("fragment", first_of_udp.at(NETWORK, 48, &port(547)).then(Drop));
     for protocol in [TCP, UDP] {
-        rule("fragment", own6().at(NETWORK, 40, &[protocol]).to_one().then(Accept));
+        rule("fragment", own6().at(NETWORK, 40, &[protocol]).unicast().then(Accept));
     }
     rule("fragment", Rule::new().then(Drop));
 
@@ -546,14 +546,14 @@ fn make_rules(batch: &mut Batch) {
     let (router_solicitation, solicitation, advertisement) = (133, 135, 136);
     rule("icmpv6", target(nobody().at(NETWORK, 40, &[solicitation])).then(Accept));
     rule("icmpv6", own6().at(NETWORK, 40, &[solicitation]).then(Accept));
-    let of_router = Rule::new().at(NETWORK, 40, &[advertisement]).is_in(ROUTERS, (NETWORK, 48), 16);
+    let of_router = Rule::new().at(NETWORK, 40, &[advertisement]).found_in(ROUTERS, (NETWORK, 48), 16);
     rule("icmpv6", of_router.then(Drop));
     rule("icmpv6", target(own6().at(NETWORK, 40, &[advertisement])).then(Accept));
     rule("icmpv6", nobody().at(NETWORK, 40, &[router_solicitation]).then(Accept));
     rule("icmpv6", own6().at(NETWORK, 40, &[router_solicitation]).then(Accept));
     // Errors and echoes.
     for kind in [1, 2, 3, 4, 128, 129] {
-        rule("icmpv6", own6().at(NETWORK, 40, &[kind]).to_one().then(Accept));
+        rule("icmpv6", own6().at(NETWORK, 40, &[kind]).unicast().then(Accept));
     }
     rule("icmpv6", Rule::new().then(Drop));
 }

@@ -118,7 +118,7 @@ impl Rule {
     }
 
     /// It goes to one machine, not to many.
-    pub fn to_one(self) -> Rule {
+    pub fn unicast(self) -> Rule {
         let masked = self.load(0, ETHERNET, 0, 1).expression("bitwise", |data| {
             data.number(1, REGISTER).number(2, REGISTER).number(3, 1);
             data.nest(4, |mask| {
@@ -147,7 +147,7 @@ impl Rule {
     }
 
     /// These bytes are in `set`.
-    pub fn is_in(self, set: &str, at: (u32, u32), length: u32) -> Rule {
+    pub fn found_in(self, set: &str, at: (u32, u32), length: u32) -> Rule {
         self.load(0, at.0, at.1, length).lookup(set, 0)
     }
 
@@ -288,7 +288,7 @@ impl Batch {
         let socket = open(0)?;
         send(socket.as_raw_fd(), &self.bytes, MsgFlags::empty())?;
         let mut answered = false;
-        answers(&socket, &mut |kind, number, message| {
+        answers(&socket, |kind, number, message| {
             if i32::from(kind) == libc::NLMSG_ERROR {
                 answered |= number == last;
                 return error_of(message);
@@ -339,7 +339,7 @@ pub fn keys(table: &str, set: &str) -> nix::Result<Vec<Vec<u8>>> {
     });
     let answers = ask(libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP, &body)?;
     let lists = answers.iter().filter_map(|answer| attribute(answer.get(4..)?, 3));
-    let elements = lists.flat_map(|list| Each(list)).map(|(_, element)| element);
+    let elements = lists.flat_map(Each).map(|(_, element)| element);
     let key = |element| attribute(attribute(element, 1)?, 1).map(<[u8]>::to_vec);
     Ok(elements.filter_map(key).collect())
 }
@@ -391,7 +391,7 @@ fn ask(kind: i32, flags: i32, body: &[u8]) -> nix::Result<Vec<Vec<u8>>> {
     write_message(&mut bytes, of_nftables(kind), flags, 1, body);
     send(socket.as_raw_fd(), &bytes, MsgFlags::empty())?;
     let mut told = Vec::new();
-    answers(&socket, &mut |kind, _, message| {
+    answers(&socket, |kind, _, message| {
         match i32::from(kind) {
             libc::NLMSG_ERROR => return error_of(message),
             libc::NLMSG_DONE => {}
@@ -404,7 +404,7 @@ fn ask(kind: i32, flags: i32, body: &[u8]) -> nix::Result<Vec<Vec<u8>>> {
 
 /// Hands `take` the kind, number and content of all messages that are there: the kernel has answered before send(2) is
 /// back.
-fn answers(socket: &OwnedFd, take: &mut dyn FnMut(u16, u32, &[u8]) -> nix::Result<()>) -> nix::Result<()> {
+fn answers(socket: &OwnedFd, mut take: impl FnMut(u16, u32, &[u8]) -> nix::Result<()>) -> nix::Result<()> {
     let mut buffer = vec![0; netlink::BUFFER];
     loop {
         let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
