@@ -30,6 +30,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const TABLE: &str = "cloudbox";
@@ -124,14 +125,28 @@ pub struct Isolation {
     guests: Mutex<BTreeMap<String, Guest>>,
     /// Hears when the table is removed; None without nf_tables.
     monitor: Option<OwnedFd>,
-    /// There was no table when this began: containers that run already keep what they have.
-    adopting: Mutex<bool>,
+    /// There was no table when this began: containers that run already keep what they have, until it is settled.
+    from_nothing: bool,
+    settled: AtomicBool,
 }
 
 impl Default for Isolation {
     fn default() -> Isolation {
-        let adopting = matches!(nft::has_table(TABLE), Ok(false));
-        Isolation { guests: Mutex::default(), monitor: nft::monitor().ok(), adopting: Mutex::new(adopting) }
+        let from_nothing = matches!(nft::has_table(TABLE), Ok(false));
+        let (guests, settled) = (Mutex::default(), AtomicBool::new(false));
+        Isolation { guests, monitor: nft::monitor().ok(), from_nothing, settled }
+    }
+}
+
+/// With the last container of the last cloudbox the table goes. Not before that: to remove it takes the kernel long.
+impl Drop for Isolation {
+    fn drop(&mut self) {
+        let unused = || nft::keys(TABLE, MACS).is_ok_and(|keys| keys.is_empty());
+        if self.settled.load(Ordering::Relaxed) && self.guests().is_empty() && unused() {
+            let mut batch = Batch::new(TABLE);
+            batch.remove_table();
+            let _ = batch.commit();
+        }
     }
 }
 
@@ -182,7 +197,7 @@ impl Isolation {
         }
     }
 
-    /// The port is there no more. With the last one the table goes.
+    /// The port is there no more.
     pub fn release(&self, veth: &str) {
         let mut guests = self.guests();
         let Some(guest) = guests.remove(veth) else { return };
@@ -193,18 +208,12 @@ impl Isolation {
         let leased = nft::keys(TABLE, LEASED).unwrap_or_default();
         keys.extend(leased.into_iter().filter(|key| key.starts_with(&guest.mac)).map(|key| (LEASED, key)));
         take_all(&keys);
-        // Another cloudbox on this box may have some.
-        if guests.is_empty() && nft::keys(TABLE, MACS).is_ok_and(|keys| keys.is_empty()) {
-            let mut batch = Batch::new(TABLE);
-            batch.remove_table();
-            let _ = batch.commit();
-        }
     }
 
     /// The guest behind port `veth` says that its interface has `addresses`, and no others. What of that can be true is
     /// its own from now on.
     pub fn claims(&self, veth: &str, addresses: &[IpAddr], around: &Neighbourhood) {
-        let adopting = *self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
+        let adopting = self.from_nothing && !self.settled.load(Ordering::Relaxed);
         let mut guests = self.guests();
         let Some(guest) = guests.get(veth) else { return };
         if guest.isolate {
@@ -252,9 +261,15 @@ impl Isolation {
         }
     }
 
-    /// The containers that ran already have been looked at: from now on nobody keeps what was not given.
+    /// The containers that ran already have been looked at: from now on nobody keeps what was not given. The rules are
+    /// made, which takes the kernel tens of milliseconds, so that the first start need not wait for it.
     pub fn end_adoption(&self) {
-        *self.adopting.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.settled.store(true, Ordering::Relaxed);
+        let guests = self.guests();
+        if nft::has_table(TABLE) == Ok(false) {
+            // Whoever starts a container is told why it cannot be.
+            let _ = load(&guests);
+        }
     }
 
     /// Readable when [`Isolation::put_back`] may have something to do.
