@@ -654,3 +654,35 @@ fn a_shutdown_does_not_wait_for_what_somebody_wanted() {
     bench.ok("cloudbox shutdown", json!({"wait": 15}));
     bench.fails("invalid_argument", "cloudbox shutdown", json!({"timeout": 99999}));
 }
+
+#[test]
+fn what_a_container_may_send_is_settled_before_it_can_send() {
+    let mut bench = Bench::with(&[]);
+    // Each call for isolation and for a start, with what was asked for.
+    let settled = |bench: &Bench, from: usize| -> Vec<String> {
+        let calls = bench.fake.calls().into_iter().skip(from);
+        calls.filter(|c| c.starts_with("network.isolate") || c.starts_with("runtime.start")).collect()
+    };
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    let [isolated, started] = settled(&bench, 0).try_into().unwrap();
+    assert!(isolated.starts_with("network.isolate cb"), "{isolated}");
+    assert_eq!(started, "runtime.start web");
+
+    // One that runs has it at once when it is set, and from a daemon that knew nothing of it.
+    let from = bench.fake.calls().len();
+    bench.ok("cloudbox.container set", json!({"name": "web", "isolate": false, "wait": 15}));
+    assert_eq!(settled(&bench, from), [isolated.as_str()]);
+    assert!(bench.fake.world().config.contains("option isolate '0'"));
+    assert_eq!(bench.entry("web")["restart_required"], Json::Null);
+    let from = bench.fake.calls().len();
+    let mut bench = bench.restarted();
+    assert_eq!(settled(&bench, from), [isolated.as_str()]);
+
+    // Where the rules cannot be made, it does not start.
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    bench.fake.fail("network.isolate");
+    let from = bench.fake.calls().len();
+    bench.fails("failed", "cloudbox.container start", json!({"name": "web", "wait": 15}));
+    assert_eq!(settled(&bench, from), [isolated.as_str()]);
+    assert_eq!(bench.states(), ["web failed"]);
+}
