@@ -4,7 +4,7 @@
 //! It answers as openwrt/ubus' `ubusd` does, also to odd input, with these differences:
 //! - there are no access lists: root may do everything, and others what `ubusd` lets them do without any list (they
 //!   see no methods, may call and publish nothing, may neither listen nor send);
-//! - file descriptors are not passed on;
+//! - file descriptors are passed on with calls only;
 //! - a call that its USER and GROUP make too long gets INVALID_ARGUMENT, instead of breaking the callee's connection.
 
 use crate::blob::{self, MAX_MESSAGE_LEN};
@@ -13,6 +13,7 @@ use crate::conn::ProtocolError;
 use crate::msg::{self, attr, kind, system_object, Attributes, Frame, Header, Inbox, Status};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes waiting for a client above which further messages to it are dropped: `ubusd`'s own queue
 /// (`UBUS_CLIENT_MAX_TXQ_LEN`, 1 MiB) and what the kernel's socket buffer takes besides. Without the latter, the status
@@ -71,6 +72,10 @@ struct Client {
     inbox: Inbox,
     out: Vec<u8>,
     sent: usize,
+    /// Descriptors, each with where its message begins and ends in `out`.
+    handed: VecDeque<(usize, usize, OwnedFd)>,
+    /// The one that came with the beginning of a message that is not whole yet.
+    received: Option<OwnedFd>,
     paused: VecDeque<Lookup>,
     /// Counts the monitor frames, for a client that wants them.
     monitor: Option<u16>,
@@ -145,6 +150,8 @@ impl Broker {
                 inbox: Inbox::default(),
                 out: Vec::new(),
                 sent: 0,
+                handed: VecDeque::new(),
+                received: None,
                 paused: VecDeque::new(),
                 monitor: None,
             },
@@ -169,27 +176,54 @@ impl Broker {
     ///
     /// # Errors
     /// The client's messages cannot be followed any further: close its socket and [`Broker::disconnect`] it.
-    pub fn handle_input(&mut self, client: ClientId, mut input: &[u8]) -> Result<(), ProtocolError> {
-        let Some(mut inbox) = self.clients.get_mut(&client).map(|client| std::mem::take(&mut client.inbox))
-        else {
-            return Ok(());
-        };
+    pub fn handle_input(&mut self, client: ClientId, input: &[u8]) -> Result<(), ProtocolError> {
+        self.handle_input_with(client, input, None)
+    }
+
+    /// The same with a descriptor that came with it; as [`Connection`](crate::Connection::handle_input_with).
+    ///
+    /// # Errors
+    /// As [`Broker::handle_input`].
+    pub fn handle_input_with(
+        &mut self,
+        client: ClientId,
+        mut input: &[u8],
+        mut descriptor: Option<OwnedFd>,
+    ) -> Result<(), ProtocolError> {
+        let Some(it) = self.clients.get_mut(&client) else { return Ok(()) };
+        let (mut inbox, mut earlier) = (std::mem::take(&mut it.inbox), it.received.take());
         let result = loop {
             match inbox.next(&mut input) {
-                Ok(Some(frame)) => self.handle_frame(client, frame),
+                Ok(Some(frame)) => {
+                    let with = earlier.take().or_else(|| descriptor.take_if(|_| input.is_empty()));
+                    self.handle_frame(client, frame, with);
+                }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
         if let Some(client) = self.clients.get_mut(&client) {
             client.inbox = inbox;
+            client.received = descriptor.or(earlier);
         }
         result
     }
 
     /// What is to be written to a client's socket.
     pub fn transmit(&self, client: ClientId) -> &[u8] {
-        self.clients.get(&client).and_then(|client| client.out.get(client.sent..)).unwrap_or_default()
+        self.transmit_with(client).0
+    }
+
+    /// What is to be written to a client's socket, and the descriptor to be sent along with its first byte.
+    pub fn transmit_with(&self, client: ClientId) -> (&[u8], Option<BorrowedFd<'_>>) {
+        let Some(client) = self.clients.get(&client) else { return (&[], None) };
+        match client.handed.front() {
+            Some((start, end, descriptor)) if *start == client.sent => {
+                (&client.out[client.sent..*end], Some(descriptor.as_fd()))
+            }
+            Some((start, ..)) => (&client.out[client.sent..*start], None),
+            None => (&client.out[client.sent..], None),
+        }
     }
 
     /// The first `n` bytes of what [`Broker::transmit`] returned are written.
@@ -198,8 +232,14 @@ impl Broker {
             return;
         };
         client.sent = client.sent.saturating_add(n).min(client.out.len());
+        while client.handed.front().is_some_and(|(start, ..)| *start < client.sent) {
+            client.handed.pop_front();
+        }
         if client.sent == client.out.len() || client.sent > client.out.len() / 2 {
             client.out.drain(..client.sent);
+            for (start, end, _) in &mut client.handed {
+                (*start, *end) = (*start - client.sent, *end - client.sent);
+            }
             client.out.shrink_to(client.out.len().max(4096));
             client.sent = 0;
         }
@@ -221,12 +261,12 @@ impl Broker {
         let start = msg::begin(&mut message, header);
         fill(&mut message);
         if msg::end(&mut message, start).is_ok() {
-            self.enqueue(to, header, &message);
+            self.enqueue(to, header, &message, None);
         }
     }
 
     /// As `ubusd` does, drops without a word what finds the queue full.
-    fn enqueue(&mut self, to: ClientId, header: Header, message: &[u8]) {
+    fn enqueue(&mut self, to: ClientId, header: Header, message: &[u8], descriptor: Option<OwnedFd>) {
         if header.kind != kind::MONITOR {
             self.monitor(
                 to,
@@ -238,7 +278,9 @@ impl Broker {
         if let Some(client) = self.clients.get_mut(&to) {
             let waiting = client.waiting();
             if waiting == 0 || waiting + message.len() <= QUEUE_LIMIT {
+                let start = client.out.len();
                 client.out.extend_from_slice(message);
+                client.handed.extend(descriptor.map(|descriptor| (start, client.out.len(), descriptor)));
             }
         }
     }
@@ -271,7 +313,7 @@ impl Client {
 
 /// Requests.
 impl Broker {
-    fn handle_frame(&mut self, from: ClientId, frame: Frame<'_>) {
+    fn handle_frame(&mut self, from: ClientId, frame: Frame<'_>, descriptor: Option<OwnedFd>) {
         let Header { seq, peer, .. } = frame.header;
         self.monitor(from, frame.header, frame.body, false);
         let attributes = Attributes::parse(frame.body);
@@ -283,7 +325,7 @@ impl Broker {
                 Some(Status::OK)
             }
             kind::LOOKUP => self.handle_lookup(from, seq, peer, &attributes),
-            kind::INVOKE => self.handle_invoke(from, seq, &attributes),
+            kind::INVOKE => self.handle_invoke(from, seq, &attributes, descriptor),
             kind::ADD_OBJECT => Some(self.handle_add(from, seq, peer, &attributes)),
             kind::REMOVE_OBJECT => Some(self.handle_remove(from, seq, peer, &attributes)),
             kind::SUBSCRIBE => Some(self.handle_subscribe(from, &attributes)),
@@ -374,7 +416,13 @@ impl Broker {
         });
     }
 
-    fn handle_invoke(&mut self, from: ClientId, seq: u16, attributes: &Attributes<'_>) -> Outcome {
+    fn handle_invoke(
+        &mut self,
+        from: ClientId,
+        seq: u16,
+        attributes: &Attributes<'_>,
+        descriptor: Option<OwnedFd>,
+    ) -> Outcome {
         let (Some(method), Some(id)) = (attributes.method, attributes.objid) else {
             return Some(Status::INVALID_ARGUMENT);
         };
@@ -390,13 +438,15 @@ impl Broker {
         if object.path.is_some() && !self.is_root(from) {
             return Some(Status::PERMISSION_DENIED);
         }
-        match self.forward_invoke(from, seq, id, method, attributes.data, false) {
+        match self.forward_invoke(from, seq, id, method, attributes.data, false, descriptor) {
             true => None,
             false => Some(Status::INVALID_ARGUMENT),
         }
     }
 
-    /// Builds the INVOKE anew, so that nothing but method and data is the caller's. False when it is too long.
+    /// Builds the INVOKE anew, so that nothing but method, data and descriptor is the caller's. False when it is too
+    /// long.
+    #[allow(clippy::too_many_arguments)] // what a call consists of
     fn forward_invoke(
         &mut self,
         from: ClientId,
@@ -405,6 +455,7 @@ impl Broker {
         method: &[u8],
         data: Option<&[u8]>,
         no_reply: bool,
+        descriptor: Option<OwnedFd>,
     ) -> bool {
         let (Some(caller), Some(owner)) =
             (self.clients.get(&from), self.objects.get(&object).map(|o| o.owner))
@@ -426,7 +477,7 @@ impl Broker {
         }
         let fits = msg::end(&mut message, start).is_ok();
         if fits {
-            self.enqueue(owner, header, &message);
+            self.enqueue(owner, header, &message, descriptor);
         }
         fits
     }
@@ -677,7 +728,7 @@ impl Broker {
             });
         }
         for subscriber in subscribers {
-            self.forward_invoke(from, seq, subscriber, method, attributes.data, no_reply);
+            self.forward_invoke(from, seq, subscriber, method, attributes.data, no_reply, None);
         }
         None
     }

@@ -1,10 +1,12 @@
 //! A blocking client, for programs that do one thing and end.
 
 use crate::conn::{Connection, Event, ObjectInfo, ProtocolError, Reply};
+use crate::descriptors::send;
 use crate::msg::Status;
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -71,7 +73,22 @@ impl Client {
         fields: &[u8],
         timeout: Duration,
     ) -> Result<Reply, CallError> {
-        let wanted = self.connection.call(path, method, fields, deadline(timeout));
+        self.call_with(path, method, fields, None, timeout)
+    }
+
+    /// The same, and hands over a descriptor ([`Connection::call_with`]).
+    ///
+    /// # Errors
+    /// As [`Client::call`].
+    pub fn call_with(
+        &mut self,
+        path: &str,
+        method: &str,
+        fields: &[u8],
+        descriptor: Option<OwnedFd>,
+        timeout: Duration,
+    ) -> Result<Reply, CallError> {
+        let wanted = self.connection.call_with(path, method, fields, descriptor, deadline(timeout));
         let ended =
             self.wait_for(None, |event| matches!(event, Event::CallEnded { call, .. } if *call == wanted))?;
         match ended {
@@ -127,11 +144,11 @@ impl Client {
     /// The socket's.
     pub fn flush(&mut self) -> io::Result<()> {
         loop {
-            let bytes = self.connection.transmit();
+            let (bytes, descriptor) = self.connection.transmit_with();
             if bytes.is_empty() {
                 return Ok(());
             }
-            match self.stream.write(bytes) {
+            match send(&self.stream, bytes, descriptor) {
                 Ok(n) => self.connection.consumed(n),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),

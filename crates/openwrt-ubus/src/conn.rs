@@ -33,6 +33,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use crate::msg::ProtocolError;
@@ -105,6 +107,10 @@ pub struct Connection {
     out: Vec<u8>,
     /// How much of `out` has been sent.
     sent: usize,
+    /// Descriptors, each with where its message begins and ends in `out`.
+    handed: VecDeque<(usize, usize, Arc<OwnedFd>)>,
+    /// The one that came with the beginning of a message that is not whole yet.
+    received: Option<OwnedFd>,
     events: VecDeque<Event>,
     /// `ubusd` has said hello on this socket.
     ready: bool,
@@ -161,6 +167,8 @@ struct Call {
     path: String,
     method: String,
     fields: Vec<u8>,
+    /// Handed over with it.
+    descriptor: Option<Arc<OwnedFd>>,
     deadline: Instant,
     /// The request in flight for it; none before the hello.
     seq: Option<u16>,
@@ -234,15 +242,33 @@ impl Connection {
     ///
     /// # Errors
     /// The stream cannot be followed any further: close the socket and call [`Connection::disconnected`].
-    pub fn handle_input(&mut self, mut input: &[u8]) -> Result<(), ProtocolError> {
+    pub fn handle_input(&mut self, input: &[u8]) -> Result<(), ProtocolError> {
+        self.handle_input_with(input, None)
+    }
+
+    /// The same with a descriptor that came with it: it belongs to the message that began last, since `ubusd` sends it
+    /// with the first byte of one, and a read ends behind what had one.
+    ///
+    /// # Errors
+    /// As [`Connection::handle_input`].
+    pub fn handle_input_with(
+        &mut self,
+        mut input: &[u8],
+        mut descriptor: Option<OwnedFd>,
+    ) -> Result<(), ProtocolError> {
         let mut inbox = std::mem::take(&mut self.inbox);
         let result = loop {
             match inbox.next(&mut input) {
-                Ok(Some(frame)) => self.handle_frame(frame),
+                Ok(Some(frame)) => {
+                    let earlier = self.received.take();
+                    let with = earlier.or_else(|| descriptor.take_if(|_| input.is_empty()));
+                    self.handle_frame(frame, with);
+                }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
+        self.received = descriptor.or_else(|| self.received.take());
         self.inbox = inbox;
         result
     }
@@ -258,21 +284,39 @@ impl Connection {
 
     /// What is to be written to the socket.
     pub fn transmit(&mut self) -> &[u8] {
+        self.transmit_with().0
+    }
+
+    /// What is to be written to the socket, and the descriptor to be sent along with its first byte. What is behind it
+    /// comes the next time.
+    pub fn transmit_with(&mut self) -> (&[u8], Option<BorrowedFd<'_>>) {
         for ticket in self.abandoned.take() {
             self.end_request(ticket, Status::UNKNOWN_ERROR);
         }
-        &self.out[self.sent..]
+        match self.handed.front() {
+            Some((start, end, descriptor)) if *start == self.sent => {
+                (&self.out[self.sent..*end], Some(descriptor.as_fd()))
+            }
+            Some((start, ..)) => (&self.out[self.sent..*start], None),
+            None => (&self.out[self.sent..], None),
+        }
     }
 
     /// The first `n` bytes of what [`Connection::transmit`] returned are written.
     pub fn consumed(&mut self, n: usize) {
         self.sent = self.sent.saturating_add(n).min(self.out.len());
+        while self.handed.front().is_some_and(|(start, ..)| *start < self.sent) {
+            self.handed.pop_front();
+        }
         if self.sent == self.out.len() {
             self.out.clear();
             self.out.shrink_to(QUEUE_KEPT);
             self.sent = 0;
         } else if self.sent > self.out.len() / 2 {
             self.out.drain(..self.sent);
+            for (start, end, _) in &mut self.handed {
+                (*start, *end) = (*start - self.sent, *end - self.sent);
+            }
             self.sent = 0;
         }
     }
@@ -308,6 +352,8 @@ impl Connection {
         self.inbox = Inbox::default();
         self.out = Vec::new();
         self.sent = 0;
+        self.handed.clear();
+        self.received = None;
         self.requests.clear();
         self.known.clear();
         for declared in &mut self.objects {
@@ -488,11 +534,25 @@ impl Connection {
     /// Calls a method of the object at `path` with encoded `fields`. Ends with [`Event::CallEnded`], in every case
     /// and exactly once.
     pub fn call(&mut self, path: &str, method: &str, fields: &[u8], deadline: Instant) -> CallId {
+        self.call_with(path, method, fields, None, deadline)
+    }
+
+    /// The same, and hands over a descriptor: the callee gets an open file that we could open, and needs no right of its
+    /// own to it.
+    pub fn call_with(
+        &mut self,
+        path: &str,
+        method: &str,
+        fields: &[u8],
+        descriptor: Option<OwnedFd>,
+        deadline: Instant,
+    ) -> CallId {
         let id = CallId(self.next_handle());
         let call = Call {
             path: path.to_owned(),
             method: method.to_owned(),
             fields: fields.to_owned(),
+            descriptor: descriptor.map(Arc::new),
             deadline,
             seq: None,
             found: None,
@@ -613,11 +673,13 @@ impl Connection {
         call.seq = Some(seq);
         let method = std::mem::take(&mut call.method);
         let fields = std::mem::take(&mut call.fields);
+        let descriptor = call.descriptor.clone();
         let start = self.begin_invoke(seq, object, method.as_bytes());
         put_data(&mut self.out, &fields);
         if msg::end(&mut self.out, start).is_err() {
             return self.end_call(id, Status::INVALID_ARGUMENT, false);
         }
+        self.handed.extend(descriptor.map(|descriptor| (start, self.out.len(), descriptor)));
         if let Some(call) = self.calls.get_mut(&id).filter(|call| call.from_memory) {
             // To be said again, should the id be outdated.
             call.method = method;
@@ -778,7 +840,7 @@ impl Connection {
 
 /// What comes in.
 impl Connection {
-    fn handle_frame(&mut self, frame: Frame<'_>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, descriptor: Option<OwnedFd>) {
         let Header { version, seq, peer, .. } = frame.header;
         if version != 0 {
             return;
@@ -787,7 +849,7 @@ impl Connection {
             Incoming::Hello => self.handle_hello(peer),
             Incoming::Status { status, object } => self.finish(seq, peer, status, object.is_some()),
             Incoming::Data(attributes) => self.handle_data(seq, peer, &attributes),
-            Incoming::Invoke(invoke) => self.handle_invoke(seq, peer, invoke),
+            Incoming::Invoke(invoke) => self.handle_invoke(seq, peer, invoke, descriptor),
             Incoming::Unsubscribe { object, target } => self.handle_unsubscribe(object, target),
             Incoming::Notify { object, active } => self.handle_notify(object, active),
             Incoming::Unknown { .. } => {}
@@ -944,7 +1006,7 @@ impl Connection {
         }
     }
 
-    fn handle_invoke(&mut self, seq: u16, peer: u32, invoke: Invoke<'_>) {
+    fn handle_invoke(&mut self, seq: u16, peer: u32, invoke: Invoke<'_>, descriptor: Option<OwnedFd>) {
         if self.ear.id == Some(invoke.object) {
             self.handle_event(&invoke);
         } else if let Some(subscription) =
@@ -967,6 +1029,7 @@ impl Connection {
                         user: invoke.user.map(lossy),
                         group: invoke.group.map(lossy),
                     },
+                    descriptor,
                     request: Request::new(
                         Ticket {
                             epoch: self.epoch,

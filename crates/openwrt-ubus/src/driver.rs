@@ -36,7 +36,8 @@
 //! ```
 
 use crate::conn::Connection;
-use std::io::{self, ErrorKind, Read, Write};
+use crate::descriptors::{receive, send};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -119,17 +120,20 @@ impl Driver {
     fn read(&mut self, connection: &mut Connection) -> io::Result<Progress> {
         let mut buffer = [0; READ_LEN];
         for _ in 0..READS_AT_ONCE {
-            let n = match (&self.stream).read(&mut buffer) {
-                Ok(0) => return Ok(Progress::Closed),
-                Ok(n) => n,
+            let (n, descriptor) = match receive(&self.stream, &mut buffer) {
+                Ok((0, _)) => return Ok(Progress::Closed),
+                Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(Progress::Closed),
                 Err(error) => return Err(error),
             };
             let input = buffer.get(..n).unwrap_or_default();
-            connection.handle_input(input).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
-            if n < READ_LEN {
+            let with_descriptor = descriptor.is_some();
+            let handled = connection.handle_input_with(input, descriptor);
+            handled.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+            // A read ends behind a descriptor, whatever else is there.
+            if n < READ_LEN && !with_descriptor {
                 break; // most likely all; otherwise poll will tell
             }
         }
@@ -139,11 +143,11 @@ impl Driver {
     fn write(&mut self, connection: &mut Connection) -> io::Result<Progress> {
         self.blocked = false;
         loop {
-            let bytes = connection.transmit();
+            let (bytes, descriptor) = connection.transmit_with();
             if bytes.is_empty() {
                 return Ok(Progress::Open);
             }
-            match (&self.stream).write(bytes) {
+            match send(&self.stream, bytes, descriptor) {
                 Ok(n) => connection.consumed(n),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.blocked = true;

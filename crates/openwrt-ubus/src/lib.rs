@@ -10,8 +10,8 @@
 //! - [`client`]: a blocking client for command lines.
 //! - `broker` (feature `broker`): the other side of the wire, for tests and demonstrations.
 //!
-//! Input never panics: whatever arrives is either understood, ignored, or an error. Passing of file descriptors is
-//! not supported.
+//! Input never panics: whatever arrives is either understood, ignored, or an error. A call can hand over a file
+//! descriptor ([`client::Client::call_with`]).
 //!
 //! The wire format is that of openwrt/ubus (`ubusmsg.h`) and openwrt/libubox (`blob.h`, `blobmsg.h`).
 //!
@@ -25,7 +25,7 @@
 //! let answer: serde_json::Value = from_fields(&reply.data)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod blob;
@@ -35,6 +35,7 @@ pub mod broker;
 pub mod client;
 pub mod conn;
 mod de;
+pub mod descriptors;
 pub mod driver;
 mod error;
 #[cfg(feature = "json")]

@@ -173,7 +173,7 @@ fn a_call_and_its_answer() {
         let object = net.serve(0);
         net.call(1, "a", json!({"x": [1, {"y": "z"}]}));
         let event = net.event(0);
-        let Event::Call { object: called, method, arguments, caller, request } = event else {
+        let Event::Call { object: called, method, arguments, caller, request, .. } = event else {
             panic!("{event:?}")
         };
         assert_eq!((called, method.as_str()), (object, "a"));

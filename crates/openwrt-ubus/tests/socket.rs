@@ -178,10 +178,15 @@ fn serve(socket: &Path, stop: &AtomicBool) {
             backoff.succeeded();
         }
         while let Some(event) = connection.poll_event() {
-            let Event::Call { method, arguments, request, caller, .. } = event else {
+            let Event::Call { method, arguments, request, caller, descriptor, .. } = event else {
                 continue;
             };
             match method.as_str() {
+                "ping" if descriptor.is_some() => {
+                    let file = descriptor.map(std::fs::File::from).unwrap();
+                    let text = std::io::read_to_string(file).unwrap();
+                    connection.answer(request, &json!({ "text": text })).unwrap();
+                }
                 "ping" => connection.answer(request, &json!({"ok": 1, "user": caller.user})).unwrap(),
                 "echo" => match from_fields::<Echo>(&arguments) {
                     Ok(_) => {
@@ -277,6 +282,45 @@ fn calls() {
                 assert_eq!((reply.status, reply.from_callee), (Status::NOT_FOUND, false))
             }
             other => panic!("{other:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_descriptor_comes_with_its_call() {
+    on_every_bus(|bus| {
+        let _service = Service::start(bus);
+        let mut client = bus.client();
+        let file = |text: &str| {
+            let path = bus.directory.join(text);
+            std::fs::write(&path, text).unwrap();
+            let file = std::fs::File::open(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            file
+        };
+        // Twice: the second call goes to an object that is known already.
+        for text in ["first", "second"] {
+            let called = client.call_with("test.service", "ping", &[], Some(file(text).into()), PATIENCE);
+            assert_eq!(called.unwrap().read::<Json>().unwrap(), json!({ "text": text }));
+        }
+        // Many at once, some without one, some longer than a read.
+        let deadline = Instant::now() + PATIENCE;
+        let mut waiting = Vec::new();
+        for number in 0..40 {
+            let text = (number % 3 != 0).then(|| format!("of-{number}"));
+            let handed = text.as_deref().map(|text| file(text).into());
+            let filler = to_fields(&json!({ "filler": "x".repeat(number % 4 * 9000) })).unwrap();
+            let call = client.connection().call_with("test.service", "ping", &filler, handed, deadline);
+            let plain = json!({ "ok": 1, "user": "root" });
+            waiting.push((call, text.map_or(plain, |text| json!({ "text": text }))));
+        }
+        let mut heard = 0;
+        while heard < waiting.len() {
+            let event = client.next_event(Some(deadline)).unwrap().expect("all are answered");
+            let Event::CallEnded { call, reply } = event else { continue };
+            let (_, expected) = waiting.iter().find(|(waiting, _)| *waiting == call).unwrap();
+            assert_eq!(reply.read::<Json>().unwrap(), *expected);
+            heard += 1;
         }
     });
 }

@@ -7,9 +7,10 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Gid, Group, Uid, User};
 use openwrt_ubus::broker::{Broker, ClientId, Credentials};
 use openwrt_ubus::conn::DEFAULT_SOCKET;
+use openwrt_ubus::descriptors::{receive, send};
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -111,22 +112,22 @@ fn credentials(stream: &UnixStream) -> Option<Credentials> {
 }
 
 /// False when the client is gone, or makes no sense.
-fn read(mut stream: &UnixStream, client: ClientId, broker: &mut Broker) -> bool {
+fn read(stream: &UnixStream, client: ClientId, broker: &mut Broker) -> bool {
     let mut buffer = [0; 32 << 10];
-    match stream.read(&mut buffer) {
-        Ok(0) => false,
-        Ok(n) => broker.handle_input(client, &buffer[..n]).is_ok(),
+    match receive(stream, &mut buffer) {
+        Ok((0, _)) => false,
+        Ok((n, descriptor)) => broker.handle_input_with(client, &buffer[..n], descriptor).is_ok(),
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }
 
-fn write(mut stream: &UnixStream, client: ClientId, broker: &mut Broker) -> bool {
+fn write(stream: &UnixStream, client: ClientId, broker: &mut Broker) -> bool {
     loop {
-        let bytes = broker.transmit(client);
+        let (bytes, descriptor) = broker.transmit_with(client);
         if bytes.is_empty() {
             return true;
         }
-        match stream.write(bytes) {
+        match send(stream, bytes, descriptor) {
             Ok(n) => broker.consumed(client, n),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -3,6 +3,7 @@ use crate::error::Error;
 use crate::msg::Status;
 use crate::signature::Methods;
 use serde::Deserialize;
+use std::os::fd::OwnedFd;
 
 /// What happened, in the order it happened.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum Event {
         arguments: Vec<u8>,
         /// Who calls.
         caller: Caller,
+        /// An open file that the caller hands over. Nothing is known of it but that the caller could open it.
+        descriptor: Option<OwnedFd>,
         /// To be answered.
         request: Request,
     },
