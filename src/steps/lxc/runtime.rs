@@ -459,7 +459,8 @@ impl Runtime for Lxc {
     }
 
     fn open_foreign(&self, ctx: &Ctx, foreign: &Foreign) -> Result<Shifted> {
-        foreign::open(ctx, foreign, &self.layout.foreign_root(&foreign.name))
+        let mount_point = self.layout.foreign_root(&foreign.name);
+        foreign::open(ctx, foreign, &self.layout.storage, &mount_point)
     }
 
     fn tidy(&self) {
