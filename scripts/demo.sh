@@ -219,7 +219,6 @@ avahi_at "$dir/neighbour" "$dir/neighbour-run" ip netns exec "$neighbour"
 cat >"$dir/etc/config/cloudbox" <<EOF
 config cloudbox 'main'
 	option enabled '1'
-	option storage '$dir/storage'
 	option image 'distro'
 	option bridge '$bridge'
 	option memory '256M'
@@ -227,6 +226,10 @@ config cloudbox 'main'
 	option disk '1G'
 	option memory_reserve '64M'
 	option disk_reserve '256M'
+EOF
+cat >"$dir/etc/config/cloudbox-host" <<EOF
+config host 'host'
+	option storage '$dir/storage'
 EOF
 say "the configuration"
 cat "$dir/etc/config/cloudbox"

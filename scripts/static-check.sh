@@ -46,9 +46,9 @@ make_box() {
 	head -c 98304 /dev/zero >"$work/box/file"
 	tar --mtime=@0 --owner=0 --group=0 --mode=644 -cf "$work/box/image" -C "$work/box" file
 	echo 00112233445566778899aabbccddeeff >"$work/box/storage/box-id"
+	printf "config host 'host'\n\toption storage '%s'\n" "$work/box/storage" >"$work/box/etc/cloudbox-host"
 	cat >"$work/box/etc/cloudbox" <<-END
 		config cloudbox 'main'
-			option storage '$work/box/storage'
 
 		# Kept.
 		config container 'web'

@@ -508,19 +508,24 @@ pub fn read_entries(dir: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>
 ///
 /// # Errors
 /// As renameat2(2); EINVAL where the file system cannot.
-// nix has renameat2 for glibc only.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    rename(one, other, libc::RENAME_EXCHANGE)
+}
+
+/// Renames `one` to `other`, which is not there.
+///
+/// # Errors
+/// As renameat2(2): EEXIST when it is there, EINVAL where the file system cannot look at the same moment.
+pub fn rename_new(one: &Path, other: &Path) -> io::Result<()> {
+    rename(one, other, libc::RENAME_NOREPLACE)
+}
+
+// nix has renameat2 for glibc only.
+fn rename(one: &Path, other: &Path, how: libc::c_uint) -> io::Result<()> {
     let (one, other) = (c_path(one)?, c_path(other)?);
     // SAFETY: both paths end in NUL.
     let done = unsafe {
-        libc::syscall(
-            libc::SYS_renameat2,
-            libc::AT_FDCWD,
-            one.as_ptr(),
-            libc::AT_FDCWD,
-            other.as_ptr(),
-            libc::RENAME_EXCHANGE,
-        )
+        libc::syscall(libc::SYS_renameat2, libc::AT_FDCWD, one.as_ptr(), libc::AT_FDCWD, other.as_ptr(), how)
     };
     Errno::result(done)?;
     Ok(())

@@ -487,7 +487,10 @@ fn exec_is_the_program_it_runs() {
 fn a_job_is_followed_to_its_end() {
     let world = World::with_daemon();
     assert_eq!(world.run(&["create", "web"]), ran(0, "", ""));
-    assert_eq!(world.run(&["image", "import", "/tmp/x.tar"]), ran(0, "", ""));
+    let tar = std::env::temp_dir().join(format!("cloudbox-cli-{}.tar", std::process::id()));
+    std::fs::write(&tar, "").unwrap();
+    assert_eq!(world.run(&["image", "import", tar.to_str().unwrap()]), ran(0, "", ""));
+    std::fs::remove_file(&tar).unwrap();
     let json = world.run(&["start", "web", "--json"]);
     let job: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!((json.code, &job["state"], &job["id"]), (0, &json!("done"), &json!("19")));

@@ -9,6 +9,7 @@ use cloudbox::model::name::ImageName;
 use cloudbox::model::size::Bytes;
 use cloudbox::steps::ctx::{Cancel, Ctx, Update};
 use cloudbox::steps::image::{Images, Store};
+use cloudbox::steps::outside::HostFile;
 use cloudbox::steps::tool::Tool;
 use nix::mount::{mount, umount2, MntFlags, MsFlags};
 use std::collections::BTreeSet;
@@ -77,7 +78,12 @@ impl Bench {
     }
 
     fn import(&self, file: &str, name: &str) -> Result<cloudbox::model::image::Image, Error> {
-        self.store.import(&Ctx::silent().unwrap(), &self.path(file), &ImageName::new(name).unwrap(), None)
+        self.store.import(
+            &Ctx::silent().unwrap(),
+            &HostFile::own(&self.path(file)),
+            &ImageName::new(name).unwrap(),
+            None,
+        )
     }
 
     /// All there is in the store: files, mounts and loop devices.
@@ -315,10 +321,16 @@ fn files_that_are_no_image_are_refused() {
     }
     let name = ImageName::new("refused").unwrap();
     for path in ["image.squashfs", "./image.squashfs", ""] {
-        let error = bench.store.import(&Ctx::silent().unwrap(), Path::new(path), &name, None).unwrap_err();
+        let error = bench
+            .store
+            .import(&Ctx::silent().unwrap(), &HostFile::own(Path::new(path)), &name, None)
+            .unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument, "{path}");
     }
-    let error = bench.store.import(&Ctx::silent().unwrap(), Path::new("/dev/null"), &name, None).unwrap_err();
+    let error = bench
+        .store
+        .import(&Ctx::silent().unwrap(), &HostFile::own(Path::new("/dev/null")), &name, None)
+        .unwrap_err();
     assert_eq!(error.code, Code::InvalidArgument);
 }
 
@@ -436,11 +448,11 @@ fn the_sha256_is_checked() {
         let path = bench.path(file);
         let right = sha256sum(&path);
         for malformed in ["", "abc", &right[1..], &"x".repeat(64)] {
-            let error = bench.store.import(&ctx, &path, &name, Some(malformed)).unwrap_err();
+            let error = bench.store.import(&ctx, &HostFile::own(&path), &name, Some(malformed)).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument, "{malformed}");
         }
         let wrong = "0".repeat(64);
-        let error = bench.store.import(&ctx, &path, &name, Some(&wrong)).unwrap_err();
+        let error = bench.store.import(&ctx, &HostFile::own(&path), &name, Some(&wrong)).unwrap_err();
         assert_eq!(error.code, Code::Checksum);
         assert!(error.message.contains(&wrong) && error.message.contains(&right), "{}", error.message);
         bench.assert_as(&before, file);
@@ -448,7 +460,7 @@ fn the_sha256_is_checked() {
     for file in ["image.squashfs", "image.tar.zst"] {
         let path = bench.path(file);
         let right = sha256sum(&path).to_uppercase();
-        bench.store.import(&ctx, &path, &name, Some(&right)).unwrap();
+        bench.store.import(&ctx, &HostFile::own(&path), &name, Some(&right)).unwrap();
     }
 }
 
@@ -499,8 +511,10 @@ fn a_full_disk_is_said_before_and_survived_in_the_middle() {
                 fs::File::options().write(true).open(&fill).unwrap().set_len(length - 100_000).unwrap();
             }
         });
-        let error =
-            bench.store.import(&ctx, &bench.path(file), &ImageName::new("a").unwrap(), None).unwrap_err();
+        let error = bench
+            .store
+            .import(&ctx, &HostFile::own(&bench.path(file)), &ImageName::new("a").unwrap(), None)
+            .unwrap_err();
         assert_eq!(error.code, Code::NoSpace, "{file}: {}", error.message);
         fs::remove_file(&filler).unwrap();
         bench.assert_as(&before, file);
@@ -533,7 +547,12 @@ fn a_cancelled_import_leaves_nothing() {
                     asked.cancel();
                 }
             });
-            let imported = bench.store.import(&ctx, &bench.path(file), &ImageName::new("a").unwrap(), None);
+            let imported = bench.store.import(
+                &ctx,
+                &HostFile::own(&bench.path(file)),
+                &ImageName::new("a").unwrap(),
+                None,
+            );
             match imported {
                 Err(e) => assert_eq!(e.code, Code::Cancelled, "{file} {step}: {}", e.message),
                 // A squashfs is not converted, a tar not copied; and what is stored is stored.
@@ -561,7 +580,8 @@ fn a_file_that_grows_meanwhile_is_refused() {
                 fs::File::options().write(true).open(&grown).unwrap().set_len(length + 4096).unwrap();
             }
         });
-        let error = bench.store.import(&ctx, &path, &ImageName::new("a").unwrap(), None).unwrap_err();
+        let error =
+            bench.store.import(&ctx, &HostFile::own(&path), &ImageName::new("a").unwrap(), None).unwrap_err();
         assert_eq!(error.code, Code::BadImage, "{file}");
         assert!(error.message.contains("it grew"), "{}", error.message);
         bench.assert_as(&before, file);
@@ -598,7 +618,12 @@ fn how_long_imports_take() {
         let begun = Instant::now();
         let image = bench
             .store
-            .import(&Ctx::silent().unwrap(), Path::new(file), &ImageName::new("measured").unwrap(), None)
+            .import(
+                &Ctx::silent().unwrap(),
+                &HostFile::own(Path::new(file)),
+                &ImageName::new("measured").unwrap(),
+                None,
+            )
             .unwrap();
         println!("{file}: {:?}, {} on disk", begun.elapsed(), Bytes(image.manifest.size));
         let begun = Instant::now();

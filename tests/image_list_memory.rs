@@ -62,7 +62,8 @@ fn five_megabytes_are_read_in_little_memory() {
     drop(text);
     let base = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cloudbox-list-{}", std::process::id()));
     let store = Store::new(&base.join("storage"), &base.join("run"), Bytes(0));
-    let remote = Remote { name: "test".into(), url: web.url(), keys: vec![], key_files: vec![] };
+    let remote =
+        Remote { name: "test".into(), url: web.url(), keys: vec![], key_files: vec![], key_dirs: vec![] };
     let ask = |filter: &str| {
         let until = Instant::now() + Duration::from_secs(60);
         store.available(&Ctx::silent().unwrap(), &remote, filter, until).unwrap()

@@ -120,6 +120,7 @@ impl Bench {
             url: self.web.url(),
             keys: signed.then_some(key).into_iter().collect(),
             key_files: vec![],
+            key_dirs: vec![self.base.clone()],
         }
     }
 
@@ -635,7 +636,7 @@ fn expired() {
     let Some(program) = programs.into_iter().find(|known| *known == program) else { return };
     let base = std::env::current_dir().unwrap();
     let url = std::env::var("CLOUDBOX_TEST_URL").unwrap();
-    let remote = Remote { name: "test".into(), url, keys: vec![], key_files: vec![] };
+    let remote = Remote { name: "test".into(), url, keys: vec![], key_files: vec![], key_dirs: vec![] };
     let source = ImageSource {
         name: ImageName::new("x").unwrap(),
         remotes: vec![remote],

@@ -179,8 +179,10 @@ fn every_path_mode_and_script_of_the_package() {
         listing(&data),
         [
             ("./etc/config/cloudbox", 0o600),
+            ("./etc/config/cloudbox-host", 0o600),
             ("./etc/init.d/cloudbox", 0o755),
             ("./etc/sysctl.d/60-cloudbox.conf", 0o644),
+            ("./etc/uci-defaults/59-cloudbox-host", 0o644),
             ("./etc/uci-defaults/60-cloudbox", 0o644),
             ("./lib/upgrade/keep.d/cloudbox", 0o644),
             ("./usr/bin/cloudbox", 0o755),
@@ -205,7 +207,10 @@ fn every_path_mode_and_script_of_the_package() {
     );
     // What its owner may have changed is kept, by opkg and by sysupgrade.
     let conffiles = content_text(&control, "./conffiles");
-    assert_eq!(conffiles, "/etc/config/cloudbox\n/etc/sysctl.d/60-cloudbox.conf\n");
+    assert_eq!(
+        conffiles,
+        "/etc/config/cloudbox\n/etc/config/cloudbox-host\n/etc/sysctl.d/60-cloudbox.conf\n"
+    );
     assert_eq!(content_text(&data, "./lib/upgrade/keep.d/cloudbox"), conffiles);
     assert_openwrt_scripts(&control);
 
@@ -582,7 +587,8 @@ fn each_method_is_granted_either_to_readers_or_to_writers() {
     for changing in ["create", "delete", "exec", "start", "stop"] {
         assert!(write.contains(&format!("cloudbox.container {changing}")), "{changing} is not a writer's");
     }
-    assert_eq!(list["cloudbox"]["read"]["uci"], serde_json::json!(["cloudbox"]));
+    assert_eq!(list["cloudbox"]["read"]["uci"], serde_json::json!(["cloudbox", "cloudbox-host"]));
+    // rpcd grants by the file: whoever could write that one could name any directory of the box.
     assert_eq!(list["cloudbox"]["write"]["uci"], serde_json::json!(["cloudbox"]));
 }
 
@@ -617,7 +623,7 @@ fn installed_config(dir: &Path, text: &str) -> String {
 
 fn settings(text: &str) -> Settings {
     let package = openwrt_uci::Package::parse(text.as_bytes()).unwrap();
-    let config = config::read(&package, &Settings::default());
+    let config = config::read(&package, &openwrt_uci::Package::default(), &Settings::default());
     assert_eq!(config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
     config.settings
 }
@@ -665,10 +671,74 @@ fn the_installation_adds_sizes_that_fit_the_box_and_touches_nothing_else() {
     assert_eq!(installed_config(&dir, ""), "");
 }
 
+/// What the installation makes of the two files: `host` is that of the package, or what a box has.
+fn moved(dir: &Path, text: &str, host: Option<&str>) -> (String, String) {
+    let paths = [dir.join("cloudbox"), dir.join("cloudbox-host")];
+    let _ = fs::remove_file(&paths[1]);
+    for (path, text) in paths.iter().zip([Some(text), host]) {
+        if let Some(text) = text {
+            fs::write(path, text).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+    let script = fs::read_to_string(project().join("files/etc/uci-defaults/59-cloudbox-host")).unwrap();
+    let script = script.replace("=/etc/config/", &format!("={}/", dir.display()));
+    let output = run(Command::new("busybox").args(["ash", "-euc", &script]));
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(fs::metadata(&paths[1]).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut left: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["cloudbox", "cloudbox-host"]);
+    let [config, host] = paths.map(|path| fs::read_to_string(path).unwrap());
+    (config, host)
+}
+
+#[test]
+fn what_is_the_owners_alone_is_moved_once_to_a_file_of_its_own() {
+    if run(&mut Command::new("busybox")).status.code().is_none() {
+        println!("skipped: busybox is not installed");
+        return;
+    }
+    let dir = scratch("uci-defaults-host");
+    let shipped = fs::read_to_string(project().join("files/etc/config/cloudbox-host")).unwrap();
+    let of = |config: &str, host: &str| {
+        let package = |text: &str| openwrt_uci::Package::parse(text.as_bytes()).unwrap();
+        let config = config::read(&package(config), &package(host), &Settings::default());
+        assert_eq!(config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+        config.settings
+    };
+    // As a version before shipped it, and as its owner has changed it.
+    let was = "# mine\nconfig cloudbox 'main'\n\toption enabled '1'\n\
+               \t# Images and containers; on a disk, not in memory.\n\toption storage '/mnt/data/cb'\n\
+               \toption lxcpath \"/mnt/lxc\" # theirs\n\toption cpus '2'\n\n\
+               config remote 'r'\n\toption url 'https://x'\n\tlist key_file '/etc/keys/a.pub'\n\
+               \tlist key_file '/etc/keys/b.pub'\n\nconfig container 'web'\n";
+    let (config, host) = moved(&dir, was, Some(&shipped));
+    assert!(host.starts_with(&shipped) && !config.contains("Images and containers"), "{config}");
+    let settings = of(&config, &host);
+    assert_eq!((&*settings.storage, &*settings.lxcpath), (Path::new("/mnt/data/cb"), Path::new("/mnt/lxc")));
+    assert_eq!(settings.key_dirs, [PathBuf::from("/etc/keys")]);
+    let gone = |line: &&str| !["storage", "lxcpath", "Images and"].iter().any(|word| line.contains(word));
+    assert_eq!(config.lines().collect::<Vec<_>>(), was.lines().filter(gone).collect::<Vec<_>>());
+    // Never again: what stands there now, anybody may have written who may make containers.
+    let attack = config.replace("'main'\n", "'main'\n\toption storage '/etc'\n\toption lxcpath '/x'\n");
+    assert_eq!(moved(&dir, &attack, Some(&host)), (attack.clone(), host.clone()));
+    // A new box, one without the file, and one whose value nobody could use.
+    let fresh = fs::read_to_string(project().join("files/etc/config/cloudbox")).unwrap();
+    let (config, host) = moved(&dir, &fresh, Some(&shipped));
+    assert_eq!((config == fresh, of(&config, &host)), (true, Settings::default()));
+    let (_, host) = moved(&dir, was, None);
+    assert!(host.contains("\toption storage '/mnt/data/cb'\n"), "{host}");
+    let odd = "config cloudbox 'main'\n\toption storage 'relative'\n\toption lxcpath '/$(reboot)'\n";
+    let (config, host) = moved(&dir, odd, Some(&shipped));
+    assert_eq!((config.as_str(), host.contains("\toption storage 'relative'")), (odd, false));
+}
+
 #[test]
 fn every_script_is_one_that_the_shell_of_a_box_reads() {
     for script in [
         "files/etc/init.d/cloudbox",
+        "files/etc/uci-defaults/59-cloudbox-host",
         "files/etc/uci-defaults/60-cloudbox",
         "files/usr/sbin/cloudbox-bridge",
         "openwrt/luci-app-cloudbox/root/usr/libexec/cloudbox-console",

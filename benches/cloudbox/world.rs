@@ -221,10 +221,12 @@ impl World {
         let config = self.dir.join("config");
         fs::create_dir_all(&config)?;
         let text = format!(
-            "config cloudbox 'main'\n\toption enabled '1'\n\toption storage '{}'\n\toption bridge '{bridge}'\n\
-             \toption disk '1G'\n\toption memory_reserve '64M'\n\toption disk_reserve '256M'\n",
-            storage.display()
+            "config cloudbox 'main'\n\toption enabled '1'\n\toption bridge '{bridge}'\n\
+             \toption disk '1G'\n\toption memory_reserve '64M'\n\toption disk_reserve '256M'\n"
         );
+        let host =
+            format!("config host 'host'\n\toption storage '{}'\n\tlist import_dir '/'\n", storage.display());
+        fs::write(config.join("cloudbox-host"), host)?;
         // One that begins again finds its containers there.
         if !config.join("cloudbox").exists() {
             fs::write(config.join("cloudbox"), text)?;

@@ -5,7 +5,7 @@ use super::daemon::Daemon;
 use super::failure::{Failure, OK};
 use super::follow::Work;
 use super::page::Page;
-use super::request::Request;
+use super::request::{Handed, Request};
 use super::view::View;
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -119,7 +119,12 @@ pub struct Job<T: Args> {
 impl<T: Args + Serialize> Job<T> {
     /// One call.
     pub fn call(self, object: &str, method: &str) -> Result<Action, Failure> {
-        let requests = vec![Request::new(object, method, &self.task)?];
+        self.call_with(object, method, None)
+    }
+
+    /// One call, which a file may go along with.
+    pub fn call_with(self, object: &str, method: &str, file: Option<Handed>) -> Result<Action, Failure> {
+        let requests = vec![Request { file, ..Request::new(object, method, &self.task)? }];
         Ok(Action::Work(Work { requests, no_wait: self.no_wait, starts: false }))
     }
 }

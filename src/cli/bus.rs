@@ -1,7 +1,7 @@
 //! The connection to the daemon, and what a call that fails means to a person.
 
 use super::failure::{Failure, REFUSED, TIMEOUT, UNREACHABLE};
-use super::request::Request;
+use super::request::{Handed, Request};
 use super::view::View;
 use crate::error::os_text;
 use openwrt_ubus::client::{CallError, Client};
@@ -43,7 +43,14 @@ impl Context {
     /// # Errors
     /// As [`failure`], and when the bus cannot be reached.
     pub fn call(&mut self, request: &Request) -> Result<Vec<u8>, Failure> {
-        let called = self.client()?.call(&request.object, &request.method, &request.fields, request.patience);
+        let file = request.file.as_ref().map(Handed::open).transpose()?;
+        let Request { object, method, fields, patience, .. } = request;
+        let called =
+            self.client().and_then(|client| Ok(client.call_with(object, method, fields, file, *patience)));
+        let called = called.inspect_err(|_| take_back(request))?;
+        if called.is_err() {
+            take_back(request);
+        }
         match called {
             Ok(reply) => Ok(reply.data),
             Err(CallError::Failed(reply)) => Err(failure(request, reply)),
@@ -69,6 +76,12 @@ impl Context {
             UNREACHABLE,
             format_args!("cannot reach ubusd on {socket}: {}; {remedy}", os_text(error)),
         )
+    }
+}
+
+fn take_back(request: &Request) {
+    if let Some(file) = &request.file {
+        file.take_back();
     }
 }
 

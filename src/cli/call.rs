@@ -54,7 +54,7 @@ impl Call {
             })?,
         };
         let patience = self.timeout.map_or(PATIENCE, |seconds| Duration::from_secs(seconds.into()));
-        Ok(Request { object: self.object, method: self.method, fields, patience })
+        Ok(Request { object: self.object, method: self.method, fields, patience, file: None })
     }
 }
 

@@ -10,7 +10,7 @@ use super::interrupt::{goes_on, Followed};
 use super::page::{print_json, write_stdout, Page};
 use super::pattern::fill;
 use super::progress::{progress_line, words_of, Progress};
-use super::request::{job_wait, Request, JOB};
+use super::request::{job_wait, Handed, Request, JOB};
 use super::text::visible;
 use super::view::View;
 use crate::api::WAIT_MAX;
@@ -52,7 +52,12 @@ impl Work {
         if self.no_wait {
             return Ok(follower.exit);
         }
-        follower.follow(context)
+        let exit = follower.follow(context)?;
+        if exit != OK {
+            // The job has ended, and nobody else would remove what it did not write.
+            self.requests.iter().filter_map(|request| request.file.as_ref()).for_each(Handed::take_back);
+        }
+        Ok(exit)
     }
 }
 

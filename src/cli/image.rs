@@ -7,7 +7,7 @@ use super::listing::{pairs, Listing};
 use super::page::Page;
 #[cfg(feature = "publish")]
 use super::publish::Publish;
-use super::request::{Request, IMAGE};
+use super::request::{Handed, Request, IMAGE};
 use super::text::Table;
 use super::value::{image_name, path};
 use super::view::View;
@@ -27,7 +27,7 @@ pub enum Command {
     Info(Lazy<Named>),
     /// make an image from a file
     ///
-    /// PATH is a file on the box: a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a NAME the image
+    /// PATH is a squashfs, or a tar, plain or packed with gzip, xz or zstd. Without a NAME the image
     /// is called as the file is.
     #[command(aliases = ["add", "create"], after_help = examples! {
         "image import /tmp/debian.tar.xz" => "becomes the image debian",
@@ -123,7 +123,8 @@ impl Command {
                         image_name(&job.task.path).map_err(|why| Failure::usage(format_args!("{why}")))?;
                     job.task.name = Some(name);
                 }
-                job.call(IMAGE, "import")
+                let file = Handed::Read(job.task.path.clone().into());
+                job.call_with(IMAGE, "import", Some(file))
             }
             Command::Remotes(Lazy(Names { names })) => {
                 let request = Request::new(IMAGE, "remotes", &())?;

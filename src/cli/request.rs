@@ -1,10 +1,17 @@
 //! Calls, made of a command's typed arguments. What the values mean is the daemon's to judge: nothing is checked here
 //! that it checks.
 
-use super::failure::Failure;
+use super::failure::{Failure, REFUSED};
 use crate::api::WAIT_MAX;
+use crate::error::{os_text, quoted};
+use nix::fcntl::OFlag;
 use openwrt_ubus::to_fields;
 use serde::{Serialize, Serializer};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The bus objects.
@@ -30,6 +37,66 @@ pub struct Request {
     pub fields: Vec<u8>,
     /// How long the reply may take.
     pub patience: Duration,
+    /// The file that goes along with it.
+    pub file: Option<Handed>,
+}
+
+/// A file that is opened with the rights of whoever typed the command, and handed over: the daemon's own rights are of
+/// no account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Handed {
+    /// One that is there, to be read.
+    Read(PathBuf),
+    /// One that is not there yet, to be written.
+    New(PathBuf),
+}
+
+impl Handed {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// As open(2), or it is no regular file.
+    pub fn open(&self) -> Result<OwnedFd, Failure> {
+        match self {
+            Handed::Read(path) => {
+                let wrong = |why: &str| {
+                    Failure::new(
+                        REFUSED,
+                        format_args!("cannot read {}: {why}", quoted(&path.to_string_lossy())),
+                    )
+                };
+                // A pipe would make us wait.
+                let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+                let file = File::options().read(true).custom_flags(flags.bits()).open(path);
+                let file = file.map_err(|e| wrong(&os_text(&e)))?;
+                if !file.metadata().is_ok_and(|meta| meta.is_file()) {
+                    return Err(wrong("it is no regular file"));
+                }
+                Ok(file.into())
+            }
+            Handed::New(path) => {
+                let file = File::options().write(true).create_new(true).mode(0o600).open(path);
+                let file = file.map_err(|e| {
+                    let shown = quoted(&path.to_string_lossy()).to_string();
+                    let why = match e.kind() {
+                        ErrorKind::AlreadyExists => {
+                            format!("{shown} is there already; choose another name, or remove it first")
+                        }
+                        _ => format!("cannot write {shown}: {}", os_text(&e)),
+                    };
+                    Failure::new(REFUSED, format_args!("{why}"))
+                });
+                Ok(file?.into())
+            }
+        }
+    }
+
+    /// Removes what was made for a call that has failed.
+    pub fn take_back(&self) {
+        if let Handed::New(path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 impl Request {
@@ -39,7 +106,7 @@ impl Request {
     /// They cannot be sent: more than 1 MiB, or a NUL inside a text.
     pub fn new(object: &str, method: &str, arguments: &impl Serialize) -> Result<Request, Failure> {
         let fields = to_fields(arguments).map_err(|error| Failure::usage(format_args!("{error}")))?;
-        Ok(Request { object: object.into(), method: method.into(), fields, patience: PATIENCE })
+        Ok(Request { object: object.into(), method: method.into(), fields, patience: PATIENCE, file: None })
     }
 
     /// As [`Request::new`], about the thing called `name`.

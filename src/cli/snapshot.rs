@@ -3,7 +3,7 @@
 use super::action::{examples, Action, Job, Lazy, Named};
 use super::failure::Failure;
 use super::listing::Listing;
-use super::request::{if_given, Request, CONTAINER};
+use super::request::{if_given, Handed, Request, CONTAINER};
 use super::value::path;
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub enum Command {
     Clone(Lazy<Job<Clone>>),
     /// write a container into one file
     ///
-    /// PATH is a file on the box, a tar that others read as well; there must be none yet. It holds what the container
+    /// PATH is a tar that others read as well; there must be no such file yet. It is made as whoever types this. It holds what the container
     /// has changed of its image, and with --image the image, too. A container that runs stands still meanwhile; a
     /// snapshot can be exported while it runs on.
     #[command(aliases = ["backup", "dump"], after_help = examples! {
@@ -135,8 +135,14 @@ impl Command {
             Command::Restore(Lazy(job)) => job.call(CONTAINER, "restore"),
             Command::SnapshotDelete(Lazy(job)) => job.call(CONTAINER, "snapshot_delete"),
             Command::Clone(Lazy(job)) => job.call(CONTAINER, "clone"),
-            Command::Export(Lazy(job)) => job.call(CONTAINER, "export"),
-            Command::Import(Lazy(job)) => job.call(CONTAINER, "import"),
+            Command::Export(Lazy(job)) => {
+                let file = Handed::New(job.task.path.clone().into());
+                job.call_with(CONTAINER, "export", Some(file))
+            }
+            Command::Import(Lazy(job)) => {
+                let file = Handed::Read(job.task.path.clone().into());
+                job.call_with(CONTAINER, "import", Some(file))
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::steps::lxc::cgroup::Cgroups;
 use log::{error, info, warn};
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
 use std::collections::{BTreeMap, VecDeque};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -182,6 +182,8 @@ pub struct Core {
     pub(super) objects: Vec<(ObjectId, BusObject)>,
     /// When to try again to publish what ubusd refused.
     publish_again: Option<Instant>,
+    /// The file that came with the call which is being answered.
+    pub(super) handed: Option<OwnedFd>,
     /// Jobs at work or waiting for a place.
     pub(super) active: BTreeMap<JobId, Active>,
     /// Those that wait, in their order.
@@ -222,6 +224,7 @@ impl Core {
             connection,
             objects,
             publish_again: None,
+            handed: None,
             active: BTreeMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
@@ -327,9 +330,9 @@ impl Core {
     pub fn handle_bus(&mut self) {
         while let Some(event) = self.connection.poll_event() {
             match event {
-                Event::Call { object, method, arguments, caller, request } => {
+                Event::Call { object, method, arguments, caller, descriptor, request } => {
                     if let Some(object) = self.object(object) {
-                        self.call(caller.client, object, &method, &arguments, request);
+                        self.call(caller.client, object, &method, &arguments, descriptor, request);
                     }
                 }
                 Event::Connected { .. } => info!("connected to ubusd"),

@@ -24,8 +24,8 @@ pub struct Loaded {
 
 /// Reads the configuration.
 pub fn load(store: &dyn ConfigStore) -> Loaded {
-    match store.load() {
-        Ok(package) => Loaded { config: config::read(&package, &Settings::default()), error: None },
+    match store.load().and_then(|main| Ok((main, store.load_host()?))) {
+        Ok((main, host)) => Loaded { config: config::read(&main, &host, &Settings::default()), error: None },
         Err(error) => {
             error!("{error}");
             Loaded { config: Config::default(), error: Some(error) }

@@ -20,7 +20,7 @@ pub(super) fn storage(subject: &Subject<'_>) -> Finding {
         return error(
             format_args!("{shown} is in memory: everything there is gone after a reboot"),
             format_args!(
-                "mount a disk there, or name another directory with `uci set cloudbox.main.storage=...`"
+                "mount a disk there, or name another directory with `uci set cloudbox-host.host.storage=...`"
             ),
         );
     }
@@ -28,7 +28,7 @@ pub(super) fn storage(subject: &Subject<'_>) -> Finding {
         return warning(
                 format_args!("{shown} is on the box's own overlay: containers without a disk quota cannot start there"),
             format_args!(
-                "mount a disk there, name another directory with `uci set cloudbox.main.storage=...`, or keep quotas"
+                "mount a disk there, name another directory with `uci set cloudbox-host.host.storage=...`, or keep quotas"
             ),
         );
     }

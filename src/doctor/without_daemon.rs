@@ -34,10 +34,11 @@ pub struct Paths {
 
 /// Examines the box when no daemon can be asked; `why` says so, and behind "; " what to do.
 pub fn examine_without_daemon(paths: Paths, why: String) -> DoctorReply {
-    let loaded = UciFile::new(paths.config_dir).load();
+    let files = UciFile::new(paths.config_dir);
+    let loaded = files.load().and_then(|main| Ok((main, files.load_host()?)));
     let readable = loaded.is_ok();
     let (config, config_error) = match loaded {
-        Ok(package) => (config::read(&package, &Settings::default()), None),
+        Ok((main, host)) => (config::read(&main, &host, &Settings::default()), None),
         Err(error) => (Config::default(), Some(error.message.to_string())),
     };
     let storage = paths.storage.unwrap_or_else(|| config.settings.storage.clone());

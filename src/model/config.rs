@@ -1,4 +1,5 @@
-//! The configuration file, read into types: `/etc/config/cloudbox`.
+//! The configuration files, read into types: `/etc/config/cloudbox`, and `/etc/config/cloudbox-host`, which holds what
+//! reaches outside of the containers. rpcd grants by the file, and no group of ours may write the second one.
 //!
 //! A wrong value never takes the rest of the file with it: it becomes a warning, and the section it stands in keeps
 //! what it had before.
@@ -8,19 +9,30 @@ use super::options::{self, OptionValues, Shape};
 use super::remote::{self, KnownImage, Remote};
 use super::service;
 use super::size::{Bytes, Cpus};
-use super::spec::{check_bridge, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Defaults, Spec};
+use super::spec::{
+    check_bridge, check_first_boot, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Defaults, Spec,
+};
 use crate::error::{Code, Error, Result};
 use openwrt_uci::{Opt, Package, Section};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 /// Where images and containers are kept unless UCI or the environment says otherwise.
 pub const DEFAULT_STORAGE: &str = "/srv/cloudbox";
 
+/// Where key files lie unless the box's owner says otherwise.
+const DEFAULT_KEY_DIR: &str = "/etc/cloudbox";
+
+/// The file that anybody may write who may make containers, and the one that only the box's owner may.
+const MAIN: &str = "cloudbox";
+const HOST: &str = "cloudbox-host";
+
 /// Something wrong in the file that did not stop the rest of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// The file's name in `/etc/config`.
+    pub file: &'static str,
     /// Line in the file, from 1.
     pub line: usize,
     /// Section, by its name or, for an anonymous one, its type.
@@ -33,7 +45,7 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/etc/config/cloudbox line {}: section '{}'", self.line, self.section)?;
+        write!(f, "/etc/config/{} line {}: section '{}'", self.file, self.line, self.section)?;
         if !self.option.is_empty() {
             write!(f, ", option '{}'", self.option)?;
         }
@@ -41,7 +53,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Section `main`.
+/// Section `main`, and section `host` of the other file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Off: nothing is created or started; what runs goes on.
@@ -58,6 +70,12 @@ pub struct Settings {
     pub advertise: bool,
     /// Where other tools keep their containers.
     pub lxcpath: PathBuf,
+    /// Where calls may have archives written; none: the storage's own directory for them.
+    pub export_dirs: Vec<PathBuf>,
+    /// Where calls may have archives and images read from; none: as above.
+    pub import_dirs: Vec<PathBuf>,
+    /// Where the files lie that remotes name as `key_file`.
+    pub key_dirs: Vec<PathBuf>,
 }
 
 impl Default for Settings {
@@ -65,6 +83,9 @@ impl Default for Settings {
         Settings {
             enabled: true,
             lxcpath: PathBuf::from("/srv/lxc"),
+            export_dirs: Vec::new(),
+            import_dirs: Vec::new(),
+            key_dirs: vec![PathBuf::from(DEFAULT_KEY_DIR)],
             storage: PathBuf::from(DEFAULT_STORAGE),
             defaults: Defaults {
                 image: ImageName::new("distro").unwrap_or_else(|_| unreachable!("a valid name")),
@@ -116,9 +137,24 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
-/// Reads `package`. Section `main` keeps the value of `before` where the new one is wrong.
-pub fn read(package: &Package, before: &Settings) -> Config {
-    let mut reader = Reader { config: Config::default(), before };
+/// Reads `package`, and `host`, the file that is the owner's alone. Sections `main` and `host` keep the value of `before`
+/// where the new one is wrong.
+pub fn read(package: &Package, host: &Package, before: &Settings) -> Config {
+    let moved = host.section("host").is_some_and(|section| section.kind() == "host");
+    let mut reader = Reader { config: Config::default(), before, file: HOST, moved };
+    for section in host.sections() {
+        match section.kind() {
+            "host" if section.name() == "host" => reader.host(section),
+            kind => {
+                let why = format!(
+                    "sections of type '{kind}' are not known to this version of cloudbox and do nothing; there is \
+                     one: config host 'host'"
+                );
+                reader.warn_of(section, None, &why);
+            }
+        }
+    }
+    reader.file = MAIN;
     for repeat in package.repeats() {
         reader.warn(
             repeat.line,
@@ -158,11 +194,16 @@ pub fn read(package: &Package, before: &Settings) -> Config {
 struct Reader<'a> {
     config: Config,
     before: &'a Settings,
+    /// The file that is being read.
+    file: &'static str,
+    /// What is the owner's alone stands in its own file.
+    moved: bool,
 }
 
 impl Reader<'_> {
     fn warn(&mut self, line: usize, section: &str, option: &str, message: &str) {
         self.config.warnings.push(Warning {
+            file: self.file,
             line,
             section: section.into(),
             option: option.into(),
@@ -178,9 +219,51 @@ impl Reader<'_> {
         self.warn(line, label, option.map_or("", Opt::name), message);
     }
 
-    fn main(&mut self, section: &Section) {
+    /// Section `host`: what reaches outside of the containers.
+    fn host(&mut self, section: &Section) {
         let mut settings = Settings::default();
         for option in section.options() {
+            match set_host(&mut settings, option) {
+                Ok(true) => {}
+                Ok(false) => self.unknown(section, option),
+                Err(error) => {
+                    copy_host(self.before, &mut settings, option.name());
+                    let message = format!("{}; the earlier value stays", error.message);
+                    self.warn_of(section, Some(option), &message);
+                }
+            }
+        }
+        self.config.settings = settings;
+    }
+
+    /// An option of the other file that was not moved there yet, as after an upgrade by hand: nothing may be lost.
+    fn not_moved(&mut self, settings: &mut Settings, section: &Section, option: &Opt) {
+        let why = match set_host(settings, option) {
+            Ok(_) => "the option is the box's owner's; it belongs to /etc/config/cloudbox-host, section 'host', and \
+                      does nothing here any more once there is that section"
+                .into(),
+            Err(error) => {
+                copy_host(self.before, settings, option.name());
+                format!("{}; the earlier value stays", error.message)
+            }
+        };
+        self.warn_of(section, Some(option), &why);
+    }
+
+    fn main(&mut self, section: &Section) {
+        let mut settings = self.config.settings.clone();
+        for option in section.options() {
+            let is_owners = matches!(option.name(), "storage" | "lxcpath");
+            if is_owners && !self.moved {
+                self.not_moved(&mut settings, section, option);
+                continue;
+            }
+            if is_owners {
+                let why = "the option does nothing here; it is the box's owner's, and stands in \
+                           /etc/config/cloudbox-host, section 'host'";
+                self.warn_of(section, Some(option), why);
+                continue;
+            }
             let Some(text) = self.text(section, option) else { continue };
             if let Err(error) = set(&mut settings, option.name(), text) {
                 let _ = copy(self.before, &mut settings, option.name());
@@ -221,6 +304,12 @@ impl Reader<'_> {
             }
             None => {
                 let resolved = said.resolve(&self.config.settings.defaults);
+                // What was made already keeps the script it got; what is to be made is refused.
+                if let Some(error) =
+                    resolved.as_ref().ok().and_then(|s| check_first_boot(&s.first_boot).err())
+                {
+                    self.blame(section, &error);
+                }
                 resolved.inspect_err(|error| self.blame(section, error))
             }
         };
@@ -299,6 +388,8 @@ impl Reader<'_> {
             }
             Ok(_) => {}
         }
+        let resolved =
+            resolved.map(|remote| Remote { key_dirs: self.config.settings.key_dirs.clone(), ..remote });
         self.config.remotes.push((section.name().to_string(), resolved));
     }
 
@@ -432,8 +523,6 @@ fn set(settings: &mut Settings, option: &str, text: &str) -> Result<()> {
     let defaults = &mut settings.defaults;
     match option {
         "enabled" => settings.enabled = parse_bool(option, text)?,
-        "storage" => settings.storage = parse_storage(option, text)?,
-        "lxcpath" => settings.lxcpath = parse_storage(option, text)?,
         "image" => defaults.image = ImageName::new(text)?,
         "bridge" => {
             check_bridge(text)?;
@@ -451,12 +540,49 @@ fn set(settings: &mut Settings, option: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sets one option of section `host`; false when there is no such option.
+fn set_host(settings: &mut Settings, option: &Opt) -> Result<bool> {
+    match option.name() {
+        name @ "storage" => settings.storage = parse_storage(name, single(option)?)?,
+        name @ "lxcpath" => settings.lxcpath = parse_storage(name, single(option)?)?,
+        "export_dir" => settings.export_dirs = parse_dirs(option)?,
+        "import_dir" => settings.import_dirs = parse_dirs(option)?,
+        "key_dir" => settings.key_dirs = parse_dirs(option)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// Copies the value of one option of section `host`.
+fn copy_host(from: &Settings, to: &mut Settings, option: &str) {
+    match option {
+        "storage" => to.storage.clone_from(&from.storage),
+        "lxcpath" => to.lxcpath.clone_from(&from.lxcpath),
+        "export_dir" => to.export_dirs.clone_from(&from.export_dirs),
+        "import_dir" => to.import_dirs.clone_from(&from.import_dirs),
+        _ => to.key_dirs.clone_from(&from.key_dirs),
+    }
+}
+
+/// The directories that an option lists. `/` is one, too: the whole box, if its owner wants that.
+fn parse_dirs(option: &Opt) -> Result<Vec<PathBuf>> {
+    let mut dirs = Vec::new();
+    for value in option.values() {
+        let text = value.as_str().ok_or_else(|| invalid(option.name(), "", "it is not UTF-8"))?;
+        let dir = PathBuf::from(text);
+        let straight = dir.components().all(|part| part != Component::ParentDir);
+        if !dir.is_absolute() || !straight || text.contains('\n') {
+            return Err(invalid(option.name(), text, "write the absolute path of a directory"));
+        }
+        dirs.push(dir);
+    }
+    Ok(dirs)
+}
+
 /// Copies the value of one option of section `main`; None for one that does not exist.
 fn copy(from: &Settings, to: &mut Settings, option: &str) -> Option<()> {
     match option {
         "enabled" => to.enabled = from.enabled,
-        "storage" => to.storage.clone_from(&from.storage),
-        "lxcpath" => to.lxcpath.clone_from(&from.lxcpath),
         "image" => to.defaults.image = from.defaults.image.clone(),
         "bridge" => to.defaults.bridge.clone_from(&from.defaults.bridge),
         "memory" => to.defaults.memory = from.defaults.memory,
@@ -497,7 +623,57 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        read(&Package::parse(text.as_bytes()).unwrap(), &Settings::default())
+        read(&Package::parse(text.as_bytes()).unwrap(), &Package::default(), &Settings::default())
+    }
+
+    fn with_host(text: &str, host: &str) -> Config {
+        let package = |text: &str| Package::parse(text.as_bytes()).unwrap();
+        read(&package(text), &package(host), &Settings::default())
+    }
+
+    #[test]
+    fn what_reaches_outside_stands_in_a_file_of_its_own() {
+        let config = with_host(
+            "config cloudbox 'main'\n\toption storage '/tmp'\n\toption lxcpath '/srv/guest'\n\toption cpus '2'\n",
+            "config host 'host'\n\toption storage '/mnt/data/cloudbox/'\n\toption lxcpath '/mnt/lxc'\n\
+             \tlist export_dir '/mnt/usb'\n\tlist export_dir '/mnt/nas'\n\tlist import_dir '/'\n\toption smell 'x'\n\
+             config gizmo 'g'\n",
+        );
+        let settings = &config.settings;
+        assert_eq!(settings.storage, PathBuf::from("/mnt/data/cloudbox"));
+        assert_eq!(settings.lxcpath, PathBuf::from("/mnt/lxc"));
+        assert_eq!(settings.export_dirs, [PathBuf::from("/mnt/usb"), PathBuf::from("/mnt/nas")]);
+        assert_eq!((&*settings.import_dirs, settings.defaults.cpus), (&[PathBuf::from("/")][..], Cpus(2000)));
+        let said = warnings(&config);
+        let expected = [
+            "/etc/config/cloudbox-host line 7: section 'host', option 'smell'",
+            "/etc/config/cloudbox-host line 8: section 'g'",
+            "/etc/config/cloudbox line 2: section 'main', option 'storage': the option does nothing here",
+            "/etc/config/cloudbox line 3: section 'main', option 'lxcpath': the option does nothing here",
+        ];
+        assert_eq!(said.len(), expected.len(), "{said:#?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(said.starts_with(expected), "{said}");
+        }
+        let before = with_host("config cloudbox 'main'\n\toption storage '/mnt/data'\n", "# none\n");
+        assert_eq!(before.settings.storage, PathBuf::from("/mnt/data"), "it was not moved yet");
+        assert!(
+            warnings(&before)[0].contains("it belongs to /etc/config/cloudbox-host"),
+            "{:?}",
+            warnings(&before)
+        );
+        let wrong =
+            with_host("", "config host 'host'\n\tlist export_dir 'mnt'\n\toption storage '/a/../b'\n");
+        assert_eq!((wrong.settings, wrong.warnings.len()), (Settings::default(), 2));
+    }
+
+    #[test]
+    fn a_path_instead_of_a_script_is_named() {
+        let config = config("config container 'a'\n\toption first_boot '/etc/shadow'\n");
+        assert!(config.containers[&Name::new("a").unwrap()].spec.is_ok(), "what was made of it goes on");
+        let said = warnings(&config);
+        assert!(said[0].contains("line 2: section 'a', option 'first_boot'"), "{said:?}");
+        assert!(said[0].contains("not its path"), "{said:?}");
     }
 
     fn warnings(config: &Config) -> Vec<String> {
@@ -507,14 +683,12 @@ mod tests {
     #[test]
     fn the_shipped_shape_is_read_whole() {
         let config = config(
-            "config cloudbox 'main'\n\toption enabled '1'\n\toption storage '/mnt/data/cloudbox/'\n\
-             \toption image 'distro'\n\toption bridge 'br-lan'\n\toption memory '256M'\n\toption cpus '0.5'\n\
+            "config cloudbox 'main'\n\toption enabled '1'\n\toption image 'distro'\n\toption bridge 'br-lan'\n\toption memory '256M'\n\toption cpus '0.5'\n\
              \toption disk 'none'\n\toption memory_reserve '512M'\n\toption disk_reserve '0'\n\
              config container 'my_web'\n\toption memory '128M'\n\toption address '10.0.0.2/24'\n\
              \tlist authorized_keys 'ssh-ed25519 AAAA me'\n\toption autostart '0'\n",
         );
         assert_eq!(warnings(&config), Vec::<String>::new());
-        assert_eq!(config.settings.storage, PathBuf::from("/mnt/data/cloudbox"));
         assert_eq!((config.settings.defaults.disk, config.settings.disk_reserve), (None, 0));
         let (name, declared) = config.containers.iter().next().unwrap();
         let spec = declared.spec.as_ref().unwrap();
@@ -566,7 +740,7 @@ mod tests {
     fn a_wrong_value_keeps_the_one_before() {
         let before = Settings { memory_reserve: 7, ..Settings::default() };
         let package = Package::parse(b"config cloudbox 'main'\n\toption memory_reserve 'lots'\n").unwrap();
-        assert_eq!(read(&package, &before).settings.memory_reserve, 7);
+        assert_eq!(read(&package, &Package::default(), &before).settings.memory_reserve, 7);
     }
 
     #[test]

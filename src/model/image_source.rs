@@ -97,7 +97,7 @@ mod tests {
     use openwrt_uci::Package;
 
     fn config(text: &str) -> Config {
-        read(&Package::parse(text.as_bytes()).unwrap(), &Settings::default())
+        read(&Package::parse(text.as_bytes()).unwrap(), &Package::default(), &Settings::default())
     }
 
     #[test]

@@ -11,7 +11,6 @@ pub mod job;
 pub mod life;
 pub mod name;
 pub mod options;
-pub mod path;
 pub mod plan;
 pub mod remote;
 pub mod service;

@@ -310,7 +310,7 @@ options! {
     }
     first_boot: Text, Create, WhenMade {
         default: "none",
-        doc: "A script of at most 64 KiB, or the absolute path of one on the box. It is run once inside, as root, when \
+        doc: "A script of at most 64 KiB: its text, not a path. It is run once inside, as root, when \
               the container first runs and has an address.",
         put: |spec, said| check_script(said.text()).map(|()| spec.first_boot = said.text().to_string()),
         get: |spec| Value::text(&spec.first_boot),

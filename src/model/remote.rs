@@ -23,6 +23,8 @@ pub struct Remote {
     pub keys: Vec<PublicKey>,
     /// Files with more of them, which are read when the lists are.
     pub key_files: Vec<PathBuf>,
+    /// The directories below which those may lie.
+    pub key_dirs: Vec<PathBuf>,
 }
 
 impl Remote {
@@ -56,8 +58,13 @@ impl RemoteOptions {
             None | Some("simplestreams") => {}
             Some(other) => return Err(invalid("protocol", other, "there is only simplestreams")),
         }
-        let mut remote =
-            Remote { name: name.to_string(), url: parse_url(url)?, keys: Vec::new(), key_files: Vec::new() };
+        let mut remote = Remote {
+            name: name.to_string(),
+            url: parse_url(url)?,
+            keys: Vec::new(),
+            key_files: Vec::new(),
+            key_dirs: Vec::new(),
+        };
         for text in &self.keys {
             let key = PublicKey::parse(text).map_err(|e| {
                 let shown: String = text.chars().take(20).collect();
@@ -179,7 +186,7 @@ mod tests {
     const KEY: &str = "RWSlxcM81Tp9bFPDH5D18NKTkEukBs4CB8ATgsmbKx4YjbnqSoH90D2F";
 
     fn config(text: &str) -> Config {
-        read(&Package::parse(text.as_bytes()).unwrap(), &Settings::default())
+        read(&Package::parse(text.as_bytes()).unwrap(), &Package::default(), &Settings::default())
     }
 
     fn said(config: &Config) -> Vec<String> {

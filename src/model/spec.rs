@@ -294,14 +294,30 @@ pub(super) fn check_timezone(text: &str) -> Result<()> {
     Err(invalid("timezone", text, "write one such as Europe/Madrid"))
 }
 
-/// Checks a script: its text, or the absolute path of a file on the box.
-pub(super) fn check_script(text: &str) -> Result<()> {
-    if text.len() > SCRIPT_MAX || text.contains('\0') {
+/// Whether what is said of a first-boot script is a path, as it could be once: the daemon opens no file for it.
+pub fn is_path(script: &str) -> bool {
+    script.starts_with('/') && !script.contains('\n')
+}
+
+/// Checks that a first-boot script is one, and not the path of one.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn check_first_boot(script: &str) -> Result<()> {
+    if is_path(script) {
         return Err(invalid(
             "first_boot",
-            text,
-            "write a script of at most 64 KiB, or the path of one on the box",
+            script,
+            "write the script itself, not its path; the command reads the file: `cloudbox create --first-boot FILE`",
         ));
+    }
+    Ok(())
+}
+
+/// Checks a script's size, and that it can be written to a file of the configuration.
+pub(super) fn check_script(text: &str) -> Result<()> {
+    if text.len() > SCRIPT_MAX || text.contains('\0') {
+        return Err(invalid("first_boot", text, "write a script of at most 64 KiB"));
     }
     Ok(())
 }

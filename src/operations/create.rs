@@ -10,7 +10,7 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
 use crate::model::plan::Action;
-use crate::model::spec::Spec;
+use crate::model::spec::{check_first_boot, Spec};
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::{Record, Stage};
@@ -84,6 +84,7 @@ impl Create {
         start: bool,
         source: Option<ImageSource>,
     ) -> Result<Create> {
+        check_first_boot(&spec.first_boot)?;
         let (image, pull) = state.image_for(spec.image.as_str(), source)?;
         image.map_or(Ok(()), |image| image.check_services(&spec))?;
         state.machine.network.check_bridge(&spec.bridge)?;

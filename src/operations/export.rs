@@ -7,12 +7,12 @@ use crate::machine::Machine;
 use crate::model::admission::Disk;
 use crate::model::job::Kind;
 use crate::model::name::Name;
-use crate::model::path::file_on_the_box;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
+use crate::steps::outside::HostFile;
 use crate::steps::storage::{Record, Snapshot, ToArchive};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
 
 /// The kind of a job that exports a container.
 pub const KIND: Kind = Kind::new("export");
@@ -22,7 +22,7 @@ pub const KIND: Kind = Kind::new("export");
 pub struct Args {
     /// The container's name.
     pub name: String,
-    /// The archive on the box; there must be no such file yet.
+    /// The archive on the box, below a directory that is listed as `export_dir`; there must be no such file yet.
     pub path: String,
     /// A snapshot to export instead of what there is now.
     pub snapshot: Option<String>,
@@ -46,19 +46,19 @@ pub struct Export {
     /// Its image comes along.
     pub image: bool,
     /// The archive.
-    pub path: PathBuf,
+    pub file: HostFile,
     /// What may be taken of the disk.
     pub disk: Disk,
 }
 
 impl Export {
-    /// An archive that somebody wants to have.
+    /// An archive that somebody wants to have, in the file that was `handed` over, or at a path below a listed directory.
     ///
     /// # Errors
     /// A wrong path, no such snapshot, [`crate::error::Code::Busy`], [`crate::error::Code::NotFound`].
-    pub fn ask(state: &State, args: &Args) -> Result<Export> {
+    pub fn ask(state: &State, args: &Args, handed: Option<OwnedFd>) -> Result<Export> {
         let name = Name::new(&args.name)?;
-        let path = file_on_the_box(&args.path)?;
+        let file = HostFile::named(&args.path, handed, &state.export_dirs(), "export_dir")?;
         let container = state.whole(&name)?;
         let record = container.record.clone();
         let mut told = record.clone();
@@ -69,7 +69,7 @@ impl Export {
             snapshot: named_snapshot(state, &name, args.snapshot.as_deref())?,
             running: container.live.is_some(),
             image: args.image.unwrap_or(false),
-            path,
+            file,
             disk: state.disk(),
         })
     }
@@ -105,7 +105,7 @@ impl Operation for Export {
             snapshot: self.snapshot.as_ref(),
             image: image.as_ref().map(|(path, size, _)| (path.as_path(), *size)),
             bytes,
-            path: &self.path,
+            file: &self.file,
             disk: self.disk,
         };
         let hold = self.running && self.snapshot.is_none();

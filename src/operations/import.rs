@@ -8,12 +8,13 @@ use crate::model::admission::Disk;
 use crate::model::job::Kind;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
-use crate::model::path::file_on_the_box;
+use crate::model::spec::is_path;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
+use crate::steps::outside::HostFile;
 use crate::steps::storage::{Manifest, Record};
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::os::fd::OwnedFd;
 
 /// The kind of a job that imports a container.
 pub const KIND: Kind = Kind { shown_as: Some("creating"), ..Kind::new("import") };
@@ -21,7 +22,7 @@ pub const KIND: Kind = Kind { shown_as: Some("creating"), ..Kind::new("import") 
 /// `cloudbox.container import`
 #[derive(Debug, Deserialize)]
 pub struct Args {
-    /// The archive on the box.
+    /// The archive on the box, below a directory that is listed as `import_dir`.
     pub path: String,
     /// The name the container gets.
     pub name: String,
@@ -33,7 +34,7 @@ pub struct Args {
 #[derive(Debug)]
 pub struct Import {
     /// The archive.
-    pub path: PathBuf,
+    pub file: HostFile,
     /// What it says.
     pub manifest: Manifest,
     /// The container that it becomes.
@@ -45,33 +46,39 @@ pub struct Import {
 }
 
 impl Import {
-    /// What can be checked before the archive is opened.
+    /// What can be checked before the archive is opened, and the archive: the file that was `handed` over, or at a path
+    /// below a listed directory.
     ///
     /// # Errors
     /// A wrong path, [`Code::Exists`].
-    pub fn check(state: &State, args: &Args) -> Result<Name> {
+    pub fn check(state: &State, args: &Args, handed: Option<OwnedFd>) -> Result<HostFile> {
         let name = Name::new(&args.name)?;
-        file_on_the_box(&args.path)?;
+        let file = HostFile::named(&args.path, handed, &state.import_dirs(), "import_dir")?;
+        Import::check_name(state, &name)?;
+        Ok(file)
+    }
+
+    fn check_name(state: &State, name: &Name) -> Result<()> {
         state.check_enabled()?;
-        state.check_free(&name)?;
-        Ok(name)
+        state.check_free(name)
     }
 
     /// Reads the archive's first words, in a thread: what they say decides whether there is a job.
     ///
     /// # Errors
     /// It is no archive of ours.
-    pub fn look(machine: &Machine, path: &str) -> Result<Box<Manifest>> {
-        machine.storage.look_at_archive(&Ctx::silent()?, Path::new(path)).map(Box::new)
+    pub fn look(machine: &Machine, file: &HostFile) -> Result<Box<Manifest>> {
+        machine.storage.look_at_archive(&Ctx::silent()?, file).map(Box::new)
     }
 
     /// A container that somebody wants to be made of an archive, which says this of itself.
     ///
     /// # Errors
     /// What is wrong with it, no room for it, an image that is neither here nor in it.
-    pub fn ask(state: &State, args: &Args, manifest: Manifest) -> Result<Import> {
+    pub fn ask(state: &State, args: &Args, file: HostFile, manifest: Manifest) -> Result<Import> {
         // Somebody may have taken the name meanwhile.
-        let name = Import::check(state, args)?;
+        let name = Name::new(&args.name)?;
+        Import::check_name(state, &name)?;
         let was = &manifest.record;
         // What an archive says is checked like what anybody else says.
         let defaults = &state.config.settings.defaults;
@@ -81,7 +88,7 @@ impl Import {
             state.machine.network.check_bridge(&spec.bridge)?;
         }
         // A script named by its path is this box's own file, not the other one's.
-        if spec.first_boot.starts_with('/') {
+        if is_path(&spec.first_boot) {
             spec.first_boot.clear();
         }
         state.admit_disk(&spec)?;
@@ -104,7 +111,7 @@ impl Import {
         let disk = state.disk();
         let mut record = state.new_record(&name, spec)?;
         (record.image_sha256, record.init) = (image_sha256, init);
-        Ok(Import { path: PathBuf::from(&args.path), manifest, record, image, disk })
+        Ok(Import { file, manifest, record, image, disk })
     }
 }
 
@@ -135,7 +142,7 @@ impl Operation for Import {
         ctx.step("import.check")?;
         let image = match (&self.image, self.manifest.image) {
             (Some(name), Some(part)) => {
-                Some(machine.images.import_part(ctx, &self.path, part, name, &record.image_sha256)?)
+                Some(machine.images.import_part(ctx, &self.file, part, name, &record.image_sha256)?)
             }
             _ => None,
         };
@@ -143,7 +150,7 @@ impl Operation for Import {
         let left = if record.spec.disk.is_none() { self.disk.left() } else { u64::MAX };
         let made = make(machine, ctx, record, &self.manifest.record, &mut || {
             ctx.step("import.unpack")?;
-            machine.storage.unpack(ctx, &self.path, &self.manifest, record, left)
+            machine.storage.unpack(ctx, &self.file, &self.manifest, record, left)
         });
         made.map_err(|error| match &image {
             Some(image) => without_image(machine, image, error),

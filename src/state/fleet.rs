@@ -17,16 +17,17 @@ use std::time::{Duration, Instant};
 const OOM_EVERY: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Reads the configuration file. One that cannot be read changes nothing: what was read before holds.
+    /// Reads the configuration files. One that cannot be read changes nothing: what was read before holds.
     pub fn read_configuration(&mut self) {
-        match self.machine.config.load() {
-            Ok(package) => {
+        let store = &self.machine.config;
+        match store.load().and_then(|main| Ok((main, store.load_host()?))) {
+            Ok((main, host)) => {
                 // What could not be done may be done now.
                 self.given_up.clear();
                 for container in self.containers.values_mut().filter(|container| container.live.is_some()) {
                     container.failure = None;
                 }
-                self.config = config::read(&package, &self.config.settings);
+                self.config = config::read(&main, &host, &self.config.settings);
                 self.config_error = None;
                 self.read_anew = true;
                 self.not_made.retain(|name, _| self.config.containers.contains_key(name));

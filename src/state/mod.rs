@@ -141,6 +141,23 @@ impl State {
         })
     }
 
+    /// The directories below which a call may have archives written.
+    pub fn export_dirs(&self) -> Vec<PathBuf> {
+        self.listed(&self.config.settings.export_dirs)
+    }
+
+    /// The directories below which a call may name files to be read.
+    pub fn import_dirs(&self) -> Vec<PathBuf> {
+        self.listed(&self.config.settings.import_dirs)
+    }
+
+    fn listed(&self, dirs: &[PathBuf]) -> Vec<PathBuf> {
+        match dirs {
+            [] => vec![self.layout.archives()],
+            dirs => dirs.to_vec(),
+        }
+    }
+
     /// Has something told on the bus.
     pub fn notify(&mut self, object: BusObject, event: &'static str, content: &impl Serialize) {
         if let Ok(fields) = to_fields(content) {

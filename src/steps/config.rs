@@ -23,6 +23,12 @@ pub trait ConfigStore: Send + Sync {
     /// [`Code::Config`] when it cannot be read or has a syntax error.
     fn load(&self) -> Result<Package>;
 
+    /// Reads the file of what is the box's owner's alone, `cloudbox-host`; one that does not exist is empty.
+    ///
+    /// # Errors
+    /// As [`ConfigStore::load`].
+    fn load_host(&self) -> Result<Package>;
+
     /// Adds a section for container `name`.
     ///
     /// # Errors
@@ -123,16 +129,26 @@ pub fn edit_out(document: &mut Document, name: &Name, services: bool) -> std::re
 /// The configuration file on the box's disk.
 pub struct UciFile {
     file: ConfigFile,
+    /// Never written by us.
+    host: ConfigFile,
     /// Held by the job that edits it: those of one daemon wait in line here, and only another program's lock is waited
     /// for no longer than [`ConfigFile`] says.
     turn: Mutex<()>,
 }
 
+fn read(file: &ConfigFile) -> Result<Package> {
+    match file.read() {
+        Ok(package) => Ok(package),
+        Err(e) if e.is_not_found() => Ok(Package::default()),
+        Err(e) => Err(Error::new(Code::Config, e.to_string())),
+    }
+}
+
 impl UciFile {
-    /// The file `cloudbox` in directory `dir`, which is `/etc/config` on a box.
+    /// The files `cloudbox` and `cloudbox-host` in directory `dir`, which is `/etc/config` on a box.
     pub fn new(dir: PathBuf) -> UciFile {
         let file = ConfigFile::new(dir.join("cloudbox")).open_elsewhere(sys::is_open_elsewhere);
-        UciFile { file, turn: Mutex::new(()) }
+        UciFile { file, host: ConfigFile::new(dir.join("cloudbox-host")), turn: Mutex::new(()) }
     }
 
     fn edit(
@@ -146,11 +162,11 @@ impl UciFile {
 
 impl ConfigStore for UciFile {
     fn load(&self) -> Result<Package> {
-        match self.file.read() {
-            Ok(package) => Ok(package),
-            Err(e) if e.is_not_found() => Ok(Package::default()),
-            Err(e) => Err(Error::new(Code::Config, e.to_string())),
-        }
+        read(&self.file)
+    }
+
+    fn load_host(&self) -> Result<Package> {
+        read(&self.host)
     }
 
     fn add_container(&self, name: &Name, said: &OptionValues) -> Result<()> {

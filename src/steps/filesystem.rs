@@ -8,7 +8,7 @@ use nix::sys::statfs::statfs;
 use nix::sys::statvfs::{statvfs, Statvfs};
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,15 @@ const WALK_TRIES: u32 = 256;
 /// # Errors
 /// As openat2(2).
 pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    open_resolving(root, path, flags, ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS)
+}
+
+fn open_resolving(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+    resolve: ResolveFlag,
+) -> io::Result<OwnedFd> {
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
     let mut tries = 0;
     loop {
@@ -57,6 +65,26 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Resu
             opened => return Ok(opened?),
         }
     }
+}
+
+/// Opens `path` below the directory `top`, where no link, no `..` and no mount of the kernel's magic leads out of it.
+///
+/// # Errors
+/// As openat2(2): ELOOP when there is a link on the way, EXDEV when it leads out.
+pub fn open_beneath(top: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let resolve =
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    open_resolving(top, path, flags, resolve)
+}
+
+/// Opens the absolute `path`, on whose way there is no link.
+///
+/// # Errors
+/// As openat2(2).
+pub fn open_without_links(path: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+    let root = File::open("/")?;
+    let resolve = ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    open_resolving(root.as_fd(), path, flags, resolve)
 }
 
 /// Where `path` leads to, without a link on the way, as the kernel says: the C library's realpath walks it by itself.
@@ -188,7 +216,6 @@ pub fn unmount(target: &Path, flags: MntFlags) -> nix::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_walk_cannot_leave_its_root() {

@@ -54,6 +54,11 @@ impl Layout {
         self.run.join("lower").join(name.as_str())
     }
 
+    /// Where archives lie that calls name, unless the box's owner has listed other directories.
+    pub fn archives(&self) -> PathBuf {
+        self.storage.join("archives")
+    }
+
     /// Where an export of container `name` notes the file it writes.
     pub fn export(&self, name: &Name) -> PathBuf {
         self.exports().join(name.as_str())

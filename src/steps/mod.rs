@@ -12,6 +12,7 @@ pub mod keep;
 pub mod layout;
 pub mod lxc;
 pub mod network;
+pub mod outside;
 mod process;
 pub mod storage;
 pub mod tool;

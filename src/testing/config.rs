@@ -30,6 +30,13 @@ impl ConfigStore for FakeBox {
         })
     }
 
+    fn load_host(&self) -> Result<Package> {
+        self.act("config.load_host", "", None, |state| {
+            Package::parse(state.world.host_config.as_bytes())
+                .map_err(|e| Error::new(Code::Config, format_args!("/etc/config/cloudbox-host: {e}")))
+        })
+    }
+
     fn add_container(&self, name: &Name, said: &OptionValues) -> Result<()> {
         let section = name.uci_section();
         let mut taken = false;

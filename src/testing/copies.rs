@@ -5,8 +5,8 @@ use super::{impossible, FakeBox};
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
+use crate::steps::outside::HostFile;
 use crate::steps::storage::{Copies, GuestNetwork, Manifest, Record, Snapshot, ToArchive, WhileHeld};
-use std::path::Path;
 
 impl Copies for FakeBox {
     fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>> {
@@ -187,7 +187,7 @@ impl Copies for FakeBox {
             };
             let image = what.image.map(|(_, size)| (512, size));
             let manifest = Manifest { record: what.told.clone(), image, bytes: what.bytes };
-            world.archives.insert(what.path.to_path_buf(), (manifest, layer));
+            world.archives.insert(what.file.shown().to_path_buf(), (manifest, layer));
             world.exports.remove(name);
             Ok(())
         })
@@ -200,17 +200,20 @@ impl Copies for FakeBox {
         })
     }
 
-    fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest> {
+    fn look_at_archive(&self, ctx: &Ctx, file: &HostFile) -> Result<Manifest> {
         self.act("storage.look_at_archive", "", Some(ctx), |state| {
-            let found = state.world.archives.get(path).map(|(manifest, _)| manifest.clone());
-            found.ok_or_else(|| Error::new(Code::NotFound, format_args!("{} is not there", path.display())))
+            let found = state.world.archives.get(file.shown()).map(|(manifest, _)| manifest.clone());
+            found.ok_or_else(|| {
+                Error::new(Code::NotFound, format_args!("{} is not there", file.shown().display()))
+            })
         })
     }
 
-    fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, _left: u64) -> Result<()> {
+    fn unpack(&self, ctx: &Ctx, file: &HostFile, manifest: &Manifest, to: &Record, _left: u64) -> Result<()> {
         self.act("storage.unpack", to.name.as_str(), Some(ctx), |state| {
             let world = &mut state.world;
-            let layer = world.archives.get(path).filter(|(is, _)| is == manifest).map(|(_, layer)| *layer);
+            let layer =
+                world.archives.get(file.shown()).filter(|(is, _)| is == manifest).map(|(_, layer)| *layer);
             let files = world.unborn.get_mut(&to.name).ok_or_else(|| impossible("an import", &to.name))?;
             files.layer = layer.ok_or_else(|| impossible("unpacking", &to.name))?;
             Ok(())

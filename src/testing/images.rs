@@ -9,6 +9,7 @@ use crate::model::remote::Remote;
 use crate::simplestreams::{Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use crate::steps::image::Images;
+use crate::steps::outside::HostFile;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -106,7 +107,7 @@ impl Images for ImageStore {
     fn import(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         name: &ImageName,
         expected_sha256: Option<&str>,
     ) -> Result<Image> {
@@ -114,7 +115,10 @@ impl Images for ImageStore {
         let mut state = self.change()?;
         let sha256 = match expected_sha256 {
             Some(text) => parse_sha256(text)?,
-            None => format!("{:0<64}", hex(path.as_os_str().as_encoded_bytes())).chars().take(64).collect(),
+            None => format!("{:0<64}", hex(file.shown().as_os_str().as_encoded_bytes()))
+                .chars()
+                .take(64)
+                .collect(),
         };
         for image in &mut state.images {
             image.names.retain(|n| n != name);
@@ -133,12 +137,12 @@ impl Images for ImageStore {
     fn import_part(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         _part: (u64, u64),
         name: &ImageName,
         sha256: &str,
     ) -> Result<Image> {
-        self.import(ctx, path, name, Some(sha256))
+        self.import(ctx, file, name, Some(sha256))
     }
 
     fn file(&self, _ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {
@@ -146,7 +150,7 @@ impl Images for ImageStore {
     }
 
     fn pack(&self, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
-        self.import(ctx, tree, name, None)
+        self.import(ctx, &HostFile::own(tree), name, None)
     }
 
     fn available(&self, _: &Ctx, remote: &Remote, filter: &str, _: Instant) -> Result<Vec<Offer>> {
@@ -174,7 +178,7 @@ impl Images for ImageStore {
         ctx.step("pull.fetch")?;
         let item = offer.item?;
         ctx.bytes(item.size, Some(item.size));
-        self.import(ctx, Path::new("/pulled"), &source.name, Some(&item.sha256))?;
+        self.import(ctx, &HostFile::own(Path::new("/pulled")), &source.name, Some(&item.sha256))?;
         let mut state = self.state();
         let pulled = state.images.iter_mut().find(|image| image.manifest.sha256 == item.sha256);
         let Some(image) = pulled else { return Err(Error::new(Code::Failed, "it has gone")) };
@@ -231,21 +235,21 @@ impl Images for FakeBox {
         self.images.list()
     }
 
-    fn import(&self, ctx: &Ctx, path: &Path, name: &ImageName, sha256: Option<&str>) -> Result<Image> {
+    fn import(&self, ctx: &Ctx, file: &HostFile, name: &ImageName, sha256: Option<&str>) -> Result<Image> {
         self.enter("images.import", name.as_str(), Some(ctx))?;
-        self.images.import(ctx, path, name, sha256)
+        self.images.import(ctx, file, name, sha256)
     }
 
     fn import_part(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         part: (u64, u64),
         name: &ImageName,
         sha256: &str,
     ) -> Result<Image> {
         self.enter("images.import_part", name.as_str(), Some(ctx))?;
-        self.images.import_part(ctx, path, part, name, sha256)
+        self.images.import_part(ctx, file, part, name, sha256)
     }
 
     fn file(&self, ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {

@@ -93,7 +93,12 @@ pub struct FakeBox {
 impl FakeBox {
     /// A box with `images`, the bridge br-lan with 10.0.0.1/24, and nothing else.
     pub fn new(images: Vec<Image>) -> FakeBox {
-        FakeBox { state: Arc::default(), images: Arc::new(ImageStore::new(Path::new("/run"), images)) }
+        let fake =
+            FakeBox { state: Arc::default(), images: Arc::new(ImageStore::new(Path::new("/run"), images)) };
+        // Its owner lets calls name any file.
+        let everywhere = "config host 'host'\n\tlist export_dir '/'\n\tlist import_dir '/'\n";
+        fake.change(|world| world.host_config = everywhere.into());
+        fake
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

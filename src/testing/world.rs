@@ -23,6 +23,8 @@ pub struct Files {
 pub struct World {
     /// `/etc/config/cloudbox`.
     pub config: String,
+    /// `/etc/config/cloudbox-host`.
+    pub host_config: String,
     /// Containers being built.
     pub unborn: BTreeMap<Name, Files>,
     /// Containers under their own names.

@@ -96,7 +96,7 @@ fn orphans_are_adopted_or_pruned() {
 #[test]
 fn containers_of_another_tool_are_left_alone_until_they_are_adopted() {
     let Some(the_box) = TestBox::new("foreign containers") else { return };
-    the_box.edit_config(|text| text + &format!("\toption lxcpath '{}'\n", the_box.dir.join("lxc").display()));
+    the_box.write_host_config(&format!("\toption lxcpath '{}'\n", the_box.dir.join("lxc").display()));
     the_box.reload();
     assert!(the_box.apart("foreign").is_empty());
     for (name, owner) in [("shifted", 1_000_000), ("plain", 0)] {

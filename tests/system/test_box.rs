@@ -148,6 +148,7 @@ impl TestBox {
             _turn: turn,
         };
         the_box.write_config("");
+        the_box.write_host_config("\tlist key_dir '/'\n");
         the_box.start_dhcp(100);
         Some(the_box)
     }
@@ -207,6 +208,12 @@ impl TestBox {
             self.bridge
         );
         fs::write(self.config(), text).unwrap();
+    }
+
+    /// The file that is the owner's alone. This owner lets calls name any file.
+    pub fn write_host_config(&self, more: &str) {
+        let text = format!("config host 'host'\n\tlist export_dir '/'\n\tlist import_dir '/'\n{more}");
+        fs::write(self.dir.join("etc/cloudbox-host"), text).unwrap();
     }
 
     pub fn config_text(&self) -> String {

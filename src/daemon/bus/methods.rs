@@ -204,16 +204,20 @@ const CONTAINER: &[Method] = table! {
         Ok(Answer::Job(core.begin(operations::Clone::ask(&core.state, &args)?), args.wait))
     },
     "export": args::Export => |core, args| {
-        Ok(Answer::Job(core.begin(Export::ask(&core.state, &args)?), args.wait))
+        Ok(Answer::Job({
+            let handed = core.handed.take();
+            core.begin(Export::ask(&core.state, &args, handed)?)
+        }, args.wait))
     },
     "import": args::Import => |core, args| {
-        Import::check(&core.state, &args)?;
-        let path = args.path.clone();
+        let handed = core.handed.take();
+        let file = Import::check(&core.state, &args, handed)?;
+        let archive = file.clone();
         Ok(Answer::then(
             Work::Look,
-            move |machine| Import::look(machine, &path),
+            move |machine| Import::look(machine, &archive),
             move |core, manifest| {
-                Ok(Answer::Job(core.begin(Import::ask(&core.state, &args, *manifest?)?), args.wait))
+                Ok(Answer::Job(core.begin(Import::ask(&core.state, &args, file, *manifest?)?), args.wait))
             },
         ))
     },
@@ -244,7 +248,10 @@ const IMAGE: &[Method] = table! {
         Answer::reply(&look::image(&core.state, core.state.find_image(&args.name)?))
     },
     "import": args::ImageImport => |core, args| {
-        Ok(Answer::Job(core.begin(ImageImport::ask(&core.state, &args)?), args.wait))
+        Ok(Answer::Job({
+            let handed = core.handed.take();
+            core.begin(ImageImport::ask(&core.state, &args, handed)?)
+        }, args.wait))
     },
     "delete": Named => |core, args| Ok(Answer::ended(core.begin(ImageDelete::ask(&core.state, &args.name)?))),
     "remotes": () => |core, ()| Answer::reply(&look::remotes(&core.state)),

@@ -16,6 +16,7 @@ use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, St
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value as Json;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// The most that a reply may take, in bytes. A message may have a megabyte, with its head.
@@ -72,11 +73,15 @@ impl Core {
         object: BusObject,
         method: &str,
         arguments: &[u8],
+        handed: Option<OwnedFd>,
         request: Request,
     ) {
         match methods::find(object, method) {
             Some(method) => {
+                self.handed = handed;
                 let answer = (method.call)(self, arguments);
+                // Most methods have no use for one.
+                self.handed = None;
                 // All of rpcd's callers have one connection; each has a session.
                 let session = Fields::new(arguments)
                     .get("ubus_rpc_session")

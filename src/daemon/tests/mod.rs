@@ -11,6 +11,7 @@ mod errors;
 mod first_boot;
 mod jobs;
 mod life;
+mod outside;
 mod reload;
 mod remotes;
 mod replies;
@@ -175,14 +176,16 @@ impl Bench {
             for (at, connection) in
                 [(self.daemon_at, self.core.connection()), (self.client_at, &mut self.client)]
             {
-                let bytes = connection.transmit();
+                let (bytes, descriptor) = connection.transmit_with();
+                let descriptor = descriptor.map(|descriptor| descriptor.try_clone_to_owned().unwrap());
                 moved |= !bytes.is_empty();
-                self.broker.handle_input(at, bytes).unwrap();
+                self.broker.handle_input_with(at, bytes, descriptor).unwrap();
                 let sent = bytes.len();
                 connection.consumed(sent);
-                let bytes = self.broker.transmit(at);
+                let (bytes, descriptor) = self.broker.transmit_with(at);
+                let descriptor = descriptor.map(|descriptor| descriptor.try_clone_to_owned().unwrap());
                 moved |= !bytes.is_empty();
-                connection.handle_input(bytes).unwrap();
+                connection.handle_input_with(bytes, descriptor).unwrap();
                 let sent = bytes.len();
                 self.broker.consumed(at, sent);
             }

@@ -3,6 +3,7 @@
 use super::super::{Clone, Export, Import, Restore, Snapshot, SnapshotDelete};
 use super::*;
 use crate::model::admission::Disk;
+use crate::steps::outside::HostFile;
 use crate::steps::storage::{self, Manifest};
 
 pub(super) const CASES: [Case; 15] = [
@@ -150,7 +151,7 @@ fn to_export(running: bool, of_snapshot: bool) -> Export {
         snapshot: of_snapshot.then(first),
         running,
         image: false,
-        path: "/mnt/web.tar".into(),
+        file: HostFile::own("/mnt/web.tar".as_ref()),
         disk: PLENTY,
     }
 }
@@ -173,7 +174,7 @@ fn with_archive() -> Bench {
 fn to_import(image: Option<&str>) -> Import {
     let sha256 = if image.is_some() { "cd".repeat(32) } else { distro().manifest.sha256 };
     Import {
-        path: if image.is_some() { "/mnt/with-image.tar" } else { "/mnt/web.tar" }.into(),
+        file: HostFile::own(if image.is_some() { "/mnt/with-image.tar" } else { "/mnt/web.tar" }.as_ref()),
         manifest: manifest(image.is_some()),
         record: Box::new(Record { image_sha256: sha256, ..*to_clone(false, false).record }),
         image: image.map(|image| ImageName::new(image).unwrap()),

@@ -9,6 +9,7 @@ use crate::model::image::Image;
 use crate::model::name::ImageName;
 use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
+use crate::steps::outside::HostFile;
 use crate::steps::tool::{Pipes, Running, Source, Tool};
 use crate::sys::Rights;
 use log::warn;
@@ -42,31 +43,31 @@ const COMPRESSORS: [&[&str]; 3] = [&["zstd", "-Xcompression-level", "9"], &["xz"
 pub fn import(
     store: &Store,
     ctx: &Ctx,
-    path: &Path,
+    file: &HostFile,
     name: &ImageName,
     expected: Option<&str>,
 ) -> Result<Image> {
     let expected = expected.map(parse_sha256).transpose()?;
-    about(path, ImageImport { store, ctx, path, name, expected, part: None, origin: None }.run())
+    about(file, ImageImport { store, ctx, file, name, expected, part: None, origin: None }.run())
 }
 
 /// See [`super::Images::import_part`].
 pub fn import_part(
     store: &Store,
     ctx: &Ctx,
-    path: &Path,
+    file: &HostFile,
     part: (u64, u64),
     name: &ImageName,
     sha256: &str,
 ) -> Result<Image> {
     let expected = Some(parse_sha256(sha256)?);
-    about(path, ImageImport { store, ctx, path, name, expected, part: Some(part), origin: None }.run())
+    about(file, ImageImport { store, ctx, file, name, expected, part: Some(part), origin: None }.run())
 }
 
-fn about(path: &Path, imported: Result<Image>) -> Result<Image> {
+fn about(file: &HostFile, imported: Result<Image>) -> Result<Image> {
     imported.map_err(|mut e| {
         if e.code == Code::BadImage {
-            e.message = format!("{} cannot be imported: {}", path.display(), e.message);
+            e.message = format!("{} cannot be imported: {}", file.shown().display(), e.message);
         }
         e
     })
@@ -90,19 +91,22 @@ pub fn take(
     origin: &Origin<'_>,
 ) -> Result<Image> {
     let expected = Some(sha256.to_string());
-    ImageImport { store, ctx, path, name, expected, part: None, origin: Some(origin) }.run()
+    let file = &HostFile::own(path);
+    ImageImport { store, ctx, file, name, expected, part: None, origin: Some(origin) }.run()
 }
 
 /// See [`super::Images::pack`].
 pub fn pack(store: &Store, ctx: &Ctx, tree: &Path, name: &ImageName) -> Result<Image> {
-    let import = ImageImport { store, ctx, path: tree, name, expected: None, part: None, origin: None };
+    let file = &HostFile::own(tree);
+    let import = ImageImport { store, ctx, file, name, expected: None, part: None, origin: None };
     import.build(|building| import.pack(building))
 }
 
 struct ImageImport<'a> {
     store: &'a Store,
     ctx: &'a Ctx,
-    path: &'a Path,
+    /// What is imported; for [`pack`], a directory.
+    file: &'a HostFile,
     name: &'a ImageName,
     expected: Option<String>,
     /// Where in the file it is, and its bytes; None: all of the file.
@@ -114,7 +118,7 @@ struct ImageImport<'a> {
 impl ImageImport<'_> {
     fn run(&self) -> Result<Image> {
         self.ctx.step("image.check")?;
-        let mut input = Input::open(self.ctx, self.path)?;
+        let mut input = Input::open(self.ctx, self.file)?;
         if let Some(part) = self.part {
             input.limit_to(part)?;
         }
@@ -192,7 +196,7 @@ impl ImageImport<'_> {
         let sha256 = input.sha256();
         self.check_expected(&sha256)?;
         self.ctx.step("image.move")?;
-        let moved = fs::rename(self.path, &building.rootfs);
+        let moved = fs::rename(self.file.shown(), &building.rootfs);
         moved.map_err(|e| Error::io("cannot create", &building.rootfs, e))?;
         let file = File::options().write(true).open(&building.rootfs);
         file.and_then(|file| file.set_len(input.done.next_multiple_of(PADDING)))
@@ -240,12 +244,13 @@ impl ImageImport<'_> {
         self.check_space(1)?;
         let compressor = self.compressor(building)?;
         self.ctx.step("image.pack")?;
-        let mksquashfs = self.mksquashfs(self.path, &building.rootfs, compressor)?;
+        let mksquashfs = self.mksquashfs(self.file.shown(), &building.rootfs, compressor)?;
         mksquashfs.finish().map_err(|e| self.explain(e))?;
         // Nobody knows before how small it becomes.
         self.check_space(1)?;
         keep(&building.rootfs)?;
-        let mut packed = Input::open(self.ctx, &building.rootfs)?;
+        let packed = HostFile::own(&building.rootfs);
+        let mut packed = Input::open(self.ctx, &packed)?;
         packed.read_to_end()?;
         Ok(packed.sha256())
     }
@@ -354,7 +359,7 @@ impl ImageImport<'_> {
                 Code::Checksum,
                 format_args!(
                     "{} has the sha256 {sha256}, expected is {expected}; download or copy it again",
-                    self.path.display()
+                    self.file.shown().display()
                 ),
             )),
             _ => Ok(()),
@@ -428,27 +433,10 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Opens the regular file at `path`.
-    pub fn open(ctx: &'a Ctx, path: &'a Path) -> Result<Input<'a>> {
-        let wrong = |why: &str| {
-            Error::new(Code::InvalidArgument, format_args!("cannot import {}: {why}", path.display()))
-        };
-        if !path.is_absolute() {
-            return Err(wrong("write its absolute path, one that begins with /"));
-        }
-        // A fifo would hold the worker until somebody writes to it.
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-        let file = File::options().read(true).custom_flags(flags).open(path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::new(
-                Code::NotFound,
-                format_args!("cannot import {}: there is no such file", path.display()),
-            ),
-            _ => wrong(&e.to_string()),
-        })?;
+    /// Opens the regular file that `from` is.
+    pub fn open(ctx: &'a Ctx, from: &'a HostFile) -> Result<Input<'a>> {
+        let (path, file) = (from.shown(), from.open("import")?);
         let data = file.metadata().map_err(|e| Error::io("cannot look at", path, e))?;
-        if !data.is_file() {
-            return Err(wrong("it is no regular file; name a squashfs or a tarball"));
-        }
         let mut input = Input {
             ctx,
             path,

@@ -19,6 +19,7 @@ pub use remote::Fetching;
 pub use store::Store;
 
 use super::ctx::Ctx;
+use super::outside::HostFile;
 use crate::error::{quoted, Code, Error, Result};
 pub(super) use crate::model::image::hex;
 use crate::model::image::{is_hex, parse_sha256, Image, SHA256_DIGITS};
@@ -48,7 +49,7 @@ pub trait Images: Send + Sync {
         find_in(&self.list()?, name_or_sha).cloned()
     }
 
-    /// Brings in the squashfs or tarball at `path` and lets `name` mean it. A file already imported is not imported
+    /// Brings in the squashfs or tarball `file` and lets `name` mean it. A file already imported is not imported
     /// again; a name that meant another image moves, and that image stays without it. On an error nothing is left.
     ///
     /// # Errors
@@ -57,19 +58,19 @@ pub trait Images: Send + Sync {
     fn import(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         name: &ImageName,
         expected_sha256: Option<&str>,
     ) -> Result<Image>;
 
-    /// Brings in the squashfs of which the file at `path` has `size` bytes at `at`, whose sha256 is known.
+    /// Brings in the squashfs of which `file` has `size` bytes at `at`, whose sha256 is known.
     ///
     /// # Errors
     /// As [`Images::import`].
     fn import_part(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         part: (u64, u64),
         name: &ImageName,
         sha256: &str,

@@ -13,6 +13,7 @@ use crate::model::remote::{is_meant, Remote};
 use crate::simplestreams::{self, Item, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
+use crate::steps::outside::HostFile;
 use crate::steps::tool::Tool;
 use crate::steps::wait;
 use crate::steps::walk::remove as remove_tree;
@@ -284,7 +285,10 @@ impl Query<'_> {
     fn keys(&self) -> Result<Vec<PublicKey>> {
         let mut keys = self.remote.keys.clone();
         for path in &self.remote.key_files {
-            let key = PublicKey::parse(&read_small(path)?);
+            let named = HostFile::named(&path.to_string_lossy(), None, &self.remote.key_dirs, "key_dir");
+            let file = named.and_then(|file| file.open("read"))?;
+            let text = read_up_to(&file, SMALL_MAX).map_err(|e| Error::io("cannot read", path, e))?;
+            let key = PublicKey::parse(&String::from_utf8_lossy(&text));
             keys.push(key.map_err(|e| {
                 Error::new(e.code, format_args!("key_file {}: {}", path.display(), e.message))
             })?);

@@ -15,6 +15,7 @@ use crate::model::size::Bytes;
 use crate::simplestreams::Offer;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, Space};
+use crate::steps::outside::HostFile;
 use crate::steps::walk::remove as remove_tree;
 use crate::sys;
 use log::warn;
@@ -356,27 +357,28 @@ impl Images for Store {
     fn import(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         name: &ImageName,
         expected_sha256: Option<&str>,
     ) -> Result<Image> {
-        import::import(self, ctx, path, name, expected_sha256)
+        import::import(self, ctx, file, name, expected_sha256)
     }
 
     fn import_part(
         &self,
         ctx: &Ctx,
-        path: &Path,
+        file: &HostFile,
         part: (u64, u64),
         name: &ImageName,
         sha256: &str,
     ) -> Result<Image> {
-        import::import_part(self, ctx, path, part, name, sha256)
+        import::import_part(self, ctx, file, part, name, sha256)
     }
 
     fn file(&self, ctx: &Ctx, sha256: &str) -> Result<(PathBuf, u64, String)> {
         let path = self.place(&parse_sha256(sha256)?).join(ROOTFS);
-        let mut file = import::Input::open(ctx, &path)?;
+        let own = HostFile::own(&path);
+        let mut file = import::Input::open(ctx, &own)?;
         let size = file.read_to_end()?;
         let sha256 = file.sha256();
         Ok((path, size, sha256))

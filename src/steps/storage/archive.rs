@@ -20,6 +20,7 @@ use crate::model::idrange::SIZE;
 use crate::model::image::parse_sha256;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{open_regular, read_file};
+use crate::steps::outside::HostFile;
 use crate::steps::tool::Source;
 use crate::steps::walk::{self, at, mounted, open_dir, walk, Descent, Moved, Seen, What, PATH_MAX};
 use serde::Deserialize;
@@ -367,23 +368,31 @@ fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     }
 }
 
-/// What the archive at `path` says of itself; its layer is not looked at.
+/// What the archive `file` says of itself; its layer is not looked at.
 ///
 /// # Errors
 /// [`Code::BadImage`], [`Code::NotSupported`] when a newer cloudbox has written it, what cannot be read.
-pub fn read_manifest(ctx: &Ctx, path: &Path) -> Result<Manifest> {
-    let mut input = Input::open(ctx, path)?;
+pub fn read_manifest(ctx: &Ctx, file: &HostFile) -> Result<Manifest> {
+    let mut input = Input::open(ctx, file)?;
     let mut reader = Reader::of(&mut input);
-    reader.manifest().map_err(|e| about(path, e))
+    reader.manifest().map_err(|e| about(file.shown(), e))
 }
 
-/// Unpacks the layer of the archive at `path` into the empty directory `upper`, for a guest whose ids begin with
+/// Unpacks the layer of the archive `file` into the empty directory `upper`, for a guest whose ids begin with
 /// `base`. It may take `left` bytes. `manifest` is what was read of it before.
 ///
 /// # Errors
 /// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::Cancelled`], what cannot be written.
-pub fn unpack(ctx: &Ctx, path: &Path, manifest: &Manifest, upper: &Path, base: u32, left: u64) -> Result<()> {
-    let mut input = Input::open(ctx, path)?;
+pub fn unpack(
+    ctx: &Ctx,
+    file: &HostFile,
+    manifest: &Manifest,
+    upper: &Path,
+    base: u32,
+    left: u64,
+) -> Result<()> {
+    let path = file.shown();
+    let mut input = Input::open(ctx, file)?;
     let mut reader = Reader::of(&mut input);
     let unpacked = reader.manifest().and_then(|found| {
         let record = |of: &Manifest| encode(path, &of.record);
@@ -906,10 +915,11 @@ mod tests {
 
     fn unpack_at(path: &Path, to: &Path, left: u64) -> Result<()> {
         let ctx = Ctx::silent().unwrap();
-        let manifest = read_manifest(&ctx, path)?;
+        let file = &HostFile::own(path);
+        let manifest = read_manifest(&ctx, file)?;
         let _ = fs::remove_dir_all(to);
         fs::create_dir(to).unwrap();
-        unpack(&ctx, path, &manifest, to, OTHER, left)
+        unpack(&ctx, file, &manifest, to, OTHER, left)
     }
 
     #[test]
@@ -928,7 +938,7 @@ mod tests {
         }
         for image in [None, Some(&[9; 1000][..])] {
             let path = pack(dir.path(), image);
-            let manifest = read_manifest(&Ctx::silent().unwrap(), &path).unwrap();
+            let manifest = read_manifest(&Ctx::silent().unwrap(), &HostFile::own(&path)).unwrap();
             assert_eq!((manifest.bytes, &manifest.record), (77, &record("web")));
             if let (Some(image), Some((at, size))) = (image, manifest.image) {
                 let archive = fs::read(&path).unwrap();

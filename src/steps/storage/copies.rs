@@ -13,6 +13,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::entries;
 use crate::steps::filesystem::Space;
 use crate::steps::layout::ContainerDir;
+use crate::steps::outside::{remove_hidden, HostFile, NewFile};
 use crate::steps::walk::remove as remove_tree;
 use crate::sys;
 use log::warn;
@@ -20,7 +21,7 @@ use nix::mount::MsFlags;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{symlink, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::Path;
 
 /// What is known of a snapshot. Kept in its directory: the numbers and the sha256 in one line.
@@ -50,7 +51,7 @@ pub struct ToArchive<'a> {
     /// Bytes of its layer.
     pub bytes: u64,
     /// The archive's own file.
-    pub path: &'a Path,
+    pub file: &'a HostFile,
     /// What may be taken of the storage's disk, in case it is there.
     pub disk: admission::Disk,
 }
@@ -189,17 +190,17 @@ pub trait Copies {
     /// What could not be removed.
     fn discard_export(&self, name: &Name) -> Result<()>;
 
-    /// What the archive at `path` says of itself.
+    /// What the archive `file` says of itself.
     ///
     /// # Errors
     /// [`Code::BadImage`], [`Code::NotSupported`] when a newer cloudbox has written it, [`Code::NotFound`].
-    fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest>;
+    fn look_at_archive(&self, ctx: &Ctx, file: &HostFile) -> Result<Manifest>;
 
-    /// Unpacks the layer in the archive at `path` into the unborn container `to`, durably. It may take `left` bytes.
+    /// Unpacks the layer in the archive `file` into the unborn container `to`, durably. It may take `left` bytes.
     ///
     /// # Errors
     /// [`Code::BadImage`], [`Code::Checksum`], [`Code::NoSpace`], [`Code::Cancelled`], a file cannot be read or written.
-    fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, left: u64) -> Result<()>;
+    fn unpack(&self, ctx: &Ctx, file: &HostFile, manifest: &Manifest, to: &Record, left: u64) -> Result<()>;
 
     /// Writes who it is into the mounted root of an unborn container that was `was` before.
     ///
@@ -379,26 +380,59 @@ impl Copies for Disk {
     }
 
     fn export(&self, ctx: &Ctx, what: &ToArchive<'_>, around: &mut WhileHeld<'_>) -> Result<()> {
-        let path = what.path;
-        if path.symlink_metadata().is_ok() {
-            return Err(Error::new(
-                Code::Exists,
-                format_args!("{} is there already; choose another name, or remove it first", path.display()),
-            ));
+        let new = what.file.create()?;
+        let written = self.write_archive(ctx, what, &new, around);
+        written.inspect_err(|_| new.empty())
+    }
+
+    fn discard_export(&self, name: &Name) -> Result<()> {
+        let note = self.layout.export(name);
+        if let Ok(hidden) = fs::read_link(note.join("file")) {
+            remove_hidden(&hidden)?;
         }
+        remove_tree(&note)
+    }
+
+    fn look_at_archive(&self, ctx: &Ctx, file: &HostFile) -> Result<Manifest> {
+        archive::read_manifest(ctx, file)
+    }
+
+    fn unpack(&self, ctx: &Ctx, file: &HostFile, manifest: &Manifest, to: &Record, left: u64) -> Result<()> {
+        self.with_new_layer(to, &mut |upper, _| {
+            archive::unpack(ctx, file, manifest, upper, to.ids.base, left)
+        })
+    }
+
+    fn write_identity(&self, record: &Record, was: &Record) -> Result<()> {
+        let rootfs = self.layout.unborn(&record.name).rootfs();
+        guest::write_identity(&rootfs, record, &guest::machine_id(&self.box_id()?, record), was)
+    }
+
+    fn discard_layer(&self, name: &Name) -> Result<()> {
+        remove_tree(self.layout.container(name).restored().path())
+    }
+}
+
+impl Disk {
+    fn write_archive(
+        &self,
+        ctx: &Ctx,
+        what: &ToArchive<'_>,
+        new: &NewFile,
+        around: &mut WhileHeld<'_>,
+    ) -> Result<()> {
+        let path = what.file.shown();
         let failed = |e: io::Error| Error::io("cannot write", path, e);
-        let dir = path.parent().unwrap_or(Path::new("/"));
         let size = what.image.map_or(0, |(_, size)| size);
-        let room = self.room(dir, what.disk)?;
+        let room = self.room(&new.near(), what.disk)?;
         admission::admit_copy(room, what.bytes.saturating_add(size))?;
-        let mut hidden = std::ffi::OsString::from(".new-");
-        hidden.push(path.file_name().unwrap_or_default());
-        let hidden = dir.join(hidden);
         let note = self.layout.export(&what.record.name);
         ctx.step("export.begin")?;
         make_dir(&note, 0o700)?;
-        symlink(&hidden, note.join("file")).map_err(failed)?;
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&hidden).map_err(failed)?;
+        if let Some(hidden) = new.hidden().map_err(failed)? {
+            symlink(&hidden, note.join("file")).map_err(failed)?;
+        }
+        let file = new.open()?;
         let record = encode(path, what.told)?;
         ctx.step("export.copy")?;
         let progress = &mut Progress::new(ctx, Some(what.bytes.saturating_add(size)));
@@ -414,46 +448,11 @@ impl Copies for Disk {
         })?;
         writer.end()?;
         ctx.step("export.name")?;
-        fs::rename(&hidden, path).map_err(failed)?;
-        sync_dir(dir)?;
+        new.give_name()?;
         // From here on it is there; what is left is only the note.
         remove_tree(&note)
     }
 
-    fn discard_export(&self, name: &Name) -> Result<()> {
-        let note = self.layout.export(name);
-        if let Ok(hidden) = fs::read_link(note.join("file")) {
-            match fs::remove_file(&hidden) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("cannot remove", &hidden, e));
-                }
-                _ => {}
-            }
-        }
-        remove_tree(&note)
-    }
-
-    fn look_at_archive(&self, ctx: &Ctx, path: &Path) -> Result<Manifest> {
-        archive::read_manifest(ctx, path)
-    }
-
-    fn unpack(&self, ctx: &Ctx, path: &Path, manifest: &Manifest, to: &Record, left: u64) -> Result<()> {
-        self.with_new_layer(to, &mut |upper, _| {
-            archive::unpack(ctx, path, manifest, upper, to.ids.base, left)
-        })
-    }
-
-    fn write_identity(&self, record: &Record, was: &Record) -> Result<()> {
-        let rootfs = self.layout.unborn(&record.name).rootfs();
-        guest::write_identity(&rootfs, record, &guest::machine_id(&self.box_id()?, record), was)
-    }
-
-    fn discard_layer(&self, name: &Name) -> Result<()> {
-        remove_tree(self.layout.container(name).restored().path())
-    }
-}
-
-impl Disk {
     /// Does `work` with the tree of the container's layer, or of a snapshot's, which is mounted for that if it must be.
     fn with_layer(
         &self,

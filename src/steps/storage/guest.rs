@@ -2,19 +2,15 @@
 //!
 //! All of them by [`GuestRoot`], so that no link in an image leads the daemon to a file of the host.
 
-use super::super::filesystem::read_up_to;
 use super::super::guest_root::GuestRoot;
 use super::Record;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::model::address::{Address, Ipv4Net};
 use crate::model::image::hex;
-use crate::model::spec::SCRIPT_MAX;
+use crate::model::spec::is_path;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Where a container's first-boot script lies in its guest until it is run.
@@ -72,8 +68,9 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     if root.has("etc/cloud") {
         write_seed(&root, record, machine_id)?;
     }
-    if !record.spec.first_boot.is_empty() {
-        root.put(FIRST_BOOT_SCRIPT, 0o700, &script(&record.spec.first_boot)?)?;
+    // A path of an earlier version's is no script, and opens nothing.
+    if !record.spec.first_boot.is_empty() && !is_path(&record.spec.first_boot) {
+        root.put(FIRST_BOOT_SCRIPT, 0o700, &record.spec.first_boot)?;
     }
     for service in &record.spec.services {
         root.make_dir(SERVICES, 0o755)?;
@@ -84,27 +81,6 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
 
 /// Where an image's optional services are switched on: `<service>.conf`.
 const SERVICES: &str = "etc/cloudbox-distro";
-
-/// The script that `first_boot` says, or that is in the file it names.
-fn script(first_boot: &str) -> Result<String> {
-    if !first_boot.starts_with('/') || first_boot.contains('\n') {
-        return Ok(first_boot.to_string());
-    }
-    let path = Path::new(first_boot);
-    let read = || -> io::Result<String> {
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        String::from_utf8(read_up_to(&file, SCRIPT_MAX as u64 + 1)?)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
-    };
-    let text = read().map_err(|e| Error::io("first_boot: cannot read", path, e))?;
-    if text.is_empty() || text.len() > SCRIPT_MAX {
-        return Err(Error::new(
-            Code::InvalidArgument,
-            format_args!("first_boot: {first_boot} is empty, or longer than the 64 KiB a script may have"),
-        ));
-    }
-    Ok(text)
-}
 
 /// What cloud-init finds in an image that has it: who the guest is, and that it needs nobody else to tell.
 fn write_seed(root: &GuestRoot, record: &Record, machine_id: &str) -> Result<()> {

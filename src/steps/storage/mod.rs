@@ -20,6 +20,7 @@ use crate::model::idrange::IdRange;
 use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
+use log::warn;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{self, Write};
@@ -216,10 +217,20 @@ impl Disk {
     /// When a directory cannot be made.
     pub fn new(layout: Layout) -> Result<Disk> {
         // Others must pass through to a container's root, and see nothing on the way.
-        for dir in [&layout.storage, &layout.containers()] {
-            make_dir(dir, 0o711)?;
+        if layout.storage.exists() {
+            // It may be shared with others: its mode is its owner's.
+            check_passage(&layout.storage);
+        } else {
+            make_dir(&layout.storage, 0o711)?;
         }
-        for dir in [layout.blanks(), layout.run.clone(), layout.run.join("lower"), layout.run.join("pid")] {
+        make_dir(&layout.containers(), 0o711)?;
+        for dir in [
+            layout.archives(),
+            layout.blanks(),
+            layout.run.clone(),
+            layout.run.join("lower"),
+            layout.run.join("pid"),
+        ] {
             make_dir(&dir, 0o700)?;
         }
         Ok(Disk { layout })
@@ -457,6 +468,15 @@ fn write_record(dir: &ContainerDir, record: &Record) -> Result<()> {
     let path = dir.record();
     let text = encode(&path, record)?;
     write_durably(&path, &text)
+}
+
+/// Complains of a directory that guests cannot pass through. Its mode is its owner's to change.
+fn check_passage(dir: &Path) {
+    let closed = fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & 0o001 == 0);
+    if closed {
+        let dir = dir.display();
+        warn!("containers cannot reach what is in {dir}; let others pass through it: `chmod o+x {dir}`");
+    }
 }
 
 /// Makes `path` and its parents, with `mode` whatever the umask says.

@@ -1,5 +1,6 @@
 'use strict';
 'require form';
+'require rpc';
 'require uci';
 'require view';
 'require cloudbox.dialogs as dialogs';
@@ -28,9 +29,6 @@ function wholeBox(map, bridges) {
 	};
 	flag('enabled', _('Enabled'), _('Off: nothing is made or started; what runs goes on.'));
 	flag('advertise', _('Announce'), _('Tell the network of this box and of its services.'));
-	const path = text => /^\/[^\s,:\\]*$/.test(text) ? null : _('An absolute path.');
-	value('box', 'storage', _('Storage'), path, '/srv/cloudbox',
-		_('Images and containers; on a disk, not in memory. A change holds when the service is started again.'));
 	value('box', 'memory_reserve', _('Memory kept for the box'), logic.checkReserve, '512M',
 		_('Never promised to containers.'));
 	value('box', 'disk_reserve', _('Disk kept for the box'), logic.checkReserve, '2G', _('Never promised to containers.'));
@@ -44,6 +42,27 @@ function wholeBox(map, bridges) {
 	value('defaults', 'cpus', _('Processors'), logic.checkCpus, '1');
 	value('defaults', 'disk', _('Disk'), logic.checkDisk, '4G', _('“none” is no quota.'));
 	value('defaults', 'pids', _('Process limit'), whole, '512');
+}
+
+/* What reaches outside of the containers stands in a file that the group cloudbox may only read. */
+function theOwners(map) {
+	const section = map.section(form.NamedSection, 'host', 'host', _('What is the owner’s alone'),
+		_('What of the box containers and calls reach from outside. Only a login with full rights changes it.'));
+	section.addremove = false;
+	const path = (id, text) => text === '' || /^\/[^\s,:\\]*$/.test(text) ? true : _('An absolute path.');
+	const option = (kind, name, title, standard, description) => {
+		const value = section.option(kind, name, title, description ?? '');
+		value.rmempty = true;
+		value.optional = true;
+		value.validate = path;
+		value.placeholder = standard;
+	};
+	option(form.Value, 'storage', _('Storage'), '/srv/cloudbox',
+		_('Images and containers; on a disk, not in memory. A change holds when the service is started again.'));
+	option(form.Value, 'lxcpath', _('Containers of other tools'), '/srv/lxc');
+	option(form.DynamicList, 'export_dir', _('Directories for exports'), '/mnt/usb');
+	option(form.DynamicList, 'import_dir', _('Directories for imports'), '/mnt/usb');
+	option(form.DynamicList, 'key_dir', _('Directories of keys'), '/etc/cloudbox');
 }
 
 function containers(map) {
@@ -162,19 +181,33 @@ function images(map) {
 		.modalonly = true;
 }
 
+const callAccess = rpc.declare({ object: 'session', method: 'access', params: [ 'scope', 'object', 'function' ],
+	expect: { access: false } });
+
+/* Whether this login may see the owner's file, and write it. */
+async function hostAccess() {
+	try {
+		await uci.load('cloudbox-host');
+		return await callAccess('uci', 'cloudbox-host', 'write') ? 'write' : 'read';
+	}
+	catch {
+		return null;
+	}
+}
+
 return view.extend({
 	async load() {
 		const bridges = await dialogs.bridges();
 		try {
 			await uci.load('cloudbox');
-			return { bridges };
+			return { bridges, host: await hostAccess() };
 		}
 		catch (error) {
 			return { failure: error };
 		}
 	},
 
-	async render({ bridges, failure }) {
+	async render({ bridges, host, failure }) {
 		if (failure) {
 			this.handleSaveApply = this.handleSave = this.handleReset = null;
 			return widgets.page([ el('h2', {}, _('Settings')), widgets.alertBox('error', [
@@ -189,6 +222,13 @@ return view.extend({
 		services(map);
 		remotes(map);
 		images(map);
-		return widgets.page([ widgets.readOnlyNote(), await map.render() ]);
+		const parts = [ widgets.readOnlyNote(), await map.render() ];
+		if (host) {
+			const own = new form.Map('cloudbox-host');
+			own.readonly = host !== 'write';
+			theOwners(own);
+			parts.push(await own.render());
+		}
+		return widgets.page(parts);
 	}
 });
