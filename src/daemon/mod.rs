@@ -26,6 +26,7 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::Lxc;
 use crate::steps::network::Host;
 use crate::steps::storage::Disk;
+use crate::sys;
 use log::{error, warn};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -64,6 +65,7 @@ pub struct Options {
 
 /// Runs the daemon until it is told to end. Containers go on running.
 pub fn run(options: Options) -> ExitCode {
+    sys::inherit_no_further(3);
     log_to::set_up(options.foreground, options.verbose);
     log_to::abort_on_panic();
     match serve(options) {
