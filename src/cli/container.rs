@@ -149,6 +149,12 @@ pub struct Create {
     #[arg(long, help = "refuse to delete it")]
     #[serde(serialize_with = "if_given")]
     protected: bool,
+    #[arg(long, help = "let it have containers of its own inside")]
+    #[serde(serialize_with = "if_given")]
+    nesting: bool,
+    #[arg(long, help = "let its programs use io_uring")]
+    #[serde(serialize_with = "if_given")]
+    io_uring: bool,
     #[arg(long, value_name = "NAME", help = "what it calls itself, instead of its name")]
     hostname: Option<String>,
     #[arg(long, value_name = "ZONE", help = "such as Europe/Madrid")]
@@ -170,6 +176,12 @@ pub struct Set {
     #[arg(long, value_name = "YES|NO", value_parser = yes_or_no(), hide_possible_values = true)]
     #[arg(help = "whether it is safe from delete")]
     protected: Option<bool>,
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no(), hide_possible_values = true)]
+    #[arg(help = "whether it may have containers of its own inside")]
+    nesting: Option<bool>,
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no(), hide_possible_values = true)]
+    #[arg(help = "whether its programs may use io_uring")]
+    io_uring: Option<bool>,
     #[arg(long, help = "also less memory than it uses: what does not fit is killed")]
     #[serde(serialize_with = "if_given")]
     force: bool,

@@ -342,6 +342,19 @@ options! {
         put: |spec, said| parse_bool("protected", said.text()).map(|protected| spec.protected = protected),
         get: |spec| if spec.protected { Value::Flag(true) } else { Value::Nothing },
     }
+    nesting: Flag, CreateAndSet, AtStart {
+        default: "`0`",
+        doc: "Its programs may use the kernel's keyrings, as runtimes of containers inside of it do. No limit counts \
+              the memory of these.",
+        put: |spec, said| parse_bool("nesting", said.text()).map(|nesting| spec.nesting = nesting),
+        get: |spec| if spec.nesting { Value::Flag(true) } else { Value::Nothing },
+    }
+    io_uring: Flag, CreateAndSet, AtStart {
+        default: "`0`",
+        doc: "Its programs may use io_uring, a part of the kernel that many holes were found in.",
+        put: |spec, said| parse_bool("io_uring", said.text()).map(|io_uring| spec.io_uring = io_uring),
+        get: |spec| if spec.io_uring { Value::Flag(true) } else { Value::Nothing },
+    }
 }
 
 /// The option that UCI calls so.
@@ -557,7 +570,7 @@ mod tests {
     }
 
     /// A good value of each option, which is not the default.
-    const OTHER: [(&str, &str); 21] = [
+    const OTHER: [(&str, &str); 23] = [
         ("image", "other"),
         ("memory", "100000001"),
         ("cpus", "0.5"),
@@ -579,6 +592,8 @@ mod tests {
         ("slice", "s"),
         ("advertise", "0"),
         ("protected", "1"),
+        ("nesting", "1"),
+        ("io_uring", "1"),
     ];
 
     #[test]
@@ -616,7 +631,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let rows: [(&'static str, &[&str]); 21] = [
+        let rows: [(&'static str, &[&str]); 23] = [
             ("image", &["", "a/b", "-"]),
             ("memory", &["-1", "0", "10X", "1M", ""]),
             ("cpus", &["-1", "0", "x"]),
@@ -638,6 +653,8 @@ mod tests {
             ("slice", &["a b", "a/b"]),
             ("advertise", &["maybe"]),
             ("protected", &["", "2"]),
+            ("nesting", &["", "2"]),
+            ("io_uring", &["", "2"]),
         ];
         assert_eq!(rows.map(|(name, _)| name).to_vec(), OPTIONS.iter().map(|o| o.name).collect::<Vec<_>>());
         for (name, values) in rows {
@@ -705,7 +722,7 @@ mod tests {
     #[test]
     fn what_can_be_set_is_a_sentence() {
         let expected = "memory, cpus, disk, pids, network, address, gateway, isolate, autostart, priority, \
-                        restart, description, slice or protected";
+                        restart, description, slice, protected, nesting or io_uring";
         assert_eq!(settable(), expected);
     }
 }

@@ -92,6 +92,12 @@ pub struct Spec {
     /// It can send in its own name only.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub isolate: bool,
+    /// It may have containers of its own inside.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub nesting: bool,
+    /// Its programs may use io_uring.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub io_uring: bool,
     /// What its guest calls itself; empty: as the container is called.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub hostname: String,
@@ -114,6 +120,11 @@ fn yes() -> bool {
 /// What a record need not say.
 fn is_yes(value: &bool) -> bool {
     *value
+}
+
+/// The same of what is off unless said otherwise.
+fn is_no(value: &bool) -> bool {
+    !value
 }
 
 fn default_priority() -> u16 {
@@ -158,6 +169,8 @@ impl Defaults {
             advertise: true,
             isolate: true,
             protected: false,
+            nesting: false,
+            io_uring: false,
             hostname: String::new(),
             timezone: String::new(),
             first_boot: String::new(),

@@ -139,6 +139,11 @@ impl ContainerDir {
         self.0.join("config")
     }
 
+    /// The system calls that its guest is refused, written anew at each start.
+    pub fn seccomp(&self) -> PathBuf {
+        self.0.join("seccomp")
+    }
+
     /// LXC's own log.
     pub fn lxc_log(&self) -> PathBuf {
         self.0.join("lxc.log")

@@ -31,6 +31,8 @@ pub fn record(name: &str) -> Record {
             advertise: true,
             protected: true,
             isolate: true,
+            nesting: false,
+            io_uring: false,
             hostname: String::new(),
             timezone: String::new(),
             first_boot: String::new(),

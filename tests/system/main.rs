@@ -23,6 +23,7 @@ mod daemon_death;
 mod ends;
 mod exec;
 mod first_boot;
+mod guest_calls;
 mod guest_cgroups;
 mod hundred;
 mod idle;

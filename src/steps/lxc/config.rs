@@ -12,10 +12,21 @@ use crate::model::idrange;
 use crate::model::image::Init;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
-use std::path::Path;
 
-/// What LXC's own configuration denies: kexec, module loading and the like.
-const SECCOMP: &str = "/usr/share/lxc/config/common.seccomp";
+/// Capabilities that are of no use in a user namespace: the kernel asks for them in its first one. What a guest with
+/// systemd has and needs: chown, dac_override, dac_read_search, fowner, fsetid, kill, setgid, setuid, setpcap, setfcap for
+/// its files and users; net_admin, net_raw, net_bind_service, net_broadcast for its network; sys_admin for its mounts,
+/// sys_chroot, sys_boot for its end, sys_ptrace, sys_nice, sys_resource, sys_tty_config, ipc_lock, ipc_owner, lease, mknod,
+/// audit_write, which its units name. The names are those that every LXC knows.
+const DROPPED: &str =
+    "audit_control block_suspend linux_immutable mac_admin mac_override sys_module sys_pacct sys_rawio \
+                       sys_time syslog wake_alarm";
+/// How much sooner a guest's processes are killed than the box's when the box has no memory left, of 1000.
+const OOM_SCORE: u32 = 500;
+/// Groups that a guest may make below its own, and how many in one another, on v2: each takes the box's memory, and one of
+/// the 65,535 numbers there are. A systemd guest makes some fifty.
+pub const GROUPS: u32 = 1000;
+pub const GROUPS_DEPTH: u32 = 32;
 /// Bytes of a console log. A full one becomes the earlier one, whose place it takes: so much is kept at least, and twice
 /// as much at most.
 pub const CONSOLE_LOG_SIZE: u64 = 128 << 10;
@@ -25,7 +36,7 @@ pub const CONSOLE_LOG_SIZE: u64 = 128 << 10;
 pub struct Host {
     /// AppArmor is on.
     pub apparmor: bool,
-    /// LXC's seccomp profile is there.
+    /// The kernel filters system calls.
     pub seccomp: bool,
 }
 
@@ -33,7 +44,11 @@ impl Host {
     /// Looks at this host.
     pub fn detect() -> Host {
         let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
-        Host { apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"), seccomp: Path::new(SECCOMP).exists() }
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        Host {
+            apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
+            seccomp: status.contains("\nSeccomp:"),
+        }
     }
 }
 
@@ -72,6 +87,8 @@ lxc.console.logfile = {}
 lxc.console.size = {CONSOLE_LOG_SIZE}
 lxc.console.rotate = 1
 lxc.signal.halt = {}
+lxc.cap.drop = {DROPPED}
+lxc.proc.oom_score_adj = {OOM_SCORE}
 ",
         record.hostname(),
         dir.rootfs().display(),
@@ -81,7 +98,7 @@ lxc.signal.halt = {}
         size = idrange::SIZE,
     );
     if host.seccomp {
-        let _ = writeln!(text, "lxc.seccomp.profile = {SECCOMP}");
+        let _ = writeln!(text, "lxc.seccomp.profile = {}", dir.seccomp().display());
     }
     if host.apparmor {
         text.push_str("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n");
@@ -124,6 +141,12 @@ lxc.cgroup.cpu.cfs_quota_us = {quota}
     }
     if v2("pids") {
         let _ = writeln!(text, "lxc.cgroup2.pids.max = {pids}");
+    }
+    if cgroups.family() == Family::V2 {
+        let _ = writeln!(
+            text,
+            "lxc.cgroup2.cgroup.max.descendants = {GROUPS}\nlxc.cgroup2.cgroup.max.depth = {GROUPS_DEPTH}"
+        );
     }
     if v2("cpu") {
         let _ = writeln!(text, "lxc.cgroup2.cpu.max = {quota} {CPU_PERIOD}");

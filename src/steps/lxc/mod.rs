@@ -8,6 +8,7 @@ mod foreign;
 mod group_tree;
 mod notices;
 mod runtime;
+mod seccomp;
 
 pub use config::render;
 pub use exec::{Exec, Output};

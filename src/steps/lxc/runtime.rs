@@ -14,6 +14,7 @@ use super::exec::{self, Exec, Output};
 use super::first_boot;
 use super::foreign::{self, Foreign};
 use super::notices::Notices;
+use super::seccomp;
 use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Init;
@@ -114,7 +115,9 @@ impl Lxc {
     fn write_config(&self, record: &Record, gateway: Option<Ipv4Addr>) -> Result<()> {
         let path = self.layout.container(&record.name).lxc_config();
         let text = config::render(&self.layout, &self.cgroups, self.host, record, gateway);
-        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))
+        fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))?;
+        let path = self.layout.container(&record.name).seccomp();
+        fs::write(&path, seccomp::render(&record.spec)).map_err(|e| Error::io("cannot write", &path, e))
     }
 
     /// LXC says "The container failed to start"; the reason is in its log.

@@ -111,6 +111,8 @@ async function settingsOf(info) {
 		priority: String(info.priority ?? ''),
 		restart: info.restart ?? '',
 		protected: said('protected') === '1' ? '1' : '0',
+		nesting: said('nesting') === '1' ? '1' : '0',
+		io_uring: said('io_uring') === '1' ? '1' : '0',
 		description: info.description ?? '',
 		network: info.network,
 		address: info.address === 'dhcp' ? '' : info.address,
@@ -139,6 +141,11 @@ async function settingsForm(info, look) {
 	value('start', 'description', _('Description'), text => text.length > 256 ? _('256 characters at most.') : null);
 	section.taboption('start', form.Flag, 'autostart', _('Start at boot')).rmempty = false;
 	section.taboption('start', form.Flag, 'protected', _('Protected'), _('It cannot be deleted.')).rmempty = false;
+	section.tab('kernel', _('Kernel'));
+	section.taboption('kernel', form.Flag, 'nesting', _('Containers inside'),
+		`${_('It may use the kernel’s keyrings, whose memory no limit counts.')} ${later}`).rmempty = false;
+	section.taboption('kernel', form.Flag, 'io_uring', 'io_uring',
+		`${_('A part of the kernel that many holes were found in.')} ${later}`).rmempty = false;
 	const priority = value('start', 'priority', _('Place in the order of starts'), text => logic.checkWhole(text, 0, 999));
 	priority.placeholder = '50';
 	priority.description = _('0 to 999; the lower, the earlier.');
@@ -191,7 +198,7 @@ function changes(said, before) {
 	const asked = logic.changed(filled, before);
 	if (asked.address === '')
 		asked.address = 'dhcp';
-	for (const flag of [ 'autostart', 'protected' ])
+	for (const flag of [ 'autostart', 'protected', 'nesting', 'io_uring' ])
 		if (asked[flag] !== undefined)
 			asked[flag] = asked[flag] === '1';
 	// What a form left empty stays as it is, but a description can be emptied.
