@@ -2,6 +2,7 @@
 
 use super::super::ctx::Cancel;
 use super::super::wait;
+use super::config::{GROUPS, GROUPS_DEPTH};
 use super::group_tree;
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
@@ -115,6 +116,21 @@ impl Cgroups {
     /// Whether `controller` can be used.
     pub fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|(name, _)| name == controller)
+    }
+
+    /// Whether swap can be limited; v2 shows that in groups only, and has it since Linux 5.19 unless told otherwise.
+    pub fn counts_swap(&self) -> bool {
+        let root =
+            |controller: &str| self.controllers.iter().find(|(c, _)| c == controller).map(|(_, dir)| dir);
+        let Some(root) = root("memory") else { return false };
+        match self.family {
+            Family::V1 => root.join("memory.memsw.limit_in_bytes").exists(),
+            Family::V2 => {
+                let groups = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+                let mut with_memory = groups.filter(|group| group.join("memory.max").exists());
+                with_memory.next().is_none_or(|group| group.join("memory.swap.max").exists())
+            }
+        }
     }
 
     /// The directory of `name`'s group in the hierarchy of `controller`.
@@ -252,6 +268,39 @@ impl Cgroups {
         }
     }
 
+    /// What LXC does not set on the groups of `name`, which runs: the box's own processes come before all containers
+    /// together, no memory is taken beyond the limit by way of swap, and the kernel memory that groups take is bounded.
+    /// Where a file is not there, the kernel cannot do it.
+    pub fn settle(&self, name: &Name) {
+        let set = |path: PathBuf, value: &str| match fs::File::options().write(true).open(&path) {
+            Ok(mut file) => {
+                let _ = file.write_all(value.as_bytes()).map_err(|e| debug!("{}: {e}", path.display()));
+            }
+            Err(e) => debug!("{}: {e}", path.display()),
+        };
+        for root in &self.roots {
+            let all = root.join(&self.group);
+            WEIGHTS.iter().for_each(|(file, value)| set(all.join(file), value));
+        }
+        if let (Family::V1, Some(root)) = (self.family, self.roots.iter().find(|root| is_v2(root))) {
+            let dir = root.join(&self.group).join(name.as_str());
+            set(dir.join("cgroup.max.descendants"), &GROUPS.to_string());
+            set(dir.join("cgroup.max.depth"), &GROUPS_DEPTH.to_string());
+        }
+        let Some(memory) = self.dir("memory", name) else { return };
+        match self.family {
+            Family::V2 => set(memory.join("memory.swap.max"), "0"),
+            Family::V1 => {
+                if let Some(limit) = self.number("memory", name, "memory.limit_in_bytes") {
+                    set(memory.join("memory.memsw.limit_in_bytes"), &limit.to_string());
+                }
+                // LXC has made the guest's root its owner. A group of memory takes some 50 KiB of the box's own, and one
+                // of 65,535 numbers; v1 has no limit for that. From the top down: nothing can be made behind us.
+                group_tree::each(&memory, &mut |group| group.give_to_root());
+            }
+        }
+    }
+
     /// Opens the files that tell what `name` uses.
     pub fn meter(&self, name: &Name) -> Meter {
         let v1 = self.family == Family::V1;
@@ -282,6 +331,13 @@ impl Cgroups {
     /// A limit cannot be written; those before it stay as written.
     pub fn set_limits(&self, name: &Name, spec: &Spec) -> Result<()> {
         let (memory, quota) = (spec.memory.get(), quota(spec));
+        // v1's limit of memory and swap together is never below that of memory: it goes up before and down behind.
+        let set_memsw = || {
+            let path = self.dir("memory", name)?.join("memory.memsw.limit_in_bytes");
+            let mut file = fs::File::options().write(true).open(path).ok()?;
+            file.write_all(memory.to_string().as_bytes()).ok()
+        };
+        set_memsw();
         for (controller, file, value) in [
             ("pids", "pids.max", spec.pids.to_string()),
             ("cpu", "cpu.cfs_quota_us", quota.to_string()),
@@ -307,6 +363,7 @@ impl Cgroups {
                 written => written.map_err(|e| Error::io("cannot write", &path, e))?,
             }
         }
+        set_memsw();
         Ok(())
     }
 
@@ -368,6 +425,19 @@ impl Meter {
         let cpu_time = read(&self.cpu).map(|time| if self.nanoseconds { time / 1000 } else { time });
         Usage { memory: read(&self.memory), pids: read(&self.pids), cpu_time }
     }
+}
+
+/// What all containers together get of processors and disks when the box wants them too: half of what it gets.
+const WEIGHTS: [(&str, &str); 5] = [
+    ("cpu.shares", "512"),
+    ("cpu.weight", "50"),
+    ("blkio.bfq.weight", "50"),
+    ("io.bfq.weight", "50"),
+    ("io.weight", "50"),
+];
+
+fn is_v2(root: &Path) -> bool {
+    root.join("cgroup.controllers").exists()
 }
 
 /// The period of the processor quota, in microseconds: the kernel's default.

@@ -6,7 +6,7 @@
 
 use nix::fcntl::{openat, OFlag, AT_FDCWD};
 use nix::sys::stat::{fstat, Mode};
-use nix::unistd::{unlinkat, UnlinkatFlags};
+use nix::unistd::{fchown, unlinkat, Gid, Uid, UnlinkatFlags};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -42,6 +42,12 @@ impl Group {
     /// As open(2) and write(2).
     pub fn write(&self, name: &str, text: &str) -> io::Result<()> {
         self.file(name, OFlag::O_WRONLY)?.write_all(text.as_bytes())
+    }
+
+    /// Takes it from whoever it was given to, who can make no group in it any more.
+    pub fn give_to_root(&self) {
+        let root = (Some(Uid::from_raw(0)), Some(Gid::from_raw(0)));
+        let _ = fchown(&self.0, root.0, root.1);
     }
 
     /// The names of the groups just below.

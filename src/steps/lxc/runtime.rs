@@ -222,6 +222,12 @@ impl Lxc {
         }
     }
 
+    /// Its groups are new ones, or new to us.
+    fn taken_up(&self, name: &Name) {
+        self.cgroups.settle(name);
+        self.notices.watch(&self.cgroups, name);
+    }
+
     fn remove_groups(&self, name: &Name) {
         self.meters().remove(name);
         self.notices.forget(name);
@@ -311,7 +317,7 @@ impl Runtime for Lxc {
             return Err(error);
         }
         if let Some(running) = self.find(name)? {
-            self.notices.watch(&self.cgroups, name);
+            self.taken_up(name);
             return Ok(running);
         }
         self.wait_for_monitor(name, read_pid(&pid_file))?;
@@ -342,7 +348,7 @@ impl Runtime for Lxc {
         let deadline = Instant::now() + START_TIME;
         loop {
             if let Some(running) = self.find(name)? {
-                self.notices.watch(&self.cgroups, name);
+                self.taken_up(name);
                 return Ok(Some(running));
             }
             // Looking through all processes takes long, and an earlier daemon begins nothing any more.
@@ -405,7 +411,7 @@ impl Runtime for Lxc {
             if let Some(running) = again {
                 // Its groups are new ones.
                 self.meters().remove(name);
-                self.notices.watch(&self.cgroups, name);
+                self.taken_up(name);
                 return Ok(AfterEnd::Rebooted(running));
             }
             if Instant::now() >= deadline {
