@@ -2,11 +2,16 @@
 
 use super::{error, ok, text_of, told, warning, Finding, Subject, WARNING};
 use crate::model::idrange;
-use crate::steps::lxc::cgroup::Family;
+use crate::steps::filesystem::read_up_to;
+use crate::steps::lxc::cgroup::{Cgroups, Family};
+use nix::sys::inotify::{InitFlags, Inotify};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Fewer inotify instances than these are soon used up: the kernel's default of 128 by some 60 guests.
 const INOTIFY_INSTANCES: u32 = 1024;
+/// The box itself wants some at any time.
+const INOTIFY_LEFT: usize = 32;
 
 pub(super) fn namespaces(_: &Subject<'_>) -> Finding {
     let missing: Vec<&str> = ["user", "pid", "net", "mnt", "uts", "ipc"]
@@ -22,14 +27,41 @@ pub(super) fn namespaces(_: &Subject<'_>) -> Finding {
     )
 }
 
+/// The kernel's filter of system calls, and whether LXC knows how to set it.
 pub(super) fn seccomp(_: &Subject<'_>) -> Finding {
-    if text_of(Path::new("/proc/self/status")).contains("\nSeccomp:") {
-        return ok(format_args!("the kernel filters containers' system calls"));
+    let kernel = text_of(Path::new("/proc/self/status")).contains("\nSeccomp:");
+    judge_seccomp(kernel, lxc_has_seccomp())
+}
+
+fn judge_seccomp(kernel: bool, lxc: Option<bool>) -> Finding {
+    if !kernel {
+        return warning(
+            format_args!("the kernel has no seccomp: containers may try every system call"),
+            format_args!("use a kernel with CONFIG_SECCOMP_FILTER, as OpenWrt's have"),
+        );
     }
-    warning(
-        format_args!("the kernel has no seccomp: containers may try every system call"),
-        format_args!("use a kernel with CONFIG_SECCOMP_FILTER, as OpenWrt's have"),
-    )
+    if lxc == Some(false) {
+        return warning(
+            format_args!("LXC is built without seccomp: containers may try every system call"),
+            format_args!("install a liblxc that is built with libseccomp (OpenWrt: LXC_SECCOMP)"),
+        );
+    }
+    ok(format_args!("the kernel filters containers' system calls"))
+}
+
+/// Where liblxc may be; Debian has a directory for each processor.
+const LIBRARIES: [&str; 3] = ["/usr/lib", "/lib", "/usr/lib64"];
+/// liblxc has 1 MiB.
+const LIBRARY_MAX: u64 = 16 << 20;
+
+/// Whether liblxc asks for libseccomp; None where it is not found, as one that is part of the tools.
+fn lxc_has_seccomp() -> Option<bool> {
+    let below = |dir: &str| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let places = LIBRARIES.iter().flat_map(|dir| below(dir).chain([PathBuf::from(dir)]));
+    let file = places.map(|dir| dir.join("liblxc.so.1")).find(|file| file.is_file())?;
+    let library = read_up_to(&File::open(file).ok()?, LIBRARY_MAX).ok()?;
+    let wanted = b"libseccomp.so";
+    Some(library.windows(wanted.len()).any(|window| window == wanted))
 }
 
 pub(super) fn overlay(_: &Subject<'_>) -> Finding {
@@ -134,18 +166,50 @@ fn judge_ids(used: usize, namespaces: Option<usize>) -> Finding {
     }
 }
 
-/// Every systemd guest takes a few of the inotify instances that all containers share.
+/// Every systemd guest takes a few of the inotify instances that all containers share with the box's root: one guest may
+/// take all of them.
 pub(super) fn inotify(_: &Subject<'_>) -> Finding {
     let limit = text_of(Path::new("/proc/sys/fs/inotify/max_user_instances"));
-    match limit.trim().parse::<u32>() {
-        Ok(limit) if limit < INOTIFY_INSTANCES => warning(
-                format_args!("fs.inotify.max_user_instances is {limit}: about {} systemd guests can run", limit / 2),
+    judge_inotify(limit.trim().parse().ok(), inotify_left())
+}
+
+/// How many inotify instances can be had now; it stops counting at [`INOTIFY_LEFT`].
+fn inotify_left() -> usize {
+    let instances = (0..INOTIFY_LEFT).map_while(|_| Inotify::init(InitFlags::IN_CLOEXEC).ok());
+    instances.collect::<Vec<_>>().len()
+}
+
+fn judge_inotify(limit: Option<u32>, left: usize) -> Finding {
+    if left < INOTIFY_LEFT {
+        return warning(
+            format_args!("{left} inotify instances are left for the box: containers share them with it, and have taken the others"),
+            format_args!("stop the container that has taken them, or `sysctl -w fs.inotify.max_user_instances=16384`"),
+        );
+    }
+    match limit {
+        Some(limit) if limit < INOTIFY_INSTANCES => warning(
+            format_args!("fs.inotify.max_user_instances is {limit}: about {} systemd guests can run", limit / 2),
             format_args!(
                 "`sysctl -w fs.inotify.max_user_instances=8192`, and the same line in /etc/sysctl.d/60-cloudbox.conf"
             ),
         ),
         _ => ok(format_args!("there are enough inotify instances for many guests")),
     }
+}
+
+/// Swap that containers are not kept off: a container at its limit would go on into it.
+pub(super) fn swap(subject: &Subject<'_>) -> Vec<Finding> {
+    let is_on = text_of(Path::new("/proc/swaps")).lines().count() > 1;
+    let counted = subject.known.cgroups.as_ref().is_none_or(Cgroups::counts_swap);
+    let found = || {
+        warning(
+            format_args!(
+                "there is swap, and the kernel does not count it: a container at its limit goes on into it"
+            ),
+            format_args!("`swapoff -a`, or a kernel with swap accounting (CONFIG_MEMCG_SWAP, swapaccount=1)"),
+        )
+    };
+    (is_on && !counted).then(found).into_iter().collect()
 }
 
 #[cfg(test)]
@@ -161,6 +225,31 @@ mod tests {
         let missing = judge_filesystem("squashfs", "kmod-fs-squashfs", known, false);
         assert_eq!(missing.state, ERROR);
         assert!(missing.remedy.contains("kmod-fs-squashfs"), "{}", missing.remedy);
+    }
+
+    #[test]
+    fn a_filter_needs_both_the_kernel_and_lxc() {
+        for (kernel, lxc, state) in [
+            (true, Some(true), OK),
+            (true, None, OK),
+            (true, Some(false), WARNING),
+            (false, Some(true), WARNING),
+        ] {
+            assert_eq!(judge_seccomp(kernel, lxc).state, state, "{kernel} {lxc:?}");
+        }
+    }
+
+    #[test]
+    fn inotify_instances_are_counted_before_they_are_none() {
+        for (limit, left, state) in [
+            (Some(8192), INOTIFY_LEFT, OK),
+            (Some(128), INOTIFY_LEFT, WARNING),
+            (Some(8192), 3, WARNING),
+            (None, INOTIFY_LEFT, OK),
+        ] {
+            assert_eq!(judge_inotify(limit, left).state, state, "{limit:?} {left}");
+        }
+        assert!(judge_inotify(Some(8192), 3).message.starts_with("3 inotify instances are left"));
     }
 
     #[test]

@@ -47,6 +47,7 @@ const CHECKS: &[(&str, Examine)] = &[
     ("leftovers", Examine::One(storage::leftovers)),
     ("avahi", Examine::One(network::avahi)),
     ("inotify", Examine::One(kernel::inotify)),
+    ("swap", Examine::Many(kernel::swap)),
     ("image tools", Examine::One(tools::image_tools)),
     ("images", Examine::One(storage::images)),
     ("disk quota", Examine::Many(tools::disk_quota)),
