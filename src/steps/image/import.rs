@@ -11,6 +11,7 @@ use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::outside::HostFile;
 use crate::steps::tool::{Pipes, Running, Source, Tool};
+use crate::steps::walk::{walk, Moved};
 use crate::sys::Rights;
 use log::warn;
 use sha2::{Digest, Sha256};
@@ -242,6 +243,7 @@ impl ImageImport<'_> {
     /// Packs a directory tree.
     fn pack(&self, building: &Building) -> Result<String> {
         self.check_space(1)?;
+        check_paths(self.ctx, self.file.shown())?;
         let compressor = self.compressor(building)?;
         self.ctx.step("image.pack")?;
         let mksquashfs = self.mksquashfs(self.file.shown(), &building.rootfs, compressor)?;
@@ -369,6 +371,28 @@ impl ImageImport<'_> {
     fn check_space(&self, need: u64) -> Result<()> {
         check_space(self.store, need)
     }
+}
+
+/// Checks that mksquashfs can pack the tree below `root`. It goes down by paths and calls itself: what has a path longer
+/// than the kernel takes it leaves out without an error.
+fn check_paths(ctx: &Ctx, root: &Path) -> Result<()> {
+    /// With the NUL at its end.
+    const LONGEST: usize = libc::PATH_MAX as usize - 1;
+    let above = root.as_os_str().len() + 1;
+    walk(root, Moved::Fails, &mut |seen| {
+        ctx.cancel.check()?;
+        if seen.path().is_some_and(|path| above + path.len() <= LONGEST) {
+            return Ok(());
+        }
+        let path = seen.shown();
+        let path = path.display();
+        Err(Error::new(
+            Code::NotSupported,
+            format_args!(
+                "{path}: its path is longer than mksquashfs can pack; remove it or move it up first"
+            ),
+        ))
+    })
 }
 
 /// Checks that the store has room for `need` bytes.
@@ -585,4 +609,28 @@ impl Sink for ToMksquashfs<'_, '_> {
 fn processors() -> usize {
     let online = nix::unistd::sysconf(nix::unistd::SysconfVar::_NPROCESSORS_ONLN).ok().flatten();
     online.and_then(|n| usize::try_from(n).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn what_mksquashfs_would_leave_out_is_refused() {
+        let dir = TempDir::make();
+        let ctx = Ctx::silent().unwrap();
+        let directory = "d".repeat(99);
+        let room = libc::PATH_MAX as usize - 1 - dir.path().as_os_str().len();
+        let deepest = dir.path().join(vec![directory; room / 100].join("/"));
+        fs::create_dir_all(&deepest).unwrap();
+        let left = libc::PATH_MAX as usize - 2 - deepest.as_os_str().len();
+        let file = "f".repeat(left);
+        fs::write(deepest.join(&file), "").unwrap();
+        check_paths(&ctx, dir.path()).unwrap();
+        let open = File::open(&deepest).unwrap();
+        fs::write(crate::steps::walk::at(&open, (file + "f").as_bytes()), "").unwrap();
+        let error = check_paths(&ctx, dir.path()).unwrap_err();
+        assert!(error.code == Code::NotSupported && error.message.contains("mksquashfs"), "{error}");
+    }
 }
