@@ -8,11 +8,16 @@ use crate::model::life;
 use crate::operations;
 use crate::state::{now, port, Container, Live};
 use crate::steps::config::ConfigStore;
+use crate::steps::filesystem::{read_file, read_text};
 use crate::steps::storage::{Found, Record};
 use log::{error, info, warn};
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
+
+/// The longest table of jobs, and the longest list of containers' lives: both are of few hundred lines.
+const JOBS_MAX: u64 = 4 << 20;
+const LIVES_MAX: u64 = 4 << 20;
 
 /// The configuration as read at the start.
 pub struct Loaded {
@@ -47,7 +52,7 @@ impl Core {
         state.config_error = loaded.error;
         state.jobs = read_jobs(&state.layout.jobs());
         state.jobs.interrupt_unfinished(now());
-        let lives = fs::read_to_string(state.layout.lives()).unwrap_or_default();
+        let lives = read_text(&state.layout.lives(), LIVES_MAX).unwrap_or_default();
         self.clear_leftovers();
         self.state.read_images();
         let mut quiet = true;
@@ -131,7 +136,7 @@ impl Core {
 
 fn read_jobs(path: &Path) -> Jobs {
     // A damaged table is worth no more than none.
-    fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    read_file(path, JOBS_MAX).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
 }
 
 fn boot_id() -> String {

@@ -1,9 +1,8 @@
 //! What a guest wrote to its console: LXC keeps it in two files, the present one and the one before.
 
-use super::filesystem::read_up_to;
+use super::filesystem::{open_regular, read_up_to};
 use super::layout::ContainerDir;
 use crate::error::{Error, Result};
-use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +32,7 @@ pub fn tail(files: &[PathBuf], lines: usize) -> Result<(Vec<u8>, bool)> {
 
 /// Adds the end of the file at `path` to `text`; true when that is all of it.
 fn append(path: &Path, text: &mut Vec<u8>) -> io::Result<bool> {
-    let mut file = match File::open(path) {
+    let mut file = match open_regular(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
         other => other?,
     };

@@ -323,7 +323,7 @@ fn remove_if_there(path: &Path) -> Result<()> {
 }
 
 fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|e| Error::io("cannot open", path, e))
+    filesystem::open_regular(path).map_err(|e| Error::io("cannot open", path, e))
 }
 
 /// A text of few bytes; what is not UTF-8 in it is replaced, and refused by its reader.

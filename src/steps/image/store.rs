@@ -272,7 +272,7 @@ impl Store {
     fn read(&self, sha256: &str) -> Result<Manifest> {
         let place = self.place(sha256);
         let path = place.join(MANIFEST);
-        let file = File::open(&path).map_err(|e| match e.kind() {
+        let file = filesystem::open_regular(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => not_found(sha256),
             _ => Error::io("cannot read", &path, e),
         })?;
@@ -474,8 +474,16 @@ impl Images for Store {
             problems
                 .extend(fs::remove_dir(&target).map_err(|e| Error::io("cannot remove", &target, e)).err());
         }
-        for name in entries(&self.images)?.into_iter().filter(hidden) {
-            problems.extend(remove_tree(&self.images.join(name)).err());
+        for name in entries(&self.images)? {
+            let image = self.images.join(&name);
+            if hidden(&name) {
+                problems.extend(remove_tree(&image).err());
+            } else if is_sha256(&name) {
+                // A manifest that was not given its name.
+                for name in entries(&image)?.iter().filter(|name| hidden(name)) {
+                    problems.extend(remove_tree(&image.join(name)).err());
+                }
+            }
         }
         for name in entries(&self.names)? {
             let link = self.names.join(&name);
@@ -511,7 +519,7 @@ impl Building {
 /// Mounts the squashfs `file` at `target`: read-only, without devices and set-user-ID programs of its own right. The
 /// loop device detaches itself at the unmount.
 fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
-    let opened = File::open(file).map_err(|e| Error::io("cannot open", file, e))?;
+    let opened = filesystem::open_regular(file).map_err(|e| Error::io("cannot open", file, e))?;
     let (device, path) = sys::loop_attach(opened.as_fd(), true).map_err(|e| match e.raw_os_error() {
         Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
             Error::new(Code::NotSupported, "this box has no loop devices; install kmod-loop")

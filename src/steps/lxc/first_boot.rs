@@ -1,6 +1,7 @@
 //! Running a container's first-boot script, once.
 
 use super::super::ctx::Ctx;
+use super::super::filesystem::read_text;
 use super::super::layout::ContainerDir;
 use super::super::storage::{write_durably, FIRST_BOOT_SCRIPT};
 use super::super::tool::{Pipes, Running as Program};
@@ -22,6 +23,8 @@ const TIME: Duration = Duration::from_secs(4 * 3600);
 /// What is kept of what it says.
 const LOG_MAX: usize = 256 << 10;
 const CHUNK: usize = 4 << 10;
+/// Its status is a word.
+const STATUS_MAX: u64 = 64;
 const RUNNING: &str = "running";
 
 /// How far it is, as kept in the container's directory; None: it has not begun.
@@ -34,7 +37,7 @@ pub enum Status {
 
 /// How far the script of the container in `dir` is.
 pub fn status(dir: &ContainerDir) -> Option<Status> {
-    let text = fs::read_to_string(dir.first_boot_status()).ok()?;
+    let text = read_text(&dir.first_boot_status(), STATUS_MAX).ok()?;
     Some(text.trim().parse().map_or(Status::Begun, Status::Ended))
 }
 

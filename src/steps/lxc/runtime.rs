@@ -1,7 +1,7 @@
 //! LXC's tools and the processes they leave behind.
 
 use super::super::ctx::Ctx;
-use super::super::filesystem::entries;
+use super::super::filesystem::{entries, open_regular, read_up_to};
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
 use super::super::process::Process;
@@ -31,6 +31,8 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+/// What is read of LXC's log, which begins anew with each start: the first error is near its beginning.
+const LOG_MAX: u64 = 256 << 10;
 /// `lxc-start` returns when init runs: tens of milliseconds, seconds on a slow, busy box.
 const START_TIME: Duration = Duration::from_secs(60);
 /// Between a container's last process and the end of its monitor: tens of milliseconds.
@@ -123,7 +125,8 @@ impl Lxc {
     /// LXC says "The container failed to start"; the reason is in its log.
     fn start_failed(&self, name: &Name, error: Error) -> Error {
         let log = self.layout.container(name).lxc_log();
-        let text = fs::read_to_string(&log).unwrap_or_default();
+        let text = open_regular(&log).and_then(|file| read_up_to(&file, LOG_MAX)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         // The first error of a start is the cause, the others follow from it.
         let reason = text
             .lines()

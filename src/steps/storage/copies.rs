@@ -5,13 +5,14 @@
 
 use super::archive::{self, Manifest, Writer};
 use super::tree::{self, Progress, Shift};
-use super::{claim, encode, guest, make_dir, mount, rename, sync_dir, write_durably, Disk, Record, Storage};
+use super::{
+    claim, encode, guest, make_dir, mount, rename, sync_dir, write_durably, Disk, Record, Storage, LINE_MAX,
+};
 use crate::error::{Code, Error, Result};
 use crate::model::admission;
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
-use crate::steps::filesystem::entries;
-use crate::steps::filesystem::Space;
+use crate::steps::filesystem::{entries, read_file, read_text, Space};
 use crate::steps::layout::ContainerDir;
 use crate::steps::outside::{remove_hidden, HostFile, NewFile};
 use crate::steps::walk::remove as remove_tree;
@@ -222,7 +223,7 @@ impl Copies for Disk {
         for entry in entries(&dir.snapshots())? {
             let Ok(name) = Name::of_snapshot(&entry) else { continue };
             let path = dir.snapshot(&name).snapshot_record();
-            match fs::read_to_string(&path).ok().and_then(|line| decode(name, &line)) {
+            match read_text(&path, LINE_MAX).ok().and_then(|line| decode(name, &line)) {
                 Some(snapshot) => {
                     let at = found
                         .partition_point(|of| (of.created, &of.name) < (snapshot.created, &snapshot.name));
@@ -288,7 +289,7 @@ impl Copies for Disk {
         let dir = self.layout.held();
         let mut held = Vec::new();
         for note in entries(&dir).unwrap_or_default() {
-            let frozen = fs::read(dir.join(&note)).is_ok_and(|text| !text.is_empty());
+            let frozen = read_file(&dir.join(&note), LINE_MAX).is_ok_and(|text| !text.is_empty());
             held.extend(Name::new(&note).map(|name| (name, frozen)));
         }
         held

@@ -6,6 +6,7 @@ use super::super::ctx::Ctx;
 use super::super::layout::ContainerDir;
 use super::super::tool::{self, Tool};
 use super::tree::{self, Progress};
+use super::TEMPORARY;
 use crate::error::{Error, Result};
 use crate::model::size::Bytes;
 use crate::sys;
@@ -52,7 +53,7 @@ fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
     // Two jobs may format at once: each its own file, and the last rename wins with an equal one.
     static MADE: AtomicU32 = AtomicU32::new(0);
     let unique = MADE.fetch_add(1, Ordering::Relaxed);
-    let temporary = blanks.join(format!(".tmp-{}-{}-{unique}", size.get(), std::process::id()));
+    let temporary = blanks.join(format!("{TEMPORARY}{}-{}-{unique}", size.get(), std::process::id()));
     let made = format(ctx, &temporary, size)
         .and_then(|()| fs::rename(&temporary, &blank).map_err(|e| Error::io("cannot rename to", &blank, e)));
     if made.is_err() {

@@ -12,7 +12,7 @@ pub mod tree;
 mod tests;
 
 use super::ctx::Ctx;
-use super::filesystem::entries;
+use super::filesystem::{entries, read_file, read_text};
 use super::layout::{ContainerDir, Layout};
 use super::walk::remove as remove_tree;
 use crate::error::{Code, Error, Result};
@@ -205,6 +205,13 @@ pub trait Storage: Copies + Send + Sync {
     fn used(&self, name: &Name) -> Option<u64>;
 }
 
+/// The longest record: a first-boot script has up to 64 KiB, and JSON may write six bytes for each.
+const RECORD_MAX: u64 = 1 << 20;
+/// The longest of files that have a line.
+const LINE_MAX: u64 = 4096;
+/// How a file begins that [`write_durably`] has not given its name yet.
+const TEMPORARY: &str = ".tmp-";
+
 /// Containers' files on the box's disk.
 pub struct Disk {
     layout: Layout,
@@ -255,7 +262,7 @@ impl Disk {
 /// It cannot be read, or is damaged.
 pub fn read_record(dir: &ContainerDir) -> Result<Record> {
     let path = dir.record();
-    let text = fs::read(&path).map_err(|e| Error::io("cannot read", &path, e))?;
+    let text = read_file(&path, RECORD_MAX).map_err(|e| Error::io("cannot read", &path, e))?;
     serde_json::from_slice(&text).map_err(|e| {
         Error::new(
             Code::Failed,
@@ -271,7 +278,7 @@ pub fn read_record(dir: &ContainerDir) -> Result<Record> {
 impl Storage for Disk {
     fn box_id(&self) -> Result<String> {
         let path = self.layout.box_id();
-        match fs::read_to_string(&path) {
+        match read_text(&path, LINE_MAX) {
             Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_string()),
             Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -430,9 +437,13 @@ impl Storage for Disk {
             }
         }
         let dir = self.layout.containers();
+        for place in [&self.layout.storage, &self.layout.blanks()] {
+            sweep_temporary(place, &mut swept)?;
+        }
         for name in entries(&dir)? {
             if !name.starts_with('.') {
-                Disk::sweep_copies(&dir.join(name), &mut swept)?;
+                Disk::sweep_copies(&dir.join(&name), &mut swept)?;
+                sweep_temporary(&dir.join(name), &mut swept)?;
             }
         }
         for name in self.leftovers()? {
@@ -505,8 +516,22 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<()> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
+/// Removes files in `dir` that were never given their names, and says which.
+fn sweep_temporary(dir: &Path, swept: &mut Vec<String>) -> Result<()> {
+    // What lies about beside the containers is none of ours.
+    let names = if dir.is_dir() { entries(dir)? } else { Vec::new() };
+    for name in names.iter().filter(|name| name.starts_with(TEMPORARY)) {
+        let path = dir.join(name);
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()) {
+            fs::remove_file(&path).map_err(|e| Error::io("cannot remove", &path, e))?;
+            swept.push(path.display().to_string());
+        }
+    }
+    Ok(())
+}
+
 fn temporary_name(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".tmp-");
+    let mut name = std::ffi::OsString::from(TEMPORARY);
     name.push(path.file_name().unwrap_or_default());
     path.with_file_name(name)
 }

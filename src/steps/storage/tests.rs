@@ -5,6 +5,7 @@ use crate::model::address::Address;
 use crate::model::size::{Bytes, Cpus};
 pub(super) use crate::testing::record;
 use crate::testing::TempDir;
+use nix::sys::stat::{mknod, Mode, SFlag};
 use std::collections::BTreeMap;
 use std::os::unix::fs::{symlink, MetadataExt};
 
@@ -358,6 +359,48 @@ fn a_build_that_is_cancelled_at_any_step_is_discarded_whole() {
     }
 }
 
+/// What stands in the place of a file of ours is told of, and neither waited for nor read without end.
+#[test]
+fn only_regular_files_of_few_bytes_are_read() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let (disk, layout) = (disk(&dir), layout(&dir));
+    disk.build(&Ctx::silent().unwrap(), &record("web")).unwrap();
+    disk.give_name(&name("web")).unwrap();
+    let container = layout.container(&name("web"));
+    fs::create_dir_all(container.snapshot(&name("s")).path()).unwrap();
+    let places = [
+        container.record(),
+        container.snapshot(&name("s")).snapshot_record(),
+        container.first_boot_status(),
+        container.console_log(),
+        layout.box_id(),
+    ];
+    let null = nix::sys::stat::makedev(1, 5);
+    type Make<'a> = &'a dyn Fn(&Path);
+    let made: [Make<'_>; 4] = [
+        &|path| mknod(path, SFlag::S_IFIFO, Mode::S_IRUSR, 0).unwrap(),
+        &|path| mknod(path, SFlag::S_IFCHR, Mode::S_IRUSR, null).unwrap(),
+        &|path| std::os::unix::fs::symlink("/dev/zero", path).unwrap(),
+        &|path| fs::File::create(path).unwrap().set_len(1 << 40).unwrap(),
+    ];
+    for make in made {
+        for path in &places {
+            let _ = fs::remove_file(path);
+            make(path);
+        }
+        let found = disk.scan().unwrap();
+        assert!(matches!(&found[..], [Found::Unreadable(..)]), "a damaged record");
+        assert_eq!(disk.snapshots(&name("web")).unwrap(), []);
+        disk.box_id().unwrap_err();
+        assert!(crate::steps::lxc::first_boot::status(&container).is_none());
+        let log = crate::steps::console::tail(&crate::steps::console::files(&container), 5);
+        assert!(log.is_err() || log.is_ok_and(|(text, more)| more && text.len() <= 256 << 10));
+    }
+}
+
 #[test]
 fn a_sweep_removes_what_is_hidden_and_only_that() {
     if !is_root() {
@@ -379,9 +422,23 @@ fn a_sweep_removes_what_is_hidden_and_only_that() {
     // A name that is both alive and half built, or half erased, as after a crash between two steps.
     fs::create_dir_all(layout.unborn(&name("web")).rootfs()).unwrap();
     fs::create_dir_all(layout.dead(&name("idle")).layer()).unwrap();
+    // Files that a kill left before they had their names.
+    let unnamed = [
+        layout.storage.join(".tmp-box-id"),
+        layout.blanks().join(".tmp-1048576-1-0"),
+        layout.container(&name("web")).path().join(".tmp-record.json"),
+    ];
+    unnamed.iter().for_each(|path| fs::write(path, "half").unwrap());
+    // A guest's own is in its layer.
+    let own = layout.container(&name("web")).upper().join(".tmp-own");
+    fs::write(&own, "").unwrap();
     let mut swept = disk.sweep().unwrap();
     swept.sort();
-    assert_eq!(swept, ["gone", "half", "idle", "web"]);
+    let mut expected = ["gone", "half", "idle", "web"].map(str::to_string).to_vec();
+    expected.extend(unnamed.iter().map(|path| path.display().to_string()));
+    expected.sort();
+    assert_eq!(swept, expected);
+    fs::remove_file(own).unwrap();
     assert_eq!(tree(dir.path()), before);
     assert!(disk.sweep().unwrap().is_empty());
 }
