@@ -79,3 +79,14 @@ fn values_are_reached_in_several_ways() {
     assert_eq!(package.sections_of("a").count(), 2);
     assert!(package.sections()[1].is_anonymous());
 }
+
+#[test]
+fn a_package_has_a_name_of_letters_digits_dashes_and_underscores() {
+    for good in ["network", "my-net_2"] {
+        assert!(Package::parse(format!("package '{good}'\n").as_bytes()).is_ok(), "{good}");
+    }
+    for bad in ["a/b", "a b", "a.b", "ä"] {
+        let error = Package::parse(format!("package '{bad}'\n").as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("invalid character"), "{bad}: {error}");
+    }
+}
