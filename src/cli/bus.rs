@@ -45,8 +45,7 @@ impl Context {
     pub fn call(&mut self, request: &Request) -> Result<Vec<u8>, Failure> {
         let file = request.file.as_ref().map(Handed::open).transpose()?;
         let Request { object, method, fields, patience, .. } = request;
-        let called =
-            self.client().and_then(|client| Ok(client.call_with(object, method, fields, file, *patience)));
+        let called = self.client().map(|client| client.call_with(object, method, fields, file, *patience));
         let called = called.inspect_err(|_| take_back(request))?;
         if called.is_err() {
             take_back(request);

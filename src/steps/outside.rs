@@ -449,7 +449,7 @@ mod tests {
     fn a_name_that_was_taken_meanwhile_stays_whose_it_is() {
         let temp = TempDir::make();
         let dir = temp.path().canonicalize().unwrap();
-        let new = named(&dir.join("new"), &[dir.clone()]).unwrap().create().unwrap();
+        let new = named(&dir.join("new"), std::slice::from_ref(&dir)).unwrap().create().unwrap();
         new.open().unwrap();
         fs::write(dir.join("new"), "another's").unwrap();
         assert_eq!(new.give_name().unwrap_err().code, Code::Exists);
