@@ -126,7 +126,13 @@ impl Bench {
 
     fn source(&self, signed: bool) -> ImageSource {
         let name = ImageName::new("tiny").unwrap();
-        ImageSource { name, remotes: vec![self.remote(signed)], alias: "tiny".into(), sha256: None }
+        ImageSource {
+            name,
+            remotes: vec![self.remote(signed)],
+            alias: "tiny".into(),
+            sha256: None,
+            allow_older: false,
+        }
     }
 
     fn pull_with(&self, ctx: &Ctx) -> Result<Image, Error> {
@@ -237,6 +243,39 @@ fn an_image_is_listed_and_pulled_and_its_newer_version_too() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_older_version_does_not_come_back_and_an_index_binds_its_lists() {
+    let Some(bench) = Bench::new("rollback", programs()[0]) else { return };
+    let ctx = Ctx::silent().unwrap();
+    let pull = |source: &ImageSource| bench.store.pull(&ctx, source);
+    let source = bench.source(true);
+    bench.sh("cp -a www old");
+    pull(&source).unwrap();
+    bench.publish("2", "two");
+    let newest = pull(&source).unwrap();
+    assert_eq!(newest.manifest.source_version, "2");
+    // A new index beside old lists, each of them rightly signed.
+    bench.sh("cp -a www mixed; cp old/streams/v1/images.json* mixed/streams/v1/");
+    bench.web.serve(&bench.base.join("mixed"));
+    let error = pull(&source).unwrap_err();
+    assert!(error.code == Code::Checksum && error.message.contains("the index names"), "{error}");
+    // All of it as it was once.
+    bench.web.serve(&bench.base.join("old"));
+    for _ in 0..2 {
+        let error = pull(&source).unwrap_err();
+        assert!(error.code == Code::Checksum && error.message.contains("--allow-older"), "{error}");
+        // Nor when the newer one was removed meanwhile.
+        for image in bench.store.list().unwrap() {
+            bench.store.delete(&ctx, &image).unwrap();
+        }
+    }
+    let pinned = ImageSource { sha256: Some(newest.manifest.sha256), ..source.clone() };
+    assert_eq!(pull(&pinned).unwrap_err().code, Code::Checksum, "it is not there");
+    let welcome = ImageSource { allow_older: true, ..source.clone() };
+    assert_eq!(pull(&welcome).unwrap().manifest.source_version, "1");
+    assert_eq!(pull(&source).unwrap().manifest.source_version, "1", "somebody has said so");
 }
 
 #[test]
@@ -642,6 +681,7 @@ fn expired() {
         remotes: vec![remote],
         alias: "x".into(),
         sha256: None,
+        allow_older: false,
     };
     println!("{}", store(&base, program).pull(&Ctx::silent().unwrap(), &source).unwrap_err());
 }

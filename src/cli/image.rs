@@ -7,7 +7,7 @@ use super::listing::{pairs, Listing};
 use super::page::Page;
 #[cfg(feature = "publish")]
 use super::publish::Publish;
-use super::request::{Handed, Request, IMAGE};
+use super::request::{if_given, Handed, Request, IMAGE};
 use super::text::Table;
 use super::value::{image_name, path};
 use super::view::View;
@@ -107,6 +107,9 @@ pub struct Available {
 pub struct Pull {
     #[arg(long, help = "the server; any that has it unless said otherwise")]
     remote: Option<String>,
+    #[arg(long, help = "also when a newer version was here")]
+    #[serde(serialize_with = "if_given")]
+    allow_older: bool,
 }
 
 impl Command {

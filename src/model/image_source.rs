@@ -17,6 +17,8 @@ pub struct ImageSource {
     pub alias: String,
     /// The one sha256 it may have.
     pub sha256: Option<String>,
+    /// A version older than one that was here is welcome.
+    pub allow_older: bool,
 }
 
 /// Finds out where the image `called` so is to be had: `remote:alias`, a name that has a section, that of an image that
@@ -64,7 +66,7 @@ fn from(
             "no server of images is known; add one to /etc/config/cloudbox: config remote 'community'",
         ));
     }
-    Ok(ImageSource { name, remotes, alias: alias.to_string(), sha256 })
+    Ok(ImageSource { name, remotes, alias: alias.to_string(), sha256, allow_older: false })
 }
 
 /// The server called `name`.

@@ -20,6 +20,8 @@ pub struct Args {
     pub name: String,
     /// The server; any that has it unless said otherwise.
     pub remote: Option<String>,
+    /// Take it although it is older than a version that was here from the same server.
+    pub allow_older: Option<bool>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }
@@ -35,7 +37,9 @@ impl ImagePull {
     /// No server is known to have it, [`crate::error::Code::Busy`].
     pub fn ask(state: &State, args: &Args) -> Result<ImagePull> {
         state.check_enabled()?;
-        let source = image_source::find(&args.name, args.remote.as_deref(), &state.config, &state.images)?;
+        let mut source =
+            image_source::find(&args.name, args.remote.as_deref(), &state.config, &state.images)?;
+        source.allow_older = args.allow_older.unwrap_or(false);
         state.check_idle_image(source.name.as_str())?;
         Ok(ImagePull(source))
     }

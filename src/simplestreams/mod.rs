@@ -6,7 +6,8 @@
 //!
 //! **Trust.** With keys, every one of these lists must have a signature beside it, made by one of the keys: `index.json.sig`,
 //! `images.json.sig`. So each list stands for itself, and with its sha256 for every image; the format itself stays as it
-//! is. What a signature cannot say is that there is nothing newer.
+//! is. An index of ours also has the sha256 of its lists, so that a new one cannot be shown with old lists. What a signature
+//! cannot say is that there is nothing newer: a box remembers the versions that it has had.
 //!
 //! The rooms: `members` goes through a long list, `publish` writes what is read here.
 
@@ -106,11 +107,20 @@ pub fn arch(machine: &str) -> &str {
     }
 }
 
-/// The paths of the lists that the index in `input` names.
+/// A list that an index names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListFile {
+    /// Where it is, below the server's address.
+    pub path: String,
+    /// Its sha256, where the index says one: then no other list can stand beside it.
+    pub sha256: Option<String>,
+}
+
+/// The lists that the index in `input` names.
 ///
 /// # Errors
 /// It is no index, or names no list of images.
-pub fn read_index(input: &mut dyn Read) -> Result<Vec<String>> {
+pub fn read_index(input: &mut dyn Read) -> Result<Vec<ListFile>> {
     let mut paths = Vec::new();
     let mut format = String::new();
     members::each(input, "index", &mut |inside, name, text| {
@@ -122,7 +132,10 @@ pub fn read_index(input: &mut dyn Read) -> Result<Vec<String>> {
         }
         let entry = Entry::read(name, text)?;
         if entry.text("datatype") == "image-downloads" && paths.len() < LISTS_MAX {
-            paths.push(path(&entry.text("path")).map_err(|e| in_entry(name, e))?);
+            let path = path(&entry.text("path")).map_err(|e| in_entry(name, e))?;
+            let sha256 = Some(entry.text("sha256")).filter(|text| !text.is_empty());
+            let sha256 = sha256.map(|text| parse_sha256(&text)).transpose().map_err(|e| in_entry(name, e))?;
+            paths.push(ListFile { path, sha256 });
         }
         Ok(())
     })?;

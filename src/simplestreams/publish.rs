@@ -1,8 +1,10 @@
 //! Writes the lists of a server: the same images give the same bytes, in whatever order they come.
 
 use super::Packing;
+use crate::model::image::hex;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Map, Value};
+use sha2::{Digest, Sha256};
 
 /// Where the list of images is, below the server's address.
 pub const IMAGES: &str = "streams/v1/images.json";
@@ -80,16 +82,16 @@ pub fn lists(versions: &[Version]) -> Lists {
         entry["variant"] = json!(version.name);
         entry["versions"][&version.version] = json!({ "items": items });
     }
-    let of_images = json!({"datatype": "image-downloads", "format": "products:1.0", "path": IMAGES});
-    Lists {
-        index: text(&json!({"format": "index:1.0", "index": {"images": of_images}})),
-        images: text(&json!({
-            "content_id": "images",
-            "datatype": "image-downloads",
-            "format": "products:1.0",
-            "products": products,
-        })),
-    }
+    let images = text(&json!({
+        "content_id": "images",
+        "datatype": "image-downloads",
+        "format": "products:1.0",
+        "products": products,
+    }));
+    let sha256 = hex(&Sha256::digest(&images));
+    let of_images =
+        json!({"datatype": "image-downloads", "format": "products:1.0", "path": IMAGES, "sha256": sha256});
+    Lists { index: text(&json!({"format": "index:1.0", "index": {"images": of_images}})), images }
 }
 
 fn item(ftype: &str, file: &File) -> Value {

@@ -3,6 +3,7 @@
 use super::publish::{lists, File, Version, IMAGES};
 use super::*;
 use crate::error::Code;
+use sha2::{Digest, Sha256};
 
 /// As the public servers write it.
 const LIST: &str = r#"{"content_id":"images","datatype":"image-downloads","format":"products:1.0","products":{
@@ -137,7 +138,7 @@ fn indexes() {
     let with = |entry: &str| format!(r#"{{"index":{{"images":{entry}}},"format":"index:1.0"}}"#);
     assert_eq!(
         index(&with(r#"{"datatype":"image-downloads","path":"streams/v1/images.json","products":[]}"#)),
-        Ok(vec!["streams/v1/images.json".to_string()])
+        Ok(vec![ListFile { path: "streams/v1/images.json".into(), sha256: None }])
     );
     for (text, why) in [
         (with(r#"{"datatype":"image-downloads","path":"../images.json"}"#), "leads out of"),
@@ -174,7 +175,9 @@ fn what_is_written_is_what_is_read() {
     let written = lists(&all);
     let other_way_round = lists(&[all[2].clone(), all[1].clone(), all[0].clone()]);
     assert_eq!((&written.index, &written.images), (&other_way_round.index, &other_way_round.images));
-    assert_eq!(read_index(&mut written.index.as_bytes()).unwrap(), [IMAGES]);
+    let sha256 = Some(crate::model::image::hex(&Sha256::digest(&written.images)));
+    let bound = ListFile { path: IMAGES.into(), sha256 };
+    assert_eq!(read_index(&mut written.index.as_bytes()).unwrap(), [bound]);
     let read = offers(&written.images, "amd64").unwrap();
     let told: Vec<_> = read.iter().map(|o| format!("{} {} {}", o.aliases[0], o.version, o.os)).collect();
     assert_eq!(told, ["a 2 debian", "a 1 debian", "b 1 debian"]);

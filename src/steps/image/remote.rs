@@ -7,10 +7,10 @@ use super::import::{self, Origin};
 use super::store::{first_with_the_others, private_directory, Store};
 use super::transfer::{Transfer, Trouble};
 use crate::error::{Code, Error, Result};
-use crate::model::image::Image;
+use crate::model::image::{hex, Image};
 use crate::model::image_source::ImageSource;
 use crate::model::remote::{is_meant, Remote};
-use crate::simplestreams::{self, Item, Offer, Packing};
+use crate::simplestreams::{self, Item, ListFile, Offer, Packing};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
 use crate::steps::outside::HostFile;
@@ -20,6 +20,7 @@ use crate::steps::walk::remove as remove_tree;
 use crate::usign::{PublicKey, Signature};
 use log::info;
 use nix::sys::utsname::uname;
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -120,7 +121,48 @@ pub fn pull(store: &Store, ctx: &Ctx, source: &ImageSource) -> Result<Image> {
     ctx.step("pull.list")?;
     let found = find(store, ctx, source)?;
     let (alias, version) = (format!("{}:{}", found.remote.name, found.alias), found.version.as_str());
-    Pull { store, ctx, source, found: &found, origin: Origin { source: &alias, version } }.run()
+    // Who pins an image by its sha256 has said which one.
+    if !source.allow_older && source.sha256.is_none() {
+        check_not_older(store, &alias, version, source)?;
+    }
+    let image =
+        Pull { store, ctx, source, found: &found, origin: Origin { source: &alias, version } }.run()?;
+    store.note_version(&alias, version)?;
+    Ok(image)
+}
+
+/// A server that is made to show an old list, rightly signed, cannot bring back an image that has been replaced.
+fn check_not_older(store: &Store, alias: &str, version: &str, source: &ImageSource) -> Result<()> {
+    match store.newest_version(alias)? {
+        Some(newest) if version < newest.as_str() => Err(Error::new(
+            Code::Checksum,
+            format_args!(
+                "{alias} is offered in version {version}, and version {newest} was here already: the server may have \
+                 been made to show an old list; `cloudbox image pull {} --allow-older` takes it all the same",
+                source.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that the list at `path` is the one that the index meant.
+fn check_bound(list: &ListFile, path: &Path) -> Result<()> {
+    let Some(expected) = &list.sha256 else { return Ok(()) };
+    let mut file = open(path)?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).map_err(|e| Error::io("cannot read", path, e))?;
+    let sha256 = hex(&hash.finalize());
+    if sha256 == *expected {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Checksum,
+        format_args!(
+            "it has the sha256 {sha256}, the index names {expected}: one of them is of another time; try again when the \
+             server's lists are whole"
+        ),
+    ))
 }
 
 /// What a server has of what is wanted.
@@ -243,7 +285,10 @@ impl Query<'_> {
         let index = self.fetch_list(simplestreams::INDEX, &path, INDEX_MAX, &keys)?;
         let lists = simplestreams::read_index(&mut open(&path)?).map_err(|e| self.about(&index, e))?;
         for list in lists {
-            let url = self.fetch_list(&list, &path, LIST_MAX, &keys)?;
+            let url = self.fetch_list(&list.path, &path, LIST_MAX, &keys)?;
+            if !keys.is_empty() {
+                check_bound(&list, &path).map_err(|e| self.about(&url, e))?;
+            }
             simplestreams::read_offers(&mut open(&path)?, &arch, visit).map_err(|e| self.about(&url, e))?;
         }
         Ok(())

@@ -36,6 +36,12 @@ const ROOTFS: &str = "rootfs.squashfs";
 const MANIFEST: &str = "manifest.json";
 /// A manifest is ours, so it is small; a damaged one must not fill the memory.
 const MANIFEST_MAX: u64 = 256 << 10;
+/// Which versions were pulled, so that an older one does not come back; beside the images.
+const VERSIONS: &str = "image-versions";
+const VERSIONS_NEW: &str = ".new-image-versions";
+/// The most of them that are remembered, and the most that is read.
+const VERSIONS_MAX: usize = 1000;
+const VERSIONS_BYTES: u64 = 1 << 20;
 /// What is being made, and what is being removed.
 const NEW: &str = ".new-";
 const GONE: &str = ".gone-";
@@ -212,6 +218,51 @@ impl Store {
         write_manifest(&temporary, manifest)?;
         let path = place.join(MANIFEST);
         fs::rename(&temporary, &path).map_err(|e| Error::io("cannot write", &path, e))
+    }
+
+    /// The version that was pulled last of what a server calls so, `remote:alias`.
+    pub(super) fn newest_version(&self, alias: &str) -> Result<Option<String>> {
+        if let Some((_, version)) = self.versions()?.into_iter().find(|(of, _)| of == alias) {
+            return Ok(Some(version));
+        }
+        // Pulled by an earlier version of this program.
+        let images = self.list()?.into_iter().map(|image| image.manifest);
+        let here = images.filter(|manifest| manifest.source == alias).map(|manifest| manifest.source_version);
+        Ok(here.max())
+    }
+
+    /// Remembers which version of what a server calls so was pulled last, also when its image is removed.
+    pub(super) fn note_version(&self, alias: &str, version: &str) -> Result<()> {
+        let _changing = self.changing();
+        let mut versions = self.versions()?;
+        versions.retain(|(of, _)| of != alias);
+        versions.push((alias.to_string(), version.to_string()));
+        let excess = versions.len().saturating_sub(VERSIONS_MAX);
+        let lines = versions.drain(excess..).map(|(alias, version)| format!("{alias} {version}\n"));
+        let (path, new) = (self.storage.join(VERSIONS), self.storage.join(VERSIONS_NEW));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            file.write_all(lines.collect::<String>().as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|e| Error::io("cannot write", &path, e))?;
+        sync(&self.storage)
+    }
+
+    /// What was pulled, and in which versions: an alias has no blank in it.
+    fn versions(&self) -> Result<Vec<(String, String)>> {
+        let path = self.storage.join(VERSIONS);
+        let text = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened.and_then(|file| filesystem::read_up_to(&file, VERSIONS_BYTES)),
+        };
+        let text = text.map_err(|e| Error::io("cannot read", &path, e))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let pair = |line: &str| {
+            line.split_once(' ').map(|(alias, version)| (alias.to_string(), version.to_string()))
+        };
+        Ok(text.lines().filter_map(pair).collect())
     }
 
     /// Moves a damaged image out of the way of a good one.
