@@ -138,7 +138,7 @@ fn containers_of_another_tool_are_left_alone_until_they_are_adopted() {
     for (root, part) in [
         ("overlay:/a:/b", "no plain directory"),
         ("dir:/nowhere", "/nowhere"),
-        ("dir:/proc", "no root directory"),
+        ("dir:/proc", "/proc is not below"),
     ] {
         fs::write(dir.join("config"), format!("lxc.uts.name = odd\nlxc.rootfs.path = {root}\n")).unwrap();
         let refused = the_box.adopt("odd").unwrap_err();

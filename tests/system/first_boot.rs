@@ -50,20 +50,19 @@ fn a_script_is_run_once_with_its_output_and_status_to_be_seen() {
 }
 
 #[test]
-fn a_script_may_come_from_a_file_and_its_flood_is_cut() {
-    let Some(the_box) = TestBox::new("a first-boot script from a file") else { return };
-    let file = the_box.dir.join("setup.sh");
-    let section = format!("\nconfig container 'web'\n\toption first_boot '{}'\n", file.display());
-    the_box.edit_config(|text| text + &section);
+fn a_script_is_its_text_and_its_flood_is_cut() {
+    let Some(the_box) = TestBox::new("a first-boot script and its flood") else { return };
+    the_box.edit_config(|text| text + "\nconfig container 'web'\n\toption first_boot '/etc/setup.sh'\n");
     the_box.reload();
     the_box.quiet();
     assert_eq!(the_box.state("web"), "failed");
     let status = the_box.call("cloudbox", "status", json!({})).unwrap();
-    assert!(status["warnings"].to_string().contains("first_boot: cannot read"), "{status}");
+    let warnings = status["warnings"].to_string();
+    assert!(warnings.contains("first_boot") && warnings.contains("/etc/setup.sh"), "{status}");
+    the_box.delete("web");
 
-    fs::write(&file, "#!/bin/sh\nyes flood | head -c 3000000\necho over >&2\n").unwrap();
-    the_box.reload();
-    the_box.quiet();
+    let script = "#!/bin/sh\nyes flood | head -c 3000000\necho over >&2\n";
+    the_box.create("web", json!({ "first_boot": script }));
     the_box.wait_for_script("web", "done");
     let log = fs::metadata(the_box.container("web").first_boot_log()).unwrap().len();
     assert_eq!(log, 256 << 10);

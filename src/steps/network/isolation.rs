@@ -31,7 +31,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const TABLE: &str = "cloudbox";
 /// Ports that are watched.
@@ -108,21 +108,122 @@ impl Guest {
         self.given.contains(address) || self.taken.contains(address)
     }
 
-    fn put(&self, batch: &mut Batch, veth: &str) {
+    /// Its keys, and the sets they belong to.
+    fn keys(&self, veth: &str) -> Vec<(&'static str, Vec<u8>)> {
+        let mut keys = vec![(MACS, port_key(veth, self.mac))];
         if self.isolate {
-            batch.add(GUESTS, &padded(veth));
+            keys.push((GUESTS, padded(veth)));
         }
-        batch.add(MACS, &port_key(veth, self.mac));
-        for address in self.given.iter().chain(&self.taken) {
-            batch.add(set_of(address), &address_key(self.mac, address));
+        let own = self.given.iter().chain(&self.taken);
+        keys.extend(own.map(|address| (set_of(address), address_key(self.mac, address))));
+        keys
+    }
+}
+
+/// A change of the sets.
+#[derive(Debug)]
+enum Change {
+    /// The key shall be in the set.
+    Put(&'static str, Vec<u8>),
+    /// It shall not.
+    Take(&'static str, Vec<u8>),
+    /// What DHCP servers gave to this hardware address is free again.
+    Forget([u8; 6]),
+}
+
+/// What is to be changed, in this order. After each transaction the kernel waits until no processor uses the old sets any
+/// more. This takes tens of milliseconds, and the thread that decides shall answer meanwhile. So a thread does it that
+/// is there as long as there is something to change.
+#[derive(Debug, Default)]
+struct Changes {
+    guests: Mutex<BTreeMap<String, Guest>>,
+    waiting: Mutex<Vec<Change>>,
+    /// Held by who changes the sets.
+    at_work: Mutex<()>,
+}
+
+/// Most changes of a transaction: their acknowledgements must fit a socket's buffer.
+const AT_ONCE: usize = 128;
+/// The changing thread's stack. Bytes.
+const STACK: usize = 256 * 1024;
+
+impl Changes {
+    fn later(self: &Arc<Changes>, changes: impl IntoIterator<Item = Change>) {
+        let mut waiting = locked(&self.waiting);
+        let idle = waiting.is_empty();
+        waiting.extend(changes);
+        if !idle || waiting.is_empty() {
+            return;
+        }
+        drop(waiting);
+        let changes = Arc::clone(self);
+        if std::thread::Builder::new().stack_size(STACK).spawn(move || changes.finish()).is_err() {
+            self.finish();
         }
     }
+
+    /// Makes all changes that wait.
+    fn finish(&self) {
+        let _at_work = locked(&self.at_work);
+        let waiting = std::mem::take(&mut *locked(&self.waiting));
+        let leased = if waiting.iter().any(|change| matches!(change, Change::Forget(_))) {
+            nft::keys(TABLE, LEASED).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let simple: Vec<Change> = waiting
+            .into_iter()
+            .flat_map(|change| match change {
+                Change::Forget(mac) => {
+                    let its = leased.iter().filter(|key| key.starts_with(&mac));
+                    its.map(|key| Change::Take(LEASED, key.clone())).collect()
+                }
+                simple => vec![simple],
+            })
+            .collect();
+        for some in simple.chunks(AT_ONCE) {
+            if commit(some).is_ok() {
+                continue;
+            }
+            // One key may never have been there, and then nothing is changed; or the whole table is gone.
+            for change in some {
+                let refused = commit(std::slice::from_ref(change)).err();
+                let Change::Put(set, _) = change else { continue };
+                let refused = match refused {
+                    Some(Errno::ENOENT) => load(&locked(&self.guests)).err(),
+                    other => other,
+                };
+                if let Some(errno) = refused.filter(|errno| !is_lacking(*errno)) {
+                    warn!(
+                        "cannot let a container have its address in {set}: nf_tables: {}",
+                        errno_text(errno)
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn commit(changes: &[Change]) -> nix::Result<()> {
+    let mut batch = Batch::new(TABLE);
+    for change in changes {
+        match change {
+            Change::Put(set, key) => batch.add(set, key),
+            Change::Take(set, key) => batch.take(set, key),
+            Change::Forget(_) => {}
+        }
+    }
+    batch.commit()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The containers' ports, and what they may send.
 #[derive(Debug)]
 pub struct Isolation {
-    guests: Mutex<BTreeMap<String, Guest>>,
+    changes: Arc<Changes>,
     /// Hears when the table is removed; None without nf_tables.
     monitor: Option<OwnedFd>,
     /// There was no table when this began: containers that run already keep what they have, until it is settled.
@@ -133,14 +234,15 @@ pub struct Isolation {
 impl Default for Isolation {
     fn default() -> Isolation {
         let from_nothing = matches!(nft::has_table(TABLE), Ok(false));
-        let (guests, settled) = (Mutex::default(), AtomicBool::new(false));
-        Isolation { guests, monitor: nft::monitor().ok(), from_nothing, settled }
+        let (changes, settled) = (Arc::default(), AtomicBool::new(false));
+        Isolation { changes, monitor: nft::monitor().ok(), from_nothing, settled }
     }
 }
 
 /// With the last container of the last cloudbox the table goes. Not before that: to remove it takes the kernel long.
 impl Drop for Isolation {
     fn drop(&mut self) {
+        self.changes.finish();
         let unused = || nft::keys(TABLE, MACS).is_ok_and(|keys| keys.is_empty());
         if self.settled.load(Ordering::Relaxed) && self.guests().is_empty() && unused() {
             let mut batch = Batch::new(TABLE);
@@ -152,7 +254,7 @@ impl Drop for Isolation {
 
 impl Isolation {
     fn guests(&self) -> MutexGuard<'_, BTreeMap<String, Guest>> {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.changes.guests)
     }
 
     /// The container at `port` can send what is its own and nothing else, from now on; or everything, if it says so.
@@ -163,17 +265,24 @@ impl Isolation {
     pub fn isolate(&self, port: &Port) -> Result<()> {
         let Some(mut guest) = Guest::of(port) else { return Ok(()) };
         let mut guests = self.guests();
-        let before = guests.remove(&port.veth);
-        if let Some(before) = before.filter(|before| before.mac == guest.mac) {
-            guest.taken = before.taken;
-            if before.isolate && !guest.isolate {
-                take_all(&[(GUESTS, padded(&port.veth))]);
-            }
-        } else if !guest.isolate {
-            take_all(&[(GUESTS, padded(&port.veth))]);
-        }
+        let before = guests.remove(&port.veth).filter(|before| before.mac == guest.mac);
+        let was_isolated = before.as_ref().is_none_or(|before| before.isolate);
+        guest.taken = before.map(|before| before.taken).unwrap_or_default();
+        let keys = guest.keys(&port.veth);
+        let free = (was_isolated && !guest.isolate).then(|| Change::Take(GUESTS, padded(&port.veth)));
         guests.insert(port.veth.clone(), guest);
-        let added = add_guest(&guests, &port.veth);
+        drop(guests);
+        self.changes.later(free);
+        // What an earlier run of it left goes first.
+        self.changes.finish();
+        let keys: Vec<Change> = keys.into_iter().map(|(set, key)| Change::Put(set, key)).collect();
+        let added = match commit(&keys) {
+            Err(Errno::ENOENT) => match load(&self.guests()) {
+                Err(Errno::EEXIST) => commit(&keys),
+                loaded => loaded,
+            },
+            added => added,
+        };
         match added {
             Err(errno) if is_lacking(errno) => {
                 if port.isolate {
@@ -182,7 +291,7 @@ impl Isolation {
                 Ok(())
             }
             Err(errno) => {
-                guests.remove(&port.veth);
+                self.guests().remove(&port.veth);
                 Err(Error::new(
                     Code::Failed,
                     format_args!(
@@ -199,15 +308,10 @@ impl Isolation {
 
     /// The port is there no more.
     pub fn release(&self, veth: &str) {
-        let mut guests = self.guests();
-        let Some(guest) = guests.remove(veth) else { return };
-        let mut keys = vec![(GUESTS, padded(veth)), (MACS, port_key(veth, guest.mac))];
-        let own = guest.given.iter().chain(&guest.taken);
-        keys.extend(own.map(|address| (set_of(address), address_key(guest.mac, address))));
+        let Some(guest) = self.guests().remove(veth) else { return };
+        let keys = guest.keys(veth).into_iter().map(|(set, key)| Change::Take(set, key));
         // It asks for an address anew when it is started, and may not get this one.
-        let leased = nft::keys(TABLE, LEASED).unwrap_or_default();
-        keys.extend(leased.into_iter().filter(|key| key.starts_with(&guest.mac)).map(|key| (LEASED, key)));
-        take_all(&keys);
+        self.changes.later(keys.chain([Change::Forget(guest.mac)]));
     }
 
     /// The guest behind port `veth` says that its interface has `addresses`, and no others. What of that can be true is
@@ -227,7 +331,8 @@ impl Isolation {
             .filter(|a| !addresses.contains(a) || around.own.contains(a))
             .copied()
             .collect();
-        take_all(&gone.iter().map(|a| (set_of(a), address_key(mac, a))).collect::<Vec<_>>());
+        let mut changes: Vec<Change> =
+            gone.iter().map(|address| Change::Take(set_of(address), address_key(mac, address))).collect();
         if let Some(guest) = guests.get_mut(veth) {
             guest.taken.retain(|address| !gone.contains(address));
         }
@@ -240,7 +345,7 @@ impl Isolation {
                     let key = address_key(mac, &address);
                     let given = [LEASED, OWN4].iter().any(|set| nft::has_key(TABLE, set, &key) == Ok(true));
                     if given && !around.own.contains(&address) {
-                        take_from_others(&mut guests, veth, &address);
+                        changes.extend(take_from_others(&mut guests, veth, &address));
                     }
                     given && free(&guests) && !around.own.contains(&address)
                 }
@@ -253,12 +358,11 @@ impl Isolation {
             let of_family = guest.taken.iter().filter(|taken| taken.is_ipv4() == address.is_ipv4());
             if of_family.count() < ADDRESSES_MAX {
                 guest.taken.push(address);
+                changes.push(Change::Put(set_of(&address), address_key(mac, &address)));
             }
         }
-        if let Err(errno) = add_guest(&guests, veth).or_else(|e| if is_lacking(e) { Ok(()) } else { Err(e) })
-        {
-            warn!("cannot let {veth} have its addresses: nf_tables: {}", errno_text(errno));
-        }
+        drop(guests);
+        self.changes.later(changes);
     }
 
     /// The containers that ran already have been looked at: from now on nobody keeps what was not given. The rules are
@@ -341,50 +445,32 @@ fn is_lacking(errno: Errno) -> bool {
     matches!(errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ENOENT)
 }
 
-/// Puts the keys of a guest where they belong; the whole table, where there is none.
-fn add_guest(guests: &BTreeMap<String, Guest>, veth: &str) -> nix::Result<()> {
-    let mut batch = Batch::new(TABLE);
-    if let Some(guest) = guests.get(veth) {
-        guest.put(&mut batch, veth);
-    }
-    match batch.commit() {
-        Err(Errno::ENOENT) => load(guests),
-        done => done,
-    }
-}
-
 /// Makes the table, with all guests.
 fn load(guests: &BTreeMap<String, Guest>) -> nix::Result<()> {
     let mut batch = Batch::new(TABLE);
     make_rules(&mut batch);
     for (veth, guest) in guests {
-        guest.put(&mut batch, veth);
+        for (set, key) in guest.keys(veth) {
+            batch.add(set, &key);
+        }
     }
     batch.commit()
 }
 
-/// Takes keys out of their sets, those of them that are there.
-fn take_all(keys: &[(&str, Vec<u8>)]) {
-    for (set, key) in keys {
-        let mut batch = Batch::new(TABLE);
-        batch.take(set, key);
-        // It may never have been there, or the whole table is gone.
-        let _ = batch.commit();
-    }
-}
-
-/// A DHCP server has given `address` to another one than before.
-fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &IpAddr) {
-    let Some(mac) = guests.get(veth).map(|guest| guest.mac) else { return };
+/// A DHCP server has given `address` to another one than before: what the others lose.
+fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &IpAddr) -> Vec<Change> {
+    let Some(mac) = guests.get(veth).map(|guest| guest.mac) else { return Vec::new() };
     let own = address_key(mac, address);
+    let mut lost = Vec::new();
     for set in [OWN4, LEASED] {
         let keys = nft::keys(TABLE, set).unwrap_or_default().into_iter();
         let others = keys.filter(|key| *key != own && key.get(8..) == own.get(8..));
-        take_all(&others.map(|key| (set, key)).collect::<Vec<_>>());
+        lost.extend(others.map(|key| Change::Take(set, key)));
     }
     for (_, other) in guests.iter_mut().filter(|(name, _)| *name != veth) {
         other.taken.retain(|taken| taken != address);
     }
+    lost
 }
 
 /// Frames to a bridge itself, such as those of spanning tree, pass no rules. So the bridge shall learn nothing from them,
