@@ -117,14 +117,14 @@ impl OnBox {
         let the_box = &self.the_box;
         fs::create_dir_all(&the_box.layout.storage).unwrap();
         self.sh(&format!(
-            "uci set cloudbox.main.storage={}
+            "uci set cloudbox-host.host.storage={}
             uci set cloudbox.main.bridge={}
             uci set cloudbox.main.image=mini
             uci set cloudbox.main.memory=64M
             uci set cloudbox.main.disk=none
             uci set cloudbox.main.memory_reserve=64M
             uci set cloudbox.main.disk_reserve=64M
-            uci commit cloudbox",
+            uci commit cloudbox; uci commit cloudbox-host",
             the_box.layout.storage.display(),
             the_box.bridge
         ));
@@ -230,7 +230,7 @@ fn from_the_installation_to_the_removal() {
         "file /usr/bin/cloudbox",
         "respawn 3600 10 0",
         "stderr 1",
-        "reload on cloudbox",
+        "reload on cloudbox cloudbox-host",
         "mounted on mount of /srv/cloudbox",
     ] {
         assert!(told.lines().any(|l| l == line), "procd was not told {line:?}: {told}");
@@ -394,7 +394,7 @@ fn a_box_that_is_not_fit_starts_the_service_and_hears_why() {
     let storage = on_box.the_box.layout.storage.display().to_string();
     let in_memory = format!("{storage}-in-memory");
     on_box.sh(&format!(
-        "mkdir {in_memory}; mount -t tmpfs -o size=16M tmpfs {in_memory}; uci set cloudbox.main.storage={in_memory}"
+        "mkdir {in_memory}; mount -t tmpfs -o size=16M tmpfs {in_memory}; uci set cloudbox-host.host.storage={in_memory}"
     ));
     on_box.init("restart");
     on_box.the_box.wait_for_daemon();
@@ -405,7 +405,7 @@ fn a_box_that_is_not_fit_starts_the_service_and_hears_why() {
     on_box.sh(&format!(
         "truncate -s 24M {storage}.img; mkfs.ext4 -q {storage}.img; mkdir {storage}-small
         mount -o loop {storage}.img {storage}-small
-        uci set cloudbox.main.storage={storage}-small; uci set cloudbox.main.disk_reserve=2G"
+        uci set cloudbox-host.host.storage={storage}-small; uci set cloudbox.main.disk_reserve=2G"
     ));
     on_box.init("restart");
     on_box.the_box.wait_for_daemon();
