@@ -36,7 +36,7 @@ test="$demo $package busybox-static nftables curl jq snmpd make xfsprogs openssl
 vm="$package mmdebstrap busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils qemu-system-x86"
 # Continuous integration adds the linters, other processors, what the C peers of the differential tests need, and node for
 # LuCI's pages.
-ci="$test $vm qemu-user shellcheck make cmake pkg-config g++ libjson-c-dev"
+ci="$test $vm qemu-user shellcheck make cmake pkg-config g++ libjson-c-dev libclang-dev"
 # A node that did not come from Debian has its npm with it.
 command -v npm >/dev/null || ci="$ci nodejs npm"
 
