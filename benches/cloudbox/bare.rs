@@ -16,6 +16,8 @@ pub struct Bare {
     layout: Layout,
     record: Record,
     config: String,
+    /// The system calls that are refused, where cloudbox had any refused.
+    seccomp: Option<String>,
     image: PathBuf,
     disk: Disk,
 }
@@ -31,6 +33,7 @@ impl Bare {
         let config = fs::read_to_string(dir.lxc_config())?
             .replace(&*theirs.storage.to_string_lossy(), &layout.storage.to_string_lossy())
             .replace(&theirs.cgroup(), &layout.cgroup());
+        let seccomp = fs::read_to_string(dir.seccomp()).ok();
 
         fs::create_dir_all(&layout.storage)?;
         fs::create_dir_all(&layout.run)?;
@@ -42,7 +45,7 @@ impl Bare {
             process::run(process::command("mount")?.args(["-o", "loop,ro"]).arg(&file).arg(&image))?;
         }
         let disk = Disk::new(layout.clone())?;
-        Ok(Bare { layout, record, config, image, disk })
+        Ok(Bare { layout, record, config, seccomp, image, disk })
     }
 
     fn dir(&self) -> ContainerDir {
@@ -56,6 +59,9 @@ impl Bare {
         self.disk.write_guest_files(&self.record, &GuestNetwork::default())?;
         self.disk.give_name(&self.record.name)?;
         fs::write(self.dir().lxc_config(), &self.config)?;
+        if let Some(seccomp) = &self.seccomp {
+            fs::write(self.dir().seccomp(), seccomp)?;
+        }
         Ok(())
     }
 
