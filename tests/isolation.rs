@@ -1,7 +1,7 @@
 //! What a container can send: a bridge with a guest's port and a neighbour's, in network namespaces of their own, and
 //! frames of each kind that somebody makes who wants to be somebody else. Needs root, `ip` and `unshare`.
 
-use cloudbox::steps::network::{Host, Network, Port};
+use cloudbox::steps::network::{Host, Neighbourhood, Network, Port};
 use nix::sched::{setns, CloneFlags};
 use nix::sys::socket::{recv, send, socket, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
 use std::fs::File;
@@ -136,6 +136,14 @@ impl Net {
     fn isolate(&self, isolate: bool, address: Option<Ipv4Addr>) {
         self.host.end_adoption();
         self.the_box.run(|| self.host.isolate(&port(isolate, address))).unwrap();
+    }
+
+    /// The guest says that it has these, and the kernel knows what of that is true.
+    fn claim(&self, addresses: &[IpAddr], around: &Neighbourhood) {
+        self.the_box.run(|| {
+            self.host.claim(VETH, addresses, around);
+            self.host.settle();
+        });
     }
 
     /// Which of the frames that the guest sends reach the neighbour, and which the box. `last` is one that does.
@@ -492,6 +500,7 @@ fn who_ran_before_there_were_rules_keeps_what_it_has() {
         net.host.claim("cb0000000008", &[[10, 7, 0, 7].into()], &around);
         net.host.end_adoption();
         net.host.claim("cb0000000008", &[[10, 7, 0, 8].into()], &around);
+        net.host.settle();
     });
     let shown =
         net.the_box.run(|| Command::new("nft").args(["list", "set", "bridge", "cloudbox", "own4"]).output());
@@ -537,12 +546,16 @@ fn before_it_has_an_address_it_can_ask_for_one_and_nothing_else() {
     net.the_box.run(|| {
         net.host.isolate(&other).unwrap();
         net.host.claim(&other.veth, &[[10, 7, 0, 7].into()], &around);
+        net.host.settle();
     });
     assert_eq!(net.arriving(&own, &ask).0, [""; 0]);
-    net.the_box.run(|| net.host.release(&other.veth));
+    net.the_box.run(|| {
+        net.host.release(&other.veth);
+        net.host.settle();
+    });
     offer(GUEST, [10, 7, 0, 7]);
     // What it says it has is believed if it was offered, and is there also after the table was thrown away.
-    let claim = |addresses: &[IpAddr]| net.the_box.run(|| net.host.claim(VETH, addresses, &around));
+    let claim = |addresses: &[IpAddr]| net.claim(addresses, &around);
     claim(&[
         Ipv4Addr::new(10, 7, 0, 7).into(),
         Ipv4Addr::new(10, 7, 0, 66).into(),
@@ -575,13 +588,13 @@ fn an_isolated_guest_has_a_network() {
         watch.update(&around);
         watch.addresses().any(|address| *address == expected)
     });
-    net.the_box.run(|| net.host.claim(VETH, &watch.claims(), &around));
+    net.claim(&watch.claims(), &around);
     net.guest.sh("ping -c1 -W5 10.7.0.9; ping -c1 -W5 10.7.0.1; ping -6 -c1 -W5 fd00:8::1");
 
     // Also what a guest takes first is no router's.
     let as_router =
         marked(ipv6(NEIGHBOUR, GUEST, from, six("fd00:8::1"), 17, &udp(9, 9, b"")), &marker("as router"));
-    net.the_box.run(|| net.host.claim(VETH, &[watch.claims(), vec![from.into()]].concat(), &around));
+    net.claim(&[watch.claims(), vec![from.into()]].concat(), &around);
     assert_eq!(net.arriving(&[("as router", as_router)], &last()), (vec![], vec![]));
 
     // 100 MB each way of TCP, over both families.

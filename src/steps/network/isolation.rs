@@ -365,6 +365,11 @@ impl Isolation {
         self.changes.later(changes);
     }
 
+    /// Returns when the kernel knows all of what was released and claimed so far.
+    pub fn settle(&self) {
+        self.changes.finish();
+    }
+
     /// The containers that ran already have been looked at: from now on nobody keeps what was not given. The rules are
     /// made, which takes the kernel tens of milliseconds, so that the first start need not wait for it.
     pub fn end_adoption(&self) {
@@ -392,6 +397,8 @@ impl Isolation {
             return;
         }
         match load(&guests) {
+            // The changing thread was first.
+            Err(Errno::EEXIST) => {}
             Ok(()) => info!("somebody removed the table of what containers may send; it is there again"),
             Err(errno) => warn!("cannot isolate the containers again: nf_tables: {}", errno_text(errno)),
         }

@@ -133,6 +133,13 @@ pub struct Host {
     isolation: Isolation,
 }
 
+impl Host {
+    /// Returns when the kernel knows all of what was released and claimed so far.
+    pub fn settle(&self) {
+        self.isolation.settle();
+    }
+}
+
 impl Network for Host {
     fn check_bridge(&self, bridge: &str) -> Result<()> {
         let interface = Path::new("/sys/class/net").join(bridge);
