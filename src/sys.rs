@@ -460,6 +460,12 @@ const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0x4000_0028)
 } else if cfg!(target_arch = "x86") {
     Some(0x4000_0003)
+} else if cfg!(target_arch = "riscv64") {
+    Some(0xc000_00f3)
+} else if cfg!(all(target_arch = "mips", target_endian = "little")) {
+    Some(0x4000_0008)
+} else if cfg!(target_arch = "mips") {
+    Some(0x0000_0008)
 } else {
     None
 };
@@ -494,6 +500,11 @@ const FILTER: [libc::sock_filter; REFUSED_CALLS.len() + 6] = {
     filter[5 + number] = instruction(ANSWER, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
     filter
 };
+
+/// Whether [`confine`] knows this processor's system calls.
+pub fn filters_helpers() -> bool {
+    AUDIT_ARCH.is_some()
+}
 
 /// Has the kernel refuse this process the calls above. Where it cannot, they are not refused.
 ///

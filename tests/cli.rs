@@ -414,6 +414,13 @@ fn doctor_needs_neither_a_bus_nor_a_daemon() {
         assert!(examined.out.contains("section 'main', option 'memory'"), "{examined:?}");
         let json: Value = serde_json::from_str(&run(&["doctor", "--json"]).out).unwrap();
         assert_eq!((&json["state"], &json["checks"][0]["name"]), (&json!("error"), &json!("daemon")));
+        let secure = run(&["doctor", "--security"]);
+        assert_eq!((secure.code, secure.err.as_str()), (1, ""), "{secure:?}");
+        for name in ["daemon", "user ids", "seccomp", "isolation", "owner's files", "containers"] {
+            let line =
+                secure.out.lines().find(|line| line.get(6..).is_some_and(|line| line.starts_with(name)));
+            assert!(line.is_some(), "{name}: {}", secure.out);
+        }
         assert!(!world.directory.join("storage").exists());
     }
 }

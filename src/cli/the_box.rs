@@ -5,15 +5,16 @@ use super::daemon::{self, Daemon};
 use super::failure::{Failure, OK, REFUSED, UNREACHABLE};
 use super::listing::only_pairs;
 use super::page::{write_stdout, Page};
-use super::request::{Request, BOX};
+use super::request::{if_given, Request, BOX};
 use super::service::Browse;
 use super::text::{count, spaces};
 use super::value::seconds;
 use super::view::View;
 use crate::doctor;
 use crate::error::{Code, Error};
+use crate::look;
 use clap::{Args, Subcommand};
-use openwrt_ubus::to_fields;
+use openwrt_ubus::{from_fields, to_fields};
 use serde::Serialize;
 
 /// What `cloudbox version` prints.
@@ -39,8 +40,14 @@ pub enum Command {
     ///
     /// One line for each check, with what cures it. The exit code is 1 when something does not work. Without a daemon
     /// the configuration file and the storage directory are examined, as far as they can be seen.
-    #[command(aliases = ["check", "diagnose"], after_help = examples! { "doctor" => "what is missing, and what to do" })]
-    Doctor,
+    ///
+    /// With --security it looks instead at what of the promises about security holds on this box, and at containers
+    /// that have less around them than the others.
+    #[command(aliases = ["check", "diagnose"], after_help = examples! {
+        "doctor" => "what is missing, and what to do",
+        "doctor --security" => "which walls stand around the containers",
+    })]
+    Doctor(Lazy<Doctor>),
     /// apply what was changed in /etc/config/cloudbox
     ///
     /// `reload_config` does the same after `uci commit`.
@@ -69,6 +76,13 @@ pub enum Command {
 }
 
 #[derive(Args, Serialize)]
+pub struct Doctor {
+    #[arg(long, help = "look at what of the promises about security holds")]
+    #[serde(serialize_with = "if_given")]
+    security: bool,
+}
+
+#[derive(Args, Serialize)]
 pub struct Shutdown {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     #[arg(help = "how long all of them may take")]
@@ -81,7 +95,9 @@ impl Command {
         match self {
             Command::Browse(Lazy(browse)) => browse.action(),
             Command::Status => Ok(Action::show(ask("status")?, status)),
-            Command::Doctor => Ok(Action::Show(ask("doctor")?, Box::new(doctor))),
+            Command::Doctor(Lazy(asked)) => {
+                Ok(Action::Show(Request::new(BOX, "doctor", &asked)?, Box::new(doctor)))
+            }
             Command::Reload => Ok(Action::show(ask("reload")?, reload)),
             Command::Shutdown(Lazy(job)) => job.call(BOX, "shutdown"),
             Command::Daemon(Lazy(daemon)) => Ok(Action::Daemon(daemon)),
@@ -116,7 +132,9 @@ pub fn without_daemon(request: &Request, failure: Failure) -> Result<Vec<u8>, Fa
     if failure.exit != UNREACHABLE || (request.object.as_str(), request.method.as_str()) != (BOX, "doctor") {
         return Err(failure);
     }
-    let reply = doctor::examine_without_daemon(daemon::usual_paths(), failure.message.clone());
+    let asked: look::args::Doctor =
+        from_fields(&request.fields).map_err(|e| Failure::usage(format_args!("{e}")))?;
+    let reply = doctor::examine_without_daemon(daemon::usual_paths(), failure.message.clone(), asked.about());
     to_fields(&reply).map_err(|e| Failure::refused(Error::new(Code::Failed, e.to_string())))
 }
 

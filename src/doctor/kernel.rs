@@ -1,15 +1,18 @@
 //! What the kernel has.
 
-use super::{error, ok, text_of, told, warning, Finding, Subject, WARNING};
+use super::{error, ok, text_of, told, warning, Examination, Finding, Subject, WARNING};
 use crate::model::idrange;
-use crate::steps::filesystem::read_up_to;
+use crate::model::name::Name;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
+use crate::steps::lxc::library;
 use nix::sys::inotify::{InitFlags, Inotify};
-use std::fs::File;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Fewer inotify instances than these are soon used up: the kernel's default of 128 by some 60 guests.
 const INOTIFY_INSTANCES: u32 = 1024;
+/// As many descriptors of a process are looked at.
+const DESCRIPTORS_MAX: usize = 65_536;
 /// The box itself wants some at any time.
 const INOTIFY_LEFT: usize = 32;
 
@@ -30,7 +33,7 @@ pub(super) fn namespaces(_: &Subject<'_>) -> Finding {
 /// The kernel's filter of system calls, and whether LXC knows how to set it.
 pub(super) fn seccomp(_: &Subject<'_>) -> Finding {
     let kernel = text_of(Path::new("/proc/self/status")).contains("\nSeccomp:");
-    judge_seccomp(kernel, lxc_has_seccomp())
+    judge_seccomp(kernel, library::has(b"libseccomp.so"))
 }
 
 fn judge_seccomp(kernel: bool, lxc: Option<bool>) -> Finding {
@@ -47,21 +50,6 @@ fn judge_seccomp(kernel: bool, lxc: Option<bool>) -> Finding {
         );
     }
     ok(format_args!("the kernel filters containers' system calls"))
-}
-
-/// Where liblxc may be; Debian has a directory for each processor.
-const LIBRARIES: [&str; 3] = ["/usr/lib", "/lib", "/usr/lib64"];
-/// liblxc has 1 MiB.
-const LIBRARY_MAX: u64 = 16 << 20;
-
-/// Whether liblxc asks for libseccomp; None where it is not found, as one that is part of the tools.
-fn lxc_has_seccomp() -> Option<bool> {
-    let below = |dir: &str| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let places = LIBRARIES.iter().flat_map(|dir| below(dir).chain([PathBuf::from(dir)]));
-    let file = places.map(|dir| dir.join("liblxc.so.1")).find(|file| file.is_file())?;
-    let library = read_up_to(&File::open(file).ok()?, LIBRARY_MAX).ok()?;
-    let wanted = b"libseccomp.so";
-    Some(library.windows(wanted.len()).any(|window| window == wanted))
 }
 
 pub(super) fn overlay(_: &Subject<'_>) -> Finding {
@@ -152,7 +140,7 @@ pub(super) fn cgroups(subject: &Subject<'_>) -> Finding {
 /// Ranges of user ids, and namespaces to use them in.
 pub(super) fn user_ids(subject: &Subject<'_>) -> Finding {
     let limit = text_of(Path::new("/proc/sys/user/max_user_namespaces"));
-    judge_ids(subject.known.containers, limit.trim().parse().ok())
+    judge_ids(subject.known.guests.len(), limit.trim().parse().ok())
 }
 
 fn judge_ids(used: usize, namespaces: Option<usize>) -> Finding {
@@ -168,9 +156,27 @@ fn judge_ids(used: usize, namespaces: Option<usize>) -> Finding {
 
 /// Every systemd guest takes a few of the inotify instances that all containers share with the box's root: one guest may
 /// take all of them.
-pub(super) fn inotify(_: &Subject<'_>) -> Finding {
+pub(super) fn inotify(subject: &Subject<'_>) -> Finding {
     let limit = text_of(Path::new("/proc/sys/fs/inotify/max_user_instances"));
-    judge_inotify(limit.trim().parse().ok(), inotify_left())
+    let left = inotify_left();
+    // Looking at all descriptors of all guests is for when it matters.
+    let most = if left < INOTIFY_LEFT { most_inotify(subject.known) } else { None };
+    judge_inotify(limit.trim().parse().ok(), left, most)
+}
+
+/// The container whose processes hold most inotify instances, and how many; None where nobody's can be seen.
+fn most_inotify(known: &Examination) -> Option<(Name, usize)> {
+    let cgroups = known.cgroups.as_ref()?;
+    let held = |name: &Name| -> usize { cgroups.processes(name).into_iter().map(inotify_of).sum() };
+    let counts = known.guests.iter().map(|(name, _)| (name.clone(), held(name)));
+    counts.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
+}
+
+/// How many inotify instances process `pid` holds.
+fn inotify_of(pid: i32) -> usize {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let links = descriptors.take(DESCRIPTORS_MAX).filter_map(|entry| fs::read_link(entry.path()).ok());
+    links.filter(|link| link.as_os_str() == "anon_inode:inotify").count()
 }
 
 /// How many inotify instances can be had now; it stops counting at [`INOTIFY_LEFT`].
@@ -179,11 +185,19 @@ fn inotify_left() -> usize {
     instances.collect::<Vec<_>>().len()
 }
 
-fn judge_inotify(limit: Option<u32>, left: usize) -> Finding {
+fn judge_inotify(limit: Option<u32>, left: usize, most: Option<(Name, usize)>) -> Finding {
     if left < INOTIFY_LEFT {
+        let (taken, remedy) = match &most {
+            Some((name, count)) => {
+                (format!("{name} holds {count} of the others"), format!("`cloudbox stop {name}`"))
+            }
+            None => ("others are taken".to_string(), "stop the container that has taken them".to_string()),
+        };
         return warning(
-            format_args!("{left} inotify instances are left for the box: containers share them with it, and have taken the others"),
-            format_args!("stop the container that has taken them, or `sysctl -w fs.inotify.max_user_instances=16384`"),
+            format_args!(
+                "{left} inotify instances are left for the box, which shares them with containers: {taken}"
+            ),
+            format_args!("{remedy}, or `sysctl -w fs.inotify.max_user_instances=16384`"),
         );
     }
     match limit {
@@ -247,9 +261,21 @@ mod tests {
             (Some(8192), 3, WARNING),
             (None, INOTIFY_LEFT, OK),
         ] {
-            assert_eq!(judge_inotify(limit, left).state, state, "{limit:?} {left}");
+            assert_eq!(judge_inotify(limit, left, None).state, state, "{limit:?} {left}");
         }
-        assert!(judge_inotify(Some(8192), 3).message.starts_with("3 inotify instances are left"));
+        let nobody = judge_inotify(Some(8192), 3, None);
+        assert!(nobody.message.starts_with("3 inotify instances are left"), "{nobody:?}");
+        let web = judge_inotify(Some(8192), 0, Some((Name::new("web").unwrap(), 8100)));
+        assert!(web.message.ends_with("web holds 8100 of the others"), "{web:?}");
+        assert!(web.remedy.starts_with("`cloudbox stop web`"), "{web:?}");
+    }
+
+    #[test]
+    fn a_process_is_asked_how_many_it_holds() {
+        let me = std::process::id() as i32;
+        let held: Vec<Inotify> = (0..10).map(|_| Inotify::init(InitFlags::IN_CLOEXEC).unwrap()).collect();
+        assert!(inotify_of(me) >= held.len());
+        assert_eq!(inotify_of(1 << 23), 0);
     }
 
     #[test]

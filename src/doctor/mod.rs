@@ -1,11 +1,12 @@
 //! `doctor`: what the box needs, what it lacks, and the command that cures it. It works with a daemon and without.
 //!
-//! A check is a function in one of the files here and a row of [`CHECKS`].
+//! A check is a function in one of the files here and a row of [`CHECKS`], or of [`SECURITY`].
 
 mod config;
 mod containers;
 mod kernel;
 mod network;
+mod security;
 mod storage;
 mod tools;
 mod without_daemon;
@@ -17,6 +18,8 @@ use crate::api::replies::{Check, DoctorReply};
 use crate::error::Result;
 use crate::machine::Machine;
 use crate::model::config::Settings;
+use crate::model::name::Name;
+use crate::model::spec::Spec;
 use crate::steps::avahi::Avahi;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
@@ -25,7 +28,7 @@ use crate::steps::storage::Storage;
 use log::{error, warn};
 use std::fmt::{self, Arguments};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// All checks, in the order in which they are shown: what each is called, and what does it.
 const CHECKS: &[(&str, Examine)] = &[
@@ -56,6 +59,46 @@ const CHECKS: &[(&str, Examine)] = &[
     ("configuration", Examine::Many(config::configuration)),
 ];
 
+/// What `doctor --security` looks at instead: the promises of docs/security.md, and what each needs of the box.
+const SECURITY: &[(&str, Examine)] = &[
+    ("daemon", Examine::Many(config::daemon)),
+    ("kernel", Examine::One(security::kernel)),
+    ("namespaces", Examine::One(kernel::namespaces)),
+    ("user ids", Examine::One(security::user_ids)),
+    ("cgroups", Examine::One(security::cgroups)),
+    ("swap", Examine::One(security::swap)),
+    ("disk weight", Examine::One(security::disk_weight)),
+    ("seccomp", Examine::One(kernel::seccomp)),
+    ("apparmor", Examine::One(security::apparmor)),
+    ("isolation", Examine::One(network::isolation)),
+    ("core dumps", Examine::One(security::core_dumps)),
+    ("inotify", Examine::One(kernel::inotify)),
+    ("helpers", Examine::One(security::helpers)),
+    ("owner's files", Examine::Many(security::owners_files)),
+    ("remotes", Examine::One(security::remotes)),
+    ("avahi", Examine::One(security::avahi)),
+    ("clock", Examine::One(config::clock)),
+    ("containers", Examine::Many(security::guests)),
+];
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum About {
+    /// What the box needs.
+    Needs,
+    /// What of the promises about security holds.
+    Security,
+}
+
+impl About {
+    fn checks(self) -> &'static [(&'static str, Examine)] {
+        match self {
+            About::Needs => CHECKS,
+            About::Security => SECURITY,
+        }
+    }
+}
+
 /// How a check is done.
 enum Examine {
     /// It always finds one thing.
@@ -82,6 +125,8 @@ pub struct Finding {
 pub struct Examination {
     /// Where everything lies.
     pub layout: Layout,
+    /// The directory of the configuration files.
+    pub config_dir: PathBuf,
     /// Section `main`.
     pub settings: Settings,
     /// The control groups; None when they were not looked at.
@@ -90,8 +135,10 @@ pub struct Examination {
     pub config_warnings: Vec<String>,
     /// How many images there are.
     pub images: Result<usize>,
-    /// How many containers there are.
-    pub containers: usize,
+    /// The containers, and what each is like.
+    pub guests: Vec<(Name, Spec)>,
+    /// Servers of images whose lists need not be signed.
+    pub unsigned_remotes: Vec<String>,
     /// What is wrong with containers: [`failed`], [`unreadable`], [`orphan`].
     pub container_findings: Vec<Finding>,
     /// Names under which something is just being made or removed.
@@ -109,14 +156,14 @@ struct Subject<'a> {
 }
 
 /// Examines the box.
-pub fn examine(machine: &Machine, known: &Examination) -> DoctorReply {
+pub fn examine(machine: &Machine, known: &Examination, about: About) -> DoctorReply {
     let (storage, network, avahi) = (&*machine.storage, &*machine.network, &*machine.avahi);
-    carry_out(&Subject { known, storage, network, avahi })
+    carry_out(&Subject { known, storage, network, avahi }, about)
 }
 
-fn carry_out(subject: &Subject<'_>) -> DoctorReply {
+fn carry_out(subject: &Subject<'_>, about: About) -> DoctorReply {
     let mut checks = Vec::new();
-    for (name, examine) in CHECKS {
+    for (name, examine) in about.checks() {
         let findings = match examine {
             Examine::One(check) => vec![check(subject)],
             Examine::Many(check) => check(subject),
@@ -130,7 +177,7 @@ fn carry_out(subject: &Subject<'_>) -> DoctorReply {
 
 /// Says in the log what is not as it should be.
 pub fn report(machine: &Machine, known: &Examination) {
-    for Check { name, state, message, remedy } in examine(machine, known).checks {
+    for Check { name, state, message, remedy } in examine(machine, known, About::Needs).checks {
         match state {
             // The configuration's own warnings are in the log already, and avahi-daemon is started after this one.
             _ if matches!(name, "configuration" | "container" | "avahi") => {}

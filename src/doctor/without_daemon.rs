@@ -1,7 +1,7 @@
 //! The examination without a daemon: from the configuration file and the storage directory alone. It leaves nothing
 //! behind.
 
-use super::{carry_out, containers, Examination, Finding, Subject};
+use super::{carry_out, containers, About, Examination, Finding, Subject};
 use crate::api::replies::DoctorReply;
 use crate::error::{Code, Error};
 use crate::model::config::{self, Config, Settings};
@@ -33,8 +33,8 @@ pub struct Paths {
 }
 
 /// Examines the box when no daemon can be asked; `why` says so, and behind "; " what to do.
-pub fn examine_without_daemon(paths: Paths, why: String) -> DoctorReply {
-    let files = UciFile::new(paths.config_dir);
+pub fn examine_without_daemon(paths: Paths, why: String, about: About) -> DoctorReply {
+    let files = UciFile::new(paths.config_dir.clone());
     let loaded = files.load().and_then(|main| Ok((main, files.load_host()?)));
     let readable = loaded.is_ok();
     let (config, config_error) = match loaded {
@@ -51,21 +51,24 @@ pub fn examine_without_daemon(paths: Paths, why: String) -> DoctorReply {
         cgroups: Cgroups::detect(&layout.cgroup()).ok(),
         config_warnings: config.warnings.iter().map(ToString::to_string).chain(config_error).collect(),
         images: images.list().map(|images| images.len()),
-        containers: 0,
+        guests: Vec::new(),
+        unsigned_remotes: config.unsigned_remotes(),
         container_findings: Vec::new(),
         busy: Vec::new(),
         no_daemon: Some(why),
         layout,
+        config_dir: paths.config_dir,
     };
     match scanned {
         Ok(found) => {
-            known.containers = found.len();
+            known.guests =
+                found.iter().filter_map(Found::record).map(|r| (r.name.clone(), r.spec.clone())).collect();
             known.container_findings = look_at_containers(&found, &known, readable.then_some(&config));
         }
         Err(error) => known.container_findings.push(containers::unreadable(&error)),
     }
     let avahi = Files::new(paths.avahi, paths.avahi_run);
-    carry_out(&Subject { known: &known, storage: &disk, network: &Host::default(), avahi: &avahi })
+    carry_out(&Subject { known: &known, storage: &disk, network: &Host::default(), avahi: &avahi }, about)
 }
 
 /// What is wrong with the containers that are there; without a `config` nothing is known of their sections.
@@ -120,7 +123,7 @@ mod tests {
             avahi: path("avahi"),
             avahi_run: path("avahi-run"),
         };
-        let reply = examine_without_daemon(paths, "nobody answers; start it".into());
+        let reply = examine_without_daemon(paths, "nobody answers; start it".into(), About::Needs);
         assert_eq!(reply.state, "error");
         let of = |name: &str| {
             let of = reply.checks.iter().filter(|check| check.name == name);
@@ -133,7 +136,7 @@ mod tests {
         assert!(containers.iter().any(|c| c.0 == "error" && c.1.starts_with("web: its init ")));
         assert_eq!(containers.len(), 3, "{containers:?}");
         assert!(of("configuration")[0].1.contains("option 'memory'"), "{:?}", of("configuration"));
-        assert!(of("user ids")[0].1.starts_with("3 of "), "{:?}", of("user ids"));
+        assert!(of("user ids")[0].1.starts_with("2 of "), "{:?}", of("user ids"));
         assert!(of("images")[0].1.contains("no image"), "{:?}", of("images"));
         let left: Vec<_> = fs::read_dir(path("storage")).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["containers"]);
@@ -151,7 +154,7 @@ mod tests {
             avahi_run: path("avahi-run"),
         };
         let moved = Paths { storage: Some(path("storage")), ..paths };
-        let reply = examine_without_daemon(moved, "x".into());
+        let reply = examine_without_daemon(moved, "x".into(), About::Needs);
         let layers = reply.checks.iter().find(|check| check.name == "layers").unwrap();
         assert_eq!(layers.state, "warning", "{layers:?}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

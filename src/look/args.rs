@@ -2,5 +2,6 @@
 
 pub use super::browse::Args as Browse;
 pub use super::containers::Args as List;
+pub use super::doctor::Args as Doctor;
 pub use super::log::Args as Log;
 pub use super::remotes::Args as Available;

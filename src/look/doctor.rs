@@ -1,17 +1,38 @@
 //! `doctor`: what the daemon knows of the box before it is examined.
 
-use crate::doctor::{failed, orphan, unreadable, Examination, Finding};
+use crate::doctor::{failed, orphan, unreadable, About, Examination, Finding};
 use crate::state::State;
+use serde::Deserialize;
+use std::path::Path;
+
+/// `cloudbox doctor`
+#[derive(Debug, Deserialize)]
+pub struct Args {
+    /// Look at what of the promises about security holds, instead of what the box needs.
+    pub security: Option<bool>,
+}
+
+impl Args {
+    /// What is to be looked at.
+    pub fn about(&self) -> About {
+        match self.security {
+            Some(true) => About::Security,
+            _ => About::Needs,
+        }
+    }
+}
 
 /// Takes it from the state; the examination itself is for a thread.
 pub fn examination(state: &State) -> Examination {
     Examination {
         layout: state.layout.clone(),
+        config_dir: state.config_path.parent().map(Path::to_path_buf).unwrap_or_default(),
         settings: state.config.settings.clone(),
         cgroups: state.cgroups.clone(),
         config_warnings: state.config_warnings(),
         images: Ok(state.images.len()),
-        containers: state.containers.len(),
+        guests: state.containers.iter().map(|(name, c)| (name.clone(), c.record.spec.clone())).collect(),
+        unsigned_remotes: state.config.unsigned_remotes(),
         container_findings: findings(state),
         busy: state.jobs.open().map(|job| job.target.to_string()).collect(),
         no_daemon: None,

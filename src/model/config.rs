@@ -137,6 +137,14 @@ pub struct Config {
     pub warnings: Vec<Warning>,
 }
 
+impl Config {
+    /// The servers of images whose lists need not be signed, by their names.
+    pub fn unsigned_remotes(&self) -> Vec<String> {
+        let unsigned = |remote: &Result<Remote>| remote.as_ref().is_ok_and(|remote| !remote.is_signed());
+        self.remotes.iter().filter(|(_, remote)| unsigned(remote)).map(|(name, _)| name.clone()).collect()
+    }
+}
+
 /// Reads `package`, and `host`, the file that is the owner's alone. Sections `main` and `host` keep the value of `before`
 /// where the new one is wrong.
 pub fn read(package: &Package, host: &Package, before: &Settings) -> Config {

@@ -13,7 +13,7 @@ pub mod layout;
 pub mod lxc;
 pub mod network;
 pub mod outside;
-mod process;
+pub mod process;
 pub mod storage;
 pub mod tool;
 pub mod wait;

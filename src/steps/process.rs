@@ -54,6 +54,19 @@ impl Process {
     }
 }
 
+/// Whether `pid` is the first process of a pid namespace directly below ours.
+pub fn is_init_of_namespace(pid: i32) -> bool {
+    let levels = |pid: &str| -> Option<Vec<i32>> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+        Some(line.split_whitespace().filter_map(|n| n.parse().ok()).collect())
+    };
+    match (levels(&pid.to_string()), levels("self")) {
+        (Some(theirs), Some(ours)) => theirs.len() == ours.len() + 1 && theirs.last() == Some(&1),
+        _ => false,
+    }
+}
+
 fn is_same(a: &FileStat, b: &FileStat) -> bool {
     (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }

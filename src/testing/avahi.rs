@@ -24,6 +24,10 @@ impl Avahi for FakeBox {
         avahi::State::Running
     }
 
+    fn spoken_on(&self) -> avahi::Spoken {
+        avahi::Spoken::All
+    }
+
     fn hosts_trouble(&self) -> Option<String> {
         None
     }

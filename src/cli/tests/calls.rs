@@ -25,6 +25,8 @@ fn calls(line: &str) -> Result<Vec<String>, Failure> {
 fn words_become_calls() {
     for (line, expected) in [
         ("status", "cloudbox status {}"),
+        ("doctor", "cloudbox doctor {}"),
+        ("doctor --security", r#"cloudbox doctor {"security":true}"#),
         ("list --names", r#"cloudbox.container list {"fields":["name"]}"#),
         ("list --json", "cloudbox.container list {}"),
         ("--json ls", "cloudbox.container list {}"),

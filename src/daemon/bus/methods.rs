@@ -123,9 +123,10 @@ fn methods(object: BusObject) -> &'static [Method] {
 
 const BOX: &[Method] = table! {
     "status": () => |core, ()| Answer::reply(&look::status(&core.state, &mut core.announcer)),
-    "doctor": () => |core, ()| {
-        let examination = look::examination(&core.state);
-        Ok(Answer::found(Work::Look, move |machine| Ok(doctor::examine(machine, &examination))).shared("doctor".into()))
+    "doctor": look::args::Doctor => |core, args| {
+        let (about, examination) = (args.about(), look::examination(&core.state));
+        let examine = move |machine: &Machine| Ok(doctor::examine(machine, &examination, about));
+        Ok(Answer::found(Work::Look, examine).shared(format!("doctor {about:?}")))
     },
     "reload": () => |core, ()| Answer::reply(&core.reload()),
     "shutdown": args::Shutdown => |core, args| Ok(Answer::Job(core.shut_down(&args)?, args.wait)),

@@ -242,6 +242,42 @@ fn doctor_names_every_check_with_state_and_remedy() {
     }
 }
 
+/// One line at least for each promise, with a daemon.
+#[test]
+fn doctor_tells_what_of_the_promises_about_security_holds() {
+    let mut bench = Bench::with(&["web-"]);
+    let reply = bench.ok("cloudbox doctor", json!({"security": true}));
+    let checks = reply["checks"].as_array().unwrap();
+    for check in checks {
+        assert!(!check["message"].as_str().unwrap().is_empty(), "{check}");
+        assert_eq!(check.get("remedy").is_some(), check["state"] != "ok", "{check}");
+    }
+    for name in [
+        "kernel",
+        "namespaces",
+        "user ids",
+        "cgroups",
+        "swap",
+        "disk weight",
+        "seccomp",
+        "apparmor",
+        "isolation",
+        "core dumps",
+        "inotify",
+        "helpers",
+        "owner's files",
+        "remotes",
+        "avahi",
+        "clock",
+        "containers",
+    ] {
+        assert!(checks.iter().any(|c| c["name"] == name), "{name}");
+    }
+    // What the box needs is another matter, and is answered as before.
+    assert!(!checks.iter().any(|c| c["name"] == "squashfs"));
+    assert_eq!(bench.ok("cloudbox doctor", json!({"security": false}))["checks"][0]["name"], "lxc");
+}
+
 #[test]
 fn doctor_names_each_container_that_does_not_start_and_each_orphan() {
     let mut bench = Bench::with(&["web-", "old-"]);

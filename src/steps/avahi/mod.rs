@@ -5,6 +5,7 @@
 mod hosts;
 mod service_file;
 
+use super::filesystem::read_text;
 use super::process::Process;
 use crate::error::{Code, Error, Result};
 use crate::mdns::{self, ServiceInstance};
@@ -28,6 +29,9 @@ const STEM: &str = "cloudbox";
 const SUFFIX: &str = ".service";
 /// What a file is called while it is written: hidden, so that avahi does not read it.
 const TEMPORARY: &str = ".cloudbox-new";
+
+/// avahi-daemon.conf has 2 KiB.
+const CONF_MAX: u64 = 64 << 10;
 
 /// Everything this box announces.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,6 +79,17 @@ impl State {
     }
 }
 
+/// On which of the box's interfaces it speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spoken {
+    /// On every one.
+    All,
+    /// On these.
+    Only(Vec<String>),
+    /// On all others.
+    AllBut(Vec<String>),
+}
+
 /// What was not written, by the file it belongs to.
 pub type Troubles = Vec<(String, Error)>;
 
@@ -90,6 +105,9 @@ pub trait Avahi: Send + Sync {
 
     /// Whether it runs.
     fn state(&self) -> State;
+
+    /// Where it speaks, by its configuration.
+    fn spoken_on(&self) -> Spoken;
 
     /// What is wrong with its file of host names.
     fn hosts_trouble(&self) -> Option<String>;
@@ -245,6 +263,10 @@ impl Avahi for Files {
         }
     }
 
+    fn spoken_on(&self) -> Spoken {
+        spoken(&read_text(&self.etc.join("avahi-daemon.conf"), CONF_MAX).unwrap_or_default())
+    }
+
     fn hosts_trouble(&self) -> Option<String> {
         let path = self.etc.join("hosts");
         let line = hosts::bad_line(&fs::read(&path).ok()?)?;
@@ -261,6 +283,20 @@ impl Avahi for Files {
     // Not by asking avahi-daemon: without D-Bus it tells nobody.
     fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
         mdns::browse(kind, timeout)
+    }
+}
+
+/// `conf` is the text of avahi-daemon.conf.
+fn spoken(conf: &str) -> Spoken {
+    let list = |key: &str| -> Vec<String> {
+        let mut lines = conf.lines().filter_map(|line| line.split_once('='));
+        let value = lines.find(|(word, _)| word.trim() == key).map_or("", |(_, value)| value);
+        value.split(',').map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect()
+    };
+    match (list("allow-interfaces"), list("deny-interfaces")) {
+        (allowed, _) if !allowed.is_empty() => Spoken::Only(allowed),
+        (_, denied) if !denied.is_empty() => Spoken::AllBut(denied),
+        _ => Spoken::All,
     }
 }
 
@@ -314,6 +350,20 @@ mod tests {
     use super::*;
     use crate::model::advert::{box_advert, OfBox};
     use crate::testing::TempDir;
+
+    #[test]
+    fn where_it_speaks_stands_in_its_configuration() {
+        for (conf, spoken_on) in [
+            ("", Spoken::All),
+            ("[server]\n#allow-interfaces=eth0\nuse-ipv4=yes\n", Spoken::All),
+            ("[server]\nallow-interfaces=br-lan, eth1\n", Spoken::Only(vec!["br-lan".into(), "eth1".into()])),
+            ("[server]\ndeny-interfaces = wan\n", Spoken::AllBut(vec!["wan".into()])),
+            ("allow-interfaces=br-lan\ndeny-interfaces=wan\n", Spoken::Only(vec!["br-lan".into()])),
+            ("allow-interfaces=\n", Spoken::All),
+        ] {
+            assert_eq!(spoken(conf), spoken_on, "{conf}");
+        }
+    }
 
     fn advert(containers: usize) -> Wanted {
         let of = OfBox { api: 1, version: "0", arch: "mips", memory: 0, containers };

@@ -133,6 +133,15 @@ impl Cgroups {
         }
     }
 
+    /// Whether what one group reads and writes can be weighed against another's; None while no group tells.
+    pub fn weighs_disks(&self) -> Option<bool> {
+        let (_, root) = self.controllers.iter().find(|(c, _)| c == "blkio" || c == "io")?;
+        let group =
+            fs::read_dir(root).ok()?.flatten().map(|entry| entry.path()).find(|path| path.is_dir())?;
+        let weights = WEIGHTS.iter().map(|(file, _)| *file).filter(|file| !file.starts_with("cpu."));
+        Some(weights.into_iter().any(|file| group.join(file).exists()))
+    }
+
     /// The directory of `name`'s group in the hierarchy of `controller`.
     pub(super) fn dir(&self, controller: &str, name: &Name) -> Option<PathBuf> {
         let (_, root) = self.controllers.iter().find(|(c, _)| c == controller)?;

@@ -4,8 +4,10 @@
 //! Debian's common.conf would also make each stop half a second slower. What common.conf and userns.conf bring and is
 //! needed stands here. All values come from checked types: none can end a line.
 
+use super::super::ctx::Ctx;
 use super::super::layout::Layout;
 use super::super::storage::Record;
+use super::apparmor::{self, Profile};
 use super::cgroup::{quota, Cgroups, Family, CPU_PERIOD};
 use crate::model::address::Address;
 use crate::model::idrange;
@@ -34,21 +36,17 @@ pub const CONSOLE_LOG_SIZE: u64 = 128 << 10;
 /// What the host is like, as far as the configuration depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Host {
-    /// AppArmor is on.
-    pub apparmor: bool,
+    /// The guest's profile of AppArmor.
+    pub apparmor: Profile,
     /// The kernel filters system calls.
     pub seccomp: bool,
 }
 
 impl Host {
-    /// Looks at this host.
-    pub fn detect() -> Host {
-        let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    /// Looks at this host, for a container that is about to start.
+    pub fn prepare(ctx: &Ctx) -> Host {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Host {
-            apparmor: apparmor.is_ok_and(|text| text.trim() == "Y"),
-            seccomp: status.contains("\nSeccomp:"),
-        }
+        Host { apparmor: apparmor::prepare(ctx), seccomp: status.contains("\nSeccomp:") }
     }
 }
 
@@ -100,9 +98,7 @@ lxc.proc.oom_score_adj = {OOM_SCORE}
     if host.seccomp {
         let _ = writeln!(text, "lxc.seccomp.profile = {}", dir.seccomp().display());
     }
-    if host.apparmor {
-        text.push_str("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n");
-    }
+    text.push_str(host.apparmor.lines());
     let _ = write!(
         text,
         "lxc.net.0.type = veth

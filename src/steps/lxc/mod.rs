@@ -1,11 +1,13 @@
 //! LXC: its configuration, its tools, the processes and cgroups of its containers.
 
+pub mod apparmor;
 pub mod cgroup;
 mod config;
 pub mod exec;
 pub mod first_boot;
 mod foreign;
 mod group_tree;
+pub mod library;
 mod notices;
 mod runtime;
 mod seccomp;

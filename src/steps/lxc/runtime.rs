@@ -4,7 +4,7 @@ use super::super::ctx::Ctx;
 use super::super::filesystem::{entries, open_regular, read_up_to};
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
-use super::super::process::Process;
+use super::super::process::{is_init_of_namespace, Process};
 use super::super::storage::{Record, Shifted};
 use super::super::tool::{self, Tool};
 use super::super::wait::{self, Woken};
@@ -54,7 +54,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Lxc {
     layout: Layout,
     cgroups: Cgroups,
-    host: Host,
     meters: Mutex<BTreeMap<Name, Meter>>,
     meters_max: usize,
     notices: Notices,
@@ -72,15 +71,7 @@ impl Lxc {
         let notices = Notices::open(&layout)?;
         let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
         let meters_max = usize::try_from(descriptors / DESCRIPTORS).unwrap_or(usize::MAX);
-        Ok(Lxc {
-            layout,
-            cgroups,
-            host: Host::detect(),
-            meters: Mutex::default(),
-            meters_max,
-            notices,
-            earlier: OnceLock::new(),
-        })
+        Ok(Lxc { layout, cgroups, meters: Mutex::default(), meters_max, notices, earlier: OnceLock::new() })
     }
 
     fn meters(&self) -> MutexGuard<'_, BTreeMap<Name, Meter>> {
@@ -114,9 +105,9 @@ impl Lxc {
         Ok(())
     }
 
-    fn write_config(&self, record: &Record, gateway: Option<Ipv4Addr>) -> Result<()> {
+    fn write_config(&self, ctx: &Ctx, record: &Record, gateway: Option<Ipv4Addr>) -> Result<()> {
         let path = self.layout.container(&record.name).lxc_config();
-        let text = config::render(&self.layout, &self.cgroups, self.host, record, gateway);
+        let text = config::render(&self.layout, &self.cgroups, Host::prepare(ctx), record, gateway);
         fs::write(&path, text).map_err(|e| Error::io("cannot write", &path, e))?;
         let path = self.layout.container(&record.name).seccomp();
         fs::write(&path, seccomp::render(&record.spec)).map_err(|e| Error::io("cannot write", &path, e))
@@ -293,7 +284,7 @@ impl Runtime for Lxc {
         let mut command = Tool::command("lxc-start")?;
         self.make_way(name)?;
         network::remove_interface(&record.veth);
-        self.write_config(record, gateway)?;
+        self.write_config(ctx, record, gateway)?;
         let dir = self.layout.container(name);
         let pid_file = self.layout.pid_file(name);
         let _ = fs::remove_file(&pid_file);
@@ -558,19 +549,6 @@ fn status_field(pid: i32, key: &str) -> Option<String> {
 
 fn parent(pid: i32) -> Option<i32> {
     status_field(pid, "PPid")?.parse().ok()
-}
-
-/// Whether `pid` is the first process of a pid namespace directly below ours.
-fn is_init_of_namespace(pid: i32) -> bool {
-    let levels = |pid: &str| -> Option<Vec<i32>> {
-        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
-        Some(line.split_whitespace().filter_map(|n| n.parse().ok()).collect())
-    };
-    match (levels(&pid.to_string()), levels("self")) {
-        (Some(theirs), Some(ours)) => theirs.len() == ours.len() + 1 && theirs.last() == Some(&1),
-        _ => false,
-    }
 }
 
 /// Whether `pid` is a monitor of LXC, which sets its title so, and root's.

@@ -86,6 +86,16 @@ pub enum Found {
     Unreadable(Name, Error),
 }
 
+impl Found {
+    /// Its record, where it can be read.
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Found::Container(record) => Some(record),
+            Found::Unreadable(..) => None,
+        }
+    }
+}
+
 /// Where a container's files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {

@@ -64,6 +64,7 @@ return baseclass.extend({
 
 	status: () => call('cloudbox', 'status'),
 	doctor: () => call('cloudbox', 'doctor'),
+	security: () => call('cloudbox', 'doctor', { security: true }),
 	live: () => call('cloudbox.container', 'list', { fields: LIVE }),
 	steady: () => call('cloudbox.container', 'list', { fields: STEADY }),
 	container: name => call('cloudbox.container', 'info', { name }),

@@ -3,6 +3,7 @@
 'require rpc';
 'require uci';
 'require view';
+'require cloudbox.api as api';
 'require cloudbox.dialogs as dialogs';
 'require cloudbox.logic as logic';
 'require cloudbox.widgets as widgets';
@@ -195,6 +196,23 @@ async function hostAccess() {
 	}
 }
 
+/* What of the promises about security holds here: the box is looked at when somebody opens it. */
+function security() {
+	const found = el('div', {}, []);
+	const box = el('details', {}, [ el('summary', {}, [ _('Which walls stand around containers here') ]), found ]);
+	box.addEventListener('toggle', async () => {
+		let notes;
+		try {
+			notes = widgets.doctorNotes(await api.security());
+		}
+		catch (error) {
+			notes = [ widgets.alertBox('error', [ el('p', {}, [ String(error.message ?? error) ]) ]) ];
+		}
+		found.replaceChildren(...notes.length ? notes : [ el('p', {}, [ _('All that are promised.') ]) ]);
+	}, { once: true });
+	return box;
+}
+
 return view.extend({
 	async load() {
 		const bridges = await dialogs.bridges();
@@ -229,6 +247,7 @@ return view.extend({
 			theOwners(own);
 			parts.push(await own.render());
 		}
+		parts.push(security());
 		return widgets.page(parts);
 	}
 });
