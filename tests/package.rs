@@ -178,6 +178,7 @@ fn every_path_mode_and_script_of_the_package() {
     assert_eq!(
         listing(&data),
         [
+            ("./etc/apparmor.d/cloudbox-guest", 0o644),
             ("./etc/config/cloudbox", 0o600),
             ("./etc/config/cloudbox-host", 0o600),
             ("./etc/init.d/cloudbox", 0o755),
