@@ -46,6 +46,9 @@ pub struct JobReply {
     pub finished: Option<u64>,
     /// Why it failed.
     pub error: Option<JobError>,
+    /// What whoever asked for it should know, although it did not fail.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl From<&Job> for JobReply {
@@ -62,6 +65,7 @@ impl From<&Job> for JobReply {
             started: job.started,
             finished: job.finished,
             error: job.error.clone(),
+            notes: job.notes.clone(),
         }
     }
 }

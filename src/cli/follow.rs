@@ -248,6 +248,7 @@ impl Follower {
         }
         if job.raw("state") == "done" {
             self.progress.result(&self.outcome(&job));
+            job.texts("notes").iter().for_each(|note| complain(note));
             return Ok(());
         }
         // The reply has been printed already.

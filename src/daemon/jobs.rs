@@ -94,6 +94,10 @@ impl Core {
                 (job.bytes, job.total) = (0, None);
             }
             Update::Bytes { done, total } => (job.bytes, job.total) = (done, total),
+            Update::Note(text) => {
+                warn!("{} of {}: {text}", job.kind, job.target);
+                job.note(&text);
+            }
         }
         let reply = JobReply::from(&*job);
         let Some(active) = self.active.get_mut(&id) else { return };

@@ -187,9 +187,24 @@ pub struct Job {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<JobError>,
+    /// What whoever asked for it should know, although it did not fail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
+/// The most notes of a job.
+const NOTES_MAX: usize = 8;
+/// The most characters of one.
+const NOTE_MAX: usize = 500;
+
 impl Job {
+    /// Adds a note; what is more than a list of jobs can hold is left out.
+    pub fn note(&mut self, text: &str) {
+        if self.notes.len() < NOTES_MAX {
+            self.notes.push(text.chars().take(NOTE_MAX).collect());
+        }
+    }
+
     /// 0 to 100: of the bytes when they are known, else 100 at the end and 0 before.
     pub fn percent(&self) -> u32 {
         match (self.state, self.total) {
@@ -231,6 +246,7 @@ impl Jobs {
             started: now,
             finished: None,
             error: None,
+            notes: Vec::new(),
         };
         self.jobs.push(job);
         self.next
@@ -365,7 +381,7 @@ mod tests {
     /// The file outlives an upgrade of the daemon.
     #[test]
     fn the_file_of_jobs_is_read_and_written_as_ever() {
-        let text = r#"{"next":3,"jobs":[{"id":1,"kind":"image_import","target":"debian","state":"done","step":"","bytes":7,"total":7,"started":1795342500,"finished":1795342501},{"id":2,"kind":"snapshot_delete","target":"web","state":"failed","step":"remove","bytes":0,"started":1795342502,"finished":1795342503,"error":{"code":"failed","message":"cannot remove \"x\""}},{"id":3,"kind":"create","target":"db","state":"pending","step":"","bytes":0,"started":1795342504}]}"#;
+        let text = r#"{"next":3,"jobs":[{"id":1,"kind":"image_import","target":"debian","state":"done","step":"","bytes":7,"total":7,"started":1795342500,"finished":1795342501},{"id":2,"kind":"snapshot_delete","target":"web","state":"failed","step":"remove","bytes":0,"started":1795342502,"finished":1795342503,"error":{"code":"failed","message":"cannot remove \"x\""},"notes":["an access list was left out"]},{"id":3,"kind":"create","target":"db","state":"pending","step":"","bytes":0,"started":1795342504}]}"#;
         let jobs: Jobs = serde_json::from_str(text).unwrap();
         let words: Vec<&str> = jobs.iter().map(|job| job.word.as_str()).collect();
         assert_eq!(words, ["image_import", "snapshot_delete", "create"]);
@@ -383,6 +399,15 @@ mod tests {
         let beside = Kind { beside: true, ..Kind::new("first_boot") };
         jobs.add(beside, Target::Container(other.clone()), None, 1);
         assert!(jobs.active_on(&other).is_none());
+    }
+
+    #[test]
+    fn notes_are_few_and_short() {
+        let mut jobs = Jobs::default();
+        let id = add(&mut jobs, "web", 1);
+        let job = jobs.get_mut(id).unwrap();
+        (0..100).for_each(|_| job.note(&"é".repeat(1000)));
+        assert_eq!(job.notes, vec!["é".repeat(NOTE_MAX); NOTES_MAX]);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub enum Update {
         /// Bytes in all.
         total: Option<u64>,
     },
+    /// What whoever asked for it should know, although nothing failed.
+    Note(String),
 }
 
 /// A request to stop, shared by the loop and the job. Once set it stays set.
@@ -102,6 +104,12 @@ impl Ctx {
         self.cancel.check()?;
         (self.report)(Update::Step(name));
         crate::fault::point(name)
+    }
+
+    /// Tells whoever asked for the job what is not as they may think, although it did not fail: a sentence without a
+    /// full stop.
+    pub fn note(&self, text: impl Into<String>) {
+        (self.report)(Update::Note(text.into()));
     }
 
     /// Tells how many bytes the present step handled.

@@ -286,6 +286,16 @@ fn a_job_says_at_which_step_it_is() {
 }
 
 #[test]
+fn what_a_job_notes_stays_with_it() {
+    let mut bench = Bench::new(CONFIG);
+    let id = bench.job("cloudbox.container create", json!({"name": "web"}));
+    bench.core.handle_report(Report::Update(1, Update::Note("2 access lists were left out".into())));
+    bench.work();
+    let job = bench.ok("cloudbox.job status", json!({ "id": id }));
+    assert_eq!((&job["state"], &job["notes"]), (&json!("done"), &json!(["2 access lists were left out"])));
+}
+
+#[test]
 fn told_to_end_the_daemon_begins_nothing_more_and_interrupts_what_waits() {
     let mut bench = Bench::new(CONFIG);
     let before = bench.fake.world();
