@@ -591,6 +591,15 @@ pub fn xattrs(path: &Path) -> io::Result<Vec<Xattr>> {
     Ok(all)
 }
 
+/// Whether the file system of `file` reads extended attributes, of which some of its files have some. (Others have none
+/// to read.)
+pub fn reads_xattrs(file: &File) -> bool {
+    let name = c"user.cloudbox";
+    // SAFETY: `name` ends in NUL; without room the kernel writes nothing.
+    let read = unsafe { libc::fgetxattr(file.as_raw_fd(), name.as_ptr(), std::ptr::null_mut(), 0) };
+    Errno::result(read) != Err(Errno::EOPNOTSUPP)
+}
+
 /// What `read` puts into a buffer; called with an empty one it tells how much that is.
 fn sized(read: &dyn Fn(&mut [u8]) -> isize) -> io::Result<Vec<u8>> {
     let length = Errno::result(read(&mut []))?;

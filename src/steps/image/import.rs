@@ -2,7 +2,7 @@
 
 use super::squashfs;
 use super::store::{Building, Store};
-use super::tar::{self, Sink};
+use super::tar::{self, Again, LeftOut, Passed, Sink};
 use super::{bad, hex, parse_sha256};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Image;
@@ -11,8 +11,8 @@ use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::outside::HostFile;
 use crate::steps::tool::{Pipes, Running, Source, Tool};
-use crate::steps::walk::{walk, Moved};
-use crate::sys::Rights;
+use crate::steps::walk::{walk, Moved, What};
+use crate::sys::{self, Rights};
 use log::warn;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -30,7 +30,7 @@ const CHUNK: usize = 128 << 10;
 /// How much more is done before it is told.
 const TELL_EVERY: u64 = 1 << 20;
 /// Loop devices count in blocks; a filesystem that ends within one would lose its end.
-const PADDING: u64 = 4096;
+pub(super) const PADDING: u64 = 4096;
 /// What mksquashfs may take of the box's memory: a router has other work.
 const MKSQUASHFS_MEMORY: &str = "64M";
 /// What xz may take; `xz -9` asks for 65 MiB, a hostile file for 4 GiB. The busybox xz ignores it.
@@ -214,42 +214,72 @@ impl ImageImport<'_> {
         format: &Format,
         building: &Building,
     ) -> Result<String> {
-        let limit = self.store.free()?;
-        if limit == 0 {
-            self.check_space(1)?;
-        }
+        self.check_space(1)?;
         let compressor = self.compressor(building)?;
-        self.ctx.step("image.convert")?;
-        input.rewind()?;
-        let mut mksquashfs = self.mksquashfs(Path::new("-"), &building.rootfs, compressor)?;
-        let filter = match format {
-            Format::Packed(tool) => Some(self.decompressor(tool)?),
-            _ => None,
-        };
-        let mut unpacked = Unpacked { input, filter, left: limit, store: self.store };
-        let passed = tar::pass(&mut unpacked, &mut ToMksquashfs(&mut mksquashfs));
-        passed.map_err(|e| self.explain(e))?;
-        let mut input = unpacked.input;
-        mksquashfs.finish().map_err(|e| self.explain(e))?;
-        // A decompressor may have stopped before the end of the file.
-        input.read_to_end()?;
-        if input.sha256() != sha256 {
-            return Err(bad("it changed while it was read; import it when it is complete"));
+        let mut known = None;
+        loop {
+            self.ctx.step("image.convert")?;
+            input.rewind()?;
+            let passed = self.stream(&mut input, format, building, compressor, known)?;
+            // A decompressor may have stopped before the end of the file.
+            input.read_to_end()?;
+            if input.sha256() != sha256 {
+                return Err(bad("it changed while it was read; import it when it is complete"));
+            }
+            match passed {
+                Passed::Again(again) => known = Some(again),
+                Passed::Whole(left_out) => {
+                    self.tell(left_out);
+                    break;
+                }
+            }
         }
         keep(&building.rootfs)?;
         Ok(sha256.to_string())
     }
 
+    /// Streams a tarball from its beginning to its end.
+    fn stream(
+        &self,
+        input: &mut Input<'_>,
+        format: &Format,
+        building: &Building,
+        compressor: &[&str],
+        known: Option<Again>,
+    ) -> Result<Passed> {
+        let mut mksquashfs = self.mksquashfs(Path::new("-"), &building.rootfs, compressor)?;
+        let filter = match format {
+            Format::Packed(tool) => Some(self.decompressor(tool)?),
+            _ => None,
+        };
+        let mut unpacked = Unpacked { input, filter, left: self.store.free()?, store: self.store };
+        let passed = tar::pass(&mut unpacked, &mut ToMksquashfs(&mut mksquashfs), known);
+        let passed = passed.map_err(|e| self.explain(e))?;
+        // What does not count is not waited for.
+        if let Passed::Whole(_) = passed {
+            mksquashfs.finish().map_err(|e| self.explain(e))?;
+        }
+        Ok(passed)
+    }
+
+    /// Says what the image has not got of what it was made of.
+    fn tell(&self, left_out: LeftOut) {
+        if left_out != LeftOut::default() {
+            self.ctx.note(format!("{left_out} left out: an image cannot hold them"));
+        }
+    }
+
     /// Packs a directory tree.
     fn pack(&self, building: &Building) -> Result<String> {
         self.check_space(1)?;
-        check_paths(self.ctx, self.file.shown())?;
+        let left_out = look_through(self.ctx, self.file.shown())?;
         let compressor = self.compressor(building)?;
         self.ctx.step("image.pack")?;
         let mksquashfs = self.mksquashfs(self.file.shown(), &building.rootfs, compressor)?;
         mksquashfs.finish().map_err(|e| self.explain(e))?;
         // Nobody knows before how small it becomes.
         self.check_space(1)?;
+        self.tell(left_out);
         keep(&building.rootfs)?;
         let packed = HostFile::own(&building.rootfs);
         let mut packed = Input::open(self.ctx, &packed)?;
@@ -341,7 +371,13 @@ impl ImageImport<'_> {
     /// Looks into the built image, writes its manifest, and publishes it.
     fn finish(&self, building: &Building, sha256: String) -> Result<Image> {
         self.ctx.step("image.probe")?;
-        let mut manifest = self.store.probe(&building.rootfs)?;
+        let (mut manifest, drops_xattrs) = self.store.probe(&building.rootfs)?;
+        if drops_xattrs {
+            self.ctx.note(
+                "this kernel reads no extended attributes of a squashfs (it lacks SQUASHFS_XATTR): those of the image, such \
+                 as capabilities of its programs, are not in force",
+            );
+        }
         let file =
             building.rootfs.metadata().map_err(|e| Error::io("cannot look at", &building.rootfs, e))?;
         manifest.sha256 = sha256;
@@ -373,26 +409,34 @@ impl ImageImport<'_> {
     }
 }
 
-/// Checks that mksquashfs can pack the tree below `root`. It goes down by paths and calls itself: what has a path longer
-/// than the kernel takes it leaves out without an error.
-fn check_paths(ctx: &Ctx, root: &Path) -> Result<()> {
+/// Checks that mksquashfs can pack the tree below `root`, and tells what it will leave out. It goes down by paths and calls
+/// itself: what has a path longer than the kernel takes it leaves out without an error.
+fn look_through(ctx: &Ctx, root: &Path) -> Result<LeftOut> {
     /// With the NUL at its end.
     const LONGEST: usize = libc::PATH_MAX as usize - 1;
     let above = root.as_os_str().len() + 1;
+    let mut left_out = LeftOut::default();
     walk(root, Moved::Fails, &mut |seen| {
         ctx.cancel.check()?;
-        if seen.path().is_some_and(|path| above + path.len() <= LONGEST) {
-            return Ok(());
+        if seen.path().is_none_or(|path| above + path.len() > LONGEST) {
+            let path = seen.shown();
+            let path = path.display();
+            return Err(Error::new(
+                Code::NotSupported,
+                format_args!(
+                    "{path}: its path is longer than mksquashfs can pack; remove it or move it up first"
+                ),
+            ));
         }
-        let path = seen.shown();
-        let path = path.display();
-        Err(Error::new(
-            Code::NotSupported,
-            format_args!(
-                "{path}: its path is longer than mksquashfs can pack; remove it or move it up first"
-            ),
-        ))
-    })
+        if let What::Directory(_) | What::File(_) = seen.what {
+            let xattrs = sys::xattrs(&seen.at()).map_err(|e| Error::io("cannot read", &seen.shown(), e))?;
+            for (name, _) in xattrs {
+                left_out.keeps(name.to_bytes());
+            }
+        }
+        Ok(())
+    })?;
+    Ok(left_out)
 }
 
 /// Checks that the store has room for `need` bytes.
@@ -514,6 +558,23 @@ impl<'a> Input<'a> {
         Err(bad("it is neither a squashfs nor a tar archive (plain, or packed with gzip, xz or zstd)"))
     }
 
+    /// Checks that it may be a container's archive, which is never packed.
+    ///
+    /// # Errors
+    /// [`Code::BadImage`]: it is packed, or an image.
+    pub fn check_no_image(&self) -> Result<()> {
+        match self.format() {
+            Ok(Format::Squashfs) => Err(bad(
+                "it is an image, and no container; `cloudbox image import` takes it, and `cloudbox create` makes containers of it",
+            )),
+            Ok(Format::Packed(tool)) => Err(bad(format_args!(
+                "it is packed with {tool}; unpack it first: `{tool} -d FILE` (but if it is an image, `cloudbox image import` \
+                 takes it as it is)"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads, and hashes, what is left; tells how many bytes that makes in all.
     pub fn read_to_end(&mut self) -> Result<u64> {
         let mut chunk = vec![0; CHUNK];
@@ -562,17 +623,17 @@ impl Source for Input<'_> {
 }
 
 /// The tar stream in the input, at most as long as there is room.
-struct Unpacked<'a> {
-    input: Input<'a>,
+struct Unpacked<'a, 'i> {
+    input: &'a mut Input<'i>,
     filter: Option<Running<'a>>,
     left: u64,
     store: &'a Store,
 }
 
-impl Source for Unpacked<'_> {
+impl Source for Unpacked<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         let got = match &mut self.filter {
-            Some(filter) => filter.read_feeding(&mut self.input, buffer)?,
+            Some(filter) => filter.read_feeding(self.input, buffer)?,
             None => self.input.read(buffer)?,
         };
         if got == 0 {
@@ -627,10 +688,10 @@ mod tests {
         let left = libc::PATH_MAX as usize - 2 - deepest.as_os_str().len();
         let file = "f".repeat(left);
         fs::write(deepest.join(&file), "").unwrap();
-        check_paths(&ctx, dir.path()).unwrap();
+        look_through(&ctx, dir.path()).unwrap();
         let open = File::open(&deepest).unwrap();
         fs::write(crate::steps::walk::at(&open, (file + "f").as_bytes()), "").unwrap();
-        let error = check_paths(&ctx, dir.path()).unwrap_err();
+        let error = look_through(&ctx, dir.path()).unwrap_err();
         assert!(error.code == Code::NotSupported && error.message.contains("mksquashfs"), "{error}");
     }
 }

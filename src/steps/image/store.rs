@@ -5,6 +5,7 @@
 //! [`Images::clean`].
 
 use super::remote::{self, Fetching, Pulls};
+use super::squashfs::{self, Superblock};
 use super::{bad, import, is_hex, manifest, parse_sha256, Images, SHA256_DIGITS};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::image::{Image, Manifest};
@@ -21,11 +22,12 @@ use crate::sys;
 use log::warn;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use nix::sys::memfd::{memfd_create, MFdFlags};
 use nix::sys::utsname::uname;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{symlink, DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{symlink, DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -164,11 +166,16 @@ impl Store {
         }
     }
 
-    /// The manifest of the squashfs `file`, as far as the image itself tells it.
-    pub(super) fn probe(&self, file: &Path) -> Result<Manifest> {
+    /// The manifest of the squashfs `file`, as far as the image itself tells it; and whether it has extended attributes
+    /// that the kernel does not read.
+    pub(super) fn probe(&self, file: &Path) -> Result<(Manifest, bool)> {
         let arch = uname().map_err(|e| Error::os("cannot tell this box's architecture", e))?;
         let arch = arch.machine().to_string_lossy();
-        self.look_into(file, &|root| manifest::probe(root.as_fd(), &arch))
+        let has_xattrs = superblock(file).is_some_and(|superblock| superblock.xattrs);
+        self.look_into(file, &|root| {
+            let drops_xattrs = has_xattrs && !sys::reads_xattrs(root);
+            Ok((manifest::probe(root.as_fd(), &arch)?, drops_xattrs))
+        })
     }
 
     /// Makes a built image one of the store, and `name` mean it.
@@ -567,27 +574,76 @@ impl Building {
     }
 }
 
-/// Mounts the squashfs `file` at `target`: read-only, without devices and set-user-ID programs of its own right. The
-/// loop device detaches itself at the unmount.
+/// Mounts the squashfs `file` at `target`.
 fn mount_squashfs(file: &Path, target: &Path, more: MsFlags) -> Result<()> {
     let opened = filesystem::open_regular(file).map_err(|e| Error::io("cannot open", file, e))?;
-    let (device, path) = sys::loop_attach(opened.as_fd(), true).map_err(|e| match e.raw_os_error() {
-        Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
-            Error::new(Code::NotSupported, "this box has no loop devices; install kmod-loop")
+    mount_file(&opened, target, more).map_err(|e| match e {
+        Unmountable::NoLoop(e) => match e.raw_os_error() {
+            Some(libc::ENOENT | libc::ENXIO | libc::ENODEV) => {
+                Error::new(Code::NotSupported, "this box has no loop devices; install kmod-loop")
+            }
+            _ => Error::io("cannot attach to a loop device:", file, e),
+        },
+        Unmountable::Refused(Errno::ENODEV) => {
+            Error::new(Code::NotSupported, "this kernel knows no squashfs; install kmod-fs-squashfs")
         }
-        _ => Error::io("cannot attach to a loop device:", file, e),
-    })?;
+        Unmountable::Refused(e) => match superblock(file) {
+            Some(Superblock { compressor, .. }) if !kernel_reads(compressor, target) => {
+                unread(compressor, target).caused_by(e)
+            }
+            _ => bad(format_args!("the kernel refuses the squashfs: {}; it is damaged", errno_text(e)))
+                .caused_by(e),
+        },
+    })
+}
+
+/// Why a squashfs cannot be mounted.
+enum Unmountable {
+    /// There is no loop device for it.
+    NoLoop(io::Error),
+    /// The kernel does not want it.
+    Refused(Errno),
+}
+
+/// Mounts the squashfs that is open as `file` at `target`: read-only, without devices and set-user-ID programs of its own
+/// right. The loop device detaches itself at the unmount.
+fn mount_file(file: &File, target: &Path, more: MsFlags) -> std::result::Result<(), Unmountable> {
+    let (device, path) = sys::loop_attach(file.as_fd(), true).map_err(Unmountable::NoLoop)?;
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | more;
     let mounted = filesystem::mount(&path, target, "squashfs", flags, "");
     drop(device);
-    mounted.map_err(|e| match e {
-        Errno::ENODEV => Error::new(Code::NotSupported, "this kernel knows no squashfs; install kmod-fs-squashfs"),
-        e => bad(format_args!(
-            "the kernel refuses the squashfs: {}; it is damaged, or packed in a way this kernel does not read",
-            errno_text(e)
-        ))
-        .caused_by(e),
-    })
+    mounted.map_err(Unmountable::Refused)
+}
+
+/// The superblock of the squashfs `file`.
+fn superblock(file: &Path) -> Option<Superblock> {
+    let file = filesystem::open_regular(file).ok()?;
+    let length = file.metadata().ok()?.len();
+    squashfs::check(&filesystem::read_up_to(&file, squashfs::SUPERBLOCK as u64).ok()?, length).ok()
+}
+
+/// Whether the kernel reads what is packed with `compressor`; yes, where that cannot be tried. `target` is a directory to
+/// mount on.
+fn kernel_reads(compressor: &str, target: &Path) -> bool {
+    let Some(empty) = squashfs::empty(compressor) else { return true };
+    let Ok(file) = memfd_create(c"squashfs", MFdFlags::MFD_CLOEXEC).map(File::from) else { return true };
+    if file.write_all_at(&empty, 0).and_then(|()| file.set_len(import::PADDING)).is_err() {
+        return true;
+    }
+    match mount_file(&file, target, MsFlags::MS_NOEXEC) {
+        Ok(()) => unmount_now(target).is_ok(),
+        Err(Unmountable::Refused(e)) => e != Errno::EINVAL,
+        Err(Unmountable::NoLoop(_)) => true,
+    }
+}
+
+/// What is said of a squashfs that the kernel does not read.
+fn unread(compressor: &str, target: &Path) -> Error {
+    let good = squashfs::COMMON.into_iter().find(|good| kernel_reads(good, target)).unwrap_or("xz");
+    bad(format_args!(
+        "it is packed with {compressor}, which this kernel does not read; repack it with {good} on another machine, as root: \
+         `unsquashfs -d root FILE`, then `mksquashfs root NEW -comp {good}`"
+    ))
 }
 
 /// Unmounts `target` for good: at once, or when its last user is gone.

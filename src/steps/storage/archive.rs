@@ -9,7 +9,8 @@
 //! them: no name is walked, so that none leads outside.
 
 use super::super::image::tar::{
-    check_path, check_sum, device, number, pax_records, shown, size_of_entry, BLOCK,
+    check_path, check_sum, device, number, path_of, pax_records, record, shown, size_of_entry, Plain, BEGIN,
+    BLOCK, MANIFEST,
 };
 use super::super::image::{bad, hex, Input};
 use super::encode;
@@ -36,14 +37,10 @@ use tar::{EntryType, Header};
 
 /// The format that is written, and the newest that is read.
 const VERSION: u64 = 1;
-/// How a manifest begins; versions that do not parse it look for this.
-const BEGIN: &str = "{\"cloudbox\":";
 /// The longest manifest, extended header or map of a sparse file: an extended attribute has at most 65,536 bytes.
 const SMALL_MAX: u64 = 1 << 20;
 /// The most pieces of a sparse file that are written as such; the rest is one piece, holes and all.
 const PIECES: usize = 4096;
-/// Longest name in a header; longer ones are in an extended header.
-const NAME_MAX: usize = 100;
 /// Bytes copied at once.
 const CHUNK: usize = 64 << 10;
 /// Bytes of a name in an archive: what a walk remembers, and `layer/` in front.
@@ -80,6 +77,8 @@ pub struct Writer<'a, 'p> {
     hash: Sha256,
     /// Bytes that may still be written.
     left: u64,
+    /// Extended attributes that do not come along.
+    left_out: u64,
     progress: &'a mut Progress<'p>,
 }
 
@@ -96,11 +95,11 @@ impl<'a, 'p> Writer<'a, 'p> {
         bytes: u64,
         progress: &'a mut Progress<'p>,
     ) -> Result<Writer<'a, 'p>> {
-        let mut writer = Writer { file, path, hash: Sha256::new(), left: u64::MAX, progress };
+        let mut writer = Writer { file, path, hash: Sha256::new(), left: u64::MAX, left_out: 0, progress };
         let mut manifest = format!("{BEGIN}{VERSION},\"image\":{image},\"bytes\":{bytes},").into_bytes();
         // The record is an object of its own.
         manifest.extend_from_slice(record.strip_prefix(b"{").unwrap_or(record));
-        writer.member(b"manifest.json", &manifest)?;
+        writer.member(MANIFEST, &manifest)?;
         Ok(writer)
     }
 
@@ -143,22 +142,18 @@ impl<'a, 'p> Writer<'a, 'p> {
         link: &[u8],
         node: &Node,
         size: u64,
-        mut records: Vec<u8>,
+        records: Vec<u8>,
     ) -> Result<()> {
-        for (key, value) in [(&b"path"[..], path), (b"linkpath", link)] {
-            if value.len() > NAME_MAX {
-                record(&mut records, key, value);
-            }
-        }
-        let mut out = Vec::with_capacity(BLOCK);
-        if !records.is_empty() {
-            let length = records.len();
-            out.extend_from_slice(&block(EntryType::XHeader, b"PaxHeader", b"", &plain(), length as u64));
-            out.append(&mut records);
-            out.resize(BLOCK + length.next_multiple_of(BLOCK), 0);
-        }
-        out.extend_from_slice(&block(kind, path, link, node, size));
-        self.put(&out)
+        let plain = Plain {
+            kind,
+            path,
+            link,
+            mode: node.mode,
+            owner: node.owner,
+            mtime: u64::try_from(node.mtime.0).unwrap_or(0),
+            size,
+        };
+        self.put(&plain.to_bytes(records))
     }
 
     /// Adds the image, a file of `size` bytes.
@@ -231,7 +226,9 @@ impl<'a, 'p> Writer<'a, 'p> {
                 None => note_first_name(&link, name).map_err(failed)?,
             }
         }
+        let all = node.xattrs.len();
         node.xattrs.retain(|(name, _)| travels(name));
+        self.left_out += (all - node.xattrs.len()) as u64;
         if node.kind() != libc::S_IFCHR {
             // What none of its users owns is nobody's in the guest.
             let of_guest =
@@ -301,6 +298,11 @@ impl<'a, 'p> Writer<'a, 'p> {
         self.put(sha256.as_bytes())?;
         self.pad(64)?;
         self.put(&[0; 2 * BLOCK])?;
+        if self.left_out > 0 {
+            let left_out = self.left_out;
+            self.progress
+                .note(format!("{left_out} extended attributes left out: they mean nothing on another box"));
+        }
         self.file.sync_all().map_err(|e| Error::io("cannot flush", self.path, e))
     }
 }
@@ -333,49 +335,14 @@ fn plain() -> Node {
     }
 }
 
-fn block(kind: EntryType, path: &[u8], link: &[u8], node: &Node, size: u64) -> [u8; BLOCK] {
-    // GNU's own kind of header would make its tar look for another kind of sparse files.
-    let mut header = Header::new_ustar();
-    let old = header.as_old_mut();
-    for (field, value) in [(&mut old.name, path), (&mut old.linkname, link)] {
-        let length = value.len().min(NAME_MAX);
-        field[..length].copy_from_slice(&value[..length]);
-    }
-    header.set_entry_type(kind);
-    header.set_mode(node.mode & 0o7777);
-    header.set_uid(node.owner.0.into());
-    header.set_gid(node.owner.1.into());
-    header.set_mtime(u64::try_from(node.mtime.0).unwrap_or(0));
-    header.set_size(size);
-    if let (EntryType::Char, Some(ustar)) = (kind, header.as_ustar_mut()) {
-        ustar.set_device_major(0);
-        ustar.set_device_minor(0);
-    }
-    header.set_cksum();
-    *header.as_bytes()
-}
-
-/// Adds `LENGTH KEY=VALUE\n`, where the length counts its own digits.
-fn record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let rest = key.len() + value.len() + 3;
-    let mut length = rest + 1;
-    while length != rest + length.to_string().len() {
-        length += 1;
-    }
-    records.extend_from_slice(length.to_string().as_bytes());
-    for part in [b" ", key, b"=", value, b"\n"] {
-        records.extend_from_slice(part);
-    }
-}
-
 /// What the archive `file` says of itself; its layer is not looked at.
 ///
 /// # Errors
 /// [`Code::BadImage`], [`Code::NotSupported`] when a newer cloudbox has written it, what cannot be read.
 pub fn read_manifest(ctx: &Ctx, file: &HostFile) -> Result<Manifest> {
     let mut input = Input::open(ctx, file)?;
-    let mut reader = Reader::of(&mut input);
-    reader.manifest().map_err(|e| about(file.shown(), e))
+    let read = input.check_no_image().and_then(|()| Reader::of(&mut input).manifest());
+    read.map_err(|e| about(file.shown(), e))
 }
 
 /// Unpacks the layer of the archive `file` into the empty directory `upper`, for a guest whose ids begin with
@@ -518,7 +485,9 @@ impl<'a, 'c> Reader<'a, 'c> {
 
     /// The manifest, and where the image is.
     fn manifest(&mut self) -> Result<Manifest> {
-        let none = || bad("it is no archive of a container that `cloudbox export` has written");
+        let none = || {
+            bad("it is no archive of a container that `cloudbox export` has written; an image is taken by `cloudbox image import`")
+        };
         let entry = self.entry().map_err(|e| {
             if e.code == Code::BadImage && self.at <= BLOCK as u64 {
                 none()
@@ -526,7 +495,7 @@ impl<'a, 'c> Reader<'a, 'c> {
                 e
             }
         })?;
-        if entry.path != b"manifest.json" {
+        if entry.path != MANIFEST {
             return Err(none());
         }
         let text = self.small(entry.size)?;
@@ -837,7 +806,7 @@ fn read_record(key: &[u8], value: &[u8], entry: &mut Entry) -> Result<()> {
 /// Takes what the header itself says; an extended one before it goes first.
 fn read_header(header: &Header, size: u64, entry: &mut Entry) -> Result<()> {
     if entry.path.is_empty() {
-        entry.path = header.path_bytes().into_owned();
+        entry.path = path_of(header);
     }
     if entry.link.is_empty() {
         entry.link = header.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
@@ -892,6 +861,7 @@ mod tests {
     use super::super::tests::{is_root, record};
     use super::super::tree::tests::{fingerprint, make_layer, BASE};
     use super::*;
+    use crate::steps::image;
     use crate::testing::TempDir;
 
     const OTHER: u32 = BASE + 5 * SIZE;
@@ -959,6 +929,49 @@ mod tests {
             assert_eq!(unpacked.len(), packed.len());
             assert!(fs::metadata(&path).unwrap().len() < 1 << 20, "a hole takes no room");
             assert!(fs::metadata(to.join("hole")).unwrap().blocks() * 512 < 1 << 20);
+        }
+    }
+
+    struct FromFile(File);
+
+    impl Source for FromFile {
+        fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+            Ok(io::Read::read(&mut self.0, buffer).unwrap())
+        }
+    }
+
+    #[test]
+    fn containers_and_images_are_told_from_each_other() {
+        if !is_root() {
+            return;
+        }
+        let dir = TempDir::make();
+        make_layer(&dir.path().join("from"));
+        for image in [None, Some(&[9; 1000][..])] {
+            let path = pack(dir.path(), image);
+            let mut out = Nowhere;
+            let passed = image::tar::pass(&mut FromFile(File::open(&path).unwrap()), &mut out, None);
+            let error = passed.unwrap_err();
+            assert!(error.message.contains("`cloudbox import FILE NAME`"), "{error}");
+        }
+        let path = dir.path().join("file");
+        let told = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            let error = read_manifest(&Ctx::silent().unwrap(), &HostFile::own(&path)).unwrap_err();
+            assert_eq!(error.code, Code::BadImage);
+            assert!(error.message.starts_with(path.to_str().unwrap()), "{error}");
+            error.message
+        };
+        assert!(told(b"hsqs").contains("it is an image"));
+        assert!(told(b"\x1f\x8b").contains("`gzip -d FILE`"));
+        assert!(told(&block(EntryType::Regular, b"etc/passwd", b"", 0)).contains("`cloudbox image import`"));
+    }
+
+    struct Nowhere;
+
+    impl image::tar::Sink for Nowhere {
+        fn write(&mut self, _: &[u8]) -> Result<()> {
+            Ok(())
         }
     }
 
@@ -1058,10 +1071,13 @@ mod tests {
         );
     }
 
+    fn block(kind: EntryType, path: &[u8], link: &[u8], size: u64) -> Vec<u8> {
+        Plain { kind, path, link, mode: 0o600, owner: (0, 0), mtime: 0, size }.to_bytes(Vec::new())
+    }
+
     /// An archive of these entries, with a good sha256 at its end.
     fn forged(manifest: &str, entries: &[(Header, Vec<u8>)]) -> Vec<u8> {
-        let mut bytes =
-            block(EntryType::Regular, b"manifest.json", b"", &plain(), manifest.len() as u64).to_vec();
+        let mut bytes = block(EntryType::Regular, b"manifest.json", b"", manifest.len() as u64);
         let pad = |bytes: &mut Vec<u8>| bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
         bytes.extend_from_slice(manifest.as_bytes());
         pad(&mut bytes);
@@ -1070,7 +1086,7 @@ mod tests {
             bytes.extend_from_slice(data);
             pad(&mut bytes);
         }
-        bytes.extend_from_slice(&block(EntryType::Regular, b"sha256", b"", &plain(), 64));
+        bytes.extend_from_slice(&block(EntryType::Regular, b"sha256", b"", 64));
         let sha256 = hex(&Sha256::digest(&bytes));
         bytes.extend_from_slice(sha256.as_bytes());
         pad(&mut bytes);
@@ -1090,7 +1106,7 @@ mod tests {
         size: usize,
         change: &dyn Fn(&mut Header),
     ) -> (Header, Vec<u8>) {
-        let bytes = block(kind, path.as_bytes(), link.as_bytes(), &plain(), size as u64);
+        let bytes = block(kind, path.as_bytes(), link.as_bytes(), size as u64);
         let mut header = Header::from_byte_slice(&bytes).clone();
         change(&mut header);
         header.set_cksum();

@@ -54,6 +54,11 @@ impl<'a> Progress<'a> {
         }
         Ok(())
     }
+
+    /// As [`Ctx::note`].
+    pub fn note(&self, text: String) {
+        self.ctx.note(text);
+    }
 }
 
 /// Bytes that the tree below `root` takes on the disk. Whoever lives in it may go on meanwhile.
