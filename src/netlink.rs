@@ -3,9 +3,11 @@
 //! Format: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h; integers in the machine's own byte order.
 
 use nix::errno::Errno;
-use nix::sys::socket::{recv, send, socket, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
+use nix::sys::socket::{
+    bind, recv, send, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Bytes of what every message begins with: its length, kind, flags, number and sender.
 pub const HEADER: usize = 16;
@@ -48,6 +50,44 @@ pub fn interface_flags() -> nix::Result<Vec<(u32, u32)>> {
     let flags = |message: &[u8]| Some((u32_at(message, 4)?, u32_at(message, 8)?));
     dump(libc::RTM_GETLINK, IFINFOMSG, &mut |message| all.extend(flags(message)))?;
     Ok(all)
+}
+
+/// The numbers and hardware addresses of the box's interfaces.
+///
+/// # Errors
+/// A system call fails.
+pub fn hardware_addresses() -> nix::Result<Vec<(u32, [u8; 6])>> {
+    let mut all = Vec::new();
+    let hardware = |message: &[u8]| {
+        let address = attribute(message.get(IFINFOMSG..)?, libc::IFLA_ADDRESS)?;
+        Some((u32_at(message, 4)?, address.try_into().ok()?))
+    };
+    dump(libc::RTM_GETLINK, IFINFOMSG, &mut |message| all.extend(hardware(message)))?;
+    Ok(all)
+}
+
+/// A socket that hears when the box gets or loses an address.
+///
+/// # Errors
+/// A system call fails.
+pub fn address_monitor() -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    let groups = libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups as u32))?;
+    Ok(fd)
+}
+
+/// Reads all that an [`address_monitor`] has heard: whether there was anything, or too much.
+pub fn has_changed(monitor: &OwnedFd) -> bool {
+    let mut changed = false;
+    loop {
+        match recv(monitor.as_raw_fd(), &mut [0; 64], MsgFlags::MSG_DONTWAIT) {
+            Ok(_) | Err(Errno::ENOBUFS) => changed = true,
+            Err(Errno::EINTR) => {}
+            Err(_) => return changed,
+        }
+    }
 }
 
 /// Hands `take` the kernel's answers to a dump request, whose own header has `size` bytes.
@@ -129,19 +169,23 @@ pub fn address(message: &[u8]) -> Option<Assigned> {
     let &[family, prefix, flags, _, ..] = message else { return None };
     let family = i32::from(family);
     let interface = u32_at(message, 4)?;
-    let mut attributes = message.get(IFADDRMSG..)?;
-    let (mut address, mut local) = (None, None);
+    let attributes = message.get(IFADDRMSG..)?;
+    let of_kind = |kind| attribute(attributes, kind).and_then(|data| ip(family, data));
+    let (address, local) = (of_kind(libc::IFA_ADDRESS), of_kind(libc::IFA_LOCAL));
+    let tentative = u32::from(flags) & libc::IFA_F_TENTATIVE != 0;
+    Some(Assigned { interface, address: local.or(address)?, prefix, tentative })
+}
+
+/// The content of the attribute of this kind, if there is one.
+fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some(length) = u16_at(attributes, 0).map(usize::from) {
-        let Some(data) = attributes.get(4..length) else { break };
-        match u16_at(attributes, 2)? {
-            libc::IFA_ADDRESS => address = ip(family, data),
-            libc::IFA_LOCAL => local = ip(family, data),
-            _ => {}
+        let data = attributes.get(4..length)?;
+        if u16_at(attributes, 2)? == wanted {
+            return Some(data);
         }
         attributes = attributes.get(align(length)..).unwrap_or_default();
     }
-    let tentative = u32::from(flags) & libc::IFA_F_TENTATIVE != 0;
-    Some(Assigned { interface, address: local.or(address)?, prefix, tentative })
+    None
 }
 
 fn ip(family: i32, data: &[u8]) -> Option<IpAddr> {

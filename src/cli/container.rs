@@ -207,6 +207,13 @@ struct Settings {
     #[arg(long, value_name = "YES|NO", value_parser = yes_or_no(), hide_possible_values = true)]
     #[arg(help = "whether it can send in its own name only; yes unless said otherwise")]
     isolate: Option<bool>,
+    #[arg(long, value_name = "WHERE", value_parser = ["internet", "lan", "all"], hide_possible_values = true)]
+    #[arg(help = "where it may go: internet, lan or all")]
+    reach: Option<String>,
+    #[arg(long, value_name = "SIZE", help = "most bytes in a second each way, such as 2M, or none")]
+    rate: Option<String>,
+    #[arg(long, value_name = "NUMBER", help = "most new connections in a second, or none")]
+    connections: Option<String>,
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     #[arg(help = "0 to 999, 50 unless said otherwise; at boot the smallest starts first")]
     priority: Option<String>,

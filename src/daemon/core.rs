@@ -295,7 +295,7 @@ impl Core {
             return watched;
         }
         watched.extend(self.state.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
-        watched.extend(self.state.machine.network.monitor().map(|fd| (fd, Watched::Isolation)));
+        watched.extend(self.state.machine.network.monitors().into_iter().map(|fd| (fd, Watched::Isolation)));
         watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
         let trying = self.announcer.trying();
         watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));

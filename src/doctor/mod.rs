@@ -43,6 +43,7 @@ const CHECKS: &[(&str, Examine)] = &[
     ("cgroups", Examine::One(kernel::cgroups)),
     ("bridge", Examine::One(network::bridge)),
     ("isolation", Examine::One(network::isolation)),
+    ("reach", Examine::One(network::reach)),
     ("storage", Examine::One(storage::storage)),
     ("layers", Examine::One(storage::layers)),
     ("user ids", Examine::One(kernel::user_ids)),

@@ -4,6 +4,9 @@ use super::{ok, text_of, told, warning, Finding, Subject, ERROR, OK, WARNING};
 use crate::steps::avahi::State;
 use std::fs;
 
+/// Most networks that are named: a line is read at one glance.
+const NETWORKS_SHOWN: usize = 6;
+
 pub(super) fn bridge(subject: &Subject<'_>) -> Finding {
     let name = &subject.known.settings.defaults.bridge;
     match subject.network.check_bridge(name) {
@@ -17,6 +20,33 @@ pub(super) fn isolation(subject: &Subject<'_>) -> Finding {
     match subject.network.check_isolation() {
         Ok(()) => ok(format_args!("containers send in their own name only")),
         Err(error) => told(WARNING, &error.message),
+    }
+}
+
+/// Whether containers can be kept from networks, and from which, and be held to a rate.
+pub(super) fn reach(subject: &Subject<'_>) -> Finding {
+    let networks = subject.network.own_networks();
+    match subject.network.check_isolation() {
+        Ok(()) if networks.is_empty() => warning(
+            format_args!("the box has no address in any network: `reach` keeps containers from none"),
+            format_args!("give its bridge an address"),
+        ),
+        Ok(()) => {
+            ok(format_args!("`reach` and `rate` can be set; the box's own networks: {}", some_of(&networks)))
+        }
+        Err(_) => warning(
+            format_args!("`reach`, `rate` and `connections` hold no container: there is no isolation"),
+            format_args!("see isolation"),
+        ),
+    }
+}
+
+/// The first of many.
+fn some_of(networks: &[String]) -> String {
+    let shown = networks.get(..NETWORKS_SHOWN).unwrap_or(networks).join(", ");
+    match networks.len().checked_sub(NETWORKS_SHOWN) {
+        None | Some(0) => shown,
+        Some(more) => format!("{shown} and {more} more"),
     }
 }
 

@@ -6,8 +6,8 @@ use super::name::ImageName;
 use super::size::Cpus;
 use super::spec::{
     check_bridge, check_description, check_hostname, check_key, check_script, check_service, check_slice,
-    check_timezone, parse_bool, parse_disk, parse_memory, parse_number, parse_pids, parse_restart, Defaults,
-    Spec, PRIORITY_MAX,
+    check_timezone, parse_bool, parse_connections, parse_disk, parse_memory, parse_number, parse_pids,
+    parse_rate, parse_reach, parse_restart, Defaults, Spec, PRIORITY_MAX,
 };
 use crate::error::Result;
 use serde::ser::SerializeMap;
@@ -256,6 +256,31 @@ options! {
         put: |spec, said| parse_bool("isolate", said.text()).map(|isolate| spec.isolate = isolate),
         get: |spec| Value::Flag(spec.isolate),
     }
+    reach: Text, CreateAndSet, AtOnce {
+        shown: true,
+        default: "`all`; `internet` with a `slice`",
+        doc: "Where it may go: `internet`, beyond the box's own networks only; `lan`, also to machines in these; `all`, \
+              also to LuCI, SSH and what else the box serves. DHCP, DNS and mDNS it always has \
+              ([security.md](security.md#where-a-container-may-go)).",
+        put: |spec, said| parse_reach(said.text()).map(|reach| spec.reach = Some(reach)),
+        get: |spec| spec.reach.map_or(Value::Nothing, Value::text),
+    }
+    rate: Amount, CreateAndSet, AtOnce {
+        shown: true,
+        default: "`none`",
+        doc: "Most bytes in a second that it may send, and as many that it may get: `2M`, or `none`. What is more is \
+              dropped.",
+        put: |spec, said| parse_rate(said.text()).map(|rate| spec.rate = rate),
+        get: |spec| spec.rate.map_or(Value::Nothing, |rate| Value::Text(rate.exact())),
+    }
+    connections: Amount, CreateAndSet, AtOnce {
+        shown: true,
+        default: "`none`",
+        doc: "Most new connections in a second, 1 to 1000, or `none`. Of UDP each new pair of ports counts, too; and \
+              what was still for 20 s, again.",
+        put: |spec, said| parse_connections(said.text()).map(|number| spec.connections = number),
+        get: |spec| spec.connections.map_or(Value::Nothing, Value::Number),
+    }
     autostart: Flag, CreateAndSet, Known {
         default: "`1`",
         doc: "It is started with the box.",
@@ -323,7 +348,7 @@ options! {
         put: |spec, said| said.list(check_service).map(|services| spec.services = services),
         get: |spec| Value::list(&spec.services),
     }
-    slice: Text, CreateAndSet, Known {
+    slice: Text, CreateAndSet, AtOnce {
         shown: true,
         default: "none",
         doc: "The slice it belongs to: a group of containers on several boxes.",
@@ -570,7 +595,7 @@ mod tests {
     }
 
     /// A good value of each option, which is not the default.
-    const OTHER: [(&str, &str); 23] = [
+    const OTHER: [(&str, &str); 26] = [
         ("image", "other"),
         ("memory", "100000001"),
         ("cpus", "0.5"),
@@ -580,6 +605,9 @@ mod tests {
         ("address", "10.0.0.2/24"),
         ("gateway", "10.0.0.1"),
         ("isolate", "0"),
+        ("reach", "lan"),
+        ("rate", "2M"),
+        ("connections", "200"),
         ("autostart", "0"),
         ("priority", "9"),
         ("restart", "always"),
@@ -631,7 +659,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let rows: [(&'static str, &[&str]); 23] = [
+        let rows: [(&'static str, &[&str]); 26] = [
             ("image", &["", "a/b", "-"]),
             ("memory", &["-1", "0", "10X", "1M", ""]),
             ("cpus", &["-1", "0", "x"]),
@@ -641,6 +669,9 @@ mod tests {
             ("address", &["x", "10.0.0.1"]),
             ("gateway", &["x", "10.0.0.1"]),
             ("isolate", &["maybe", ""]),
+            ("reach", &["", "wan", "1"]),
+            ("rate", &["", "0", "-1", "1K", "11G", "fast"]),
+            ("connections", &["", "0", "-1", "1001", "1.5", "99999999999"]),
             ("autostart", &["maybe", ""]),
             ("priority", &["", "-1", "1000", "x", "99999999999"]),
             ("restart", &["", "yes", "1", "onfailure"]),
@@ -721,8 +752,8 @@ mod tests {
 
     #[test]
     fn what_can_be_set_is_a_sentence() {
-        let expected = "memory, cpus, disk, pids, network, address, gateway, isolate, autostart, priority, \
-                        restart, description, slice, protected, nesting or io_uring";
+        let expected = "memory, cpus, disk, pids, network, address, gateway, isolate, reach, rate, \
+                        connections, autostart, priority, restart, description, slice, protected, nesting or io_uring";
         assert_eq!(settable(), expected);
     }
 }

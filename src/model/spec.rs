@@ -25,6 +25,12 @@ const MEMORY_MIN: u64 = 4 << 20;
 /// The least disk that can be formatted and used.
 const DISK_MIN: u64 = 16 << 20;
 
+/// The least and the most bytes in a second: with less nothing works, and more is no limit.
+const RATE_MIN: u64 = 16 << 10;
+const RATE_MAX: u64 = 10 << 30;
+/// Most new connections in a second: the kernel keeps each in memory for a while.
+const CONNECTIONS_MAX: u32 = 1000;
+
 /// Whether a container that ended by itself is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +46,25 @@ pub enum Restart {
 
 /// As it stands in UCI and in JSON.
 impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Where a container may go in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// Beyond the box's own networks only.
+    Internet,
+    /// Also to machines of these; but to no service of the box.
+    Lan,
+    /// Everywhere.
+    All,
+}
+
+/// As it stands in UCI and in JSON.
+impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
@@ -92,6 +117,15 @@ pub struct Spec {
     /// It can send in its own name only.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub isolate: bool,
+    /// Where it may go; None: see [`Spec::reach`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
+    /// Bytes in a second that it may send, and get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Bytes>,
+    /// New connections in a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
     /// It may have containers of its own inside.
     #[serde(default, skip_serializing_if = "is_no")]
     pub nesting: bool,
@@ -110,6 +144,13 @@ pub struct Spec {
     /// Services of its image that are switched on in it before its first start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<String>,
+}
+
+impl Spec {
+    /// Where the container may go. Who is of a slice is a stranger here, unless the owner says otherwise.
+    pub fn reach(&self) -> Reach {
+        self.reach.unwrap_or(if self.slice.is_empty() { Reach::All } else { Reach::Internet })
+    }
 }
 
 /// What a record says that was written before there was the field.
@@ -168,6 +209,9 @@ impl Defaults {
             slice: String::new(),
             advertise: true,
             isolate: true,
+            reach: None,
+            rate: None,
+            connections: None,
             protected: false,
             nesting: false,
             io_uring: false,
@@ -234,6 +278,38 @@ pub fn parse_pids(text: &str) -> Result<u32> {
 pub(super) fn parse_restart(text: &str) -> Result<Restart> {
     Restart::deserialize(text.into_deserializer())
         .map_err(|_: value::Error| invalid("restart", text, "write no, on-failure or always"))
+}
+
+pub(super) fn parse_reach(text: &str) -> Result<Reach> {
+    Reach::deserialize(text.into_deserializer())
+        .map_err(|_: value::Error| invalid("reach", text, "write internet, lan or all"))
+}
+
+/// Reads bytes in a second; `none` is no limit.
+pub(super) fn parse_rate(text: &str) -> Result<Option<Bytes>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let rate = Bytes::parse("rate", text)?;
+    if !(RATE_MIN..=RATE_MAX).contains(&rate.get()) {
+        return Err(invalid("rate", text, "write bytes in a second from 16K to 10G; 'none' is no limit"));
+    }
+    Ok(Some(rate))
+}
+
+/// Reads new connections in a second; `none` is no limit.
+pub(super) fn parse_connections(text: &str) -> Result<Option<u32>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(number @ 1..=CONNECTIONS_MAX) => Ok(Some(number)),
+        _ => Err(invalid(
+            "connections",
+            text,
+            &format!("write a whole number from 1 to {CONNECTIONS_MAX}; 'none' is no limit"),
+        )),
+    }
 }
 
 /// Checks the name of a network interface: at most 15 bytes, as the kernel allows, and nothing that could end a line.

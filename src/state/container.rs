@@ -4,10 +4,11 @@ use crate::error::Error;
 use crate::machine::Machine;
 use crate::model::address::Address;
 use crate::model::life::Life;
+use crate::model::size::Bytes;
 use crate::model::spec::Spec;
 use crate::steps::lxc::cgroup::Usage;
 use crate::steps::lxc::Running;
-use crate::steps::network::{AddressWatch, Neighbourhood, Port};
+use crate::steps::network::{AddressWatch, Neighbourhood, Port, Rate};
 use crate::steps::storage::Record;
 use crate::sys;
 use log::warn;
@@ -158,6 +159,9 @@ pub fn port(record: &Record) -> Port {
         address,
         bridge: record.spec.bridge.clone(),
         isolate: record.spec.isolate,
+        reach: record.spec.reach(),
+        gateway: record.spec.gateway,
+        rate: Rate { bytes: record.spec.rate.map(Bytes::get), connections: record.spec.connections },
     }
 }
 

@@ -30,6 +30,7 @@ use crate::steps::avahi::Wanted;
 use crate::steps::ctx::{Cancel, Ctx};
 use crate::steps::image::Images;
 use crate::steps::lxc::{Foreign, Running};
+use crate::steps::network::Port;
 use crate::steps::storage::Record;
 use crate::steps::wait;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -81,6 +82,8 @@ struct State {
     addresses: Vec<IpAddr>,
     foreign: Vec<Foreign>,
     watchers: BTreeMap<i32, UnixDatagram>,
+    /// What was asked last for each port.
+    ports: BTreeMap<String, Port>,
 }
 
 /// The box. Clones are the same box.
@@ -260,6 +263,11 @@ impl FakeBox {
     pub fn add_foreign(&self, name: &str, running: bool) {
         let lxcpath = PathBuf::from("/srv/lxc");
         self.state().foreign.push(Foreign { name: name.to_string(), lxcpath, running });
+    }
+
+    /// What was asked last for each port, by its name.
+    pub fn ports(&self) -> BTreeMap<String, Port> {
+        self.state().ports.clone()
     }
 
     /// The kernel tells that the container has one address more.

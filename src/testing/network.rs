@@ -55,7 +55,10 @@ impl Network for FakeBox {
     }
 
     fn isolate(&self, port: &Port) -> Result<()> {
-        self.act("network.isolate", &port.veth, None, |_| Ok(()))
+        self.act("network.isolate", &port.veth, None, |state| {
+            state.ports.insert(port.veth.clone(), port.clone());
+            Ok(())
+        })
     }
 
     fn release(&self, _: &str) {}
@@ -64,14 +67,18 @@ impl Network for FakeBox {
 
     fn end_adoption(&self) {}
 
-    fn monitor(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn monitors(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 
     fn put_back(&self) {}
 
     fn check_isolation(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn own_networks(&self) -> Vec<String> {
+        vec!["10.0.0.0/24".into(), "192.168.1.0/24".into()]
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a container goes through between its start and its end.
 
 use super::*;
+use crate::model::spec::Reach;
 
 #[test]
 fn a_frozen_container_says_so_and_goes_on_when_told() {
@@ -653,6 +654,28 @@ fn a_shutdown_does_not_wait_for_what_somebody_wanted() {
     assert_eq!(why, "a could not be stopped");
     bench.ok("cloudbox shutdown", json!({"wait": 15}));
     bench.fails("invalid_argument", "cloudbox shutdown", json!({"timeout": 99999}));
+}
+
+#[test]
+fn where_a_container_may_go_holds_at_once() {
+    let mut bench = Bench::with(&[]);
+    let port = |bench: &Bench| bench.fake.ports().into_values().next().unwrap();
+    bench.ok("cloudbox.container create", json!({"name": "web", "rate": "2M", "wait": 15}));
+    assert_eq!((port(&bench).reach, port(&bench).rate.bytes), (Reach::All, Some(2 << 20)));
+    bench.ok("cloudbox.container set", json!({"name": "web", "reach": "lan", "connections": 50, "wait": 15}));
+    assert_eq!((port(&bench).reach, port(&bench).rate.connections), (Reach::Lan, Some(50)));
+    assert_eq!(bench.entry("web")["restart_required"], Json::Null);
+    bench.ok("cloudbox.container set", json!({"name": "web", "reach": "all", "rate": "none", "wait": 15}));
+    assert_eq!((port(&bench).reach, port(&bench).rate.bytes), (Reach::All, None));
+
+    // Who is of a slice is a stranger, unless told otherwise.
+    bench.ok("cloudbox.container set", json!({"name": "web", "slice": "theirs", "wait": 15}));
+    assert_eq!(port(&bench).reach, Reach::All);
+    bench.ok("cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15}));
+    bench.ok("cloudbox.container create", json!({"name": "guest", "slice": "theirs", "wait": 15}));
+    let guest = bench.fake.ports().into_values().find(|port| port.reach == Reach::Internet);
+    assert!(guest.is_some(), "{:?}", bench.fake.ports());
+    bench.fails("invalid_argument", "cloudbox.container set", json!({"name": "guest", "reach": "wan"}));
 }
 
 #[test]

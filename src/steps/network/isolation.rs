@@ -20,9 +20,17 @@
 //! Frames for many machines are let through only where a network does not work without: ARP, DHCP, neighbour discovery,
 //! multicast reports, mDNS.
 
-use super::nft::{self, Batch, Rule, Verdict, ETHERNET, NAME, NETWORK, TRANSPORT};
+use super::nft::{self, Batch, Rule, Verdict, NAME, NETWORK, TRANSPORT};
+use super::rate::{self, Rate};
+use super::reach::{self, Surroundings};
+use super::table::{
+    ether, mac_of, padded, port, udp4, Key, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER, TABLE, TCP,
+    UDP,
+};
 use super::Neighbourhood;
 use crate::error::{errno_text, Code, Error, Result};
+use crate::model::spec::Reach;
+use crate::netlink;
 use log::{info, warn};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
@@ -33,7 +41,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const TABLE: &str = "cloudbox";
 /// Ports that are watched.
 const GUESTS: &str = "guests";
 /// A port and its hardware address.
@@ -44,26 +51,12 @@ const OWN4: &str = "own4";
 const LEASED: &str = "leased4";
 /// A hardware address and an IPv6 address of its own.
 const OWN6: &str = "own6";
-/// IPv6 prefixes of 64 bits, as routers announced them.
-const PREFIXES: &str = "prefixes6";
-/// IPv6 addresses that routers announced themselves from. They are nobody else's, whatever a guest took first.
-const ROUTERS: &str = "routers6";
-/// Most keys of a set.
-const KEYS_MAX: u32 = 65_536;
 /// Most addresses of a container of one family.
 const ADDRESSES_MAX: usize = 16;
-/// How long what was learned holds: half a lease is its renewal, which teaches it anew. 1 day.
-const LEARNED: u64 = 86_400_000;
-/// Where in an Ethernet frame the sender's address is.
-const SENDER: (u32, u32) = (ETHERNET, 6);
 /// Where in a DHCP message the client's hardware address is, and the address it is given, behind the header of UDP.
 const CLIENT: (u32, u32) = (TRANSPORT, 8 + 28);
 const GIVEN: (u32, u32) = (TRANSPORT, 8 + 16);
-/// Protocols by number.
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-/// Others that go from one machine to one: GRE, ESP, SCTP, UDP-Lite.
+/// Protocols that go from one machine to one: GRE, ESP, SCTP, UDP-Lite.
 const OTHERS: [u8; 4] = [47, 50, 132, 136];
 
 /// The host's end of a container's interface.
@@ -79,6 +72,12 @@ pub struct Port {
     pub bridge: String,
     /// Whether it is watched: `option isolate`.
     pub isolate: bool,
+    /// Where it may go.
+    pub reach: Reach,
+    /// The container's default route, if its section says one.
+    pub gateway: Option<Ipv4Addr>,
+    /// How much it may send and get.
+    pub rate: Rate,
 }
 
 #[derive(Debug)]
@@ -86,6 +85,9 @@ struct Guest {
     mac: [u8; 6],
     bridge: String,
     isolate: bool,
+    reach: Reach,
+    gateway: Option<Ipv4Addr>,
+    rate: Rate,
     /// What it has for sure: its static address, its link-local one.
     given: Vec<IpAddr>,
     /// What it took besides.
@@ -94,39 +96,45 @@ struct Guest {
 
 impl Guest {
     fn of(port: &Port) -> Option<Guest> {
-        let mut mac = [0; 6];
-        let mut parts = port.mac.split(':');
-        for byte in &mut mac {
-            *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-        }
+        let mac = mac_of(&port.mac)?;
         let mut given = vec![IpAddr::from(link_local(mac))];
         given.extend(port.address.map(IpAddr::from));
-        Some(Guest { mac, bridge: port.bridge.clone(), isolate: port.isolate, given, taken: Vec::new() })
+        let Port { bridge, isolate, reach, gateway, rate, .. } = port.clone();
+        Some(Guest { mac, bridge, isolate, reach, gateway, rate, given, taken: Vec::new() })
     }
 
     fn has(&self, address: &IpAddr) -> bool {
         self.given.contains(address) || self.taken.contains(address)
     }
 
-    /// Its keys, and the sets they belong to.
-    fn keys(&self, veth: &str) -> Vec<(&'static str, Vec<u8>)> {
-        let mut keys = vec![(MACS, port_key(veth, self.mac))];
+    /// Its keys.
+    fn keys(&self, veth: &str) -> Vec<Key> {
+        let mut keys = vec![Key::of(MACS, port_key(veth, self.mac))];
         if self.isolate {
-            keys.push((GUESTS, padded(veth)));
+            keys.push(Key::of(GUESTS, padded(veth)));
         }
         let own = self.given.iter().chain(&self.taken);
-        keys.extend(own.map(|address| (set_of(address), address_key(self.mac, address))));
+        keys.extend(own.map(|address| self.key_of(address)));
+        keys.extend(reach::keys(self.reach, veth));
+        keys.extend(rate::keys(self.rate, veth));
         keys
+    }
+
+    /// The key of an address of its own.
+    fn key_of(&self, address: &IpAddr) -> Key {
+        Key::of(set_of(address), address_key(self.mac, address))
     }
 }
 
 /// A change of the sets.
 #[derive(Debug)]
 enum Change {
-    /// The key shall be in the set.
-    Put(&'static str, Vec<u8>),
+    /// The key shall be in its set.
+    Put(Key),
     /// It shall not.
-    Take(&'static str, Vec<u8>),
+    Take(Key),
+    /// The box's own addresses and networks are these now.
+    Around(Surroundings),
     /// What DHCP servers gave to this hardware address is free again.
     Forget([u8; 6]),
 }
@@ -137,6 +145,9 @@ enum Change {
 #[derive(Debug, Default)]
 struct Changes {
     guests: Mutex<BTreeMap<String, Guest>>,
+    /// What the table says of the box's own addresses and networks; None: as long as all containers may go everywhere,
+    /// nobody needs it.
+    around: Mutex<Option<Surroundings>>,
     waiting: Mutex<Vec<Change>>,
     /// Held by who changes the sets.
     at_work: Mutex<()>,
@@ -176,7 +187,7 @@ impl Changes {
             .flat_map(|change| match change {
                 Change::Forget(mac) => {
                     let its = leased.iter().filter(|key| key.starts_with(&mac));
-                    its.map(|key| Change::Take(LEASED, key.clone())).collect()
+                    its.map(|key| Change::Take(Key::of(LEASED, key.clone()))).collect()
                 }
                 simple => vec![simple],
             })
@@ -188,19 +199,49 @@ impl Changes {
             // One key may never have been there, and then nothing is changed; or the whole table is gone.
             for change in some {
                 let refused = commit(std::slice::from_ref(change)).err();
-                let Change::Put(set, _) = change else { continue };
+                let what = match change {
+                    Change::Put(key) => key.set,
+                    Change::Around(_) => "its surroundings",
+                    Change::Take(_) | Change::Forget(_) => continue,
+                };
                 let refused = match refused {
-                    Some(Errno::ENOENT) => load(&locked(&self.guests)).err(),
+                    Some(Errno::ENOENT) => self.load().err(),
                     other => other,
                 };
                 if let Some(errno) = refused.filter(|errno| !is_lacking(*errno)) {
-                    warn!(
-                        "cannot let a container have its address in {set}: nf_tables: {}",
-                        errno_text(errno)
-                    );
+                    warn!("cannot tell what a container may send ({what}): nf_tables: {}", errno_text(errno));
                 }
             }
         }
+    }
+
+    /// Makes the table, with all guests.
+    fn load(&self) -> nix::Result<()> {
+        let mut batch = Batch::new(TABLE);
+        make_rules(&mut batch);
+        if let Some(around) = &*locked(&self.around) {
+            around.write(&mut batch);
+        }
+        for (veth, guest) in &*locked(&self.guests) {
+            guest.keys(veth).iter().for_each(|key| key.put(&mut batch));
+        }
+        batch.commit()
+    }
+
+    /// The box's own addresses and networks, if they are others than those in the table.
+    fn look_around(&self) -> Option<Surroundings> {
+        let guests = locked(&self.guests);
+        if guests.values().all(|guest| guest.reach == Reach::All) {
+            return None;
+        }
+        let now = Surroundings::look(guests.values().filter_map(|guest| guest.gateway));
+        drop(guests);
+        let mut known = locked(&self.around);
+        if known.as_ref() == Some(&now) {
+            return None;
+        }
+        *known = Some(now.clone());
+        Some(now)
     }
 }
 
@@ -208,8 +249,9 @@ fn commit(changes: &[Change]) -> nix::Result<()> {
     let mut batch = Batch::new(TABLE);
     for change in changes {
         match change {
-            Change::Put(set, key) => batch.add(set, key),
-            Change::Take(set, key) => batch.take(set, key),
+            Change::Put(key) => key.put(&mut batch),
+            Change::Take(key) => key.take(&mut batch),
+            Change::Around(around) => around.write(&mut batch),
             Change::Forget(_) => {}
         }
     }
@@ -225,7 +267,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Isolation {
     changes: Arc<Changes>,
     /// Hears when the table is removed; None without nf_tables.
-    monitor: Option<OwnedFd>,
+    tables: Option<OwnedFd>,
+    /// Hears when the box gets or loses an address.
+    addresses: Option<OwnedFd>,
     /// There was no table when this began: containers that run already keep what they have, until it is settled.
     from_nothing: bool,
     settled: AtomicBool,
@@ -233,9 +277,11 @@ pub struct Isolation {
 
 impl Default for Isolation {
     fn default() -> Isolation {
+        remove_older_table();
         let from_nothing = matches!(nft::has_table(TABLE), Ok(false));
         let (changes, settled) = (Arc::default(), AtomicBool::new(false));
-        Isolation { changes, monitor: nft::monitor().ok(), from_nothing, settled }
+        let (tables, addresses) = (nft::monitor().ok(), netlink::address_monitor().ok());
+        Isolation { changes, tables, addresses, from_nothing, settled }
     }
 }
 
@@ -245,11 +291,30 @@ impl Drop for Isolation {
         self.changes.finish();
         let unused = || nft::keys(TABLE, MACS).is_ok_and(|keys| keys.is_empty());
         if self.settled.load(Ordering::Relaxed) && self.guests().is_empty() && unused() {
-            let mut batch = Batch::new(TABLE);
-            batch.remove_table();
-            let _ = batch.commit();
+            remove_table();
         }
     }
+}
+
+fn remove_table() {
+    let mut batch = Batch::new(TABLE);
+    batch.remove_table();
+    let _ = batch.commit();
+}
+
+/// A table that an older version of this program has made knows less: it goes, and the containers that run keep what they
+/// have.
+fn remove_older_table() {
+    if nft::has_table(TABLE) == Ok(true) && !reach::is_in_table() {
+        remove_table();
+    }
+}
+
+/// What an earlier daemon may have said of a port besides its addresses.
+fn left_by_an_earlier_daemon(veth: &str) -> Vec<Key> {
+    let sets = [GUESTS, rate::set()].into_iter().chain(reach::sets());
+    let keys = sets.map(|set| Key::of(set, padded(veth)));
+    keys.filter(|key| nft::has_key(TABLE, key.set, &key.bytes) == Ok(true)).chain(rate::left(veth)).collect()
 }
 
 impl Isolation {
@@ -265,19 +330,27 @@ impl Isolation {
     pub fn isolate(&self, port: &Port) -> Result<()> {
         let Some(mut guest) = Guest::of(port) else { return Ok(()) };
         let mut guests = self.guests();
-        let before = guests.remove(&port.veth).filter(|before| before.mac == guest.mac);
-        let was_isolated = before.as_ref().is_none_or(|before| before.isolate);
-        guest.taken = before.map(|before| before.taken).unwrap_or_default();
+        let before = guests.remove(&port.veth);
+        guest.taken = before
+            .as_ref()
+            .filter(|before| before.mac == guest.mac)
+            .map_or(Vec::new(), |before| before.taken.clone());
         let keys = guest.keys(&port.veth);
-        let free = (was_isolated && !guest.isolate).then(|| Change::Take(GUESTS, padded(&port.veth)));
         guests.insert(port.veth.clone(), guest);
         drop(guests);
-        self.changes.later(free);
+        let had = match before {
+            Some(before) => before.keys(&port.veth),
+            None if self.settled.load(Ordering::Relaxed) => Vec::new(),
+            None => left_by_an_earlier_daemon(&port.veth),
+        };
+        let gone = had.into_iter().filter(|had| !keys.contains(had));
+        self.changes.later(gone.map(Change::Take));
         // What an earlier run of it left goes first.
         self.changes.finish();
-        let keys: Vec<Change> = keys.into_iter().map(|(set, key)| Change::Put(set, key)).collect();
+        let around = self.changes.look_around().map(Change::Around);
+        let keys: Vec<Change> = around.into_iter().chain(keys.into_iter().map(Change::Put)).collect();
         let added = match commit(&keys) {
-            Err(Errno::ENOENT) => match load(&self.guests()) {
+            Err(Errno::ENOENT) => match self.changes.load() {
                 Err(Errno::EEXIST) => commit(&keys),
                 loaded => loaded,
             },
@@ -285,8 +358,8 @@ impl Isolation {
         };
         match added {
             Err(errno) if is_lacking(errno) => {
-                if port.isolate {
-                    warn!("{} is not isolated: {}", port.veth, lacking().message);
+                if port.isolate || port.reach != Reach::All || port.rate != Rate::default() {
+                    warn!("{} is not isolated, and goes where it wants: {}", port.veth, lacking().message);
                 }
                 Ok(())
             }
@@ -296,7 +369,7 @@ impl Isolation {
                     Code::Failed,
                     format_args!(
                         "cannot isolate {}: nf_tables: {}; install kmod-nft-bridge and nftables (OpenWrt), or \
-                         switch it off: `option isolate '0'`",
+                         switch it off: `option isolate '0'`, and no `reach`, `rate` and `connections`",
                         port.veth,
                         errno_text(errno)
                     ),
@@ -309,7 +382,7 @@ impl Isolation {
     /// The port is there no more.
     pub fn release(&self, veth: &str) {
         let Some(guest) = self.guests().remove(veth) else { return };
-        let keys = guest.keys(veth).into_iter().map(|(set, key)| Change::Take(set, key));
+        let keys = guest.keys(veth).into_iter().map(Change::Take);
         // It asks for an address anew when it is started, and may not get this one.
         self.changes.later(keys.chain([Change::Forget(guest.mac)]));
     }
@@ -332,7 +405,7 @@ impl Isolation {
             .copied()
             .collect();
         let mut changes: Vec<Change> =
-            gone.iter().map(|address| Change::Take(set_of(address), address_key(mac, address))).collect();
+            gone.iter().map(|address| Change::Take(guest.key_of(address))).collect();
         if let Some(guest) = guests.get_mut(veth) {
             guest.taken.retain(|address| !gone.contains(address));
         }
@@ -358,7 +431,7 @@ impl Isolation {
             let of_family = guest.taken.iter().filter(|taken| taken.is_ipv4() == address.is_ipv4());
             if of_family.count() < ADDRESSES_MAX {
                 guest.taken.push(address);
-                changes.push(Change::Put(set_of(&address), address_key(mac, &address)));
+                changes.push(Change::Put(guest.key_of(&address)));
             }
         }
         drop(guests);
@@ -374,29 +447,31 @@ impl Isolation {
     /// made, which takes the kernel tens of milliseconds, so that the first start need not wait for it.
     pub fn end_adoption(&self) {
         self.settled.store(true, Ordering::Relaxed);
-        let guests = self.guests();
         if nft::has_table(TABLE) == Ok(false) {
             // Whoever starts a container is told why it cannot be.
-            let _ = load(&guests);
+            let _ = self.changes.load();
         }
     }
 
-    /// Readable when [`Isolation::put_back`] may have something to do.
-    pub fn monitor(&self) -> Option<BorrowedFd<'_>> {
-        self.monitor.as_ref().map(OwnedFd::as_fd)
+    /// What is readable when [`Isolation::put_back`] may have something to do.
+    pub fn monitors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tables.iter().chain(&self.addresses).map(OwnedFd::as_fd)
     }
 
-    /// Makes the table anew, if somebody has removed it.
+    /// Makes the table anew, if somebody has removed it; and says in it what has changed of the box's own addresses and
+    /// networks.
     pub fn put_back(&self) {
-        let Some(monitor) = &self.monitor else { return };
-        if !nft::was_removed(monitor, TABLE) {
+        if self.addresses.as_ref().is_some_and(netlink::has_changed) {
+            self.changes.later(self.changes.look_around().map(Change::Around));
+        }
+        let Some(tables) = &self.tables else { return };
+        if !nft::was_removed(tables, TABLE) {
             return;
         }
-        let guests = self.guests();
-        if guests.is_empty() || nft::has_table(TABLE) != Ok(false) {
+        if self.guests().is_empty() || nft::has_table(TABLE) != Ok(false) {
             return;
         }
-        match load(&guests) {
+        match self.changes.load() {
             // The changing thread was first.
             Err(Errno::EEXIST) => {}
             Ok(()) => info!("somebody removed the table of what containers may send; it is there again"),
@@ -452,18 +527,6 @@ fn is_lacking(errno: Errno) -> bool {
     matches!(errno, Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT | Errno::ENOENT)
 }
 
-/// Makes the table, with all guests.
-fn load(guests: &BTreeMap<String, Guest>) -> nix::Result<()> {
-    let mut batch = Batch::new(TABLE);
-    make_rules(&mut batch);
-    for (veth, guest) in guests {
-        for (set, key) in guest.keys(veth) {
-            batch.add(set, &key);
-        }
-    }
-    batch.commit()
-}
-
 /// A DHCP server has given `address` to another one than before: what the others lose.
 fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &IpAddr) -> Vec<Change> {
     let Some(mac) = guests.get(veth).map(|guest| guest.mac) else { return Vec::new() };
@@ -472,7 +535,7 @@ fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &
     for set in [OWN4, LEASED] {
         let keys = nft::keys(TABLE, set).unwrap_or_default().into_iter();
         let others = keys.filter(|key| *key != own && key.get(8..) == own.get(8..));
-        lost.extend(others.map(|key| Change::Take(set, key)));
+        lost.extend(others.map(|key| Change::Take(Key::of(set, key))));
     }
     for (_, other) in guests.iter_mut().filter(|(name, _)| *name != veth) {
         other.taken.retain(|taken| taken != address);
@@ -499,12 +562,6 @@ fn set_of(address: &IpAddr) -> &'static str {
     } else {
         OWN6
     }
-}
-
-fn padded(veth: &str) -> Vec<u8> {
-    let mut name = veth.as_bytes().to_vec();
-    name.resize(NAME, 0);
-    name
 }
 
 /// Each part of a key takes whole registers of four bytes.
@@ -557,10 +614,23 @@ fn make_rules(batch: &mut Batch) {
     let first = libc::NF_BR_PRI_NAT_DST_BRIDGED;
     batch.make_base_chain("prerouting", libc::NF_BR_PRE_ROUTING, first);
     batch.make_base_chain("output", libc::NF_BR_LOCAL_OUT, first);
+    // Behind everybody else's.
+    batch.make_base_chain("postrouting", libc::NF_BR_POST_ROUTING, libc::NF_BR_PRI_LAST);
+    reach::make_rules(batch);
+    rate::make_rules(batch);
+    rate::limit_sent(batch, "prerouting");
+    reach::judge(batch, "prerouting");
+    rate::limit_connections(batch, "prerouting");
+    batch.add_rule("prerouting", &Rule::new().came_in_by(GUESTS).then(Verdict::Goto("guest")));
+    reach::learn_nothing_from_containers(batch, "prerouting");
+    for (base, of_the_box) in [("prerouting", false), ("output", true)] {
+        reach::learn_routers(batch, base, of_the_box);
+    }
+    rate::limit_got(batch, "postrouting");
+    reach::remember_askers(batch, "postrouting");
     use Verdict::{Accept, Drop, Goto};
     let mut rule = |chain: &str, rule: Rule| batch.add_rule(chain, &rule);
 
-    rule("prerouting", Rule::new().came_in_by(GUESTS).then(Goto("guest")));
     for base in ["prerouting", "output"] {
         // A reply to a client with an Ethernet address, which gives it one of IPv4.
         let reply =
@@ -574,6 +644,7 @@ fn make_rules(batch: &mut Batch) {
         rule("router", prefix.learn(PREFIXES, (NETWORK, option + 16), 16, LEARNED));
     }
     rule("router", Rule::new().learn(ROUTERS, (NETWORK, 8), 16, LEARNED));
+    rule("router", reach::learn_router(Rule::new()));
     rule("router", Rule::new().then(Accept));
 
     rule("guest", Rule::new().port_and_mac(MACS, SENDER.0, SENDER.1, false).then(Drop));
@@ -664,16 +735,4 @@ fn make_rules(batch: &mut Batch) {
         rule("icmpv6", own6().at(NETWORK, 40, &[kind]).unicast().then(Accept));
     }
     rule("icmpv6", Rule::new().then(Drop));
-}
-
-fn ether(kind: u16) -> Rule {
-    Rule::new().at(ETHERNET, 12, &kind.to_be_bytes())
-}
-
-fn udp4() -> Rule {
-    ether(0x0800).at(NETWORK, 9, &[UDP])
-}
-
-fn port(number: u16) -> [u8; 2] {
-    number.to_be_bytes()
 }

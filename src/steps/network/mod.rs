@@ -3,9 +3,13 @@
 mod address_watch;
 mod isolation;
 mod nft;
+mod rate;
+mod reach;
+mod table;
 
 pub use address_watch::AddressWatch;
 pub use isolation::{Isolation, Port};
+pub use rate::Rate;
 
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::address::{self, Address, Ipv4Net};
@@ -58,10 +62,11 @@ pub trait Network: Send + Sync {
     /// The containers that ran before this daemon have all been looked at.
     fn end_adoption(&self);
 
-    /// Readable when [`Network::put_back`] may have something to do.
-    fn monitor(&self) -> Option<BorrowedFd<'_>>;
+    /// What is readable when [`Network::put_back`] may have something to do.
+    fn monitors(&self) -> Vec<BorrowedFd<'_>>;
 
-    /// Isolates the containers again, if somebody has removed the rules.
+    /// Isolates the containers again, if somebody has removed the rules; and keeps them from the box's own addresses and
+    /// networks as these are now.
     fn put_back(&self);
 
     /// Whether containers can be isolated.
@@ -69,6 +74,9 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// Why not, with the remedy.
     fn check_isolation(&self) -> Result<()>;
+
+    /// The networks that a container reaches by its word only: those that the box has an address in.
+    fn own_networks(&self) -> Vec<String>;
 }
 
 /// What there is around a container's interface, by which its word about its own addresses is judged.
@@ -202,8 +210,8 @@ impl Network for Host {
         self.isolation.end_adoption();
     }
 
-    fn monitor(&self) -> Option<BorrowedFd<'_>> {
-        self.isolation.monitor()
+    fn monitors(&self) -> Vec<BorrowedFd<'_>> {
+        self.isolation.monitors().collect()
     }
 
     fn put_back(&self) {
@@ -212,6 +220,10 @@ impl Network for Host {
 
     fn check_isolation(&self) -> Result<()> {
         isolation::check()
+    }
+
+    fn own_networks(&self) -> Vec<String> {
+        reach::Surroundings::networks()
     }
 }
 

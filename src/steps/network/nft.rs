@@ -7,7 +7,8 @@
 use crate::netlink::{self, HEADER};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    bind, recv, send, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
+    bind, recv, send, setsockopt, socket, sockopt, AddressFamily, MsgFlags, NetlinkAddr, SockFlag,
+    SockProtocol, SockType,
 };
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -24,9 +25,16 @@ const GROUP: u32 = 1 << 6;
 const REGISTER: u32 = libc::NFT_REG32_00 as u32;
 const NFPROTO_BRIDGE: u8 = 7;
 const NESTED: u16 = 0x8000;
+/// The kind of an object that is a limit, and of a set that leads to objects.
+const LIMIT: u32 = 4;
+const TO_OBJECTS: i32 = 0x40;
+/// Bytes that a limit of bytes lets through beyond those of a second: frames of up to 64 KiB pass between containers.
+const BURST: u64 = 128 << 10;
+/// Room of a socket for what is sent at once, where nothing is said. Bytes.
+const SEND_ROOM: usize = 64 << 10;
 
 /// Attributes, one behind another.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Attributes(Vec<u8>);
 
 impl Attributes {
@@ -62,10 +70,32 @@ pub enum Verdict {
     Drop,
     /// Another chain says.
     Goto(&'static str),
+    /// The same; where it says nothing, what stands behind.
+    Jump(&'static str),
+    /// Back to where the last jump was.
+    Return,
+}
+
+/// How much a limit lets through in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// Bytes of frames.
+    Bytes(u64),
+    /// Frames.
+    Frames(u64),
+}
+
+/// By which port of a bridge a frame passes.
+#[derive(Debug, Clone, Copy)]
+pub enum Through {
+    /// The one that it came in by.
+    In,
+    /// The one that it leaves by.
+    Out,
 }
 
 /// A rule: what it asks of a frame, one thing after another, and what becomes of one that has it all.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Rule(Attributes);
 
 impl Rule {
@@ -87,9 +117,26 @@ impl Rule {
         })
     }
 
-    fn interface(self) -> Rule {
+    fn interface(self, through: Through) -> Rule {
+        let which = match through {
+            Through::In => libc::NFT_META_IIFNAME,
+            Through::Out => libc::NFT_META_OIFNAME,
+        };
         self.expression("meta", |data| {
-            data.number(1, REGISTER).number(2, libc::NFT_META_IIFNAME as u32);
+            data.number(1, REGISTER).number(2, which as u32);
+        })
+    }
+
+    /// Of the bytes there, the bits of `mask`, in the first register.
+    fn load_bits(self, at: (u32, u32), mask: &[u8]) -> Rule {
+        self.load(0, at.0, at.1, mask.len() as u32).expression("bitwise", |data| {
+            data.number(1, REGISTER).number(2, REGISTER).number(3, mask.len() as u32);
+            data.nest(4, |bits| {
+                bits.put(1, mask);
+            });
+            data.nest(5, |xor| {
+                xor.put(1, &vec![0; mask.len()]);
+            });
         })
     }
 
@@ -119,26 +166,65 @@ impl Rule {
 
     /// It goes to one machine, not to many.
     pub fn unicast(self) -> Rule {
-        let masked = self.load(0, ETHERNET, 0, 1).expression("bitwise", |data| {
-            data.number(1, REGISTER).number(2, REGISTER).number(3, 1);
-            data.nest(4, |mask| {
-                mask.put(1, &[1]);
-            });
-            data.nest(5, |xor| {
-                xor.put(1, &[0]);
-            });
-        });
-        masked.compare(libc::NFT_CMP_EQ, &[0])
+        self.load_bits((ETHERNET, 0), &[1]).compare(libc::NFT_CMP_EQ, &[0])
+    }
+
+    /// Of the bytes there, the bits of `mask` are other ones than these.
+    pub fn bits_not(self, at: (u32, u32), mask: &[u8], bits: &[u8]) -> Rule {
+        self.load_bits(at, mask).compare(libc::NFT_CMP_NEQ, bits)
+    }
+
+    /// The bits of `mask` of the bytes there are in `set`.
+    pub fn bits_found_in(self, set: &str, at: (u32, u32), mask: &[u8]) -> Rule {
+        self.load_bits(at, mask).lookup(set, 0)
     }
 
     /// The port it came in by is in `set`.
     pub fn came_in_by(self, set: &str) -> Rule {
-        self.interface().lookup(set, 0)
+        self.interface(Through::In).lookup(set, 0)
+    }
+
+    /// The port it leaves by is in `set`.
+    pub fn leaves_by(self, set: &str) -> Rule {
+        self.interface(Through::Out).lookup(set, 0)
+    }
+
+    /// The port it passes by has a limit in `map`, and with this frame there was more than that.
+    pub fn over(self, map: &str, through: Through) -> Rule {
+        self.interface(through).expression("objref", |data| {
+            data.number(3, REGISTER).text(4, map);
+        })
+    }
+
+    /// The port, and these parts of the frame (where they are, and their bytes) one after another.
+    fn load_flow(self, through: Through, parts: &[(u32, u32, u32)]) -> Rule {
+        let mut register = 4;
+        parts.iter().fold(self.interface(through), |rule, (base, offset, length)| {
+            let at = register;
+            register += length.div_ceil(4);
+            rule.load(at, *base, *offset, *length)
+        })
+    }
+
+    /// The port it came in by and these parts of it are in `set` together.
+    pub fn flow_found_in(self, set: &str, parts: &[(u32, u32, u32)]) -> Rule {
+        self.load_flow(Through::In, parts).lookup(set, 0)
+    }
+
+    /// The port and these parts are put into `set` together, for `milliseconds`.
+    pub fn learn_flow(
+        self,
+        set: &str,
+        through: Through,
+        parts: &[(u32, u32, u32)],
+        milliseconds: u64,
+    ) -> Rule {
+        self.load_flow(through, parts).put_into(set, milliseconds)
     }
 
     /// The port it came in by and the hardware address at this place are, or are not, in `set` together.
     pub fn port_and_mac(self, set: &str, base: u32, offset: u32, are: bool) -> Rule {
-        self.interface().load(4, base, offset, 6).lookup(set, u32::from(!are))
+        self.interface(Through::In).load(4, base, offset, 6).lookup(set, u32::from(!are))
     }
 
     /// The hardware address and the other address of these places are in `set` together.
@@ -174,6 +260,8 @@ impl Rule {
             Verdict::Accept => (1, None),
             Verdict::Drop => (0, None),
             Verdict::Goto(chain) => (-4i32, Some(chain)),
+            Verdict::Jump(chain) => (-3, Some(chain)),
+            Verdict::Return => (-5, None),
         };
         self.expression("immediate", |data| {
             data.number(1, libc::NFT_REG_VERDICT as u32).nest(2, |value| {
@@ -193,12 +281,14 @@ pub struct Batch {
     table: &'static str,
     bytes: Vec<u8>,
     number: u32,
+    /// Where the last message begins.
+    last: usize,
 }
 
 impl Batch {
     /// One that changes nothing yet.
     pub fn new(table: &'static str) -> Batch {
-        let mut batch = Batch { table, bytes: Vec::new(), number: 0 };
+        let mut batch = Batch { table, bytes: Vec::new(), number: 0, last: 0 };
         batch.edge(libc::NFNL_MSG_BATCH_BEGIN);
         batch
     }
@@ -210,12 +300,13 @@ impl Batch {
 
     fn message(&mut self, kind: u16, flags: i32, body: &[u8]) {
         self.number += 1;
+        self.last = self.bytes.len();
         write_message(&mut self.bytes, kind, libc::NLM_F_REQUEST | flags, self.number, body);
     }
 
     fn change(&mut self, kind: i32, flags: i32, change: impl FnOnce(&mut Attributes)) {
         let body = body_of(self.table, change);
-        self.message(of_nftables(kind), flags | libc::NLM_F_ACK, &body);
+        self.message(of_nftables(kind), flags, &body);
     }
 
     /// Makes the table. It must not be there yet.
@@ -231,6 +322,23 @@ impl Batch {
     /// Makes a set with keys of `length` bytes. `kinds` are the numbers by which `nft` knows what they are, one after
     /// another; `flags` are `NFT_SET_…`.
     pub fn make_set(&mut self, name: &str, kinds: &[u32], length: usize, flags: i32, size: u32) {
+        self.make_set_or_map(name, kinds, length, flags, size, None);
+    }
+
+    /// Makes a map from ports to limits.
+    pub fn make_map_of_limits(&mut self, name: &str, kind: u32, size: u32) {
+        self.make_set_or_map(name, &[kind], NAME, TO_OBJECTS, size, Some(LIMIT));
+    }
+
+    fn make_set_or_map(
+        &mut self,
+        name: &str,
+        kinds: &[u32],
+        length: usize,
+        flags: i32,
+        size: u32,
+        objects: Option<u32>,
+    ) {
         let kind = kinds.iter().fold(0, |all, kind| all << 6 | kind);
         let id = self.number;
         self.change(libc::NFT_MSG_NEWSET, libc::NLM_F_CREATE, |set| {
@@ -241,6 +349,9 @@ impl Batch {
             // For `nft list`: names are in the machine's byte order, everything else in the network's.
             let order: u32 = if length == NAME { 1 } else { 2 };
             set.put(13, &[[0, 4].as_slice(), &order.to_ne_bytes()].concat());
+            if let Some(objects) = objects {
+                set.number(15, objects);
+            }
         });
     }
 
@@ -273,9 +384,54 @@ impl Batch {
         self.change(libc::NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE, |list| elements(list, set, key));
     }
 
+    /// Puts the keys from `first` to the one before `end` into a set of intervals; without an end, all from there.
+    pub fn add_range(&mut self, set: &str, first: &[u8], end: Option<&[u8]>) {
+        self.add(set, first);
+        let Some(end) = end else { return };
+        self.change(libc::NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE, |list| {
+            element(list, set, end, |element| {
+                element.number(3, libc::NFT_SET_ELEM_INTERVAL_END as u32);
+            });
+        });
+    }
+
+    /// Puts a port into a map, with a limit of its own called `name`.
+    pub fn add_limit(&mut self, map: &str, key: &[u8], name: &str, limit: Limit) {
+        let (rate, burst, kind) = match limit {
+            Limit::Bytes(bytes) => (bytes, BURST, libc::NFT_LIMIT_PKT_BYTES),
+            Limit::Frames(frames) => (frames, frames, libc::NFT_LIMIT_PKTS),
+        };
+        self.change(libc::NFT_MSG_NEWOBJ, libc::NLM_F_CREATE, |object| {
+            object.text(2, name).number(3, LIMIT).nest(4, |limit| {
+                let a_second = 1_u64;
+                limit.put(1, &rate.to_be_bytes()).put(2, &a_second.to_be_bytes());
+                limit.number(3, burst as u32).number(4, kind as u32).number(5, libc::NFT_LIMIT_F_INV as u32);
+            });
+        });
+        self.change(libc::NFT_MSG_NEWSETELEM, libc::NLM_F_CREATE, |list| {
+            element(list, map, key, |element| {
+                element.text(9, name);
+            });
+        });
+    }
+
+    /// Takes a limit away that no port has any more.
+    pub fn remove_limit(&mut self, name: &str) {
+        self.change(libc::NFT_MSG_DELOBJ, 0, |object| {
+            object.text(2, name).number(3, LIMIT);
+        });
+    }
+
     /// Takes a key out of a set. It must be there: ENOENT otherwise.
     pub fn take(&mut self, set: &str, key: &[u8]) {
         self.change(libc::NFT_MSG_DELSETELEM, 0, |list| elements(list, set, key));
+    }
+
+    /// Takes all keys out of a set.
+    pub fn empty(&mut self, set: &str) {
+        self.change(libc::NFT_MSG_DELSETELEM, 0, |list| {
+            list.text(2, set);
+        });
     }
 
     /// Has the kernel do it.
@@ -283,9 +439,19 @@ impl Batch {
     /// # Errors
     /// The first thing that it refuses; nothing is changed then.
     pub fn commit(mut self) -> nix::Result<()> {
+        // What is refused is told of each; that all was done, of the last.
         let last = self.number;
+        let flags = self.last + 6;
+        if let Some(flags) = self.bytes.get_mut(flags..flags + 2) {
+            let now = u16::from_ne_bytes([flags[0], flags[1]]) | libc::NLM_F_ACK as u16;
+            flags.copy_from_slice(&now.to_ne_bytes());
+        }
         self.edge(libc::NFNL_MSG_BATCH_END);
         let socket = open(0)?;
+        if self.bytes.len() > SEND_ROOM {
+            // The kernel counts what it needs besides.
+            setsockopt(&socket, sockopt::SndBufForce, &(self.bytes.len() * 2))?;
+        }
         send(socket.as_raw_fd(), &self.bytes, MsgFlags::empty())?;
         let mut answered = false;
         answers(&socket, |kind, number, message| {
@@ -304,11 +470,17 @@ impl Batch {
 }
 
 fn elements(list: &mut Attributes, set: &str, key: &[u8]) {
+    element(list, set, key, |_| {});
+}
+
+/// A list of one element, with what it has besides its key.
+fn element(list: &mut Attributes, set: &str, key: &[u8], rest: impl FnOnce(&mut Attributes)) {
     list.text(2, set).nest(3, |elements| {
         elements.nest(1, |element| {
             element.nest(1, |value| {
                 value.put(1, key);
             });
+            rest(element);
         });
     });
 }
@@ -329,6 +501,19 @@ pub fn has_key(table: &str, set: &str, key: &[u8]) -> nix::Result<bool> {
     found(ask(libc::NFT_MSG_GETSETELEM, 0, &body_of(table, |list| elements(list, set, key))))
 }
 
+/// The name of the object that `key` leads to in `map`, if it is there.
+///
+/// # Errors
+/// The kernel cannot be asked.
+pub fn object_of(table: &str, map: &str, key: &[u8]) -> nix::Result<Option<String>> {
+    let answers = match ask(libc::NFT_MSG_GETSETELEM, 0, &body_of(table, |list| elements(list, map, key))) {
+        Err(Errno::ENOENT) => return Ok(None),
+        answers => answers?,
+    };
+    let name = elements_in(&answers).find_map(|element| attribute(element, 9)).unwrap_or_default();
+    Ok(name.strip_suffix(&[0]).map(|name| String::from_utf8_lossy(name).into_owned()))
+}
+
 /// All keys of `set`.
 ///
 /// # Errors
@@ -338,10 +523,14 @@ pub fn keys(table: &str, set: &str) -> nix::Result<Vec<Vec<u8>>> {
         list.text(2, set);
     });
     let answers = ask(libc::NFT_MSG_GETSETELEM, libc::NLM_F_DUMP, &body)?;
-    let lists = answers.iter().filter_map(|answer| attribute(answer.get(4..)?, 3));
-    let elements = lists.flat_map(Each).map(|(_, element)| element);
     let key = |element| attribute(attribute(element, 1)?, 1).map(<[u8]>::to_vec);
-    Ok(elements.filter_map(key).collect())
+    Ok(elements_in(&answers).filter_map(key).collect())
+}
+
+/// The elements that the kernel told of.
+fn elements_in(answers: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
+    let lists = answers.iter().filter_map(|answer| attribute(answer.get(4..)?, 3));
+    lists.flat_map(Each).map(|(_, element)| element)
 }
 
 fn found(asked: nix::Result<Vec<Vec<u8>>>) -> nix::Result<bool> {

@@ -1,7 +1,11 @@
 //! What a container can send: a bridge with a guest's port and a neighbour's, in network namespaces of their own, and
 //! frames of each kind that somebody makes who wants to be somebody else. Needs root, `ip` and `unshare`.
 
-use cloudbox::steps::network::{Host, Neighbourhood, Network, Port};
+mod rate;
+mod reach;
+
+use cloudbox::model::spec::Reach;
+use cloudbox::steps::network::{Host, Neighbourhood, Network, Port, Rate};
 use nix::sched::{setns, CloneFlags};
 use nix::sys::socket::{recv, send, socket, AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType};
 use std::fs::File;
@@ -175,7 +179,8 @@ impl Net {
 /// The guest's.
 fn port(isolate: bool, address: Option<Ipv4Addr>) -> Port {
     let (veth, mac) = (VETH.into(), "02:00:00:00:00:07".into());
-    Port { veth, mac, address, bridge: "br0".into(), isolate }
+    let (bridge, reach) = ("br0".into(), Reach::All);
+    Port { veth, mac, address, bridge, isolate, reach, gateway: None, rate: Rate::default() }
 }
 
 fn eventually_with(what: &str, mut is: impl FnMut() -> bool) {
@@ -482,9 +487,7 @@ fn who_ran_before_there_were_rules_keeps_what_it_has() {
     let numbered = |name: &str, last: u8| Port {
         veth: name.into(),
         mac: format!("02:00:00:00:00:{last:02x}"),
-        address: None,
-        bridge: "br0".into(),
-        isolate: true,
+        ..port(true, None)
     };
     let around = net.the_box.run(|| net.host.neighbourhood("br0"));
     net.the_box.run(|| {
