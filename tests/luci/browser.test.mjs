@@ -508,6 +508,24 @@ describe('in a browser', { skip }, () => {
 		}
 	});
 
+	test('where a container may go, and how fast', async () => {
+		await visit(page, 'services/cloudbox/container/big');
+		await openTab('settings');
+		await openTab('network');
+		await page.select('[data-name="reach"] select', 'internet');
+		await write('rate', '2M');
+		await write('connections', '200');
+		await page.$eval('[data-name="isolate"] input[type=checkbox]', tick => tick.click());
+		await press('Save');
+		await textSeen('Saved.');
+		const said = await page.evaluate(() => window.L.require('uci').then(async uci => {
+			uci.unload('cloudbox');
+			await uci.load('cloudbox');
+			return [ 'reach', 'rate', 'connections', 'isolate' ].map(name => uci.get('cloudbox', 'big', name));
+		}));
+		assert.deepEqual(said, [ 'internet', '2M', '200', '0' ]);
+	});
+
 	test('what is protected stays', async () => {
 		await visit(page, 'services/cloudbox/container/big');
 		const protect = async () => {

@@ -378,6 +378,17 @@ function checkDisk(text) {
 	return bytes < 16 * LETTERS.M ? _('16M is the least; “none” is no quota.') : null;
 }
 
+/** Bytes in a second. */
+function checkRate(text) {
+	const bytes = text === 'none' ? 2 ** 20 : parseSize(text);
+	return bytes >= 16 * LETTERS.K && bytes <= 10 * LETTERS.G ? null :
+		_('Write a size from 16K to 10G, such as 2M, or “none” for no limit.');
+}
+
+function checkConnections(text) {
+	return text === 'none' ? null : checkWhole(text, 1, 1000);
+}
+
 function checkReserve(text) {
 	return text === '0' || parseSize(text) !== null ? null :
 		_('Write a whole number and K, M, G or T, such as 512M.');
@@ -713,7 +724,7 @@ return baseclass.extend({
 	remember, rates, values, ceiling, path,
 	statusWords, failureOf, failureFrom, isPassing,
 	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, joined, census, addresses, losses,
-	checkName, checkMemory, checkDisk, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkUrl, checkKey,
+	checkName, checkMemory, checkDisk, checkRate, checkConnections, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkUrl, checkKey,
 	checkServiceType, checkServiceName, checkTxt, filledIn, changed, leftOf, leftOfDisk,
 	isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,
 	typeWords, link, groupByType, groupByContainer, offered, servicesOf, system, sourceOf, fetchable, problems

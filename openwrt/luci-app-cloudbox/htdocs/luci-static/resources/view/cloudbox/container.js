@@ -116,7 +116,11 @@ async function settingsOf(info) {
 		description: info.description ?? '',
 		network: info.network,
 		address: info.address === 'dhcp' ? '' : info.address,
-		gateway: said('gateway')
+		gateway: said('gateway'),
+		isolate: said('isolate') === '0' ? '0' : '1',
+		reach: said('reach'),
+		rate: said('rate') || 'none',
+		connections: said('connections') || 'none'
 	};
 }
 
@@ -160,6 +164,19 @@ async function settingsForm(info, look) {
 	address.placeholder = 'dhcp';
 	address.description = `${_('Empty: by DHCP. A fixed one with its prefix, such as 10.139.40.10/27.')} ${later}`;
 	value('network', 'gateway', _('Gateway'), logic.checkGateway).description = _('Empty: the bridge’s own address.');
+	section.taboption('network', form.Flag, 'isolate', _('In its own name only'),
+		`${_('It cannot be another machine, a router or a DHCP server for its neighbours.')} ${live}`).rmempty = false;
+	const reach = section.taboption('network', form.ListValue, 'reach', _('Where it may go'),
+		`${_('DHCP, DNS and mDNS it always has.')} ${live}`);
+	if (before.reach === '')
+		reach.value('', info.slice ? _('the internet only, since it is of a slice') : _('everywhere'));
+	reach.value('internet', _('the internet only'));
+	reach.value('lan', _('also to machines of the box’s networks'));
+	reach.value('all', _('also to LuCI, SSH and what else the box serves'));
+	value('network', 'rate', _('Bytes in a second'), logic.checkRate, true).description =
+		`${_('Each way, such as 2M; “none” is no limit.')} ${live}`;
+	value('network', 'connections', _('New connections in a second'), logic.checkConnections, true).description =
+		`${_('1 to 1000; “none” is no limit.')} ${live}`;
 
 	const wrong = dialogs.spot();
 	const node = await map.render();
@@ -198,7 +215,7 @@ function changes(said, before) {
 	const asked = logic.changed(filled, before);
 	if (asked.address === '')
 		asked.address = 'dhcp';
-	for (const flag of [ 'autostart', 'protected', 'nesting', 'io_uring' ])
+	for (const flag of [ 'autostart', 'protected', 'isolate', 'nesting', 'io_uring' ])
 		if (asked[flag] !== undefined)
 			asked[flag] = asked[flag] === '1';
 	// What a form left empty stays as it is, but a description can be emptied.
