@@ -37,6 +37,7 @@ mod network_and_files;
 mod notices;
 mod package;
 mod remotes;
+mod router_load;
 mod services;
 mod services_measured;
 mod services_refused;
