@@ -1,4 +1,4 @@
-//! rtnetlink: the box's addresses and interfaces, as the kernel tells them.
+//! rtnetlink: the box's addresses and interfaces, as the kernel tells them, and which interface is a bridge's port.
 //!
 //! Format: linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h; integers in the machine's own byte order.
 
@@ -17,6 +17,14 @@ pub const IFADDRMSG: usize = 8;
 const IFINFOMSG: usize = 16;
 /// The kernel never sends more than this at once.
 pub const BUFFER: usize = 32 << 10;
+/// Groups of [`listen`]: what becomes of interfaces, of IPv4 addresses, of IPv6 addresses.
+pub const LINKS: u32 = libc::RTMGRP_LINK as u32;
+pub const IPV4_ADDRESSES: u32 = libc::RTMGRP_IPV4_IFADDR as u32;
+pub const IPV6_ADDRESSES: u32 = libc::RTMGRP_IPV6_IFADDR as u32;
+/// What is inside of IFLA_LINKINFO: the kind of interface.
+const IFLA_INFO_KIND: u16 = 1;
+/// The kind of an attribute without the flags in it. Not every libc has it.
+const NLA_TYPE_MASK: u16 = 0x3fff;
 
 /// An address of one of the box's interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +37,34 @@ pub struct Assigned {
     pub prefix: u8,
     /// It is still being probed for duplicates.
     pub tentative: bool,
+}
+
+/// An interface of the box, as a message about it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its number, which no other one gets while the box is up.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// The number of the bridge whose port it is; 0 for none.
+    pub master: u32,
+    /// It is a bridge.
+    pub is_bridge: bool,
+    /// It is up, as far as that is its owner's to say.
+    pub up: bool,
+    /// The message is a bridge's, about this port of its.
+    pub of_port: bool,
+}
+
+/// A socket that hears what becomes of `groups`: [`LINKS`] and others. It does not block.
+///
+/// # Errors
+/// A system call fails.
+pub fn listen(groups: u32) -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
+    Ok(fd)
 }
 
 /// All addresses of the box, those of IPv4 first.
@@ -66,19 +102,7 @@ pub fn hardware_addresses() -> nix::Result<Vec<(u32, [u8; 6])>> {
     Ok(all)
 }
 
-/// A socket that hears when the box gets or loses an address.
-///
-/// # Errors
-/// A system call fails.
-pub fn address_monitor() -> nix::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    let groups = libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_IPV6_IFADDR;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups as u32))?;
-    Ok(fd)
-}
-
-/// Reads all that an [`address_monitor`] has heard: whether there was anything, or too much.
+/// Reads all that a [`listen`]ing socket has heard: whether there was anything, or too much.
 pub fn has_changed(monitor: &OwnedFd) -> bool {
     let mut changed = false;
     loop {
@@ -102,11 +126,7 @@ fn dump(kind: u16, size: usize, take: &mut dyn FnMut(&[u8])) -> nix::Result<()> 
         while let Some((kind, message, rest)) = next_message(bytes) {
             match i32::from(kind) {
                 libc::NLMSG_DONE => return Ok(()),
-                // A negative errno, as a system call's.
-                libc::NLMSG_ERROR => {
-                    let errno = u32_at(message, 0).map_or(libc::EIO, |code| (code as i32).wrapping_neg());
-                    return Err(Errno::from_raw(errno));
-                }
+                libc::NLMSG_ERROR => return acknowledged(message),
                 _ => take(message),
             }
             bytes = rest;
@@ -117,28 +137,67 @@ fn dump(kind: u16, size: usize, take: &mut dyn FnMut(&[u8])) -> nix::Result<()> 
 /// Removes the interface called `name`, and returns when it is gone.
 ///
 /// # Errors
-/// A system call fails.
+/// ENODEV when there is none; a system call fails.
 pub fn remove_interface(name: &str) -> nix::Result<()> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    send(fd.as_raw_fd(), &delete_request(name), MsgFlags::empty())?;
-    // The acknowledgement comes when it is gone.
-    recv(fd.as_raw_fd(), &mut [0; 256], MsgFlags::empty()).map(drop)
+    tell(libc::RTM_DELLINK, &[(libc::IFLA_IFNAME, text(name).as_slice())])
 }
 
-/// RTM_DELLINK for the interface called `name`.
-fn delete_request(name: &str) -> Vec<u8> {
-    let attribute = 4 + name.len() + 1;
-    let length = HEADER + IFINFOMSG + align(attribute);
-    let mut request = Vec::with_capacity(length);
-    request.extend_from_slice(&(length as u32).to_ne_bytes());
-    request.extend_from_slice(&libc::RTM_DELLINK.to_ne_bytes());
-    request.extend_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
-    request.extend_from_slice(&[0; 8 + IFINFOMSG]);
-    request.extend_from_slice(&(attribute as u16).to_ne_bytes());
-    request.extend_from_slice(&libc::IFLA_IFNAME.to_ne_bytes());
-    request.extend_from_slice(name.as_bytes());
-    request.resize(length, 0);
+/// Makes the interface called `name` a port of the bridge of number `master`, whatever it was a port of.
+///
+/// # Errors
+/// ENODEV when one of them is gone; a system call fails.
+pub fn set_master(name: &str, master: u32) -> nix::Result<()> {
+    let master = master.to_ne_bytes();
+    tell(libc::RTM_SETLINK, &[(libc::IFLA_IFNAME, text(name).as_slice()), (libc::IFLA_MASTER, &master)])
+}
+
+/// Gives the interface called `name` a hardware address, to be kept from now on.
+///
+/// # Errors
+/// ENODEV when there is none; a system call fails.
+pub fn set_hardware_address(name: &str, address: [u8; 6]) -> nix::Result<()> {
+    tell(libc::RTM_SETLINK, &[(libc::IFLA_IFNAME, text(name).as_slice()), (libc::IFLA_ADDRESS, &address)])
+}
+
+/// Text as the kernel takes it.
+fn text(text: &str) -> Vec<u8> {
+    [text.as_bytes(), &[0]].concat()
+}
+
+/// Has the kernel do something with an interface, and returns when that is done.
+fn tell(kind: u16, attributes: &[(u16, &[u8])]) -> nix::Result<()> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    send(fd.as_raw_fd(), &link_request(kind, attributes), MsgFlags::empty())?;
+    let mut buffer = [0; 1024];
+    let length = recv(fd.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
+    match next_message(buffer.get(..length).unwrap_or_default()) {
+        Some((_, message, _)) => acknowledged(message),
+        None => Err(Errno::EBADMSG),
+    }
+}
+
+/// What an NLMSG_ERROR says: a negative errno as a system call's, or 0.
+fn acknowledged(message: &[u8]) -> nix::Result<()> {
+    match u32_at(message, 0).map_or(-libc::EIO, |code| code as i32) {
+        0 => Ok(()),
+        code => Err(Errno::from_raw(code.wrapping_neg())),
+    }
+}
+
+/// A request about one interface, to be acknowledged.
+fn link_request(kind: u16, attributes: &[(u16, &[u8])]) -> Vec<u8> {
+    let mut request = vec![0; HEADER + IFINFOMSG];
+    for (attribute, data) in attributes {
+        request.extend_from_slice(&((4 + data.len()) as u16).to_ne_bytes());
+        request.extend_from_slice(&attribute.to_ne_bytes());
+        request.extend_from_slice(data);
+        request.resize(align(request.len()), 0);
+    }
+    let length = request.len() as u32;
+    request[..4].copy_from_slice(&length.to_ne_bytes());
+    request[4..6].copy_from_slice(&kind.to_ne_bytes());
+    request[6..8].copy_from_slice(&((libc::NLM_F_REQUEST | libc::NLM_F_ACK) as u16).to_ne_bytes());
     request
 }
 
@@ -177,15 +236,44 @@ pub fn address(message: &[u8]) -> Option<Assigned> {
 }
 
 /// The content of the attribute of this kind, if there is one.
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
-    while let Some(length) = u16_at(attributes, 0).map(usize::from) {
-        let data = attributes.get(4..length)?;
-        if u16_at(attributes, 2)? == wanted {
-            return Some(data);
+fn attribute(bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    attributes(bytes).find_map(|(kind, data)| (kind == wanted).then_some(data))
+}
+
+/// The interface that an ifinfomsg is about.
+pub fn interface(message: &[u8]) -> Option<Interface> {
+    let number = u32_at(message, 4)?;
+    let up = u32_at(message, 8)? & libc::IFF_UP as u32 != 0;
+    let of_port = i32::from(*message.first()?) == libc::AF_BRIDGE;
+    let (mut name, mut master, mut is_bridge) = (None, 0, false);
+    for (kind, data) in attributes(message.get(IFINFOMSG..)?) {
+        match kind {
+            libc::IFLA_IFNAME => name = Some(String::from_utf8_lossy(until_nul(data)).into_owned()),
+            libc::IFLA_MASTER => master = u32_at(data, 0)?,
+            libc::IFLA_LINKINFO => {
+                is_bridge = attributes(data)
+                    .any(|(kind, data)| kind == IFLA_INFO_KIND && until_nul(data) == b"bridge");
+            }
+            _ => {}
         }
-        attributes = attributes.get(align(length)..).unwrap_or_default();
     }
-    None
+    Some(Interface { number, name: name?, master, is_bridge, up, of_port })
+}
+
+fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+/// Attributes, each with its kind. One that is malformed ends them.
+fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::from(u16_at(bytes, 0)?);
+        let data = bytes.get(4..length)?;
+        // The kernel marks some as nested ones.
+        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
+        bytes = bytes.get(align(length)..).unwrap_or_default();
+        Some((kind, data))
+    })
 }
 
 fn ip(family: i32, data: &[u8]) -> Option<IpAddr> {

@@ -470,7 +470,7 @@ const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     None
 };
 
-const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+pub(crate) const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt, jf, k }
 }
 
@@ -676,6 +676,28 @@ pub fn join_multicast_v4(socket: BorrowedFd<'_>, group: Ipv4Addr, interface: u32
         imr_ifindex: interface as libc::c_int,
     };
     Ok(setsockopt(&socket, AddMembership, &member)?)
+}
+
+/// SO_ATTACH_FILTER, which nix does not have.
+#[derive(Clone, Copy, Debug)]
+struct AttachFilter;
+
+nix::setsockopt_impl!(
+    AttachFilter,
+    libc::SOL_SOCKET,
+    libc::SO_ATTACH_FILTER,
+    libc::sock_fprog,
+    nix::sys::socket::sockopt::SetStruct<'_, libc::sock_fprog>
+);
+
+/// Has the kernel drop the messages to `socket` for which `program` returns 0.
+///
+/// # Errors
+/// EINVAL for a program that is none.
+pub fn attach_filter(socket: BorrowedFd<'_>, program: &[libc::sock_filter]) -> nix::Result<()> {
+    let len = u16::try_from(program.len()).map_err(|_| Errno::EINVAL)?;
+    // The kernel copies the instructions, and writes nothing.
+    setsockopt(&socket, AttachFilter, &libc::sock_fprog { len, filter: program.as_ptr().cast_mut() })
 }
 
 /// Gives memory that was freed back to the kernel where the C library keeps it (glibc does; musl's own malloc returns it by itself).

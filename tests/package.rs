@@ -753,13 +753,19 @@ fn every_script_is_one_that_the_shell_of_a_box_reads() {
 
 /// Runs `cloudbox-bridge`; returns its exit code and what it asked uci for.
 fn bridge(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    bridge_that_has(dir, "", arguments)
+}
+
+/// The same where the bridge has a hardware address already, unless that is empty.
+fn bridge_that_has(dir: &Path, address: &str, arguments: &[&str]) -> (Option<i32>, String) {
     let bin = dir.join("bin");
     let asked = dir.join("asked");
     let _ = fs::remove_file(&asked);
     fs::create_dir_all(&bin).unwrap();
     let note =
         "#!/bin/sh\necho \"$(basename \"$0\") $*\" >> \"$ASKED\"\n[ \"$1\" != batch ] || cat >> \"$ASKED\"\n\
-                [ \"$*\" != '-q get cloudbox.main.bridge' ] || echo br-cloudbox\n";
+                [ \"$*\" != '-q get cloudbox.main.bridge' ] || echo br-cloudbox\n\
+                [ \"$*\" != '-q get network.cloudbox_bridge.macaddr' ] || echo \"$KEPT\" | grep .\n";
     for program in ["uci", "reload_config"] {
         fs::write(bin.join(program), note).unwrap();
         fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
@@ -767,7 +773,7 @@ fn bridge(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("busybox");
     command.arg("ash").arg(project().join("files/usr/sbin/cloudbox-bridge")).args(arguments);
-    let output = run(command.env("PATH", path).env("ASKED", &asked));
+    let output = run(command.env("PATH", path).env("ASKED", &asked).env("KEPT", address));
     (output.status.code(), fs::read_to_string(&asked).unwrap_or_default())
 }
 
@@ -788,6 +794,12 @@ fn a_bridge_of_its_own_is_made_when_asked_for_and_removed_whole() {
     ] {
         assert!(asked.lines().any(|l| l == line), "no {line:?} in {asked}");
     }
+    // A hardware address of its own, which it keeps.
+    let own = asked.lines().find_map(|line| line.strip_prefix("set network.cloudbox_bridge.macaddr='"));
+    let own = own.unwrap_or_else(|| panic!("no macaddr in {asked}")).trim_end_matches('\'');
+    assert!(own.starts_with("02:") && cloudbox::model::address::parse_mac(own).is_some(), "{own}");
+    let (_, kept) = bridge_that_has(&dir, own, &["add"]);
+    assert!(kept.contains(&format!("set network.cloudbox_bridge.macaddr='{own}'")), "{kept}");
     // Whatever is made is removed again, and nothing else.
     let made: BTreeSet<&str> = asked
         .lines()

@@ -82,6 +82,15 @@ pub struct OutOfMemory<'a> {
     pub count: u64,
 }
 
+/// What is told of a container whose port is in its bridge again.
+#[derive(Serialize)]
+pub struct Rejoined<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The bridge, which was made anew, or which somebody had taken the port out of.
+    pub bridge: &'a str,
+}
+
 /// What is told of a service that is announced, or no longer.
 #[derive(Serialize)]
 pub struct AdvertSubject {

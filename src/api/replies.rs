@@ -595,7 +595,7 @@ pub struct StatusReply {
 pub struct Check {
     /// What was checked.
     pub name: &'static str,
-    /// `ok`, `warning`, `error`
+    /// `ok`, `note`, `warning`, `error`
     pub state: &'static str,
     /// What was found, in a sentence.
     pub message: String,
@@ -607,7 +607,7 @@ pub struct Check {
 /// `cloudbox doctor`
 #[derive(Debug, Serialize)]
 pub struct DoctorReply {
-    /// The worst of all checks.
+    /// The worst of all checks; notes make it no worse.
     pub state: &'static str,
     /// Every check.
     pub checks: Vec<Check>,

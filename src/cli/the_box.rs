@@ -146,6 +146,7 @@ fn doctor(view: &View<'_>, page: &mut Page) -> u8 {
     for check in &checks {
         let word = match &*check.raw("state") {
             "ok" => "ok",
+            "note" => "note",
             "warning" => "warn",
             _ => {
                 code = REFUSED;

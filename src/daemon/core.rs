@@ -17,9 +17,10 @@ use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Update};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
+use crate::steps::network::LinkWatch;
 use log::{error, info, warn};
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -42,6 +43,8 @@ pub enum Watched {
     Notices,
     /// A change of the rules of what they may send.
     Isolation,
+    /// A change of the box's bridges and their ports.
+    Links,
 }
 
 /// What a signal asks for.
@@ -61,6 +64,8 @@ pub enum Report {
     Done(JobId, Ending),
     /// What avahi-daemon shall announce is written, but for this.
     Announced(Troubles),
+    /// A thread has put ports into their bridges again, or could not.
+    Joined(Vec<(Name, Result<()>)>),
     /// A thread has worked for a call, whose answer comes of this.
     Errand(u32, Then),
 }
@@ -176,6 +181,12 @@ pub(super) struct Shutdown {
 pub struct Core {
     pub(super) state: State,
     pub(super) announcer: Announcer,
+    /// What tells of the box's bridges and their ports; None where that cannot be heard.
+    pub(super) links: Option<LinkWatch>,
+    /// Containers whose ports are to be put into their bridges again.
+    pub(super) apart: BTreeSet<Name>,
+    /// A thread puts some of them there.
+    pub(super) joining: bool,
     /// Whose turn it is when everything is listed.
     pub(super) readings: Readings,
     pub(super) connection: Connection,
@@ -220,6 +231,9 @@ impl Core {
         Ok(Core {
             state: State::new(machine, layout, config_path, cgroups)?,
             announcer: Announcer::new(Instant::now()),
+            links: None,
+            apart: BTreeSet::new(),
+            joining: false,
             readings: Readings::default(),
             connection,
             objects,
@@ -263,7 +277,7 @@ impl Core {
 
     /// Whether no thread is at work on a job or on what is announced.
     pub fn is_quiet(&self) -> bool {
-        self.active.is_empty() && !self.announcer.is_writing()
+        self.active.is_empty() && !self.joining && !self.announcer.is_writing()
     }
 
     /// When [`Core::handle_time`] or [`Core::announce`] has something to do next.
@@ -276,8 +290,16 @@ impl Core {
         }
         let rests =
             self.state.containers.values().filter_map(|c| c.live.as_ref()?.addresses.as_ref()?.rests_until());
-        let times =
-            [rests.min(), waiter, self.publish_again, self.connection.poll_timeout(), adverts, restart];
+        let links = self.links.as_ref().and_then(LinkWatch::rests_until);
+        let times = [
+            rests.min(),
+            links,
+            waiter,
+            self.publish_again,
+            self.connection.poll_timeout(),
+            adverts,
+            restart,
+        ];
         times.into_iter().flatten().min()
     }
 
@@ -296,6 +318,7 @@ impl Core {
         }
         watched.extend(self.state.machine.runtime.notices_fd().map(|fd| (fd, Watched::Notices)));
         watched.extend(self.state.machine.network.monitors().into_iter().map(|fd| (fd, Watched::Isolation)));
+        watched.extend(self.links.as_ref().and_then(LinkWatch::fd).map(|fd| (fd, Watched::Links)));
         watched.extend(self.announcer.watch().map(|fd| (fd, Watched::Avahi)));
         let trying = self.announcer.trying();
         watched.extend(trying.map(|(port, fd)| (fd, Watched::Port(port.clone()))));
@@ -318,6 +341,9 @@ impl Core {
             if let Some(watch) = container.live.as_mut().and_then(|live| live.addresses.as_mut()) {
                 watch.handle_time(now);
             }
+        }
+        if let Some(links) = &mut self.links {
+            links.handle_time(now);
         }
         if !self.ending {
             self.restart_due(now);
@@ -434,6 +460,7 @@ impl Core {
             Watched::Port(port) => self.announcer.handle_port(port),
             Watched::Notices => self.state.hear_notices(),
             Watched::Isolation => self.state.machine.network.put_back(),
+            Watched::Links => self.hear_links(),
         }
         self.send_notices();
     }
@@ -443,6 +470,7 @@ impl Core {
         match report {
             Report::Update(id, update) => self.job_update(id, update),
             Report::Done(id, ending) => self.job_ended(id, ending),
+            Report::Joined(ports) => self.joined(ports),
             Report::Announced(troubles) => self.announcer.written(&mut self.state, troubles),
             Report::Errand(id, then) => self.errand_ended(id, then),
         }

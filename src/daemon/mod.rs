@@ -4,6 +4,7 @@ mod bus;
 mod core;
 mod event_loop;
 mod jobs;
+mod links;
 mod log_to;
 mod order;
 mod reconcile;

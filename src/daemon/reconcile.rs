@@ -31,21 +31,42 @@ impl Core {
             return Vec::new();
         }
         let boot = self.boot_pending && self.state.config.settings.enabled;
-        let mut jobs = Vec::new();
-        let mut starts = VecDeque::new();
         let seen: BTreeMap<Name, Seen> =
             self.state.names().into_iter().map(|name| (name.clone(), seen(&self.state, name))).collect();
-        for action in plan(&self.state.config, &seen, boot) {
-            match place(&self.state.config, &action).filter(|_| boot) {
+        let actions = plan(&self.state.config, &seen, boot);
+        if boot {
+            self.boot_pending = false;
+            self.boot = Some(Boot::of(VecDeque::new()));
+        }
+        self.carry_out_actions(actions, boot)
+    }
+
+    /// The same for some containers, whose bridge may have come: what starts, starts in order.
+    pub(super) fn carry_out_for(&mut self, names: &[Name]) {
+        if !self.may_act() {
+            return;
+        }
+        let actions = |name| plan_for(&self.state.config, name, seen(&self.state, name), false);
+        let mut actions: Vec<Action> = names.iter().flat_map(actions).collect();
+        actions.sort_by_key(|action| place(&self.state.config, action));
+        self.carry_out_actions(actions, true);
+    }
+
+    /// Does what the plan says. What starts containers is `in_order` of their priorities, or at once.
+    fn carry_out_actions(&mut self, actions: Vec<Action>, in_order: bool) -> Vec<JobId> {
+        let mut jobs = Vec::new();
+        let mut starts = VecDeque::new();
+        for action in actions {
+            match place(&self.state.config, &action).filter(|_| in_order) {
                 Some(priority) => starts.push_back((priority, action)),
                 None => jobs.extend(self.act(action)),
             }
         }
-        if boot {
-            self.boot_pending = false;
-            self.boot = Some(Boot::of(starts));
-            jobs.extend(self.go_on_booting());
+        if !starts.is_empty() {
+            self.boot.get_or_insert_with(|| Boot::of(VecDeque::new())).queue.append(&mut starts);
         }
+        jobs.extend(self.go_on_booting());
+        self.join_ports();
         jobs
     }
 
@@ -58,11 +79,22 @@ impl Core {
         for action in plan_for(&self.state.config, name, seen, false) {
             self.act(action);
         }
+        self.join_ports();
     }
 
     /// A file that cannot be read says nothing: least of all that a container shall go.
     fn may_act(&self) -> bool {
         self.state.config_error.is_none() && self.shutdown.is_none() && !self.ending
+    }
+
+    /// What needs no job of its own: a container that waits, and ports, which [`Core::join_ports`] puts into their bridges
+    /// together.
+    fn act_at_once(&mut self, action: Action) {
+        match action {
+            Action::Await(name) => self.state.await_bridge(&name),
+            Action::Join(name) => drop(self.apart.insert(name)),
+            _ => {}
+        }
     }
 
     /// Starts the job of an action, unless that was given up.
@@ -72,7 +104,11 @@ impl Core {
         }
         let name = action.name().clone();
         match task(&self.state, &action) {
-            Ok(task) => Some(self.begin_task(task)),
+            Ok(Some(task)) => Some(self.begin_task(task)),
+            Ok(None) => {
+                self.act_at_once(action);
+                None
+            }
             Err(error) => {
                 self.state.note_failure(&name, error);
                 self.state.given_up.push(action);
@@ -82,9 +118,10 @@ impl Core {
     }
 }
 
-/// What an action does.
-fn task(state: &State, action: &Action) -> crate::error::Result<Box<dyn Task>> {
-    Ok(match action {
+/// The job of an action; None for one that needs none.
+fn task(state: &State, action: &Action) -> crate::error::Result<Option<Box<dyn Task>>> {
+    Ok(Some(match action {
+        Action::Await(_) | Action::Join(_) => return Ok(None),
         Action::Create { name, start } => Box::new(Create::declared(state, name, *start)?),
         Action::Start(name) => Start::ask(state, name)?,
         Action::FinishRename(name, new_name) => Box::new(Rename::of(state, name, new_name)?),
@@ -95,25 +132,35 @@ fn task(state: &State, action: &Action) -> crate::error::Result<Box<dyn Task>> {
             Box::new(Stop::gently(state, name))
         }
         Action::FinishDelete(name) => Box::new(Delete::of(state, name.clone())),
-    })
+    }))
 }
 
 /// The container as the plan sees it. What cannot be read, or is being made, is left alone.
 fn seen(state: &State, name: &Name) -> Seen {
     let making = state.making.contains_key(name);
+    let declared = state.declared_spec(name).map(|spec| spec.bridge.as_str());
+    let link = |port, bridge: Option<&str>| {
+        bridge.map(|bridge| state.machine.network.link(port, bridge)).unwrap_or_default()
+    };
     let Some(container) = state.containers.get(name) else {
         let unreadable = state.unreadable.contains_key(name);
         let busy = making || unreadable || state.job_on(name).is_some();
-        return Seen { exists: unreadable, busy, ..Seen::default() };
+        return Seen { exists: unreadable, busy, link: link(None, declared), ..Seen::default() };
     };
     let running = container.live.is_some();
-    let has_script = running && !container.record.spec.first_boot.is_empty();
+    let record = &container.record;
+    let has_script = running && !record.spec.first_boot.is_empty();
     Seen {
         exists: true,
         running,
         busy: state.job_on(name).is_some(),
         stale: state.is_stale(name),
         first_boot: has_script && has_not_begun(state, name),
+        link: match running {
+            true => link(Some(record.veth.as_str()), Some(record.spec.bridge.as_str())),
+            false => link(None, declared),
+        },
+        awaits: container.life.awaits,
     }
 }
 

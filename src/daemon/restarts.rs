@@ -3,6 +3,7 @@
 use super::core::Core;
 use crate::model::job::JobId;
 use crate::model::name::Name;
+use crate::model::plan::Link;
 use crate::model::spec::Restart;
 use crate::operations::Start;
 use std::time::Instant;
@@ -27,12 +28,18 @@ impl Core {
         let wanted = state.config.settings.enabled
             && state.config.containers.get(name).is_some_and(|declared| !declared.deleting)
             && state.declared_spec(name).is_none_or(|spec| spec.restart != Restart::No);
+        let bridge = state.declared_spec(name).map(|spec| spec.bridge.as_str());
+        let bridge_is_there =
+            bridge.is_none_or(|bridge| state.machine.network.link(None, bridge) != Link::NoBridge);
         let Some(container) = state.containers.get_mut(name) else { return };
         container.due = None;
         state.lives_changed = true;
         if !wanted || container.live.is_some() {
             container.life.pending = false;
             return;
+        }
+        if !bridge_is_there {
+            return state.await_bridge(name);
         }
         container.life.restarts = container.life.restarts.saturating_add(1);
         let started: Result<JobId, _> = Start::ask(&self.state, name).map(|task| self.begin_task(task));

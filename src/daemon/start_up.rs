@@ -6,9 +6,10 @@ use crate::model::config::{self, Config, Declared, Settings};
 use crate::model::job::Jobs;
 use crate::model::life;
 use crate::operations;
-use crate::state::{now, port, Container, Live};
+use crate::state::{now, Container, Live};
 use crate::steps::config::ConfigStore;
 use crate::steps::filesystem::{read_file, read_text};
+use crate::steps::network::Port;
 use crate::steps::storage::{Found, Record};
 use log::{error, info, warn};
 use std::fs;
@@ -55,6 +56,8 @@ impl Core {
         let lives = read_text(&state.layout.lives(), LIVES_MAX).unwrap_or_default();
         self.clear_leftovers();
         self.state.read_images();
+        // Before the ports are looked at: nothing that happens meanwhile is lost.
+        self.links = self.state.machine.network.watch_links().inspect_err(|error| error!("{error}")).ok();
         let mut quiet = true;
         for found in self.state.machine.storage.scan()? {
             match found {
@@ -109,7 +112,7 @@ impl Core {
                 if let Err(error) = self.state.machine.hold_image(&name, &record.image_sha256) {
                     warn!("{error}");
                 }
-                if let Err(error) = self.state.machine.network.isolate(&port(&record)) {
+                if let Err(error) = self.state.machine.network.isolate(&Port::of(&record)) {
                     error!("container {name}: {error}");
                 }
                 Some(Live::watch(&self.state.machine, &record, running))
@@ -128,6 +131,9 @@ impl Core {
         let mut life = life::find(lives, &name);
         let exit = life.exit.filter(|exit| live.is_none() && exit.reason.is_failure());
         let failure = exit.map(|exit| Error::new(Code::Failed, exit.sentence()));
+        if live.is_some() {
+            life.awaits = false;
+        }
         let due = (live.is_none() && life.pending).then(|| Instant::now() + life.same_delay());
         self.state.containers.insert(name, Container { record, live, failure, life, due });
         stopped

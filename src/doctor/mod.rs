@@ -23,7 +23,7 @@ use crate::model::spec::Spec;
 use crate::steps::avahi::Avahi;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
-use crate::steps::network::Network;
+use crate::steps::network::{Network, Port};
 use crate::steps::storage::Storage;
 use log::{error, warn};
 use std::fmt::{self, Arguments};
@@ -41,7 +41,8 @@ const CHECKS: &[(&str, Examine)] = &[
     ("loop devices", Examine::One(kernel::loop_devices)),
     ("veth", Examine::One(kernel::veth)),
     ("cgroups", Examine::One(kernel::cgroups)),
-    ("bridge", Examine::One(network::bridge)),
+    ("bridge", Examine::Many(network::bridges)),
+    ("ports", Examine::Many(network::ports)),
     ("isolation", Examine::One(network::isolation)),
     ("reach", Examine::One(network::reach)),
     ("storage", Examine::One(storage::storage)),
@@ -110,6 +111,8 @@ enum Examine {
 
 /// The state of a check, from good to bad.
 const OK: &str = "ok";
+/// Worth knowing, and nothing to be done: it makes the whole no worse.
+const NOTE: &str = "note";
 const WARNING: &str = "warning";
 const ERROR: &str = "error";
 
@@ -140,6 +143,8 @@ pub struct Examination {
     pub guests: Vec<(Name, Spec)>,
     /// Servers of images whose lists need not be signed.
     pub unsigned_remotes: Vec<String>,
+    /// The ports of those that run.
+    pub ports: Vec<(Name, Port)>,
     /// What is wrong with containers: [`failed`], [`unreadable`], [`orphan`].
     pub container_findings: Vec<Finding>,
     /// Names under which something is just being made or removed.
@@ -182,7 +187,7 @@ pub fn report(machine: &Machine, known: &Examination) {
         match state {
             // The configuration's own warnings are in the log already, and avahi-daemon is started after this one.
             _ if matches!(name, "configuration" | "container" | "avahi") => {}
-            OK => {}
+            OK | NOTE => {}
             ERROR => error!("{name}: {message}; {remedy}"),
             _ => warn!("{name}: {message}; {remedy}"),
         }
@@ -191,6 +196,10 @@ pub fn report(machine: &Machine, known: &Examination) {
 
 fn ok(message: Arguments) -> Finding {
     Finding { state: OK, message: fmt::format(message), remedy: String::new() }
+}
+
+fn note(message: Arguments) -> Finding {
+    Finding { state: NOTE, ..ok(message) }
 }
 
 fn warning(message: Arguments, remedy: Arguments) -> Finding {

@@ -1,18 +1,86 @@
 //! The bridge, and who announces what is here.
 
-use super::{ok, text_of, told, warning, Finding, Subject, ERROR, OK, WARNING};
+use super::{error, note, ok, text_of, told, warning, Finding, Subject, ERROR, OK, WARNING};
+use crate::model::name::Name;
+use crate::model::plan::Link;
 use crate::steps::avahi::State;
+use crate::steps::network::{is_younger, master, Bridge, Port};
 use std::fs;
 
 /// Most networks that are named: a line is read at one glance.
 const NETWORKS_SHOWN: usize = 6;
 
-pub(super) fn bridge(subject: &Subject<'_>) -> Finding {
-    let name = &subject.known.settings.defaults.bridge;
-    match subject.network.check_bridge(name) {
-        Ok(()) => ok(format_args!("{name} is there")),
-        Err(error) => told(ERROR, &error.message),
+/// The bridge of new containers, and those of the containers that run.
+pub(super) fn bridges(subject: &Subject<'_>) -> Vec<Finding> {
+    let mut names = vec![subject.known.settings.defaults.bridge.as_str()];
+    for (_, port) in &subject.known.ports {
+        if !names.contains(&port.bridge.as_str()) {
+            names.push(&port.bridge);
+        }
     }
+    names.into_iter().map(|name| bridge(subject, name)).collect()
+}
+
+fn bridge(subject: &Subject<'_>, name: &str) -> Finding {
+    if let Err(error) = subject.network.check_bridge(name) {
+        return told(ERROR, &error.message);
+    }
+    let Bridge { up, follows_guests, hides_new_ports } = subject.network.look_at_bridge(name);
+    if !up {
+        return error(
+            format_args!("{name} is down: no container reaches anything"),
+            format_args!("`ip link set {name} up`; `logread -e netifd` may say why"),
+        );
+    }
+    if hides_new_ports {
+        return warning(
+            format_args!("{name} filters VLANs and puts new ports into none: containers reach nothing"),
+            format_args!(
+                "name the bridge of one VLAN for them (`uci set cloudbox.main.bridge=...`), or give new ports one: \
+                 `ip link set {name} type bridge vlan_default_pvid 1`"
+            ),
+        );
+    }
+    if follows_guests {
+        return warning(
+            format_args!(
+                "the hardware address (MAC) of {name} changes with the containers that come and go: the others lose \
+                 the box for half a minute each time"
+            ),
+            format_args!(
+                "set it: `ip link set {name} address $(cat /sys/class/net/{name}/address)`, and `option macaddr` in \
+                 the bridge's section of /etc/config/network"
+            ),
+        );
+    }
+    ok(format_args!("{name} is there, and keeps its hardware address (MAC)"))
+}
+
+/// Containers whose ports are not in their bridge, or were not for a while.
+pub(super) fn ports(subject: &Subject<'_>) -> Vec<Finding> {
+    let finding = |(name, port): &(Name, Port)| {
+        let Port { veth, bridge, .. } = port;
+        match subject.network.link(Some(veth), bridge) {
+            Link::Joined if is_younger(bridge, veth) => Some(note(format_args!(
+                "{name} has lost its bridge: {bridge} was made anew since {name} was started; its port {veth} was \
+                 put back"
+            ))),
+            Link::Joined => None,
+            Link::NoBridge => Some(error(
+                format_args!("{name} has lost its bridge: there is no {bridge}, and its port {veth} {}", is_in(veth)),
+                format_args!("make {bridge} again: it is put back then; `logread -e netifd` may say who removed it"),
+            )),
+            Link::Apart => Some(error(
+                format_args!("{name} is not in its bridge {bridge}: its port {veth} {}", is_in(veth)),
+                format_args!("`cloudbox reload` puts it back; `cloudbox log --daemon` may say why it could not be"),
+            )),
+        }
+    };
+    subject.known.ports.iter().filter_map(finding).collect()
+}
+
+fn is_in(port: &str) -> String {
+    master(port).map_or("is in none".to_string(), |bridge| format!("is in {bridge}"))
 }
 
 /// Whether containers can be kept from sending in others' names.

@@ -6,13 +6,14 @@ use crate::api::replies::DoctorReply;
 use crate::error::{Code, Error};
 use crate::model::config::{self, Config, Settings};
 use crate::model::life;
+use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::steps::avahi::Files;
 use crate::steps::config::{ConfigStore, UciFile};
 use crate::steps::image::{Images, Store};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
-use crate::steps::network::Host;
+use crate::steps::network::{Host, Port};
 use crate::steps::storage::{Disk, Found, Storage};
 use std::fs;
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub fn examine_without_daemon(paths: Paths, why: String, about: About) -> Doctor
         images: images.list().map(|images| images.len()),
         guests: Vec::new(),
         unsigned_remotes: config.unsigned_remotes(),
+        ports: Vec::new(),
         container_findings: Vec::new(),
         busy: Vec::new(),
         no_daemon: Some(why),
@@ -63,12 +65,24 @@ pub fn examine_without_daemon(paths: Paths, why: String, about: About) -> Doctor
         Ok(found) => {
             known.guests =
                 found.iter().filter_map(Found::record).map(|r| (r.name.clone(), r.spec.clone())).collect();
+            known.ports = ports(&found, &known);
             known.container_findings = look_at_containers(&found, &known, readable.then_some(&config));
         }
         Err(error) => known.container_findings.push(containers::unreadable(&error)),
     }
     let avahi = Files::new(paths.avahi, paths.avahi_run);
     carry_out(&Subject { known: &known, storage: &disk, network: &Host::default(), avahi: &avahi }, about)
+}
+
+/// The ports of those that run.
+fn ports(found: &[Found], known: &Examination) -> Vec<(Name, Port)> {
+    let runs =
+        |name: &Name| known.cgroups.as_ref().is_some_and(|cgroups| !cgroups.processes(name).is_empty());
+    let running = found.iter().filter_map(|found| match found {
+        Found::Container(record) if runs(&record.name) => Some((record.name.clone(), Port::of(record))),
+        _ => None,
+    });
+    running.collect()
 }
 
 /// What is wrong with the containers that are there; without a `config` nothing is known of their sections.

@@ -1,7 +1,9 @@
 //! `doctor`: what the daemon knows of the box before it is examined.
 
 use crate::doctor::{failed, orphan, unreadable, About, Examination, Finding};
+use crate::model::name::Name;
 use crate::state::State;
+use crate::steps::network::Port;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -33,10 +35,17 @@ pub fn examination(state: &State) -> Examination {
         images: Ok(state.images.len()),
         guests: state.containers.iter().map(|(name, c)| (name.clone(), c.record.spec.clone())).collect(),
         unsigned_remotes: state.config.unsigned_remotes(),
+        ports: ports(state),
         container_findings: findings(state),
         busy: state.jobs.open().map(|job| job.target.to_string()).collect(),
         no_daemon: None,
     }
+}
+
+fn ports(state: &State) -> Vec<(Name, Port)> {
+    let running =
+        state.containers.iter().filter(|(name, c)| c.live.is_some() && state.job_on(name).is_none());
+    running.map(|(name, container)| (name.clone(), Port::of(&container.record))).collect()
 }
 
 fn findings(state: &State) -> Vec<Finding> {

@@ -156,6 +156,16 @@ pub fn veth(box_id: &str, name: &str) -> String {
     format!("cb{:02x}{:02x}{:02x}{:02x}{:02x}", h[0], h[1], h[2], h[3], h[4])
 }
 
+/// The six bytes of a hardware address such as [`mac`] writes it.
+pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(bytes)
+}
+
 /// Whether an interface is called as [`veth`] calls them.
 pub fn is_veth(interface: &str) -> bool {
     interface.len() == 12 && interface.starts_with("cb")

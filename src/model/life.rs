@@ -124,6 +124,8 @@ pub struct Life {
     pub tries: u32,
     /// It is to be started again.
     pub pending: bool,
+    /// It is to be started as soon as its bridge is there.
+    pub awaits: bool,
     /// How its last run ended.
     pub exit: Option<Exit>,
 }
@@ -159,7 +161,8 @@ impl Life {
 
     /// One line, to be kept over a restart of the daemon.
     pub fn line(&self) -> String {
-        let mut line = format!("{} {} {}", self.restarts, self.tries, u8::from(self.pending));
+        let due = u8::from(self.pending) | u8::from(self.awaits) << 1;
+        let mut line = format!("{} {} {due}", self.restarts, self.tries);
         if let Some(exit) = self.exit {
             let _ = write!(line, " {} {}", exit.reason.as_str(), exit.at);
             if let Some(status) = exit.status {
@@ -173,12 +176,12 @@ impl Life {
     pub fn parse(line: &str) -> Life {
         let mut words = line.split(' ');
         let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
-        let (restarts, tries, pending) = (number(), number(), number() != 0);
+        let (restarts, tries, due) = (number(), number(), number());
         let reason = words.next().and_then(|word| Reason::ALL.into_iter().find(|r| r.as_str() == word));
         let at = words.next().and_then(|word| word.parse().ok());
         let status = words.next().and_then(|word| word.parse().ok());
         let exit = reason.zip(at).map(|(reason, at)| Exit { reason, status, at });
-        Life { restarts, tries, pending, exit }
+        Life { restarts, tries, pending: due & 1 != 0, awaits: due & 2 != 0, exit }
     }
 }
 
@@ -250,7 +253,8 @@ mod tests {
     fn a_line_is_read_back() {
         for life in [
             Life::default(),
-            Life { restarts: 7, tries: 3, pending: true, exit: None },
+            Life { restarts: 7, tries: 3, pending: true, awaits: false, exit: None },
+            Life { awaits: true, ..Life::default() },
             Life {
                 exit: Some(Exit { reason: Reason::OutOfMemory, status: Some(9), at: 1_700_000_000 }),
                 ..Life::default()

@@ -7,6 +7,18 @@ use super::config::{Config, Declared};
 use super::name::Name;
 use std::collections::BTreeMap;
 
+/// How a container is to the bridge it shall join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Link {
+    /// Its port is in the bridge, or it does not run and the bridge is there.
+    #[default]
+    Joined,
+    /// It runs, and its port is in no bridge, or in another one.
+    Apart,
+    /// There is no such bridge.
+    NoBridge,
+}
+
 /// A container as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Seen {
@@ -20,6 +32,10 @@ pub struct Seen {
     pub stale: bool,
     /// It runs, and its first-boot script was never begun.
     pub first_boot: bool,
+    /// How it is to its bridge.
+    pub link: Link,
+    /// It is to be started as soon as its bridge is there.
+    pub awaits: bool,
 }
 
 /// Something to do. Each becomes a job.
@@ -34,6 +50,10 @@ pub enum Action {
     },
     /// Start it.
     Start(Name),
+    /// Its bridge is not there: start it, or make it, when the bridge comes.
+    Await(Name),
+    /// Put its port into its bridge again.
+    Join(Name),
     /// Its section says that it is being given another name.
     FinishRename(Name, Name),
     /// Its limits have changed: let them be in force.
@@ -52,6 +72,8 @@ impl Action {
         match self {
             Action::Create { name, .. }
             | Action::Start(name)
+            | Action::Await(name)
+            | Action::Join(name)
             | Action::FinishRename(name, _)
             | Action::Apply(name)
             | Action::FirstBoot(name)
@@ -100,16 +122,28 @@ pub fn plan_for(config: &Config, name: &Name, now: Seen, boot: bool) -> Vec<Acti
             if !config.settings.enabled {
                 // Nothing is made or started; what runs goes on.
             } else if !now.exists {
-                actions.push(Action::Create { name: name.clone(), start: spec.autostart });
-            } else if boot && spec.autostart && !now.running {
-                actions.push(Action::Start(name.clone()));
+                let start = spec.autostart;
+                actions.push(if_bridged(now, Action::Create { name: name.clone(), start }));
+            } else if !now.running && (boot && spec.autostart || now.awaits) {
+                actions.push(if_bridged(now, Action::Start(name.clone())));
             }
         }
+    }
+    if now.running && now.link == Link::Apart {
+        actions.push(Action::Join(name.clone()));
     }
     if now.first_boot {
         actions.push(Action::FirstBoot(name.clone()));
     }
     actions
+}
+
+/// What needs the container's bridge, if that is there; else it waits.
+fn if_bridged(now: Seen, action: Action) -> Action {
+    match now.link {
+        Link::NoBridge => Action::Await(action.name().clone()),
+        Link::Joined | Link::Apart => action,
+    }
 }
 
 /// The place of what starts a container in the order of starts at boot; what starts none comes first.
@@ -151,12 +185,26 @@ mod tests {
         Declared { renaming: Some(name("www")), ..good(true) }
     }
 
-    const ABSENT: Seen = Seen { exists: false, running: false, busy: false, stale: false, first_boot: false };
+    const ABSENT: Seen = Seen {
+        exists: false,
+        running: false,
+        busy: false,
+        stale: false,
+        first_boot: false,
+        link: Link::Joined,
+        awaits: false,
+    };
     const STOPPED: Seen = Seen { exists: true, ..ABSENT };
     const RUNNING: Seen = Seen { running: true, ..STOPPED };
     const STALE: Seen = Seen { stale: true, ..RUNNING };
     const BUSY: Seen = Seen { busy: true, ..ABSENT };
     const NEW: Seen = Seen { first_boot: true, ..RUNNING };
+    const WAITING: Seen = Seen { awaits: true, ..STOPPED };
+    const APART: Seen = Seen { link: Link::Apart, ..RUNNING };
+
+    fn no_bridge(seen: Seen) -> Seen {
+        Seen { link: Link::NoBridge, ..seen }
+    }
 
     #[test]
     fn every_case() {
@@ -206,6 +254,17 @@ mod tests {
                 false,
                 vec![Action::Apply(web()), Action::FirstBoot(web())],
             ),
+            ("no bridge, absent", Some(good(false)), no_bridge(ABSENT), false, vec![Action::Await(web())]),
+            ("no bridge, at boot", Some(good(true)), no_bridge(STOPPED), true, vec![Action::Await(web())]),
+            ("no bridge, stopped by its owner", Some(good(true)), no_bridge(STOPPED), false, vec![]),
+            ("no bridge, running", Some(good(true)), no_bridge(RUNNING), true, vec![]),
+            ("no bridge yet", Some(good(false)), no_bridge(WAITING), false, vec![Action::Await(web())]),
+            ("its bridge has come", Some(good(false)), WAITING, false, vec![Action::Start(web())]),
+            ("its bridge has come, broken", Some(broken()), WAITING, false, vec![]),
+            ("apart", Some(good(true)), APART, false, vec![Action::Join(web())]),
+            ("apart, broken", Some(broken()), APART, false, vec![Action::Join(web())]),
+            ("apart, busy", Some(good(true)), Seen { busy: true, ..APART }, false, vec![]),
+            ("orphan, apart", None, APART, false, vec![Action::StopOrphan(web())]),
             ("orphan, for the first time", None, NEW, false, vec![Action::StopOrphan(web())]),
             ("orphan, stopped: its data stays", None, STOPPED, true, vec![]),
             ("orphan, running", None, RUNNING, false, vec![Action::StopOrphan(web())]),

@@ -10,9 +10,10 @@ use crate::model::options::{settable, OptionValues};
 use crate::model::plan::Action;
 use crate::model::size::Bytes;
 use crate::model::spec::Spec;
-use crate::state::{no_section, port, State};
+use crate::state::{no_section, State};
 use crate::steps::config::Change;
 use crate::steps::ctx::Ctx;
+use crate::steps::network::Port;
 use crate::steps::storage::Record;
 use log::info;
 use serde::Deserialize;
@@ -201,8 +202,8 @@ fn change_and_apply<'a>(
     undo.push(move || machine.runtime.set_limits(before));
     machine.runtime.set_limits(&after)?;
     ctx.step("set.isolation")?;
-    undo.push(move || machine.network.isolate(&port(before)));
-    machine.network.isolate(&port(&after))?;
+    undo.push(move || machine.network.isolate(&Port::of(before)));
+    machine.network.isolate(&Port::of(&after))?;
     if after.spec.grows(&before.spec) {
         ctx.step("set.disk")?;
         if !machine.storage.grow(&after)? {

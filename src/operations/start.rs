@@ -9,9 +9,10 @@ use crate::model::advert::host_label;
 use crate::model::config::Declared;
 use crate::model::job::Kind;
 use crate::model::name::Name;
-use crate::state::{no_container, no_section, port, Live, Made, State};
+use crate::state::{no_container, no_section, Live, Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Stop;
+use crate::steps::network::Port;
 use crate::steps::storage::{Record, Stage};
 use log::warn;
 use serde::Deserialize;
@@ -166,7 +167,7 @@ pub fn start_mounted(
         warn!("{error}");
     }
     // Before its port is there, so that it can never send anything else.
-    machine.network.isolate(&port(record))?;
+    machine.network.isolate(&Port::of(record))?;
     let running =
         machine.runtime.start(ctx, record, gateway).inspect_err(|_| machine.network.release(&record.veth))?;
     if let Err(error) = ctx.step("start.watch") {

@@ -2,13 +2,11 @@
 
 use crate::error::Error;
 use crate::machine::Machine;
-use crate::model::address::Address;
 use crate::model::life::Life;
-use crate::model::size::Bytes;
 use crate::model::spec::Spec;
 use crate::steps::lxc::cgroup::Usage;
 use crate::steps::lxc::Running;
-use crate::steps::network::{AddressWatch, Neighbourhood, Port, Rate};
+use crate::steps::network::{AddressWatch, Neighbourhood};
 use crate::steps::storage::Record;
 use crate::sys;
 use log::warn;
@@ -145,24 +143,6 @@ impl Live {
 /// What there is around the interface of a container that shall be as `spec` says.
 fn around(machine: &Machine, spec: &Spec) -> Neighbourhood {
     machine.network.neighbourhood(&spec.bridge).with_static(spec.address)
-}
-
-/// The host's end of a container's interface, and what may be sent by it.
-pub fn port(record: &Record) -> Port {
-    let address = match record.spec.address {
-        Address::Static(net) => Some(net.addr),
-        Address::Dhcp => None,
-    };
-    Port {
-        veth: record.veth.clone(),
-        mac: record.mac.clone(),
-        address,
-        bridge: record.spec.bridge.clone(),
-        isolate: record.spec.isolate,
-        reach: record.spec.reach(),
-        gateway: record.spec.gateway,
-        rate: Rate { bytes: record.spec.rate.map(Bytes::get), connections: record.spec.connections },
-    }
 }
 
 /// What a container used at a time.

@@ -1,7 +1,7 @@
 //! How what is known of containers changes: made, started, ended, failed.
 
 use super::{now, Container, Live, Made, State};
-use crate::api::{BusObject, OutOfMemory};
+use crate::api::{BusObject, OutOfMemory, Rejoined};
 use crate::error::{Code, Error};
 use crate::model::config::{self, Declared};
 use crate::model::life::{Exit, Life, Reason};
@@ -50,7 +50,7 @@ impl State {
         self.note_image(&made.record);
         let running = made.live.is_some();
         let mut life = self.containers.remove(name).map(|container| container.life).unwrap_or_default();
-        life.pending = false;
+        (life.pending, life.awaits) = (false, false);
         self.lives_changed = true;
         let container = Container { record: made.record, live: made.live, failure: None, life, due: None };
         self.containers.insert(name.clone(), container);
@@ -123,6 +123,43 @@ impl State {
                 self.not_made.insert(name.clone(), error);
             }
         }
+    }
+
+    /// The container was to be started, or made, and its bridge is not there. It is when the bridge comes.
+    pub fn await_bridge(&mut self, name: &Name) {
+        let Some(bridge) = self.declared_spec(name).map(|spec| spec.bridge.clone()) else { return };
+        let why = Error::new(
+            Code::NotFound,
+            format_args!(
+                "the bridge {bridge} is not there, the container is started when it comes; make it, or name another: \
+                 `cloudbox set {name} --network ...`"
+            ),
+        );
+        let container = self.containers.get_mut(name);
+        let known = container.as_ref().map_or(self.not_made.get(name), |c| c.failure.as_ref());
+        if known == Some(&why) && container.as_ref().is_none_or(|c| c.life.awaits) {
+            return;
+        }
+        if let Some(container) = container {
+            container.life.awaits = true;
+            (container.life.pending, container.due) = (false, None);
+            self.lives_changed = true;
+        }
+        self.note_failure(name, why);
+        self.notify_container("container.failed", name);
+    }
+
+    /// A port is in its bridge again, after it has lost it.
+    pub fn take_joined(&mut self, name: &Name) {
+        let Some(container) = self.containers.get(name) else { return };
+        let bridge = container.record.spec.bridge.clone();
+        info!("container {name} is in its bridge {bridge} again");
+        self.notify(
+            BusObject::Container,
+            "container.rejoined",
+            &Rejoined { name: name.as_str(), bridge: &bridge },
+        );
+        self.adverts_changed = true;
     }
 
     /// What the plan wants of a container could not be done: it is not tried again by itself.

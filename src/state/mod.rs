@@ -12,7 +12,7 @@ mod promises;
 mod summary;
 
 pub use checks::{never_made, no_container, no_section};
-pub use container::{port, Container, Live, Made, Reading};
+pub use container::{Container, Live, Made, Reading};
 pub use images::{called, Newer};
 
 use crate::api::{BusObject, ImageSubject, Subject};

@@ -19,6 +19,7 @@ mod temp_dir;
 mod world;
 
 pub use images::{image, ImageStore};
+pub use network::link_message;
 pub use record::record;
 pub use temp_dir::TempDir;
 pub use world::{Files, World};
@@ -84,6 +85,23 @@ struct State {
     watchers: BTreeMap<i32, UnixDatagram>,
     /// What was asked last for each port.
     ports: BTreeMap<String, Port>,
+    /// Where the daemon hears of the box's links.
+    links: Option<UnixDatagram>,
+    no_bridge: bool,
+    /// Ports that are in no bridge.
+    apart: BTreeSet<String>,
+}
+
+impl State {
+    fn has_bridge(&self, name: &str) -> bool {
+        name == "br-lan" && !self.no_bridge
+    }
+
+    fn tell(&self, message: Vec<u8>) {
+        if let Some(links) = &self.links {
+            links.send(&message).unwrap();
+        }
+    }
 }
 
 /// The box. Clones are the same box.
@@ -106,6 +124,37 @@ impl FakeBox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody removes br-lan: all ports are in no bridge.
+    pub fn remove_bridge(&self) {
+        let mut state = self.state();
+        state.no_bridge = true;
+        let world = &state.world;
+        let running = world.processes.keys().filter_map(|name| world.alive.get(name)?.record.as_ref());
+        let ports: Vec<String> = running.map(|record| record.veth.clone()).collect();
+        for port in &ports {
+            state.tell(link_message(libc::RTM_DELLINK, libc::AF_BRIDGE, 3, port, 7, false));
+        }
+        state.apart.extend(ports);
+    }
+
+    /// Somebody makes br-lan anew.
+    pub fn make_bridge(&self) {
+        let mut state = self.state();
+        state.no_bridge = false;
+        state.tell(link_message(libc::RTM_NEWLINK, 0, 9, "br-lan", 0, true));
+    }
+
+    /// A port is in no bridge any more, and nobody tells.
+    pub fn lose_port(&self, port: &str) {
+        self.state().apart.insert(port.to_string());
+    }
+
+    /// Somebody takes a port out of br-lan.
+    pub fn take_out(&self, port: &str) {
+        self.lose_port(port);
+        self.state().tell(link_message(libc::RTM_NEWLINK, 0, 3, port, 0, false));
     }
 
     /// What avahi-daemon is told to announce.

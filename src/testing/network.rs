@@ -3,7 +3,8 @@
 use super::FakeBox;
 use crate::error::{Code, Error, Result};
 use crate::model::address::Ipv4Net;
-use crate::steps::network::{AddressWatch, Neighbourhood, Network, Port, Traffic};
+use crate::model::plan::Link;
+use crate::steps::network::{AddressWatch, Bridge, LinkWatch, Neighbourhood, Network, Port, Traffic};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
@@ -11,10 +12,36 @@ use std::os::unix::net::UnixDatagram;
 impl Network for FakeBox {
     fn check_bridge(&self, bridge: &str) -> Result<()> {
         self.enter("network.check_bridge", "", None)?;
-        if bridge == "br-lan" {
+        if self.state().has_bridge(bridge) {
             return Ok(());
         }
         Err(Error::new(Code::NotFound, format_args!("the bridge {bridge} does not exist; make it")))
+    }
+
+    fn link(&self, port: Option<&str>, bridge: &str) -> Link {
+        let state = self.state();
+        match port {
+            _ if !state.has_bridge(bridge) => Link::NoBridge,
+            Some(port) if state.apart.contains(port) => Link::Apart,
+            _ => Link::Joined,
+        }
+    }
+
+    fn look_at_bridge(&self, _: &str) -> Bridge {
+        Bridge { up: true, follows_guests: false, hides_new_ports: false }
+    }
+
+    fn watch_links(&self) -> Result<LinkWatch> {
+        let (ours, kernels) = UnixDatagram::pair().unwrap();
+        self.state().links = Some(kernels);
+        Ok(LinkWatch::reading(ours.into()))
+    }
+
+    fn join(&self, port: &Port) -> Result<()> {
+        self.act("network.join", &port.veth, None, |state| {
+            state.apart.remove(&port.veth);
+            Ok(())
+        })
     }
 
     fn bridge_addresses(&self, bridge: &str) -> Vec<Ipv4Net> {
@@ -96,5 +123,39 @@ pub(super) fn address_added(address: IpAddr) -> Vec<u8> {
     message.extend(attribute.to_ne_bytes());
     message.extend(libc::IFA_ADDRESS.to_ne_bytes());
     message.extend(octets);
+    message
+}
+
+/// What the kernel sends of an interface that is up: a header, an ifinfomsg, and the attributes IFLA_IFNAME, IFLA_MASTER and
+/// IFLA_LINKINFO.
+pub fn link_message(
+    kind: u16,
+    family: i32,
+    number: u32,
+    name: &str,
+    master: u32,
+    is_bridge: bool,
+) -> Vec<u8> {
+    let attribute = |kind: u16, data: &[u8]| {
+        let mut bytes = [((4 + data.len()) as u16).to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let mut message = vec![0; 16];
+    message[4..6].copy_from_slice(&kind.to_ne_bytes());
+    message.extend([family as u8, 0, 0, 0]);
+    message.extend(number.to_ne_bytes());
+    message.extend((libc::IFF_UP as u32).to_ne_bytes());
+    message.extend([0; 4]);
+    message.extend(attribute(libc::IFLA_IFNAME, &[name.as_bytes(), &[0]].concat()));
+    if master != 0 {
+        message.extend(attribute(libc::IFLA_MASTER, &master.to_ne_bytes()));
+    }
+    if is_bridge {
+        message.extend(attribute(libc::IFLA_LINKINFO, &attribute(1, b"bridge\0")));
+    }
+    let length = message.len() as u32;
+    message[..4].copy_from_slice(&length.to_ne_bytes());
     message
 }

@@ -31,6 +31,7 @@ mod impostors;
 mod inside;
 mod jobs;
 mod life;
+mod links;
 mod log;
 mod monitor_death;
 mod network_and_files;

@@ -11,6 +11,7 @@ mod errors;
 mod first_boot;
 mod jobs;
 mod life;
+mod links;
 mod outside;
 mod reload;
 mod remotes;

@@ -1,22 +1,18 @@
 //! A container's addresses: one socket inside its network namespace tells what there is and what changes, so that nobody
 //! has to ask again and again.
 
+use super::looks::Looks;
 use super::{is_link_local, Neighbourhood};
 use crate::error::{errno_text, Code, Error, Result};
 use crate::netlink::{self, Assigned};
 use crate::steps::wait;
 use nix::errno::Errno;
 use nix::sched::{setns, CloneFlags};
-use nix::sys::socket::{
-    bind, recv, send, socket, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
-};
+use nix::sys::socket::{recv, send, MsgFlags};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-const RTMGRP_IPV4_IFADDR: u32 = 0x10;
-const RTMGRP_IPV6_IFADDR: u32 = 0x100;
+use std::time::Instant;
 
 /// What a message says of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +31,6 @@ const ADDRESSES_MAX: usize = 16;
 const LINK_LOCAL_MAX: usize = 8;
 /// Most messages' buffers that are read at once; what is left is read the next time.
 const READS_MAX: usize = 16;
-/// How many changes in a row are read as they come: what a guest does while it starts. After that one each
-/// [`CREDIT_EVERY`], since a guest can change its addresses without end.
-const CREDITS_MAX: u32 = 16;
-/// How soon one more change is read.
-const CREDIT_EVERY: Duration = Duration::from_millis(500);
 
 /// The addresses of a container, kept up to date by [`AddressWatch::update`] when its descriptor is readable.
 ///
@@ -57,11 +48,7 @@ pub struct AddressWatch {
     lost: bool,
     /// What came of everything that was asked for again.
     anew: Option<Vec<(IpAddr, bool)>>,
-    credits: u32,
-    /// Since when credits are counted.
-    counted: Instant,
-    /// Nothing is read before this.
-    rest: Option<Instant>,
+    looks: Looks,
 }
 
 impl AddressWatch {
@@ -93,9 +80,7 @@ impl AddressWatch {
             truncated: false,
             lost: false,
             anew: None,
-            credits: CREDITS_MAX,
-            counted: Instant::now(),
-            rest: None,
+            looks: Looks::new(Instant::now()),
         };
         watch.update(around);
         watch
@@ -108,12 +93,12 @@ impl AddressWatch {
 
     /// Until when it shall not be read, since the guest changes its addresses very often.
     pub fn rests_until(&self) -> Option<Instant> {
-        self.rest
+        self.looks.rest_until()
     }
 
     /// Ends a rest that is over.
     pub fn handle_time(&mut self, now: Instant) {
-        self.rest = self.rest.filter(|until| *until > now);
+        self.looks.handle_time(now);
     }
 
     /// The addresses, those of the loopback interface and link-local ones left out. At most 16.
@@ -133,7 +118,7 @@ impl AddressWatch {
 
     /// Reads what the kernel has to say; true when the addresses, or what is claimed, differ from before.
     pub fn update(&mut self, around: &Neighbourhood) -> bool {
-        self.pay(Instant::now());
+        self.looks.pay(Instant::now());
         let before = (self.addresses.clone(), self.truncated);
         let mut buffer = vec![0; netlink::BUFFER];
         for _ in 0..READS_MAX {
@@ -156,22 +141,6 @@ impl AddressWatch {
         if send(self.socket.as_raw_fd(), &request, MsgFlags::MSG_DONTWAIT).is_ok() {
             self.lost = false;
             self.anew = Some(Vec::new());
-        }
-    }
-
-    /// Each look costs a credit, and time brings new ones. Without any left it is time for a rest.
-    fn pay(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.counted);
-        let earned = u32::try_from(passed.as_millis() / CREDIT_EVERY.as_millis()).unwrap_or(CREDITS_MAX);
-        if self.credits.saturating_add(earned) >= CREDITS_MAX {
-            (self.credits, self.counted) = (CREDITS_MAX, now);
-        } else {
-            self.credits += earned;
-            self.counted += CREDIT_EVERY * earned;
-        }
-        self.credits = self.credits.saturating_sub(1);
-        if self.credits == 0 {
-            self.rest = Some(now + CREDIT_EVERY);
         }
     }
 
@@ -211,9 +180,7 @@ impl AddressWatch {
 }
 
 fn open_socket() -> nix::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
-    bind(fd.as_raw_fd(), &NetlinkAddr::new(0, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR))?;
+    let fd = netlink::listen(netlink::IPV4_ADDRESSES | netlink::IPV6_ADDRESSES)?;
     send(fd.as_raw_fd(), &netlink::address_dump_request(), MsgFlags::empty())?;
     Ok(fd)
 }
@@ -340,24 +307,6 @@ mod tests {
         let has: Vec<IpAddr> = watch.addresses().copied().collect();
         assert_eq!(has, [IpAddr::from([10, 0, 1, 0]), IpAddr::from([10, 0, 1, 77])]);
         assert!(!watch.is_truncated());
-    }
-
-    #[test]
-    fn a_guest_that_changes_its_addresses_without_end_is_seldom_looked_at() {
-        let (_kernels, mut watch) = ends();
-        while watch.rests_until().is_none() {
-            watch.update(&Neighbourhood::any());
-        }
-        let rest = watch.rests_until().unwrap();
-        watch.handle_time(rest - Duration::from_millis(1));
-        assert!(watch.rests_until().is_some());
-        watch.handle_time(rest);
-        assert_eq!(watch.rests_until(), None);
-        watch.pay(rest);
-        assert!(watch.rests_until().is_some(), "one look, and it rests again");
-        watch.handle_time(rest + Duration::from_secs(60));
-        watch.pay(rest + Duration::from_secs(60));
-        assert_eq!(watch.rests_until(), None, "after a quiet minute all is well");
     }
 
     #[test]

@@ -20,24 +20,25 @@
 //! Frames for many machines are let through only where a network does not work without: ARP, DHCP, neighbour discovery,
 //! multicast reports, mDNS.
 
+use super::bridge;
 use super::nft::{self, Batch, Rule, Verdict, NAME, NETWORK, TRANSPORT};
 use super::rate::{self, Rate};
 use super::reach::{self, Surroundings};
 use super::table::{
-    ether, mac_of, padded, port, udp4, Key, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER, TABLE, TCP,
-    UDP,
+    ether, padded, port, udp4, Key, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER, TABLE, TCP, UDP,
 };
 use super::Neighbourhood;
 use crate::error::{errno_text, Code, Error, Result};
+use crate::model::address::{parse_mac, Address};
+use crate::model::size::Bytes;
 use crate::model::spec::Reach;
 use crate::netlink;
+use crate::steps::storage::Record;
 use log::{info, warn};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,6 +81,26 @@ pub struct Port {
     pub rate: Rate,
 }
 
+impl Port {
+    /// That of a container.
+    pub fn of(record: &Record) -> Port {
+        let address = match record.spec.address {
+            Address::Static(net) => Some(net.addr),
+            Address::Dhcp => None,
+        };
+        Port {
+            veth: record.veth.clone(),
+            mac: record.mac.clone(),
+            address,
+            bridge: record.spec.bridge.clone(),
+            isolate: record.spec.isolate,
+            reach: record.spec.reach(),
+            gateway: record.spec.gateway,
+            rate: Rate { bytes: record.spec.rate.map(Bytes::get), connections: record.spec.connections },
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Guest {
     mac: [u8; 6],
@@ -96,7 +117,7 @@ struct Guest {
 
 impl Guest {
     fn of(port: &Port) -> Option<Guest> {
-        let mac = mac_of(&port.mac)?;
+        let mac = parse_mac(&port.mac)?;
         let mut given = vec![IpAddr::from(link_local(mac))];
         given.extend(port.address.map(IpAddr::from));
         let Port { bridge, isolate, reach, gateway, rate, .. } = port.clone();
@@ -280,7 +301,8 @@ impl Default for Isolation {
         remove_older_table();
         let from_nothing = matches!(nft::has_table(TABLE), Ok(false));
         let (changes, settled) = (Arc::default(), AtomicBool::new(false));
-        let (tables, addresses) = (nft::monitor().ok(), netlink::address_monitor().ok());
+        let (tables, addresses) =
+            (nft::monitor().ok(), netlink::listen(netlink::IPV4_ADDRESSES | netlink::IPV6_ADDRESSES).ok());
         Isolation { changes, tables, addresses, from_nothing, settled }
     }
 }
@@ -379,6 +401,12 @@ impl Isolation {
         }
     }
 
+    /// Whether the kernel has all keys of the container at `port`.
+    pub fn has(&self, port: &Port) -> bool {
+        let keys = Guest::of(port).map(|guest| guest.keys(&port.veth)).unwrap_or_default();
+        keys.iter().all(|key| nft::has_key(TABLE, key.set, &key.bytes) == Ok(true))
+    }
+
     /// The port is there no more.
     pub fn release(&self, veth: &str) {
         let Some(guest) = self.guests().remove(veth) else { return };
@@ -394,7 +422,7 @@ impl Isolation {
         let mut guests = self.guests();
         let Some(guest) = guests.get(veth) else { return };
         if guest.isolate {
-            guard_bridge(&guest.bridge, veth);
+            bridge::guard(&guest.bridge, veth);
         }
         let (mac, new): (_, Vec<IpAddr>) =
             (guest.mac, addresses.iter().filter(|address| !guest.has(address)).copied().collect());
@@ -541,19 +569,6 @@ fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &
         other.taken.retain(|taken| taken != address);
     }
     lost
-}
-
-/// Frames to a bridge itself, such as those of spanning tree, pass no rules. So the bridge shall learn nothing from them,
-/// and hear no spanning tree from a container: its port is closed then. Not every kernel has both.
-fn guard_bridge(bridge: &str, veth: &str) {
-    let ports = Path::new("/sys/class/net");
-    for switch in
-        [ports.join(bridge).join("bridge/no_linklocal_learn"), ports.join(veth).join("brport/bpdu_guard")]
-    {
-        if fs::read_to_string(&switch).is_ok_and(|is| is.trim() == "0") {
-            let _ = fs::write(&switch, "1");
-        }
-    }
 }
 
 fn set_of(address: &IpAddr) -> &'static str {

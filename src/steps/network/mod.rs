@@ -1,20 +1,27 @@
 //! The box's network: bridges, addresses that are taken, and the addresses that containers get.
 
 mod address_watch;
+mod bridge;
 mod isolation;
+mod link_watch;
+mod looks;
 mod nft;
 mod rate;
 mod reach;
 mod table;
 
 pub use address_watch::AddressWatch;
+pub use bridge::{is_younger, master, Bridge};
 pub use isolation::{Isolation, Port};
+pub use link_watch::{Heard, LinkWatch};
 pub use rate::Rate;
 
 use crate::error::{errno_text, Code, Error, Result};
 use crate::model::address::{self, Address, Ipv4Net};
+use crate::model::plan::Link;
 use crate::netlink::{self, assigned_addresses, Assigned};
 use log::{info, warn};
+use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
@@ -27,6 +34,24 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// [`Code::NotFound`] with what to do.
     fn check_bridge(&self, bridge: &str) -> Result<()>;
+
+    /// How a container is to `bridge`; `port` is the host's end of its interface, if it runs.
+    fn link(&self, port: Option<&str>, bridge: &str) -> Link;
+
+    /// What is worth telling of the bridge called `name`.
+    fn look_at_bridge(&self, name: &str) -> Bridge;
+
+    /// Watches the box's bridges, and containers' ports.
+    ///
+    /// # Errors
+    /// No socket can be had.
+    fn watch_links(&self) -> Result<LinkWatch>;
+
+    /// Makes `port` a port of its bridge again; before that, what it may send is settled.
+    ///
+    /// # Errors
+    /// The bridge or the port is gone; the kernel refuses.
+    fn join(&self, port: &Port) -> Result<()>;
 
     /// The IPv4 addresses of `bridge`.
     fn bridge_addresses(&self, bridge: &str) -> Vec<Ipv4Net>;
@@ -47,7 +72,8 @@ pub trait Network: Send + Sync {
     fn neighbourhood(&self, bridge: &str) -> Neighbourhood;
 
     /// The container at `port` can send what is its own and nothing else from now on, if it shall be isolated. The port
-    /// need not be there yet. Where the kernel cannot do it, that is logged only.
+    /// need not be there yet. Where the kernel cannot do it, that is logged only. Its bridge keeps its hardware address
+    /// from now on.
     ///
     /// # Errors
     /// The kernel can, and refuses.
@@ -150,11 +176,11 @@ impl Host {
 
 impl Network for Host {
     fn check_bridge(&self, bridge: &str) -> Result<()> {
-        let interface = Path::new("/sys/class/net").join(bridge);
-        if interface.join("bridge").is_dir() {
+        if bridge::is_there(bridge) {
             return Ok(());
         }
-        let problem = if interface.exists() { "is no bridge" } else { "does not exist" };
+        let exists = Path::new("/sys/class/net").join(bridge).exists();
+        let problem = if exists { "is no bridge" } else { "does not exist" };
         Err(Error::new(
             Code::NotFound,
             format_args!(
@@ -162,6 +188,42 @@ impl Network for Host {
                  or make it: LuCI's Network > Interfaces > Devices, or `ip link add {bridge} type bridge`"
             ),
         ))
+    }
+
+    fn link(&self, port: Option<&str>, bridge: &str) -> Link {
+        match port {
+            _ if !bridge::is_there(bridge) => Link::NoBridge,
+            Some(port) if bridge::master(port).as_deref() != Some(bridge) => Link::Apart,
+            _ => Link::Joined,
+        }
+    }
+
+    fn look_at_bridge(&self, name: &str) -> Bridge {
+        Bridge::look(name)
+    }
+
+    fn watch_links(&self) -> Result<LinkWatch> {
+        LinkWatch::open()
+    }
+
+    fn join(&self, port: &Port) -> Result<()> {
+        bridge::keep_address(&port.bridge);
+        if !self.isolation.has(port) {
+            self.isolation.isolate(port)?;
+        }
+        let joined = if_nametoindex(port.bridge.as_str()).and_then(|to| netlink::set_master(&port.veth, to));
+        joined.map_err(|e| {
+            let why = errno_text(e);
+            let (veth, bridge) = (&port.veth, &port.bridge);
+            Error::new(
+                Code::Failed,
+                format_args!("cannot put the port {veth} into the bridge {bridge}: {why}"),
+            )
+        })?;
+        if port.isolate {
+            bridge::guard(&port.bridge, &port.veth);
+        }
+        Ok(())
     }
 
     fn bridge_addresses(&self, bridge: &str) -> Vec<Ipv4Net> {
@@ -195,6 +257,7 @@ impl Network for Host {
     }
 
     fn isolate(&self, port: &Port) -> Result<()> {
+        bridge::keep_address(&port.bridge);
         self.isolation.isolate(port)
     }
 
@@ -253,7 +316,7 @@ pub fn remove_interface(name: &str) {
         return;
     }
     match netlink::remove_interface(name) {
-        Ok(()) => info!("removed the interface {name} that a start had left"),
+        Ok(()) | Err(Errno::ENODEV) => info!("removed the interface {name} that a start had left"),
         Err(e) => warn!("cannot remove the interface {name}: {}", errno_text(e)),
     }
 }

@@ -10,9 +10,10 @@
 
 use super::nft::{self, Batch, Rule, Through, Verdict, ETHERNET, NAME, NETWORK, TRANSPORT};
 use super::table::{
-    ether, mac_of, padded, port, udp4, Key, ICMP, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER,
-    TABLE, TCP, UDP,
+    ether, padded, port, udp4, Key, ICMP, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER, TABLE, TCP,
+    UDP,
 };
+use crate::model::address::parse_mac;
 use crate::model::spec::Reach;
 use crate::netlink::{assigned_addresses, hardware_addresses};
 use nix::errno::Errno;
@@ -214,7 +215,7 @@ fn neighbours<'a>(text: &'a str, wanted: &'a BTreeSet<Ipv4Addr>) -> Vec<[u8; 6]>
     let mac = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let address: Ipv4Addr = words.next()?.parse().ok()?;
-        let mac = mac_of(words.nth(2)?)?;
+        let mac = parse_mac(words.nth(2)?)?;
         (wanted.contains(&address) && mac != [0; 6]).then_some(mac)
     };
     text.lines().filter_map(mac).collect()

@@ -78,16 +78,6 @@ pub fn padded(veth: &str) -> Vec<u8> {
     name
 }
 
-/// The bytes of a hardware address.
-pub fn mac_of(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut mac {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    Some(mac)
-}
-
 /// Frames of this kind.
 pub fn ether(kind: u16) -> Rule {
     Rule::new().at(ETHERNET, 12, &kind.to_be_bytes())
