@@ -42,14 +42,37 @@ pub struct Kind {
     pub disk: Option<&'static str>,
     /// How long it takes to boot, generously.
     pub boot: Duration,
+    /// What holds it in the network.
+    pub held: Held,
+}
+
+/// What holds a container in the network.
+#[derive(Clone, Copy)]
+pub enum Held {
+    /// Nothing.
+    Free,
+    /// What holds each one.
+    Isolated,
+    /// All there is.
+    Most,
 }
 
 /// The distro without a quota.
-pub const DISTRO: Kind =
-    Kind { image: "distro", memory: "256M", disk: Some("none"), boot: Duration::from_millis(1500) };
+pub const DISTRO: Kind = Kind {
+    image: "distro",
+    memory: "256M",
+    disk: Some("none"),
+    boot: Duration::from_millis(1500),
+    held: Held::Isolated,
+};
 /// The small image without a quota.
-pub const MINI: Kind =
-    Kind { image: "mini", memory: "24M", disk: Some("none"), boot: Duration::from_millis(300) };
+pub const MINI: Kind = Kind {
+    image: "mini",
+    memory: "24M",
+    disk: Some("none"),
+    boot: Duration::from_millis(300),
+    held: Held::Isolated,
+};
 
 impl Kind {
     /// The same with the box's default quota.
@@ -57,11 +80,25 @@ impl Kind {
         Kind { disk: None, ..self }
     }
 
+    /// The same, held so.
+    pub const fn held(self, held: Held) -> Kind {
+        Kind { held, ..self }
+    }
+
     /// Arguments of `create`.
     pub fn arguments(&self, name: &str) -> Value {
         let mut arguments = json!({ "name": name, "image": self.image, "memory": self.memory, "wait": WAIT });
         if let Some(disk) = self.disk {
             arguments["disk"] = disk.into();
+        }
+        match self.held {
+            Held::Isolated => {}
+            Held::Free => arguments["isolate"] = false.into(),
+            Held::Most => {
+                arguments["reach"] = "internet".into();
+                arguments["rate"] = "10M".into();
+                arguments["connections"] = "200".into();
+            }
         }
         arguments
     }

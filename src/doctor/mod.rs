@@ -73,6 +73,7 @@ const SECURITY: &[(&str, Examine)] = &[
     ("seccomp", Examine::One(kernel::seccomp)),
     ("apparmor", Examine::One(security::apparmor)),
     ("isolation", Examine::One(network::isolation)),
+    ("reach", Examine::One(network::reach)),
     ("core dumps", Examine::One(security::core_dumps)),
     ("inotify", Examine::One(kernel::inotify)),
     ("helpers", Examine::One(security::helpers)),

@@ -514,6 +514,34 @@ fn who_ran_before_there_were_rules_keeps_what_it_has() {
 }
 
 #[test]
+fn many_guests_have_their_rules_back_at_once() {
+    let Some(net) = Net::new() else { return };
+    net.host.end_adoption();
+    let guests = 1000_u16;
+    net.the_box.run(|| {
+        for n in 0..guests {
+            let [high, low] = n.to_be_bytes();
+            let (veth, mac) = (format!("cb{n:010x}"), format!("02:00:00:01:{high:02x}:{low:02x}"));
+            let rate = Rate { bytes: Some(1 << 20), connections: Some(100) };
+            net.host.isolate(&Port { veth, mac, reach: Reach::Internet, rate, ..port(true, None) }).unwrap();
+        }
+    });
+    net.the_box.sh("nft flush ruleset");
+    let begun = Instant::now();
+    net.the_box.run(|| net.host.put_back());
+    println!("{guests} guests' rules were back after {:?}", begun.elapsed());
+    for set in ["set bridge cloudbox macs", "map bridge cloudbox connections"] {
+        let list = format!("nft list {set}");
+        let shown = net.the_box.run(|| Command::new("sh").args(["-c", &list]).output().unwrap().stdout);
+        let shown = String::from_utf8(shown).unwrap();
+        assert_eq!(
+            shown.matches("\"cb").count(),
+            usize::from(guests) * if set.starts_with("map") { 2 } else { 1 }
+        );
+    }
+}
+
+#[test]
 fn before_it_has_an_address_it_can_ask_for_one_and_nothing_else() {
     let Some(net) = Net::new() else { return };
     net.isolate(true, None);

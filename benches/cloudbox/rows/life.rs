@@ -6,7 +6,7 @@ use crate::measure::{time, Samples};
 use crate::options::Options;
 use crate::process::{self, pause};
 use crate::table::{Bar, Row};
-use crate::world::{Kind, World, DISTRO, MINI, WAIT};
+use crate::world::{Held, Kind, World, DISTRO, MINI, WAIT};
 use crate::Result;
 use openwrt_ubus::to_fields;
 use serde_json::json;
@@ -43,7 +43,8 @@ fn measure_image(world: &mut World, options: &Options, kind: Kind, done: &mut Ve
     world.call("cloudbox.container", "delete", &json!({ "name": "bench", "force": true, "wait": WAIT }))?;
     pause(kind.boot * 2)?;
 
-    let [mut ours, mut theirs, mut quota, mut typed] = std::array::from_fn(|_| Times::default());
+    let [mut ours, mut theirs, mut quota, mut typed, mut free, mut most] =
+        std::array::from_fn(|_| Times::default());
     for round in 0..options.warm_up() + options.rounds() {
         let counts = round >= options.warm_up();
         once(&mut ours, counts, kind, world, by_call(kind), delete_by_call)?;
@@ -51,6 +52,8 @@ fn measure_image(world: &mut World, options: &Options, kind: Kind, done: &mut Ve
         once(&mut theirs, counts, kind, &mut (), |()| bare.start(), |()| bare.stop_and_remove())?;
         bare.tidy();
         once(&mut quota, counts, kind, world, by_call(kind.with_quota()), delete_by_call)?;
+        once(&mut free, counts, kind, world, by_call(kind.held(Held::Free)), delete_by_call)?;
+        once(&mut most, counts, kind, world, by_call(kind.held(Held::Most)), delete_by_call)?;
         once(&mut typed, counts, kind, world, |w| create_by_command(w, kind), delete_by_command)?;
     }
     drop(bare);
@@ -63,6 +66,8 @@ fn measure_image(world: &mut World, options: &Options, kind: Kind, done: &mut Ve
         };
         done.push(row("no quota", &ours.create, Some(Bar::TimesAtMost(1.3))));
         done.push(row("1G quota", &quota.create, None));
+        done.push(row("not isolated", &free.create, None));
+        done.push(row("reach, rate, connections", &most.create, None));
         done.push(row("`cloudbox create`", &typed.create, None));
         done.push(row("first of its image", &first.create, None));
     }
