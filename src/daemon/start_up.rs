@@ -1,6 +1,7 @@
 //! The daemon's start: finding again what runs, clearing what an earlier daemon left in the middle.
 
 use super::core::Core;
+use super::workers;
 use crate::error::{Code, Error, Result};
 use crate::model::config::{self, Config, Declared, Settings};
 use crate::model::job::Jobs;
@@ -94,6 +95,15 @@ impl Core {
         }
         if let Err(error) = self.state.machine.images.clean() {
             error!("{error}");
+        }
+        let machine = self.state.machine.clone();
+        let swept = workers::spawn(move || {
+            if let Err(error) = machine.config.sweep() {
+                warn!("{error}");
+            }
+        });
+        if let Err(error) = swept {
+            warn!("{error}");
         }
     }
 

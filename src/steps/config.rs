@@ -72,6 +72,12 @@ pub trait ConfigStore: Send + Sync {
     /// [`Code::NotFound`] when there is none: an unnamed section is called otherwise when the file was edited by hand.
     /// [`Code::Config`] when the file cannot be written.
     fn remove_service(&self, id: &str) -> Result<()>;
+
+    /// Removes what a daemon has left that was killed while it wrote the file. Takes a second, if there is something.
+    ///
+    /// # Errors
+    /// [`Code::Config`] when somebody else has the file locked all the time.
+    fn sweep(&self) -> Result<()>;
 }
 
 /// Writes what was said of a container into its new section.
@@ -250,6 +256,13 @@ impl ConfigStore for UciFile {
             "/etc/config/cloudbox has no service '{id}' any more; `cloudbox service list` shows what it has"
         ),
         ))
+    }
+
+    fn sweep(&self) -> Result<()> {
+        match self.file.sweep() {
+            Err(e) if !e.is_not_found() => Err(Error::new(Code::Config, e.to_string())),
+            _ => Ok(()),
+        }
     }
 }
 

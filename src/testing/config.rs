@@ -95,4 +95,8 @@ impl ConfigStore for FakeBox {
             None => Ok(()),
         })
     }
+
+    fn sweep(&self) -> Result<()> {
+        Ok(())
+    }
 }

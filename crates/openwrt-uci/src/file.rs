@@ -211,6 +211,15 @@ impl ConfigFile {
         self.edit(|document| change(document).map_err(|error| FileError::Edit(self.path.clone(), error)))
     }
 
+    /// Removes what a program has left that was killed in the middle of an edit. An [`edit`](Self::edit) does so too, and
+    /// takes up to a second longer for it. Waits for an edit that is under way: not for a thread that must answer at once.
+    pub fn sweep(&self) -> Result<(), FileError> {
+        match self.temporary_files()?.is_empty() {
+            true => Ok(()),
+            false => self.lock().map(drop),
+        }
+    }
+
     fn lock(&self) -> Result<Locked, FileError> {
         let deadline = Instant::now() + self.lock_timeout;
         let mut pause = Duration::from_millis(1);

@@ -192,6 +192,11 @@ fn a_temporary_file_that_stays_is_swept() {
     assert!(start.elapsed() < Duration::from_secs(4));
     assert_eq!(content(&path), "config a b\n\toption v 'x'\n");
     directory.assert_holds(&[".test.uci-other", "test"]);
+    // Also without an edit.
+    fs::write(directory.0.join(".test.uci-aBcDeF"), "x").unwrap();
+    ConfigFile::new(&path).sweep().unwrap();
+    directory.assert_holds(&[".test.uci-other", "test"]);
+    assert!(ConfigFile::new(directory.0.join("absent")).sweep().unwrap_err().is_not_found());
 }
 
 /// libuci reads the file that it waited for, whether it is still in place or not.
