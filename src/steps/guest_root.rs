@@ -15,12 +15,18 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// statfs(2)'s f_type of proc, sysfs, cgroup and cgroup2: to whoever reads or writes there the kernel grants what it
 /// grants to the host's root.
 const KERNELS: [u32; 4] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270];
+
+/// How long a program of a guest's is given to let go of a file on which it has a lease, as file servers have them, and
+/// how often it is looked.
+const LEASE_WAIT: Duration = Duration::from_secs(1);
+const LEASE_LOOK: Duration = Duration::from_millis(10);
 
 /// A guest's root directory.
 pub struct GuestRoot {
@@ -216,9 +222,19 @@ fn relative(path: &Path) -> &Path {
 /// Opens what [`GuestRoot::find`] has found, and nothing else: its name is not looked at again.
 ///
 /// # Errors
-/// As open(2).
+/// As open(2); `WouldBlock` when a program of the guest's has a lease on it and does not let go.
 fn reopen(found: &File) -> io::Result<File> {
-    File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let deadline = Instant::now() + LEASE_WAIT;
+    loop {
+        // Without this open(2) waits for whoever has a lease as long as the kernel does: 45 s, for each file.
+        match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                std::thread::sleep(LEASE_LOOK);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Whether a file is one of the kernel's own.

@@ -9,6 +9,7 @@ use crate::error::{quoted, Code, Error, Result};
 use crate::model::idrange;
 use crate::model::name::Name;
 use crate::sys;
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -129,8 +130,19 @@ impl User {
 /// # Errors
 /// [`Code::NotFound`]. A number needs no entry.
 pub fn find_user(root: &GuestRoot, name: &Name, who: &str) -> Result<User> {
-    // A guest without the file has no names.
-    let passwd = root.read("etc/passwd", PASSWD_MAX).unwrap_or_default();
+    let passwd = match root.read("etc/passwd", PASSWD_MAX) {
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock && who.parse::<u32>().is_err() => {
+            return Err(Error::new(
+                Code::Busy,
+                format_args!(
+                    "container {name}: a program in it does not let go of its /etc/passwd; give the user's number, or \
+                     end that program"
+                ),
+            ));
+        }
+        // A guest without the file has no names.
+        read => read.unwrap_or_default(),
+    };
     if let Some(user) = parse_passwd(&String::from_utf8_lossy(&passwd), who) {
         return Ok(user);
     }
