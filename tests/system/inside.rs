@@ -406,14 +406,26 @@ fn a_layer_that_another_mount_namespace_still_has_is_not_mounted_by_a_second_dev
     assert_eq!(device(&the_box), before);
     assert_eq!(the_box.inside("web", "cat /root/kept"), "kept");
 
+    // A snapshot of it has all that was written, as soon as it can.
+    the_box.kill("web");
+    let snapshot = json!({ "name": "web", "snapshot": "s" });
+    let refused = the_box.whole("cloudbox.container", "snapshot", snapshot.clone()).unwrap_err();
+    assert_eq!(refused.code, "busy", "{refused:?}");
+    the_box.start("web");
+
     // Nor is it grown by resize2fs behind the back of those who have it mounted.
     the_box.stop("web");
     the_box.container_call("set", json!({ "name": "web", "disk": "96M", "wait": 15 }));
     the_box.start("web");
     the_box.inside("web", "dd if=/dev/urandom of=/root/more bs=1M count=8; sync");
+    the_box.inside("web", "echo last > /root/last");
+    the_box.kill("web");
+    let job = the_box.container_call("snapshot", snapshot);
     drop(keeper);
-    the_box.stop("web");
+    assert_eq!(the_box.job_end(job["job"].as_str().unwrap())["state"], "done");
+    the_box.whole("cloudbox.container", "restore", json!({ "name": "web", "snapshot": "s" })).unwrap();
     the_box.start("web");
+    assert_eq!(the_box.inside("web", "cat /root/last"), "last");
     let size = the_box.inside("web", "df -m / | tail -1");
     let size: u64 = size.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((64..96).contains(&size), "{size} M");

@@ -536,6 +536,8 @@ fn copy_files(ctx: &Ctx, record: &Record, from: &ContainerDir, to: &ContainerDir
     make_dir(to.path(), 0o700)?;
     let progress = &mut Progress::new(ctx, Some(bytes));
     if record.spec.disk.is_some() {
+        // A container that runs is held. Of one that does not, somebody else may still have the file system.
+        let _rest = if is_mounted(&from.layer()) { None } else { Some(mount::at_rest(&from.disk())?) };
         let disk = File::options().write(true).create_new(true).open(to.disk());
         let disk = disk.map_err(|e| Error::io("cannot make", &to.disk(), e))?;
         return tree::copy_data(&from.disk(), &disk, progress);

@@ -77,6 +77,26 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     attach_disk(&file, &path, &dir.layer(), MsFlags::empty())
 }
 
+/// The sparse file `disk` of a layer that is not mounted, with a file system that nobody writes to until it is closed.
+/// Another mount namespace may have it mounted for a moment longer than we: what is written last comes to the file when
+/// that lets go of it.
+///
+/// # Errors
+/// [`Code::Busy`] when it does not.
+pub fn at_rest(disk: &Path) -> Result<File> {
+    let file = disk::open(disk)?;
+    if is_alone(&file, disk)? {
+        return Ok(file);
+    }
+    Err(Error::new(
+        Code::Busy,
+        format_args!(
+            "another mount namespace still has {} mounted; try again, or end the process that keeps it (`lsns -t mnt`)",
+            disk.display()
+        ),
+    ))
+}
+
 /// Waits until no loop device has the file `disk`, open as `file`, and locks it. False: one still has it.
 fn is_alone(file: &File, disk: &Path) -> Result<bool> {
     let deadline = Instant::now() + ALONE_TIME;
