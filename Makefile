@@ -6,7 +6,7 @@ ARCH ?= x86_64
 
 PREFIX ?= /usr/local
 
-.PHONY: help build install static package image image-twice demo run test docs-test luci-test msrv vm bench fuzz lint clean
+.PHONY: help build install static package image image-twice demo run test attack docs-test luci-test msrv vm bench fuzz lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ run: ## keep a bus and a daemon running to try things out; Ctrl-C ends it
 
 test: ## run every test, those with real containers too
 	scripts/test.sh
+
+attack: ## run the attacks of tests/attack in their long form; SEED=1 repeats one, KILLS=10000
+	scripts/attack.sh
 
 docs-test: ## type what the pages tell a reader to type, and compare what comes
 	scripts/docs-test.sh

@@ -189,3 +189,12 @@ fn context_switches(pid: i32) -> BTreeMap<String, u64> {
     };
     tasks.map(of_task).collect()
 }
+
+/// How many programs want to run for each processor; at least 1.
+#[allow(dead_code)]
+pub fn crowd() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (load / processors as f64).max(1.0)
+}

@@ -30,6 +30,15 @@ static TURN: RwLock<()> = RwLock::new(());
 enum Turn {
     Shared(#[allow(dead_code)] RwLockReadGuard<'static, ()>),
     Alone(#[allow(dead_code)] RwLockWriteGuard<'static, ()>),
+    /// The test has it by [`alone`].
+    #[allow(dead_code)]
+    Beside,
+}
+
+/// The turn of a test that runs while no other one does, and has more than one box.
+#[allow(dead_code)]
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The images the tests are given.
@@ -99,8 +108,25 @@ impl TestBox {
         Some(the_box)
     }
 
+    #[allow(dead_code)]
+    /// One of several, for a test that has its turn by [`alone`].
+    pub fn beside(what: &str) -> Option<TestBox> {
+        let mut the_box = TestBox::with_turn(what, || Turn::Beside)?;
+        the_box.start_bus();
+        the_box.start_daemon();
+        the_box.import(Image::Mini);
+        Some(the_box)
+    }
+
     /// Directories, bridge and DHCP server only.
-    pub fn bare(what: &str, alone: bool) -> Option<TestBox> {
+    pub fn bare(what: &str, is_alone: bool) -> Option<TestBox> {
+        TestBox::with_turn(what, || match is_alone {
+            true => Turn::Alone(alone()),
+            false => Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner)),
+        })
+    }
+
+    fn with_turn(what: &str, turn: impl FnOnce() -> Turn) -> Option<TestBox> {
         if std::env::var_os("CLOUDBOX_TEST_IMAGE").is_none() {
             println!("skipped: {what}: CLOUDBOX_TEST_IMAGE is not set; scripts/test.sh sets it");
             return None;
@@ -117,16 +143,13 @@ impl TestBox {
             cloudbox::steps::tool::Tool::find(tool).unwrap_or_else(|e| panic!("{e}"));
         }
         processes::adopt_orphans();
-        let turn = if alone {
-            Turn::Alone(TURN.write().unwrap_or_else(PoisonError::into_inner))
-        } else {
-            Turn::Shared(TURN.read().unwrap_or_else(PoisonError::into_inner))
-        };
+        let turn = turn();
         let (bridge, network, claim) = new_bridge();
         // A container's root must reach its files: a checkout below a closed directory, such as /root, is no place.
         let place = std::env::var_os("CLOUDBOX_TEST_DIR").unwrap_or(env!("CARGO_TARGET_TMPDIR").into());
         let dir = Path::new(&place).join(&bridge);
-        let _ = fs::remove_dir_all(&dir);
+        // What a test left that was killed: guests' trees may be deeper than a stack.
+        let _ = cloudbox::steps::walk::remove(&dir);
         // Guests' roots pass through on their way to their own files.
         fs::create_dir_all(dir.join("etc")).unwrap();
         fs::create_dir_all(dir.join("avahi/services")).unwrap();
@@ -276,8 +299,7 @@ impl TestBox {
     /// What starts a daemon of this box.
     pub fn daemon_command(&self) -> Command {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("daemon.log")).unwrap();
-        let daemon = env!("CARGO_BIN_EXE_cloudbox").to_string();
-        let line: Vec<String> = self.wrapper.iter().cloned().chain([daemon]).collect();
+        let line: Vec<String> = self.wrapper.iter().cloned().chain([program()]).collect();
         let mut command = Command::new(&line[0]);
         command
             .args(&line[1..])
@@ -549,10 +571,20 @@ impl TestBox {
         roots.into_iter().map(|root| root.join(self.layout.cgroup())).filter(|dir| dir.exists()).collect()
     }
 
+    /// Processes of containers, and of LXC on the way to becoming such.
     fn group_processes(&self) -> Vec<i32> {
         let group = format!("/{}/", self.layout.cgroup());
-        let of_group =
-            |pid: &i32| processes::cgroups(*pid).iter().any(|c| format!("{c}/").starts_with(&group));
+        let containers = self.layout.containers().display().to_string();
+        let is_lxcs = |pid: i32| {
+            let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let title = String::from_utf8_lossy(&title);
+            let program = title.split('\0').next().unwrap_or_default();
+            (program.ends_with("lxc-start") || program.starts_with("[lxc monitor]"))
+                && title.contains(&containers)
+        };
+        let of_group = |pid: &i32| {
+            processes::cgroups(*pid).iter().any(|c| format!("{c}/").starts_with(&group)) || is_lxcs(*pid)
+        };
         processes::all().into_iter().filter(of_group).collect()
     }
 
@@ -607,6 +639,7 @@ impl TestBox {
     }
 
     fn tear_down(&self) {
+        self.cgroup_dirs().iter().for_each(|dir| thaw(dir));
         let deadline = Instant::now() + SETTLE;
         while !self.group_processes().is_empty() && Instant::now() < deadline {
             for pid in self.group_processes() {
@@ -639,7 +672,7 @@ impl Drop for TestBox {
         }
         self.dhcp = None;
         self.bus = None;
-        let _ = fs::remove_dir_all(&self.dir);
+        let _ = cloudbox::steps::walk::remove(&self.dir);
         for lxc in ["/run/lxc", "/run/lxc/lock"] {
             let _ = fs::remove_dir_all(Path::new(lxc).join(self.dir.strip_prefix("/").unwrap()));
         }
@@ -648,12 +681,24 @@ impl Drop for TestBox {
     }
 }
 
-fn remove_cgroup(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
-            remove_cgroup(&entry.path());
+/// The groups just below a group.
+fn groups_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|t| t.is_dir())).map(|entry| entry.path()).collect()
+}
+
+/// Processes that are frozen do not even die.
+fn thaw(dir: &Path) {
+    for (file, word) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        if dir.join(file).exists() {
+            let _ = fs::write(dir.join(file), word);
         }
     }
+    groups_in(dir).iter().for_each(|group| thaw(group));
+}
+
+fn remove_cgroup(dir: &Path) {
+    groups_in(dir).iter().for_each(|group| remove_cgroup(group));
     let _ = fs::remove_dir(dir);
 }
 
@@ -686,6 +731,11 @@ fn new_bridge() -> (String, [u8; 3], UnixListener) {
         return (name, network, claim);
     }
     panic!("no bridge can be made");
+}
+
+/// The program under test: the one just built, unless CLOUDBOX_TEST_PROGRAM names another, such as an older one.
+pub fn program() -> String {
+    std::env::var("CLOUDBOX_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_cloudbox").to_string())
 }
 
 /// OpenWrt's ubusd where there is one, else our broker.

@@ -22,6 +22,8 @@ pub enum Mischief {
     Hold(usize),
     /// The whole file, whatever range was asked for.
     NoRange,
+    /// The file again and again, without an end.
+    Endless,
 }
 
 #[derive(Default)]
@@ -178,6 +180,12 @@ impl Web {
             _ => {}
         }
         let Some(content) = content else { return say("404 Not Found", "", 0) };
+        if mischief == Some(Mischief::Endless) {
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+            loop {
+                stream.write_all(&content)?;
+            }
+        }
         let from = from.filter(|_| mischief != Some(Mischief::NoRange));
         let body = match from {
             Some(from) if from >= content.len() => {
