@@ -112,20 +112,27 @@ impl Signals {
 
 /// The descriptors of the containers, kept by the kernel: they are many and seldom change, and what happens on the bus
 /// shall not cost a look at each.
-struct Fleet {
+pub(super) struct Fleet {
     epoll: Epoll,
     /// Whose they are, in the order of [`Core::fleet`], and whether their addresses are watched at the time.
     members: Vec<(u32, bool)>,
 }
 
 impl Fleet {
-    fn new() -> Result<Fleet> {
+    /// Of nobody.
+    ///
+    /// # Errors
+    /// No descriptor can be had.
+    pub(super) fn new() -> Result<Fleet> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|e| failed("make an epoll", e))?;
         Ok(Fleet { epoll, members: Vec::new() })
     }
 
     /// Watches who is there now.
-    fn follow(&mut self, core: &Core) -> Result<()> {
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub(super) fn follow(&mut self, core: &Core) -> Result<()> {
         let members = || core.fleet().map(|(_, live)| (live.serial, addresses_of(live).is_some()));
         if members().eq(self.members.iter().copied()) {
             return Ok(());
@@ -144,14 +151,14 @@ impl Fleet {
     }
 
     /// What has happened, a part of it when it is much.
-    fn happened(&self, core: &Core) -> Vec<Woken> {
+    pub(super) fn happened(&self, core: &Core) -> Vec<Watched> {
         let mut events = [EpollEvent::empty(); 64];
         let count = self.epoll.wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
         let mut happened = Vec::new();
         for event in events.iter().take(count) {
             let Some((name, _)) = core.fleet().nth((event.data() / 2) as usize) else { continue };
             let told = if event.data() % 2 == 0 { Watched::Init } else { Watched::Addresses };
-            happened.push(Woken::Container(told(name.clone())));
+            happened.push(told(name.clone()));
         }
         happened
     }
@@ -288,7 +295,7 @@ fn sleep(
         woken.push(Woken::Bus);
     }
     if ready(2) {
-        woken.append(&mut fleet.happened(core));
+        woken.extend(fleet.happened(core).into_iter().map(Woken::Container));
     }
     for (index, (_, what)) in watched.into_iter().enumerate() {
         if ready(watched_from + index) {
@@ -305,9 +312,27 @@ fn failed(what: &str, errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::ctx::Ctx;
+    use crate::steps::ctx::{Ctx, Update};
     use crate::steps::tool::{self, Tool};
     use nix::sys::signal::{raise, Signal};
+
+    #[test]
+    fn reports_wake_the_loop_and_come_in_their_order() {
+        let wake = Wake::new().unwrap();
+        let is_awake = || poll(&mut [PollFd::new(wake.0.event.as_fd(), PollFlags::POLLIN)], 0u16) == Ok(1);
+        assert!(!is_awake() && wake.0.take().is_empty());
+        let send = wake.sender();
+        for number in [7, 8] {
+            send(Report::Update(number, Update::Step("mount")));
+        }
+        assert!(is_awake());
+        let numbers = wake.0.take().into_iter().map(|report| match report {
+            Report::Update(number, _) => number,
+            _ => 0,
+        });
+        assert_eq!(numbers.collect::<Vec<_>>(), [7, 8]);
+        assert!(!is_awake() && wake.0.take().is_empty());
+    }
 
     #[test]
     fn signals_are_told_and_programs_have_none_blocked() {

@@ -746,9 +746,45 @@ mod tests {
 
     #[test]
     fn a_wrong_value_keeps_the_one_before() {
-        let before = Settings { memory_reserve: 7, ..Settings::default() };
-        let package = Package::parse(b"config cloudbox 'main'\n\toption memory_reserve 'lots'\n").unwrap();
-        assert_eq!(read(&package, &Package::default(), &before).settings.memory_reserve, 7);
+        // A good value of each option, which is not the default.
+        let main = [
+            ("enabled", "0"),
+            ("image", "other"),
+            ("bridge", "br-x"),
+            ("memory", "64M"),
+            ("cpus", "0.5"),
+            ("disk", "none"),
+            ("pids", "7"),
+            ("memory_reserve", "9M"),
+            ("disk_reserve", "0"),
+            ("advertise", "0"),
+        ];
+        let host = [
+            ("storage", "/mnt/a"),
+            ("lxcpath", "/mnt/b"),
+            ("export_dir", "/mnt/c"),
+            ("import_dir", "/mnt/d"),
+            ("key_dir", "/mnt/e"),
+        ];
+        let with = |wrong: &str, before: &Settings| {
+            let package = |section: &str, options: &[(&str, &str)]| {
+                let value = |(name, value)| if name == wrong { "?/?" } else { value };
+                let lines = options.iter().map(|o| format!("\tlist {} '{}'\n", o.0, value(*o)));
+                let text = format!("config {section}\n{}", lines.collect::<String>());
+                Package::parse(text.as_bytes()).unwrap()
+            };
+            read(&package("cloudbox 'main'", &main), &package("host 'host'", &host), before)
+        };
+        let before = with("", &Settings::default());
+        assert_eq!(warnings(&before), Vec::<String>::new());
+        for (option, _) in main.into_iter().chain(host) {
+            let wrong = with(option, &before.settings);
+            assert_eq!(wrong.settings, before.settings, "{option}");
+            let without = with(option, &Settings::default());
+            assert_ne!(without.settings, before.settings, "{option}: there was nothing to keep");
+            let said = warnings(&wrong);
+            assert!(said.len() == 1 && said[0].contains(&format!("option '{option}'")), "{said:?}");
+        }
     }
 
     #[test]

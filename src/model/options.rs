@@ -654,6 +654,25 @@ mod tests {
             assert_eq!(started == new, option.applies != Applies::WhenMade, "{name}");
             let holds = matches!(option.applies, Applies::AtOnce | Applies::Known);
             assert_eq!(new.while_running(&old) == new, holds, "{name}");
+            if option.shown {
+                let made = option.applies == Applies::WhenMade;
+                let expected = (option.get)(if made { &old } else { &new });
+                let is = shown(&new, &old).0.into_iter().find(|(key, _)| *key == option.on_bus);
+                assert_eq!(is.map_or(Value::Nothing, |(_, value)| value), expected, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_is_within_itself() {
+        for (name, value) in [
+            ("bridge", "0123456789abcde"),
+            ("priority", "999"),
+            ("priority", "0"),
+            ("pids", "1"),
+            ("pids", "1000000"),
+        ] {
+            assert_eq!(OptionValues::of(&spec(&[(name, value)])).text(name), Some(value), "{name}");
         }
     }
 

@@ -261,7 +261,9 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in ["https://a", "http://10.0.0.1:80/x/y", "https://[fe80::1]/", "https://a/~me/"] {
+        let longest = format!("https://a/{}", "x".repeat(URL_MAX - 10));
+        for good in ["https://a", "http://10.0.0.1:80/x/y", "https://[fe80::1]/", "https://a/~me/", &longest]
+        {
             assert!(parse_url(good).is_ok(), "{good}");
         }
         for bad in [
@@ -274,8 +276,20 @@ mod tests {
             "https://a?x",
             "-o x",
             "HTTPS://a",
+            &format!("{longest}x"),
         ] {
             assert!(parse_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let longest = "a".repeat(NAME_MAX);
+        for good in ["a", "lan_2", "my-remote", "X9", &longest] {
+            assert_eq!(parse_name(good).unwrap(), good);
+        }
+        for bad in ["", "a b", "a/b", "a.b", "ä", &format!("{longest}a")] {
+            assert_eq!(parse_name(bad).unwrap_err().code, Code::InvalidName, "{bad:?}");
         }
     }
 

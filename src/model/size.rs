@@ -67,7 +67,7 @@ impl fmt::Display for Bytes {
             return write!(f, "{}", self.0);
         };
         let tenths = (self.0 % factor) * 10 / factor;
-        if self.0 % factor == 0 || tenths == 0 {
+        if tenths == 0 {
             write!(f, "{}{unit}", self.0 / factor)
         } else {
             write!(f, "{}.{tenths}{unit}", self.0 / factor)
@@ -159,6 +159,7 @@ mod tests {
             ("1536M", 1536 << 20, "1536M", "1.5G"),
             ("1000", 1000, "1000", "1000"),
             ("2T", 2 << 40, "2T", "2T"),
+            ("1048577", (1 << 20) + 1, "1048577", "1M"),
         ] {
             let size = Bytes::parse("memory", text).unwrap();
             assert_eq!(size, Bytes(bytes), "{text}");
@@ -166,6 +167,11 @@ mod tests {
             assert_eq!(size.to_string(), shown, "{text}");
             assert_eq!(Bytes::parse("memory", &size.exact()).unwrap(), size);
         }
+    }
+
+    #[test]
+    fn nothing_has_no_unit() {
+        assert_eq!((Bytes(0).exact(), Bytes(0).to_string()), ("0".into(), "0".into()));
     }
 
     #[test]

@@ -48,6 +48,10 @@ fn set_keeps_comments_and_alignment() {
         &FILE.replace("distro\n", "distro\n\toption bridge 'br-lan'\n"),
     );
     check(FILE, |d| d.set("bob", "disk", "4G"), &format!("{FILE}\toption disk '4G'\n"));
+    // A new line stands as far from the margin as the one before it.
+    let spaces = "config a 'b'\n    option v 'x'\n";
+    check(spaces, |d| d.set("b", "w", "y"), &format!("{spaces}    option w 'y'\n"));
+    check(spaces, |d| d.set_list("b", "w", &["y"]), &format!("{spaces}    list w 'y'\n"));
 }
 
 #[test]

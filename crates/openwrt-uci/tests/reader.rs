@@ -38,6 +38,13 @@ fn commands_and_semicolons() {
 }
 
 #[test]
+fn a_backslash_joins_lines_of_both_kinds() {
+    check("config a 'b'\noption v x\\\ny\n", "b=a v=xy");
+    check("config a 'b'\r\noption v x\\\r\ny\r\n", "b=a v=xy");
+    check("config a 'b'\noption v x\\\ry\n", "b=a v=x\ry");
+}
+
+#[test]
 fn errors_say_where() {
     check("config a 'b'\n\n\toption v 'x\ny", "line 4, byte 2: EOF with unterminated '");
     check("config a 'b'\n\toption v \"x\n", "line 2, byte 13: EOF with unterminated \"");
@@ -45,6 +52,7 @@ fn errors_say_where() {
     check("config a 'b'\nfoo\n", "line 2, byte 1: invalid command");
     check("config", "line 1, byte 1: config without name");
     check("config \n", "line 1, byte 8: insufficient arguments");
+    check("config 'a b' 'c'\n", "line 1, byte 14: invalid character in type field");
     check("config a b\noption v\0 x\n", "line 2, byte 9: NUL byte");
     check("\0", "line 1, byte 1: NUL byte");
     check("config a b\n\0", "line 2, byte 1: NUL byte");

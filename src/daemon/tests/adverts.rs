@@ -344,4 +344,12 @@ fn what_a_guest_changes_by_itself_is_written_once_in_five_seconds() {
     bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
     bench.settle();
     assert_eq!(bench.fake.announced().hosts, []);
+    // So is what belongs to the start of another one.
+    bench.ok("cloudbox.container create", json!({"name": "db", "wait": 15}));
+    bench.settle();
+    let before = written(&bench);
+    bench.fake.add_address("db", "fd00::1".parse().unwrap());
+    bench.core.handle_watched(&Watched::Addresses(name("db")));
+    bench.settle();
+    assert_eq!((written(&bench), bench.fake.announced().hosts.len()), (before + 1, 2));
 }

@@ -348,3 +348,36 @@ fn an_address_is_given_once_whoever_has_it() {
     }
     bench.ok(create, json!({"name": "new", "address": "10.0.0.33/24", "wait": 15}));
 }
+
+#[test]
+fn a_program_gets_what_linux_can_give_it_and_no_more() {
+    // The kernel's MAX_ARG_STRLEN, less its NUL.
+    const WORD_MAX: usize = 131_071;
+    let mut bench = Bench::with(&["web"]);
+    let exec = |more: Json| {
+        let mut arguments = json!({"name": "web", "command": ["x"]});
+        arguments.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        arguments
+    };
+    let (longest, too_long) = ("y".repeat(WORD_MAX), "y".repeat(WORD_MAX + 1));
+    for good in [
+        json!({"command": ["x", "", longest]}),
+        json!({"environment": ["A=b", "C="], "directory": "/srv", "user": "33"}),
+        json!({"environment": {"A": "b"}, "directory": ""}),
+        json!({"timeout": 1}),
+        json!({"timeout": 3600}),
+    ] {
+        assert_eq!(bench.ok("cloudbox.container exec", exec(good))["code"], 3);
+    }
+    for (bad, why) in [
+        (json!({"command": ["x", too_long]}), "\"yyyyyyyyyyyyyyyyyyyy\"... has 131072 bytes"),
+        (json!({"environment": [format!("A={too_long}")]}), "has 131074 bytes"),
+        (json!({"environment": ["A"]}), "environment: \"A\" is no variable"),
+        (json!({"environment": ["A=b", "=b"]}), "environment: \"=b\" is no variable"),
+        (json!({"directory": "srv"}), "directory \"srv\": give an absolute path"),
+        (json!({"timeout": 3601}), "timeout 3601"),
+    ] {
+        let said = bench.fails("invalid_argument", "cloudbox.container exec", exec(bad));
+        assert!(said.contains(why), "{why}: {said}");
+    }
+}

@@ -107,6 +107,7 @@ fn a_cancelled_create_leaves_nothing_and_tells_who_waits() {
     assert_eq!(bench.fake.world(), before);
     assert_eq!(bench.ok("cloudbox.job status", json!({"id": 1}))["state"], "cancelled");
     assert_eq!(bench.states(), Vec::<String>::new());
+    assert_eq!(bench.warnings(), Vec::<String>::new());
     bench.fake.release("runtime.start");
     bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
 }

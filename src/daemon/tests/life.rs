@@ -271,6 +271,16 @@ fn the_policy_says_who_is_started_again() {
 }
 
 #[test]
+fn a_start_of_what_runs_is_good_whatever_its_section_says_now() {
+    let mut bench = Bench::with(&["web"]);
+    bench.reload(&(CONFIG.to_string() + "config container 'web'\n\toption memory '-1'\n"));
+    bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.fake.calls().iter().filter(|c| *c == "runtime.start web").count(), 1);
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    bench.fails("invalid_argument", "cloudbox.container start", json!({"name": "web"}));
+}
+
+#[test]
 fn a_restart_that_is_due_is_off_when_somebody_takes_care() {
     type Care = fn(&mut Bench);
     let cares: [(&str, Care, &str); 6] = [

@@ -21,6 +21,7 @@ mod walk;
 
 use super::core::Report;
 use super::core::{Core, Watched};
+use super::event_loop::Fleet;
 use super::start_up::load;
 use super::workers::Sender;
 use crate::model::image::Image;
@@ -33,7 +34,6 @@ use openwrt_ubus::broker::{Broker, ClientId, Credentials};
 use openwrt_ubus::conn::{CallId, Reply};
 use openwrt_ubus::{to_fields, Connection, Event, Fields};
 use serde_json::{json, Value as Json};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
@@ -104,6 +104,7 @@ impl From<Reply> for Answer {
 /// A daemon's core with all it needs, and a client that calls it.
 struct Bench {
     core: Core,
+    fleet: Fleet,
     fake: FakeBox,
     dir: TempDir,
     broker: Broker,
@@ -151,6 +152,7 @@ impl Bench {
         let client_at = broker.connect(Credentials::root());
         let mut bench = Bench {
             core,
+            fleet: Fleet::new().unwrap(),
             fake,
             dir,
             broker,
@@ -389,20 +391,13 @@ impl Bench {
     /// Lets the core see every container's descriptor that is readable, as the loop does.
     fn poll_containers(&mut self) -> usize {
         use nix::poll::{PollFd, PollFlags, PollTimeout};
-        let mut ready = Vec::new();
+        self.fleet.follow(&self.core).unwrap();
+        let mut ready = self.fleet.happened(&self.core);
         let is_ready = |fd| {
             let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
             nix::poll::poll(&mut fds, PollTimeout::ZERO).unwrap();
             fds[0].any() == Some(true)
         };
-        for (name, live) in self.core.fleet() {
-            if is_ready(live.running.pidfd.as_fd()) {
-                ready.push(Watched::Init(name.clone()));
-            }
-            if live.addresses.as_ref().is_some_and(|addresses| is_ready(addresses.fd())) {
-                ready.push(Watched::Addresses(name.clone()));
-            }
-        }
         for (fd, what) in self.core.watched() {
             if is_ready(fd) {
                 ready.push(what);

@@ -162,4 +162,12 @@ fn prune_says_first_and_keeps_what_is_used_or_named() {
     bench.ok("cloudbox.job cancel", json!({"id": pull}));
     bench.fake.release("images.pull new");
     bench.work();
+    // And nobody begins with one while they are removed.
+    bench.fake.hold("images.remove_partial");
+    bench.job("cloudbox.image prune", json!({"yes": true}));
+    bench.fails("busy", "cloudbox.image pull", json!({"name": "new"}));
+    bench.fails("busy", "cloudbox.image import", json!({"path": "/x", "name": "new"}));
+    bench.fails("busy", "cloudbox.image delete", json!({"name": "named"}));
+    bench.fake.release("images.remove_partial");
+    bench.work();
 }
