@@ -720,23 +720,30 @@ mod tests {
              config container 'b'\n\toption smell 'x'\n\
              config container 'C'\n\
              config container\n\
-             config gizmo 'g'\n",
+             config gizmo 'g'\n\
+             config cloudbox 'second'\n\toption cpus '4'\n\
+             config container 'd'\n\tlist memory '64M'\n\tlist memory '96M'\n\
+             config container 'e'\n\tlist authorized_keys 'ssh-rsa A'\n\tlist authorized_keys 'ssh-rsa B'\n",
         );
         assert_eq!(config.settings.defaults.memory, Bytes(512 << 20));
         assert_eq!(config.settings.defaults.cpus, Cpus(2000));
         let a = &config.containers[&Name::new("a").unwrap()];
         assert_eq!(a.spec.as_ref().unwrap_err().code, Code::InvalidArgument);
         assert!(config.containers[&Name::new("b").unwrap()].spec.is_ok());
-        assert_eq!(config.containers.len(), 2);
+        let e = &config.containers[&Name::new("e").unwrap()];
+        assert_eq!(e.spec.as_ref().unwrap().authorized_keys, ["ssh-rsa A", "ssh-rsa B"]);
+        assert_eq!(config.containers.len(), 4);
         let said = warnings(&config);
         let expected = [
             ("line 2: section 'main', option 'memory'", "\"10X\""),
             ("line 4: section 'main', option 'colour'", "does not know"),
             ("line 11: section 'g'", "'gizmo'"),
+            ("line 12: section 'second'", "'cloudbox'"),
             ("line 6: section 'a', option 'memory'", "\"-1\""),
             ("line 8: section 'b', option 'smell'", "does not know"),
             ("line 9: section 'C'", "\"C\""),
             ("line 10: section 'container'", "needs its name"),
+            ("line 15: section 'd', option 'memory'", "it is a list"),
         ];
         assert_eq!(said.len(), expected.len(), "{said:#?}");
         for ((place, what), said) in expected.iter().zip(&said) {
@@ -799,10 +806,13 @@ mod tests {
 
     #[test]
     fn storage_paths() {
-        for good in ["/srv/cloudbox", "/mnt/sda1/x-y_z.1/"] {
+        let longest = format!("/{}", "x".repeat(127));
+        for good in ["/srv/cloudbox", "/mnt/sda1/x-y_z.1/", &longest] {
             assert!(parse_storage("storage", good).is_ok(), "{good}");
         }
-        for bad in ["", "/", "//", "srv", "/a b", "/a,b", "/a:b", "/a/../b", "/a\nb", "/a=b"] {
+        for bad in
+            [&format!("{longest}x"), "", "/", "//", "srv", "/a b", "/a,b", "/a:b", "/a/../b", "/a\nb", "/a=b"]
+        {
             assert!(parse_storage("storage", bad).is_err(), "{bad:?}");
         }
     }

@@ -427,3 +427,17 @@ fn what_is_no_regular_file_or_too_large_is_refused_at_once() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn who_sets_what_tells_of_others_is_asked_behind_each_change() {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let directory = Directory::new();
+    let config = ConfigFile::new(directory.config("config a b\n")).open_elsewhere(|_| {
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        false
+    });
+    for (value, times) in [("1", 1), ("1", 1), ("2", 2)] {
+        config.edit_document(|document| document.set("b", "v", value)).unwrap();
+        assert_eq!(ASKED.load(Ordering::Relaxed), times);
+    }
+}

@@ -25,6 +25,7 @@ fn a_frozen_container_says_so_and_goes_on_when_told() {
     bench.ok("cloudbox.container unfreeze", json!({"name": "web"}));
     assert_eq!(bench.states(), ["rested stopped", "web running"]);
     bench.ok("cloudbox.container unfreeze", json!({"name": "web"}));
+    assert_eq!(bench.fake.calls().iter().filter(|c| *c == "runtime.thaw web").count(), 1);
 
     bench.ok("cloudbox.container freeze", json!({"name": "web"}));
     bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));

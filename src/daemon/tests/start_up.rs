@@ -169,3 +169,17 @@ fn a_storage_that_cannot_be_cleared_does_not_keep_the_daemon_from_starting() {
     let mut bench = bench.restarted();
     bench.ok("cloudbox status", json!({}));
 }
+
+#[test]
+fn a_daemon_waits_a_while_for_the_one_before_it() {
+    use crate::daemon::{lock, LOCK_TIME};
+    let dir = TempDir::make();
+    let path = dir.path().join("lock");
+    let (first, started) = (lock(&path).unwrap(), Instant::now());
+    let error = lock(&path).err().unwrap();
+    assert!(started.elapsed() >= LOCK_TIME);
+    assert_eq!(error.code, crate::error::Code::Busy);
+    let second = std::thread::spawn(move || lock(&path).map(drop));
+    drop(first);
+    assert_eq!(second.join().unwrap(), Ok(()));
+}
