@@ -450,6 +450,8 @@ fn what_is_appended_to_a_tarball_replaces_what_was_there() {
     bench.sh("mkdir -p root/var/old newer/etc; echo old > root/var/old/file; echo first > root/etc/hosts
               echo second > newer/etc/hosts; ln -s tmp newer/var
               tar -C root -cf appended.tar .; tar -C newer -rf appended.tar ./etc/hosts ./var; gzip -k appended.tar");
+    bench.sh("tar -C root -V label -cf labelled.tar .");
+    bench.import("labelled.tar", "labelled").unwrap();
     for file in ["appended.tar", "appended.tar.gz"] {
         let image = bench.import(file, "appended").unwrap_or_else(|e| panic!("{file}: {e}"));
         let root = bench.store.mount(&image.manifest.sha256).unwrap();

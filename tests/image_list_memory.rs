@@ -66,7 +66,7 @@ fn five_megabytes_are_read_in_little_memory() {
         Remote { name: "test".into(), url: web.url(), keys: vec![], key_files: vec![], key_dirs: vec![] };
     let ask = |filter: &str| {
         let until = Instant::now() + Duration::from_secs(60);
-        store.available(&Ctx::silent().unwrap(), &remote, filter, until).unwrap()
+        store.available(&Ctx::silent().unwrap(), &remote, filter, until).unwrap().offers
     };
     // Whatever is set up at the first time. The server, which shares our memory, has copied its file by then.
     assert_eq!(ask("os4/").len(), 1);

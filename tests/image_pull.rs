@@ -92,7 +92,7 @@ impl Bench {
             symlink("/bin/busybox", root.join("sbin/init")).unwrap();
         }
         fs::write(root.join("etc/content"), content).unwrap();
-        let arch = std::env::consts::ARCH;
+        let (arch, version) = (std::env::consts::ARCH, dated(version));
         let says =
             format!(r#"{{"name":"tiny","version":"{version}","os":"test","release":"1","arch":"{arch}"}}"#);
         fs::write(root.join("usr/share/cloudbox/image.json"), says).unwrap();
@@ -109,7 +109,7 @@ impl Bench {
     }
 
     fn image_path(&self, version: &str) -> String {
-        let arch = cloudbox::simplestreams::arch(std::env::consts::ARCH);
+        let (arch, version) = (cloudbox::simplestreams::arch(std::env::consts::ARCH), dated(version));
         format!("/images/tiny/{arch}/{version}/rootfs.squashfs")
     }
 
@@ -165,6 +165,11 @@ impl Bench {
     }
 }
 
+/// The version of that number, as it is published.
+fn dated(version: &str) -> String {
+    format!("2026112{version}")
+}
+
 fn store(base: &Path, program: &'static str) -> Arc<Store> {
     let fetching = Fetching { program: Some(program), back_off: Duration::from_millis(5) };
     let store = Store::new(&base.join("storage"), &base.join("run"), Bytes(1 << 20)).fetching(fetching);
@@ -192,9 +197,11 @@ fn an_image_is_listed_and_pulled_and_its_newer_version_too() {
         let until = Instant::now() + Duration::from_secs(20);
         let offers =
             |filter| bench.store.available(&Ctx::silent().unwrap(), &bench.remote(true), filter, until);
-        let found = offers("TIN").unwrap();
-        assert_eq!((found.len(), found[0].version.as_str(), found[0].os.as_str()), (1, "1", "test"));
-        assert_eq!(offers("other").unwrap(), []);
+        let found = offers("TIN").unwrap().offers;
+        assert_eq!((found.len(), &found[0].version, found[0].os.as_str()), (1, &dated("1"), "test"));
+        let none = offers("other").unwrap();
+        assert_eq!(none.offers, []);
+        assert_eq!(none.passed_over.to_string(), "of what it lists, 1 with other names passed over");
 
         let (sender, updates) = mpsc::channel();
         let ctx = Ctx::new(Cancel::new().unwrap(), move |update| drop(sender.send(update)));
@@ -203,7 +210,7 @@ fn an_image_is_listed_and_pulled_and_its_newer_version_too() {
         assert_eq!(found[0].item.as_ref().unwrap().sha256, first.manifest.sha256);
         assert_eq!(
             (first.manifest.source.as_str(), first.manifest.source_version.as_str()),
-            ("test:tiny", "1")
+            ("test:tiny", dated("1").as_str())
         );
         assert_eq!(first.manifest.name, "tiny");
         let stored = bench.base.join("storage/images").join(&first.manifest.sha256).join("rootfs.squashfs");
@@ -225,7 +232,7 @@ fn an_image_is_listed_and_pulled_and_its_newer_version_too() {
         bench.publish("2", "two");
         let second = bench.pull().unwrap();
         assert_ne!(second.manifest.sha256, first.manifest.sha256);
-        assert_eq!(second.manifest.source_version, "2");
+        assert_eq!(second.manifest.source_version, dated("2"));
         let mut all = bench.store.list().unwrap();
         all.sort_by_key(|image| image.manifest.source_version.clone());
         assert_eq!((all.len(), all[0].names.len(), all[1].names.len()), (2, 0, 1));
@@ -239,7 +246,8 @@ fn an_image_is_listed_and_pulled_and_its_newer_version_too() {
         let error = pinned(&"0".repeat(64)).unwrap_err();
         assert_eq!(error.code, Code::Checksum);
         assert!(
-            error.message.contains("in other versions (2, 1)") && error.message.contains("option sha256"),
+            error.message.contains("in other versions (20261122, 20261121)")
+                && error.message.contains("option sha256"),
             "{error}"
         );
     }
@@ -255,7 +263,7 @@ fn an_older_version_does_not_come_back_and_an_index_binds_its_lists() {
     pull(&source).unwrap();
     bench.publish("2", "two");
     let newest = pull(&source).unwrap();
-    assert_eq!(newest.manifest.source_version, "2");
+    assert_eq!(newest.manifest.source_version, dated("2"));
     // A new index beside old lists, each of them rightly signed.
     bench.sh("cp -a www mixed; cp old/streams/v1/images.json* mixed/streams/v1/");
     bench.web.serve(&bench.base.join("mixed"));
@@ -274,8 +282,8 @@ fn an_older_version_does_not_come_back_and_an_index_binds_its_lists() {
     let pinned = ImageSource { sha256: Some(newest.manifest.sha256), ..source.clone() };
     assert_eq!(pull(&pinned).unwrap_err().code, Code::Checksum, "it is not there");
     let welcome = ImageSource { allow_older: true, ..source.clone() };
-    assert_eq!(pull(&welcome).unwrap().manifest.source_version, "1");
-    assert_eq!(pull(&source).unwrap().manifest.source_version, "1", "somebody has said so");
+    assert_eq!(pull(&welcome).unwrap().manifest.source_version, dated("1"));
+    assert_eq!(pull(&source).unwrap().manifest.source_version, dated("1"), "somebody has said so");
 }
 
 #[test]
@@ -569,7 +577,10 @@ fn a_tarball_is_pulled_where_there_is_no_squashfs() {
     ]);
     bench.web.serve(&bench.base.join("www"));
     let image = bench.pull().unwrap();
-    assert_eq!((image.manifest.name.as_str(), image.manifest.source_version.as_str()), ("tiny", "9"));
+    assert_eq!(image.manifest.name, "tiny");
+    // Of the day on which the file was made.
+    let date = bench.sh("date -u -r tiny.tar.xz +%Y%m%d");
+    assert_eq!(image.manifest.source_version, format!("{}_9", date.trim()));
     assert_eq!(bench.leftovers(), Vec::<String>::new());
     assert_eq!(bench.pull().unwrap(), image);
 }
@@ -716,14 +727,65 @@ fn what_is_published_is_the_same_each_time_and_stays() {
     bench.sh("mksquashfs root other.squashfs -noappend -quiet -no-progress >/dev/null");
     refused(&["image", "publish", "www", "other.squashfs", "--key", SECRET], "is published already");
     // What its maker says of it, beside it.
-    fs::write(bench.base.join("other.json"), r#"{"version":"7","packages":["a"]}"#).unwrap();
+    fs::write(bench.base.join("other.json"), r#"{"version":"20261127","packages":["a"]}"#).unwrap();
     bench.cloudbox(&["image", "publish", "www", "other.squashfs", "--key", SECRET]);
     bench.web.serve(&bench.base.join("www"));
-    assert_eq!(bench.pull().unwrap().manifest.source_version, "7");
+    assert_eq!(bench.pull().unwrap().manifest.source_version, dated("7"));
     assert!(bench
         .web
         .file(&bench.image_path("7").replace("rootfs.squashfs", "manifest.json"))
         .starts_with(b"{"));
+}
+
+/// Incus overlooks a version that does not begin with a date, and what it is not told the metadata of.
+#[test]
+fn what_is_published_can_be_had_by_incus() {
+    let Some(bench) = Bench::new("publishing for Incus", programs()[0]) else { return };
+    let again = |serial: &str| {
+        let words = [
+            "image",
+            "publish",
+            "www",
+            "tiny.squashfs",
+            "--key",
+            SECRET,
+            "--serial",
+            serial,
+            "--name",
+            "other",
+        ];
+        bench.cloudbox(&words)
+    };
+    let publish = |serial: &str| {
+        fs::write(bench.base.join("root/etc/content"), serial).unwrap();
+        bench.sh(
+            "mksquashfs root tiny.squashfs -noappend -quiet -no-progress -mkfs-time 1795342500 >/dev/null",
+        );
+        again(serial)
+    };
+    let said = publish("7");
+    assert!(said.contains("other 20261122_7 for"), "{said}");
+    assert_eq!(again("7"), said, "it is the same version");
+    assert!(publish("20261129").contains("other 20261129 for"));
+    assert!(publish("20261399").contains("other 20261122_20261399 for"), "no such month");
+    // Where there are versions without a date, one with a date would be older than these.
+    bench.sh("cd www/images/other/*/ && mv 20261122_7 7");
+    assert!(publish("8").contains("other 8 for"));
+
+    let list: serde_json::Value =
+        serde_json::from_slice(&fs::read(bench.base.join("www/streams/v1/images.json")).unwrap()).unwrap();
+    let tiny =
+        list["products"].as_object().unwrap().values().find(|product| product["aliases"] == "tiny").unwrap();
+    let items = &tiny["versions"][dated("1")]["items"];
+    let file = |item: &str| bench.base.join("www").join(items[item]["path"].as_str().unwrap());
+    let both = [fs::read(file("incus.tar.xz")).unwrap(), fs::read(file("root.squashfs")).unwrap()].concat();
+    fs::write(bench.base.join("both"), both).unwrap();
+    let sum = bench.sh("sha256sum both");
+    assert_eq!(items["incus.tar.xz"]["combined_squashfs_sha256"], sum[..64]);
+    let metadata = bench.sh(&format!("xz -dc {} | tar -xO metadata.yaml", file("incus.tar.xz").display()));
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(metadata["architecture"], cloudbox::simplestreams::arch(std::env::consts::ARCH));
+    assert!(metadata["creation_date"].as_u64().is_some_and(|date| date > 1_700_000_000));
 }
 
 /// It and we understand each other: OpenWrt's usign, or OpenBSD's signify where there is none. `USIGN` names another.

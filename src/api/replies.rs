@@ -414,7 +414,7 @@ pub struct OfferEntry {
 pub struct OfferList {
     /// As the servers list them.
     pub images: Vec<OfferEntry>,
-    /// Servers that could not be asked, and why.
+    /// Servers that could not be asked, and why; where there are no images, what each server has that was passed over.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }

@@ -8,15 +8,15 @@ use super::page::Page;
 use super::text::count;
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::image::hex;
-use crate::model::name::ImageName;
-use crate::simplestreams::publish::{self, File as Listed, Version};
+use crate::model::name::{time_name, ImageName};
+use crate::simplestreams::publish::{self, File as Listed, Incus, Version};
 use crate::simplestreams::{self, Packing, SIGNATURE};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::entries;
 use crate::steps::tool::{self, Tool};
 use crate::usign::SecretKey;
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::{json, Map, Value};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -26,6 +26,8 @@ use std::time::Duration;
 /// What is known of a published version, beside its files.
 const ENTRY: &str = "entry.json";
 const MANIFEST: &str = "manifest.json";
+/// What Incus wants to know of it.
+const INCUS: &str = "incus.tar.xz";
 /// The longest of these.
 const ENTRY_MAX: u64 = 256 << 10;
 /// How long a look into an image may take.
@@ -124,7 +126,9 @@ impl Tree {
     /// Copies the image at `path` into the tree.
     fn add(&self, path: &Path, said: &Said) -> Result<Version> {
         let (packing, file_name) = packing(path)?;
-        let facts = facts(path, packing, said)?;
+        let mut facts = facts(path, packing, said)?;
+        let made = made(path, packing)?;
+        facts[1] = self.dated(&facts, made)?;
         let fact = |at: usize| facts[at].clone();
         let (sha256, size) = digest(path)?;
         let below = ["images", &facts[0], &facts[4], &facts[1]].join("/");
@@ -149,6 +153,7 @@ impl Tree {
             }
             None => None,
         };
+        let incus = self.add_metadata(&below, &facts, made, path)?;
         let version = Version {
             name: fact(0),
             version: fact(1),
@@ -158,9 +163,82 @@ impl Tree {
             packing,
             image: Listed { path: [&below, "/", file_name].concat(), sha256, size },
             manifest,
+            incus: Some(incus),
         };
         write(&place.join(ENTRY), &write_entry(&version)?)?;
         Ok(version)
+    }
+
+    /// What the version in `facts` is called in the lists, of an image that was made at `made`. Incus overlooks one that
+    /// does not begin with a date. One that is published already keeps its name; and where there are others without a date,
+    /// one with a date would be older than those.
+    fn dated(&self, facts: &[String], made: u64) -> Result<String> {
+        let version = &facts[1];
+        let published = sorted(&self.root.join("images").join(&facts[0]).join(&facts[4]))?;
+        let same = |name: &&String| {
+            name.split_once('_')
+                .is_some_and(|(date, rest)| begins_with_date(date) && rest == version.as_str())
+        };
+        if begins_with_date(version) || published.contains(version) {
+            return Ok(version.clone());
+        }
+        if let Some(name) = published.iter().find(same) {
+            return Ok(name.clone());
+        }
+        if published.iter().any(|name| !begins_with_date(name)) {
+            log::warn!(
+                "{version} does not begin with a date, as those before it do not: Incus will not see it"
+            );
+            return Ok(version.clone());
+        }
+        let date: String = time_name(made).chars().take(10).filter(char::is_ascii_digit).collect();
+        Ok(format!("{date}_{version}"))
+    }
+
+    /// Puts what Incus wants to know of the image at `path` into its directory, `below` the tree's.
+    fn add_metadata(&self, below: &str, facts: &[String], made: u64, path: &Path) -> Result<Incus> {
+        let [name, version, os, release, arch] = facts else {
+            return Err(Error::new(Code::Failed, "an image without its facts"));
+        };
+        // JSON is YAML, too.
+        let metadata = json!({
+            "architecture": arch,
+            "creation_date": made,
+            "properties": {
+                "architecture": arch,
+                "description": format!("{name} {version}"),
+                "name": name,
+                "os": os,
+                "release": release,
+                "serial": version,
+                "variant": name,
+            },
+        });
+        let metadata = format!("{metadata}\n");
+        let mut header = tar::Header::new_ustar();
+        header.set_size(metadata.len() as u64);
+        header.set_mode(0o644);
+        let mut archive = tar::Builder::new(Vec::new());
+        let packed = archive.append_data(&mut header, "metadata.yaml", metadata.as_bytes());
+        let packed = packed.and_then(|()| archive.into_inner());
+        let place = self.root.join(below);
+        let plain = place.join(".incus.tar");
+        write(&plain, &packed.map_err(|e| Error::io("cannot pack", &plain, e))?)?;
+        let mut xz = Tool::command("xz")?;
+        let packed = tool::run(xz.args(["-zc", "-T1"]).arg(&plain), &Ctx::silent()?, LOOK);
+        fs::remove_file(&plain).map_err(|e| Error::io("cannot remove", &plain, e))?;
+        let target = place.join(INCUS);
+        write(&target, &packed?.stdout)?;
+        let (sha256, size) = digest(&target)?;
+        let mut combined = Sha256::new();
+        for part in [&target, path] {
+            through(part, &mut |chunk| {
+                combined.update(chunk);
+                Ok(())
+            })?;
+        }
+        let file = Listed { path: [below, "/", INCUS].concat(), sha256, size };
+        Ok(Incus { file, combined: hex(&combined.finalize()) })
     }
 
     /// Writes the lists of all that is in the tree.
@@ -200,6 +278,27 @@ impl Tree {
     }
 }
 
+/// Whether `version` begins with a date as in 20261129.
+fn begins_with_date(version: &str) -> bool {
+    let number = |from: usize, to: usize| version.get(from..to).and_then(|text| text.parse::<u32>().ok());
+    let all_digits = version.bytes().take(8).filter(u8::is_ascii_digit).count() == 8;
+    let (month, day) = (number(4, 6).unwrap_or(0), number(6, 8).unwrap_or(0));
+    all_digits && (1..=12).contains(&month) && (1..=31).contains(&day)
+}
+
+/// When an image was made, in seconds since 1970: a squashfs says it, of a tarball it is the file's time.
+fn made(path: &Path, packing: Packing) -> Result<u64> {
+    let failed = |e: std::io::Error| Error::io("cannot read", path, e);
+    let mut file = File::open(path).map_err(failed)?;
+    if packing == Packing::Squashfs {
+        let mut head = [0; 12];
+        file.read_exact(&mut head).map_err(failed)?;
+        return Ok(head[8..].iter().rev().fold(0, |time, byte| time << 8 | u64::from(*byte)));
+    }
+    let time = file.metadata().and_then(|data| data.modified()).map_err(failed)?;
+    Ok(time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
 fn sorted(directory: &Path) -> Result<Vec<String>> {
     let mut names = entries(directory)?;
     names.retain(|name| directory.join(name).is_dir());
@@ -228,7 +327,7 @@ fn facts(path: &Path, packing: Packing, said: &Said) -> Result<Vec<String>> {
     let beside = manifest_beside(path).map(|manifest| read(&manifest)).transpose()?;
     let inside = match packing {
         Packing::Squashfs => look_inside(path)?,
-        Packing::Tar => String::new(),
+        Packing::Tar | Packing::Unified => String::new(),
     };
     let mut sources = Vec::new();
     for text in [beside.unwrap_or_default(), inside] {

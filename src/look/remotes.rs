@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::model::image_source;
 use crate::model::remote::Remote;
-use crate::simplestreams::Offer;
+use crate::simplestreams::{self, Offer};
 use crate::state::{Newer, State};
 use crate::steps::ctx::Ctx;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ pub struct Available {
 }
 
 /// What servers have, each by its name, or why it could not be asked.
-pub type Offers = Vec<(String, Result<Vec<Offer>>)>;
+pub type Offers = Vec<(String, Result<simplestreams::Offers>)>;
 
 impl Available {
     /// What somebody wants to know.
@@ -83,17 +83,22 @@ impl Available {
 pub fn offers(state: &mut State, offers: Offers) -> Result<OfferList> {
     let mut reply = OfferList { images: Vec::new(), errors: Vec::new() };
     let mut first: Option<Error> = None;
+    let mut without = Vec::new();
     let all_failed = !offers.is_empty() && offers.iter().all(|(_, offers)| offers.is_err());
     for (remote, offers) in offers {
         match offers {
             Ok(offers) => {
-                reply.images.extend(offers.into_iter().map(|offer| entry(state, &remote, offer)));
+                without.push(format!("{remote}: {}", offers.passed_over));
+                reply.images.extend(offers.offers.into_iter().map(|offer| entry(state, &remote, offer)));
             }
             Err(error) => {
                 reply.errors.push(format!("{remote}: {}", error.message));
                 first.get_or_insert(error);
             }
         }
+    }
+    if reply.images.is_empty() {
+        reply.errors.append(&mut without);
     }
     match first {
         Some(error) if all_failed => Err(error),

@@ -20,6 +20,8 @@ use members::wrong;
 use openwrt_ubus::blobmsg::Value;
 use openwrt_ubus::{json, Fields};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::io::Read;
 
 /// Where a server's index is, below its address.
@@ -42,6 +44,9 @@ pub enum Packing {
     /// A tar archive packed with xz.
     #[serde(rename = "tar.xz")]
     Tar,
+    /// A tar archive of Incus or LXD, with the root below `rootfs`, packed in some way.
+    #[serde(rename = "tar")]
+    Unified,
 }
 
 impl Packing {
@@ -50,6 +55,7 @@ impl Packing {
         match ftype {
             "squashfs" => Some(Packing::Squashfs),
             "root.tar.xz" | "rootfs.tar.xz" => Some(Packing::Tar),
+            "incus_combined.tar.gz" | "lxd_combined.tar.gz" => Some(Packing::Unified),
             _ => None,
         }
     }
@@ -59,6 +65,7 @@ impl Packing {
         match self {
             Packing::Squashfs => "squashfs",
             Packing::Tar => "tar.xz",
+            Packing::Unified => "tar",
         }
     }
 }
@@ -93,7 +100,65 @@ pub struct Offer {
     pub item: Result<Item>,
 }
 
-/// The architecture as these lists call it, which is as Debian does, for the one that `uname -m` names.
+/// What a server has for this box.
+#[derive(Debug, Default)]
+pub struct Offers {
+    /// Its offers.
+    pub offers: Vec<Offer>,
+    /// What else there is.
+    pub passed_over: PassedOver,
+}
+
+/// How many products of a server are not offered, and why.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// They are for other processors.
+    pub processors: u64,
+    /// Some of those.
+    pub archs: BTreeSet<String>,
+    /// They have no file that a container could be made of: virtual machines have none.
+    pub files: u64,
+    /// They have other names than what was asked for.
+    pub names: u64,
+}
+
+/// The most processors that are named.
+const ARCHS_MAX: usize = 4;
+
+impl PassedOver {
+    /// Adds those of another list.
+    pub fn add(&mut self, other: PassedOver) {
+        self.processors += other.processors;
+        self.files += other.files;
+        self.names += other.names;
+        other.archs.into_iter().for_each(|arch| self.add_arch(arch));
+    }
+
+    fn add_arch(&mut self, arch: String) {
+        if self.archs.len() < ARCHS_MAX {
+            self.archs.insert(arch);
+        }
+    }
+}
+
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let archs: Vec<&str> = self.archs.iter().map(String::as_str).collect();
+        let reasons = [
+            (self.processors, format!("for other processors ({})", archs.join(", "))),
+            (self.files, "without a root file system for containers".to_string()),
+            (self.names, "with other names".to_string()),
+        ];
+        let reasons: Vec<String> =
+            reasons.into_iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
+        match reasons.is_empty() {
+            true => f.write_str("it lists nothing"),
+            false => write!(f, "of what it lists, {} passed over", reasons.join(", ")),
+        }
+    }
+}
+
+/// The architecture as Debian calls it, for the one that `uname -m` names. Servers' lists call it by either name.
 pub fn arch(machine: &str) -> &str {
     match machine {
         "x86_64" => "amd64",
@@ -146,7 +211,8 @@ pub fn read_index(input: &mut dyn Read) -> Result<Vec<ListFile>> {
     Ok(paths)
 }
 
-/// Shows `visit` the offers for `arch` in the list in `input`: of each product its versions, the newest first.
+/// Shows `visit` the offers for `arch` in the list in `input`: of each product its versions, the newest first. Tells what
+/// it was not shown.
 ///
 /// # Errors
 /// It is no such list; or what `visit` says.
@@ -154,8 +220,9 @@ pub fn read_offers(
     input: &mut dyn Read,
     arch: &str,
     visit: &mut dyn FnMut(Offer) -> Result<()>,
-) -> Result<()> {
+) -> Result<PassedOver> {
     let mut format = String::new();
+    let mut passed_over = PassedOver::default();
     members::each(input, "products", &mut |inside, name, text| {
         if !inside {
             if name == "format" {
@@ -164,14 +231,19 @@ pub fn read_offers(
             return Ok(());
         }
         let product = Entry::read(name, text)?;
-        if product.text("arch") != arch {
+        let of = product.text("arch");
+        if self::arch(&of) != arch {
+            passed_over.processors += 1;
+            passed_over.add_arch(short(&of));
             return Ok(());
         }
         let mut offers = product.offers(name);
+        passed_over.files += u64::from(offers.is_empty());
         offers.sort_unstable_by(|a, b| b.version.cmp(&a.version));
         offers.into_iter().try_for_each(&mut *visit)
     })?;
-    check_format(&format, "products:1.0")
+    check_format(&format, "products:1.0")?;
+    Ok(passed_over)
 }
 
 fn check_format(text: &str, wanted: &str) -> Result<()> {
@@ -266,6 +338,9 @@ fn best_item(items: &Fields<'_>) -> Option<Result<Item>> {
     for item in items.iter().map_while(std::result::Result::ok) {
         let Value::Table(item) = item.value else { continue };
         let Some(packing) = Packing::of(&text_in(&item, "ftype")) else { continue };
+        if text_in(&item, "combined_type") == "virtual-machine" {
+            continue;
+        }
         if best.is_none() || packing == Packing::Squashfs {
             best = Some((packing, item));
         }

@@ -40,6 +40,18 @@ pub struct Version {
     /// What its maker says of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<File>,
+    /// What Incus wants beside it; a version that was published long ago has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incus: Option<Incus>,
+}
+
+/// An image's metadata for Incus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incus {
+    /// The tar archive that they are in, packed with xz.
+    pub file: File,
+    /// The sha256 of that and the image, one after the other: by this Incus knows the image.
+    pub combined: String,
 }
 
 impl Version {
@@ -65,13 +77,18 @@ pub fn lists(versions: &[Version]) -> Lists {
     versions.sort_unstable_by(|a, b| (&a.0, &a.1.version).cmp(&(&b.0, &b.1.version)));
     let mut products = Map::new();
     for (product, version) in versions {
-        let (name, ftype) = match version.packing {
-            Packing::Squashfs => ("root.squashfs", "squashfs"),
-            Packing::Tar => ("root.tar.xz", "root.tar.xz"),
+        let (name, ftype, combined) = match version.packing {
+            Packing::Squashfs => ("root.squashfs", "squashfs", "combined_squashfs_sha256"),
+            Packing::Tar => ("root.tar.xz", "root.tar.xz", "combined_rootxz_sha256"),
+            Packing::Unified => ("incus_combined.tar.gz", "incus_combined.tar.gz", "combined_sha256"),
         };
         let mut items = json!({ name: item(ftype, &version.image) });
         if let Some(manifest) = &version.manifest {
             items["manifest.json"] = item("manifest", manifest);
+        }
+        if let Some(incus) = &version.incus {
+            items["incus.tar.xz"] = item("incus.tar.xz", &incus.file);
+            items["incus.tar.xz"][combined] = json!(incus.combined);
         }
         // What is said of a product is what its newest version says, which comes last.
         let entry = products.entry(product).or_insert_with(|| json!({ "versions": {} }));
@@ -79,9 +96,11 @@ pub fn lists(versions: &[Version]) -> Lists {
         entry["arch"] = json!(version.arch);
         entry["os"] = json!(version.os);
         entry["release"] = json!(version.release);
+        entry["release_title"] = json!(version.release);
         entry["variant"] = json!(version.name);
         entry["versions"][&version.version] = json!({ "items": items });
     }
+    let names: Vec<String> = products.keys().cloned().collect();
     let images = text(&json!({
         "content_id": "images",
         "datatype": "image-downloads",
@@ -89,8 +108,14 @@ pub fn lists(versions: &[Version]) -> Lists {
         "products": products,
     }));
     let sha256 = hex(&Sha256::digest(&images));
-    let of_images =
-        json!({"datatype": "image-downloads", "format": "products:1.0", "path": IMAGES, "sha256": sha256});
+    // Incus reads no list of which it is not told the products.
+    let of_images = json!({
+        "datatype": "image-downloads",
+        "format": "products:1.0",
+        "path": IMAGES,
+        "products": names,
+        "sha256": sha256,
+    });
     Lists { index: text(&json!({"format": "index:1.0", "index": {"images": of_images}})), images }
 }
 

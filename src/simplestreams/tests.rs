@@ -1,6 +1,6 @@
 //! The format by tables.
 
-use super::publish::{lists, File, Version, IMAGES};
+use super::publish::{lists, File, Incus, Version, IMAGES};
 use super::*;
 use crate::error::Code;
 use sha2::{Digest, Sha256};
@@ -31,7 +31,7 @@ fn offers(text: &str, arch: &str) -> std::result::Result<Vec<Offer>, String> {
         offers.push(offer);
         Ok(())
     });
-    read.map(|()| offers).map_err(Error::into_message)
+    read.map(|_| offers).map_err(Error::into_message)
 }
 
 #[test]
@@ -53,6 +53,42 @@ fn a_list_of_the_public_servers() {
     assert_eq!((older.packing, older.path.as_str()), (Packing::Squashfs, "images/a/1/rootfs.squashfs"));
     assert_eq!(offers(&sample(), "arm64").unwrap().len(), 1);
     assert_eq!(offers(&sample(), "s390x").unwrap().len(), 0);
+}
+
+/// As Incus' own tool makes them: `incus-simplestreams add`.
+#[test]
+fn a_list_of_incus_own_tool() {
+    let product = |of: &str, file: &str| {
+        format!(
+            r#"{{"aliases":"alpine/3.20/default","arch":"{of}","os":"alpine","release":"3.20","release_title":"3.20",
+                 "variant":"default","versions":{{"202611201300":{{"items":{{{file}}}}}}}}}"#
+        )
+    };
+    let item = |ftype: &str, more: &str| {
+        let sha256 = "ab".repeat(32);
+        format!(r#""{ftype}":{{"ftype":"{ftype}","sha256":"{sha256}","size":7,"path":"images/x"{more}}}"#)
+    };
+    let split = [item("incus.tar.xz", r#","combined_squashfs_sha256":"x""#), item("squashfs", "")].join(",");
+    let unified = item("incus_combined.tar.gz", r#","combined_type":"container""#);
+    let machine = item("incus_combined.tar.gz", r#","combined_type":"virtual-machine""#);
+    let list = format!(
+        r#"{{"content_id":"images","datatype":"image-downloads","format":"products:1.0","products":{{
+            "a":{},"b":{},"c":{},"d":{}}}}}"#,
+        product("x86_64", &split),
+        product("x86_64", &unified),
+        product("x86_64", &machine),
+        product("aarch64", &split)
+    );
+    let packings: Vec<Packing> =
+        offers(&list, "amd64").unwrap().into_iter().map(|offer| offer.item.unwrap().packing).collect();
+    assert_eq!(packings, [Packing::Squashfs, Packing::Unified]);
+    let passed_over = read_offers(&mut list.as_bytes(), "amd64", &mut |_| Ok(())).unwrap();
+    assert_eq!(
+        passed_over.to_string(),
+        "of what it lists, 1 for other processors (aarch64), 1 without a root file system for containers passed over"
+    );
+    assert_eq!(offers(&list, "arm64").unwrap().len(), 1);
+    assert_eq!(PassedOver::default().to_string(), "it lists nothing");
 }
 
 #[test]
@@ -166,6 +202,7 @@ fn version(name: &str, number: &str) -> Version {
         packing: Packing::Squashfs,
         image: file("rootfs.squashfs"),
         manifest: (number == "2").then(|| file("manifest.json")),
+        incus: (number == "2").then(|| Incus { file: file("incus.tar.xz"), combined: "ef".repeat(32) }),
     }
 }
 
@@ -186,6 +223,19 @@ fn what_is_written_is_what_is_read() {
         assert_eq!((&item.path, item.size, &item.sha256), (&of.image.path, 3 << 30, &of.image.sha256));
     }
     assert!(written.images.contains("\"manifest.json\""));
+    // As Incus wants it.
+    let json = |text: &str| -> serde_json::Value { serde_json::from_str(text).unwrap() };
+    assert_eq!(
+        json(&written.index)["index"]["images"]["products"],
+        serde_json::json!([all[1].product(), all[0].product()])
+    );
+    let incus =
+        &json(&written.images)["products"][all[1].product()]["versions"]["2"]["items"]["incus.tar.xz"];
+    assert_eq!(
+        (&incus["ftype"], &incus["path"]),
+        (&"incus.tar.xz".into(), &"images/a/2/incus.tar.xz".into())
+    );
+    assert_eq!(incus["combined_squashfs_sha256"], "ef".repeat(32));
     for text in [&written.index, &written.images, &lists(&[]).images] {
         assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
     }

@@ -6,7 +6,7 @@ use crate::model::image::{hex, parse_sha256, Image, Init, Manifest};
 use crate::model::image_source::ImageSource;
 use crate::model::name::ImageName;
 use crate::model::remote::Remote;
-use crate::simplestreams::{Item, Offer, Packing};
+use crate::simplestreams::{Item, Offer, Offers, Packing, PassedOver};
 use crate::steps::ctx::Ctx;
 use crate::steps::image::Images;
 use crate::steps::outside::HostFile;
@@ -153,12 +153,13 @@ impl Images for ImageStore {
         self.import(ctx, &HostFile::own(tree), name, None)
     }
 
-    fn available(&self, _: &Ctx, remote: &Remote, filter: &str, _: Instant) -> Result<Vec<Offer>> {
+    fn available(&self, _: &Ctx, remote: &Remote, filter: &str, _: Instant) -> Result<Offers> {
         let state = self.change()?;
         let at = state.offers.iter().filter(|(name, offer)| {
             *name == remote.name && offer.aliases.iter().any(|alias| alias.contains(filter))
         });
-        Ok(at.map(|(_, offer)| offer.clone()).collect())
+        let offers = at.map(|(_, offer)| offer.clone()).collect();
+        Ok(Offers { offers, passed_over: PassedOver { names: 1, ..PassedOver::default() } })
     }
 
     /// What is offered at the first of its servers that has it.
@@ -166,7 +167,7 @@ impl Images for ImageStore {
         ctx.step("pull.list")?;
         let mut found = None;
         for remote in &source.remotes {
-            let offers = self.available(ctx, remote, "", Instant::now())?;
+            let offers = self.available(ctx, remote, "", Instant::now())?.offers;
             found = found.or(offers
                 .into_iter()
                 .find(|offer| offer.aliases.contains(&source.alias))
@@ -262,7 +263,7 @@ impl Images for FakeBox {
         self.images.pack(ctx, tree, name)
     }
 
-    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>> {
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Offers> {
         self.enter("images.available", &remote.name, Some(ctx))?;
         self.images.available(ctx, remote, filter, until)
     }

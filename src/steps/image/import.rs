@@ -552,7 +552,8 @@ impl<'a> Input<'a> {
         if let Some((_, tool)) = PACKED.iter().find(|(magic, _)| self.head.starts_with(magic)) {
             return Ok(Format::Packed(tool));
         }
-        if self.head.get(USTAR_AT..).is_some_and(|h| h.starts_with(b"ustar")) {
+        // The label that GNU's tar writes first has no magic number, nor had anything of old.
+        if self.head.get(USTAR_AT..).is_some_and(|h| h.starts_with(b"ustar")) || tar::is_header(&self.head) {
             return Ok(Format::Tar);
         }
         Err(bad("it is neither a squashfs nor a tar archive (plain, or packed with gzip, xz or zstd)"))

@@ -26,7 +26,7 @@ use crate::model::image::{is_hex, parse_sha256, Image, SHA256_DIGITS};
 use crate::model::image_source::ImageSource;
 use crate::model::name::ImageName;
 use crate::model::remote::Remote;
-use crate::simplestreams::Offer;
+use crate::simplestreams::Offers;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -94,7 +94,7 @@ pub trait Images: Send + Sync {
     ///
     /// # Errors
     /// It cannot be asked, or what it says cannot be trusted ([`Code::Checksum`]) or read.
-    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>>;
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Offers>;
 
     /// Fetches the newest version of an image from a server and lets its name mean it. What was fetched when it ends
     /// early is kept, and the next try goes on from there. On an error the name means what it meant.

@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::image::{hex, Image};
 use crate::model::image_source::ImageSource;
 use crate::model::remote::{is_meant, Remote};
-use crate::simplestreams::{self, Item, ListFile, Offer, Packing};
+use crate::simplestreams::{self, Item, ListFile, Offer, Offers, Packing, PassedOver};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
 use crate::steps::outside::HostFile;
@@ -92,26 +92,26 @@ impl Drop for Turn<'_> {
 }
 
 /// See [`super::Images::available`].
-pub fn available(
-    store: &Store,
-    ctx: &Ctx,
-    remote: &Remote,
-    filter: &str,
-    until: Instant,
-) -> Result<Vec<Offer>> {
+pub fn available(store: &Store, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Offers> {
     let filter = filter.to_ascii_lowercase();
     let mut offers: Vec<Offer> = Vec::new();
+    let mut last_other = Vec::new();
+    let mut names = 0;
     let query = Query { store, ctx, remote, until: Some(until) };
-    query.offers(&mut |offer| {
+    let mut passed_over = query.offers(&mut |offer| {
         let named = offer.aliases.iter().any(|alias| alias.to_ascii_lowercase().contains(&filter));
         // Of each product the newest comes first.
         let newest = offers.last().is_none_or(|last| last.aliases != offer.aliases);
         if named && newest && offers.len() < OFFERS_MAX {
             offers.push(offer);
+        } else if !named && last_other != offer.aliases {
+            names += 1;
+            last_other = offer.aliases;
         }
         Ok(())
     })?;
-    Ok(offers)
+    passed_over.names = names;
+    Ok(Offers { offers, passed_over })
 }
 
 /// See [`super::Images::pull`].
@@ -176,23 +176,23 @@ struct FoundImage<'a> {
 /// Asks one server after the other.
 fn find<'a>(store: &Store, ctx: &Ctx, source: &'a ImageSource) -> Result<FoundImage<'a>> {
     let mut errors = Vec::new();
+    let mut without = Vec::new();
     for remote in &source.remotes {
         match find_at(store, ctx, source, remote) {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => {}
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(passed_over)) => without.push(format!("{} ({passed_over})", remote.name)),
             Err(e) if e.code == Code::Cancelled => return Err(e),
             Err(e) => errors.push(e),
         }
     }
     if errors.is_empty() {
-        let names: Vec<&str> = source.remotes.iter().map(|remote| remote.name.as_str()).collect();
         return Err(Error::new(
             Code::NotFound,
             format_args!(
                 "no image {} for {} at {}; `cloudbox image available` lists what there is",
                 source.alias,
                 box_arch()?,
-                names.join(", ")
+                without.join(", ")
             ),
         ));
     }
@@ -204,16 +204,24 @@ fn find<'a>(store: &Store, ctx: &Ctx, source: &'a ImageSource) -> Result<FoundIm
     }
 }
 
+/// Asks one server; what it has instead is the inner error.
 fn find_at<'a>(
     store: &Store,
     ctx: &Ctx,
     source: &ImageSource,
     remote: &'a Remote,
-) -> Result<Option<FoundImage<'a>>> {
+) -> Result<std::result::Result<FoundImage<'a>, PassedOver>> {
     let mut found: Option<Result<FoundImage<'a>>> = None;
     let mut others = Vec::new();
-    Query { store, ctx, remote, until: None }.offers(&mut |offer| {
-        if found.is_some() || !offer.aliases.iter().any(|alias| is_meant(alias, &source.alias)) {
+    let mut last_other = Vec::new();
+    let mut names = 0;
+    let mut passed_over = Query { store, ctx, remote, until: None }.offers(&mut |offer| {
+        if found.is_some() {
+            return Ok(());
+        }
+        if !offer.aliases.iter().any(|alias| is_meant(alias, &source.alias)) {
+            names += u64::from(last_other != offer.aliases);
+            last_other = offer.aliases;
             return Ok(());
         }
         let alias =
@@ -233,7 +241,7 @@ fn find_at<'a>(
         Ok(())
     })?;
     match (found, &source.sha256) {
-        (Some(found), _) => found.map(Some).map_err(|e| {
+        (Some(found), _) => found.map(Ok).map_err(|e| {
             let list = format!("the list of remote {} is wrong about {}", remote.name, source.alias);
             Error::new(e.code, [list, e.into_message()].join(": "))
         }),
@@ -247,7 +255,10 @@ fn find_at<'a>(
                 others.join(", ")
             ),
         )),
-        (None, _) => Ok(None),
+        (None, _) => {
+            passed_over.names = names;
+            Ok(Err(passed_over))
+        }
     }
 }
 
@@ -266,32 +277,34 @@ struct Query<'a> {
 }
 
 impl Query<'_> {
-    /// Shows `visit` what the server has for this box, once it is known to say so itself.
-    fn offers(&self, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<()> {
+    /// Shows `visit` what the server has for this box, once it is known to say so itself; tells what else there is.
+    fn offers(&self, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<PassedOver> {
         self.store.prepare()?;
         let directory = self.store.hidden(self.store.directory())?;
         let visited = self.offers_in(&directory, visit);
         let removed = remove_tree(&directory);
         match visited {
-            Ok(()) => removed,
+            Ok(passed_over) => removed.map(|()| passed_over),
             Err(e) => Err(e.with_leftovers(removed.err().as_slice())),
         }
     }
 
-    fn offers_in(&self, directory: &Path, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<()> {
+    fn offers_in(&self, directory: &Path, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<PassedOver> {
         let arch = box_arch()?;
         let keys = self.keys()?;
         let path = directory.join("list.json");
         let index = self.fetch_list(simplestreams::INDEX, &path, INDEX_MAX, &keys)?;
         let lists = simplestreams::read_index(&mut open(&path)?).map_err(|e| self.about(&index, e))?;
+        let mut passed_over = PassedOver::default();
         for list in lists {
             let url = self.fetch_list(&list.path, &path, LIST_MAX, &keys)?;
             if !keys.is_empty() {
                 check_bound(&list, &path).map_err(|e| self.about(&url, e))?;
             }
-            simplestreams::read_offers(&mut open(&path)?, &arch, visit).map_err(|e| self.about(&url, e))?;
+            let read = simplestreams::read_offers(&mut open(&path)?, &arch, visit);
+            passed_over.add(read.map_err(|e| self.about(&url, e))?);
         }
-        Ok(())
+        Ok(passed_over)
     }
 
     /// Fetches a list, and checks its signature when there are keys.
@@ -485,9 +498,11 @@ impl Pull<'_> {
             self.store.note_origin(&mut image, &self.origin)?;
             return Ok(image);
         }
+        // Better known before a hundred megabytes have come.
         if item.packing == Packing::Tar {
-            // Better known before a hundred megabytes have come.
             Tool::find("xz")?;
+        }
+        if item.packing != Packing::Squashfs {
             Tool::find("mksquashfs")?;
         }
         let directory = self.store.directory().join(format!("{PART}{}", item.sha256));

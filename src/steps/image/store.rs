@@ -13,7 +13,7 @@ use crate::model::image_source::ImageSource;
 use crate::model::name::ImageName;
 use crate::model::remote::Remote;
 use crate::model::size::Bytes;
-use crate::simplestreams::Offer;
+use crate::simplestreams::Offers;
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, Space};
 use crate::steps::outside::HostFile;
@@ -446,7 +446,7 @@ impl Images for Store {
         import::pack(self, ctx, tree, name)
     }
 
-    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Vec<Offer>> {
+    fn available(&self, ctx: &Ctx, remote: &Remote, filter: &str, until: Instant) -> Result<Offers> {
         remote::available(self, ctx, remote, filter, until)
     }
 

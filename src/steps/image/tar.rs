@@ -813,6 +813,11 @@ pub fn check_path(path: &[u8], what: &str, most: usize) -> std::result::Result<(
     Ok(())
 }
 
+/// Whether `block` is one by its checksum; what has none of the letters of a name is not.
+pub fn is_header(block: &[u8]) -> bool {
+    block.len() == BLOCK && block[0] != 0 && check_sum(Header::from_byte_slice(block)).is_ok()
+}
+
 pub fn check_sum(header: &Header) -> Result<()> {
     let bytes = header.as_bytes();
     // The sum counts its own field as eight spaces.
@@ -1193,6 +1198,15 @@ mod tests {
         // GNU's sparse file, which has data of another size than the file.
         let sparse = archive(&[(&header(b"a", b'S', 9, |_| {}), b"123456789")]);
         assert!(check(&sparse).unwrap_err().contains("sparse file"));
+    }
+
+    #[test]
+    fn a_header_is_known_by_its_checksum() {
+        let label = header(b"label", b'V', 0, |h| h.as_mut_bytes()[257..].fill(0));
+        assert!(is_header(label.as_bytes()));
+        assert!(
+            !is_header(&label.as_bytes()[..511]) && !is_header(&[0; BLOCK]) && !is_header(&[b'x'; BLOCK])
+        );
     }
 
     #[test]

@@ -43,11 +43,8 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     };
     root.put_text("etc/hostname", 0o644, format_args!("{name}\n"))?;
     root.put_text("etc/machine-id", 0o444, format_args!("{machine_id}\n"))?;
-    root.put_text(
-        "etc/hosts",
-        0o644,
-        format_args!("127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n::1\tlocalhost ip6-localhost ip6-loopback\n"),
-    )?;
+    let own = root.read("etc/hosts", TEXT_MAX).ok().and_then(|text| String::from_utf8(text).ok());
+    root.put("etc/hosts", 0o644, &hosts(&own.unwrap_or_default(), &names))?;
     if !record.spec.authorized_keys.is_empty() {
         root.make_dir("root/.ssh", 0o700)?;
         root.put_text(
@@ -77,6 +74,18 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
         root.put(&(SERVICES.to_string() + "/" + service + ".conf"), 0o644, "enabled=1\n")?;
     }
     root.sync()
+}
+
+/// A guest's hosts file: its name in the place of the one that its image was built with, and what else the image has.
+fn hosts(own: &str, names: &str) -> String {
+    let name = format!("127.0.1.1\t{names}");
+    let ours = ["127.0.0.1\tlocalhost", &name, "::1\tlocalhost ip6-localhost ip6-loopback"];
+    let stays = |line: &&str| {
+        line.split_whitespace().next() != Some("127.0.1.1")
+            && !ours.iter().any(|known| known.split_whitespace().eq(line.split_whitespace()))
+    };
+    let lines: Vec<&str> = ours.into_iter().chain(own.lines().filter(stays)).collect();
+    lines.join("\n") + "\n"
 }
 
 /// Where an image's optional services are switched on: `<service>.conf`.
@@ -217,6 +226,10 @@ fn with_host_name(text: &str, label: &str) -> String {
 #[cfg(test)]
 #[test]
 fn only_whole_words_are_replaced() {
+    let own = "127.0.0.1 localhost\n127.0.1.1 builder\n\n# ours\n10.0.0.2 db\n::1 localhost ip6-localhost ip6-loopback\n";
+    let local = "127.0.0.1\tlocalhost\n127.0.1.1\tweb\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    assert_eq!(hosts(own, "web"), [local, "\n# ours\n10.0.0.2 db\n"].concat());
+    assert_eq!(hosts("", "web"), local);
     let hosts = "127.0.0.1\tlocalhost\n127.0.1.1\tweb web.lan myweb\n10.0.0.2 web";
     let changed = with_word(hosts, "web", "www");
     assert_eq!(changed, "127.0.0.1\tlocalhost\n127.0.1.1\twww web.lan myweb\n10.0.0.2 www");
