@@ -788,6 +788,38 @@ fn what_is_published_can_be_had_by_incus() {
     assert!(metadata["creation_date"].as_u64().is_some_and(|date| date > 1_700_000_000));
 }
 
+/// A tree made by Incus' own tool: an image in two files, and one in a single file.
+#[test]
+fn a_tree_of_incus_own_tool_is_pulled() {
+    let Some(bench) = Bench::new("a tree of Incus' own", programs()[0]) else { return };
+    if Tool::find("incus-simplestreams").is_err() {
+        return println!("skipped: a tree of Incus' own tool: incus-simplestreams is not installed");
+    }
+    let machine = std::env::consts::ARCH;
+    for (variant, date) in [("split", 1_795_342_500), ("unified", 1_795_342_560)] {
+        let metadata = format!(
+            "architecture: {machine}\ncreation_date: {date}\nproperties:\n  os: tiny\n  release: \"1\"\n  variant: {variant}\n  \
+             architecture: {machine}\n  description: tiny\n"
+        );
+        fs::create_dir_all(bench.base.join(variant)).unwrap();
+        fs::write(bench.base.join(variant).join("metadata.yaml"), metadata).unwrap();
+    }
+    bench.sh("rm -rf tree && mkdir tree && cp -a root unified/rootfs
+              tar -C split -cJf split.tar.xz metadata.yaml
+              tar -C unified -czf unified.tar.gz metadata.yaml rootfs
+              cd tree && incus-simplestreams add ../split.tar.xz ../tiny.squashfs && incus-simplestreams add ../unified.tar.gz");
+    bench.web.serve(&bench.base.join("tree"));
+    for (variant, version) in [("split", "202611221015"), ("unified", "202611221016")] {
+        let source = ImageSource { alias: format!("tiny/1/{variant}"), ..bench.source(false) };
+        let image = bench.store.pull(&Ctx::silent().unwrap(), &source).unwrap();
+        assert_eq!((image.manifest.name.as_str(), image.manifest.source_version.as_str()), ("tiny", version));
+        assert_eq!(image.manifest.arch, machine);
+    }
+    let nothing = ImageSource { alias: "other".into(), ..bench.source(false) };
+    let error = bench.store.pull(&Ctx::silent().unwrap(), &nothing).unwrap_err();
+    assert!(error.message.contains("test (of what it lists, 2 with other names passed over)"), "{error}");
+}
+
 /// It and we understand each other: OpenWrt's usign, or OpenBSD's signify where there is none. `USIGN` names another.
 #[test]
 fn usign_understands_what_we_sign() {

@@ -651,6 +651,12 @@ fn the_installation_adds_sizes_that_fit_the_box_and_touches_nothing_else() {
         (after.enabled, after.storage, after.advertise)
     );
 
+    // What an earlier version's file has behind its last option are examples of other sections.
+    let example = format!(
+        "{shipped}\n# An example:\n#config remote 'community'\n#\toption url 'https://images.example.org'\n"
+    );
+    let with_example = installed_config(&dir, &example);
+    assert_eq!(with_example, [&installed, &example[shipped.len()..]].concat());
     // Again, and after an upgrade: the same.
     assert_eq!(installed_config(&dir, &installed), installed);
     // What the owner has said stays, and other sections too.

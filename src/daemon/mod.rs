@@ -22,6 +22,7 @@ use crate::error::{errno_text, Code, Error, Result};
 use crate::machine::Machine;
 use crate::steps::avahi::Files;
 use crate::steps::config::UciFile;
+use crate::steps::filesystem::read_file;
 use crate::steps::image::Store;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::Lxc;
@@ -111,6 +112,22 @@ fn raise_file_limit() {
     }
 }
 
+/// Counts in the file at `path` that the daemon starts; tells how often others began since one ended well. procd says
+/// nothing of what it starts again.
+fn count_start(path: &Path) -> u32 {
+    let before = read_file(path, 16).ok().and_then(|text| String::from_utf8(text).ok()?.trim().parse().ok());
+    let before: u32 = before.unwrap_or(0);
+    if before > 0 {
+        warn!(
+            "the daemon is started again: {before} before it did not end well; `logread -e cloudbox` shows what they said last"
+        );
+    }
+    if let Err(error) = std::fs::write(path, before.saturating_add(1).to_string()) {
+        warn!("cannot write {}: {error}", path.display());
+    }
+    before
+}
+
 fn serve(options: Options) -> Result<()> {
     raise_file_limit();
     let wake = event_loop::Wake::new()?;
@@ -125,6 +142,8 @@ fn serve(options: Options) -> Result<()> {
     let cgroups = lxc.cgroups().clone();
     let disk_reserve = crate::model::size::Bytes(loaded.config.settings.disk_reserve);
     let _lock = lock(&layout.lock())?;
+    let starts = layout.starts();
+    count_start(&starts);
     let machine = Machine::new(
         Box::new(uci),
         Box::new(disk),
@@ -138,5 +157,22 @@ fn serve(options: Options) -> Result<()> {
     core.storage_is_given(storage_given);
     core.start_up(loaded)?;
     core.report_health();
-    event_loop::run(&mut core, &options.socket, wake, signals)
+    event_loop::run(&mut core, &options.socket, wake, signals)?;
+    let _ = std::fs::remove_file(starts);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests_of_starts {
+    use super::count_start;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn starts_are_counted_until_one_ends_well() {
+        let dir = TempDir::make();
+        let path = dir.path().join("starts");
+        assert_eq!([count_start(&path), count_start(&path), count_start(&path)], [0, 1, 2]);
+        std::fs::write(&path, "garbage, and more of it than a number has").unwrap();
+        assert_eq!([count_start(&path), count_start(&path)], [0, 1]);
+    }
 }

@@ -105,7 +105,7 @@ impl Core {
         }
         self.shutdown = Some(Shutdown { job, until: Instant::now() + time, begun: Vec::new(), total: 0 });
         self.state.shutdown = Some(job);
-        info!("all containers are stopped");
+        info!("stopping all containers, the last of the order first, within {} s", time.as_secs());
         self.go_on_shutting_down();
         Ok(job)
     }

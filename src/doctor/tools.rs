@@ -38,7 +38,19 @@ fn judge_lxc(version: &str) -> Finding {
 }
 
 pub(super) fn image_tools(_: &Subject<'_>) -> Finding {
-    tools(&["mksquashfs", "gzip", "xz", "zstd"], WARNING)
+    with_rare(tools(&["mksquashfs", "gzip"], WARNING), tools(&["xz", "zstd"], WARNING))
+}
+
+/// What only some tarballs need is told, and no reason to warn: a pull or an import of one says what it lacks.
+fn with_rare(found: Finding, rare: Finding) -> Finding {
+    match (found.state, rare.state) {
+        (OK, OK) => ok(format_args!("{}; {}", found.message, rare.message)),
+        (OK, _) => ok(format_args!(
+            "{}; {}: tarballs packed with it cannot be imported",
+            found.message, rare.message
+        )),
+        _ => found,
+    }
 }
 
 pub(super) fn disk_quota(subject: &Subject<'_>) -> Vec<Finding> {
@@ -60,6 +72,19 @@ fn tools(tools: &[&str], missing: &'static str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_few_need_is_no_warning() {
+        let (good, lacking) =
+            (ok(format_args!("gzip is installed")), told(WARNING, "xz is not installed; install xz"));
+        let noted = with_rare(good.clone(), lacking.clone());
+        assert!(
+            noted.state == OK && noted.message.contains("xz is not installed: tarballs"),
+            "{}",
+            noted.message
+        );
+        assert_eq!(with_rare(lacking, good).state, WARNING);
+    }
 
     #[test]
     fn versions_are_judged() {

@@ -99,6 +99,11 @@ impl Layout {
         self.run.join("jobs.json")
     }
 
+    /// Holds how often the daemon was started since one ended well; not there when none runs.
+    pub fn starts(&self) -> PathBuf {
+        self.run.join("starts")
+    }
+
     /// Holds the kernel's boot id once autostart has been done for this boot.
     pub fn boot_marker(&self) -> PathBuf {
         self.run.join("boot")

@@ -375,3 +375,13 @@ test('a server’s address is checked', () => {
 		'https://x?y' ])
 		assert.ok(logic.checkUrl(wrong), wrong);
 });
+
+test('what cloudbox mounts is told from the box’s own disks', () => {
+	const image = 'a1'.repeat(32);
+	for (const ours of [ `/var/run/cloudbox/images/${image}`, '/srv/cloudbox/containers/my-web/layer',
+		'/mnt/sda1/containers/web/rootfs', '/tmp/run/cloudbox/lower/web' ])
+		assert.ok(logic.isOurMount(ours), ours);
+	for (const others of [ '/', '/overlay', '/mnt/sda1', '/srv/cloudbox', '/srv/cloudbox/containers', '/mnt/images',
+		`/mnt/images/${image}/more`, undefined ])
+		assert.ok(!logic.isOurMount(others), others);
+});

@@ -228,7 +228,7 @@ fn from_the_installation_to_the_removal() {
     for line in [
         "command /usr/bin/cloudbox daemon",
         "file /usr/bin/cloudbox",
-        "respawn 3600 10 0",
+        "respawn 3600 1 0",
         "stderr 1",
         "reload on cloudbox cloudbox-host",
         "mounted on mount of /srv/cloudbox",

@@ -23,6 +23,11 @@ function link(...path) {
 
 /** What `list` of the bridges of this box says, if anybody tells. */
 async function bridges() {
+	// LuCI takes a refused call for a session that has ended, and says so over the whole page: asked is only what is granted.
+	const granted = rpc.declare({ object: 'session', method: 'access', params: [ 'scope', 'object', 'function' ],
+		expect: { access: false } });
+	if (!await L.resolveDefault(granted('ubus', 'luci-rpc', 'getNetworkDevices'), false))
+		return [];
 	const devices = await L.resolveDefault(rpc.declare({ object: 'luci-rpc', method: 'getNetworkDevices' })(), {});
 	return Object.keys(devices ?? {}).filter(name => devices[name]?.bridge === true && /^[\w.@-]{1,15}$/.test(name)).sort();
 }

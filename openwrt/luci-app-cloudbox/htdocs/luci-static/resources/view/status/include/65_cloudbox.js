@@ -1,5 +1,6 @@
 'use strict';
 'require baseclass';
+'require rpc';
 'require cloudbox.api as api';
 'require cloudbox.logic as logic';
 'require cloudbox.widgets as widgets';
@@ -22,6 +23,18 @@ function block(status) {
 	];
 	return rows.filter(row => row);
 }
+
+/*
+ * The page lists what is mounted: two lines for each container with a quota, and one for each image, would bury the box's own
+ * disks. Scripts of the page are loaded before any of them asks.
+ */
+rpc.addInterceptor((message, request) => {
+	if (request?.object === 'luci' && request?.method === 'getMountPoints') {
+		const reply = message?.result?.[1];
+		if (Array.isArray(reply?.result))
+			reply.result = reply.result.filter(entry => !logic.isOurMount(entry.mount));
+	}
+});
 
 return baseclass.extend({
 	title: _('Community cloud'),
