@@ -23,7 +23,7 @@ function link(...path) {
 
 /** What `list` of the bridges of this box says, if anybody tells. */
 async function bridges() {
-	// LuCI takes a refused call for a session that has ended, and says so over the whole page: asked is only what is granted.
+	// LuCI takes a refused call for a session that has ended, and says so over the whole page: asked is what is granted.
 	const granted = rpc.declare({ object: 'session', method: 'access', params: [ 'scope', 'object', 'function' ],
 		expect: { access: false } });
 	if (!await L.resolveDefault(granted('ubus', 'luci-rpc', 'getNetworkDevices'), false))

@@ -487,9 +487,9 @@ function leftOfDisk(resource) {
 
 // --- Jobs --------------------------------------------------------------------------------------------------
 
-/** Whether something is mounted at `path` by cloudbox: an image, a container's layer or its root. */
-function isOurMount(path) {
-	return /\/(images\/[0-9a-f]{64}|containers\/[a-z0-9-]+\/(layer|rootfs)|lower\/[a-z0-9-]+)$/.test(path ?? '');
+/** Whether what is mounted at `point` is cloudbox's: an image, a container's layer or its root. */
+function isOurMount(point) {
+	return /\/(images\/[0-9a-f]{64}|containers\/[a-z0-9-]+\/(layer|rootfs)|lower\/[a-z0-9-]+)$/.test(point ?? '');
 }
 
 function isFinal(job) {
@@ -731,6 +731,7 @@ return baseclass.extend({
 	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, joined, census, addresses, losses,
 	checkName, checkMemory, checkDisk, checkRate, checkConnections, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkUrl, checkKey,
 	checkServiceType, checkServiceName, checkTxt, filledIn, changed, leftOf, leftOfDisk,
-	isOurMount, isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,
+	isOurMount,
+	isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,
 	typeWords, link, groupByType, groupByContainer, offered, servicesOf, system, sourceOf, fetchable, problems
 });

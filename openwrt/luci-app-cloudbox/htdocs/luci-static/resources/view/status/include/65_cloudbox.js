@@ -25,8 +25,8 @@ function block(status) {
 }
 
 /*
- * The page lists what is mounted: two lines for each container with a quota, and one for each image, would bury the box's own
- * disks. Scripts of the page are loaded before any of them asks.
+ * The page lists what is mounted: two lines for each container with a quota, and one for each image, would bury the box's
+ * own disks. Scripts of the page are loaded before any of them asks.
  */
 rpc.addInterceptor((message, request) => {
 	if (request?.object === 'luci' && request?.method === 'getMountPoints') {
