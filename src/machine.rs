@@ -3,12 +3,13 @@
 use crate::error::{Code, Error, Result};
 use crate::model::advert;
 use crate::model::name::Name;
+use crate::model::size::Bytes;
 use crate::steps::avahi::Avahi;
 use crate::steps::config::ConfigStore;
 use crate::steps::image::Images;
 use crate::steps::lxc::Runtime;
 use crate::steps::network::Network;
-use crate::steps::storage::Storage;
+use crate::steps::storage::{is_as_large, Storage};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,6 +95,13 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// The size of container `name`'s disk, which is mounted and shall be as large as `asked`: a kernel that does not grow
+    /// it leaves it as it was.
+    pub fn disk_of(&self, name: &Name, asked: Bytes) -> Bytes {
+        let found = self.storage.disk_size(name);
+        found.filter(|size| !is_as_large(*size, asked)).unwrap_or(asked)
     }
 
     /// Whether a container holds image `sha256` mounted.

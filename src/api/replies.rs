@@ -125,7 +125,7 @@ pub struct ContainerEntry {
     /// Seconds since its init began.
     pub uptime: Option<u64>,
     /// How its last run ended, when it should not have, or nobody wanted it: `killed`, `poweroff`, `crashed`,
-    /// `out_of_memory`, `unknown`
+    /// `out_of_memory`, `reboots`, `unknown`
     pub exit: Option<&'static str>,
     /// How often it was started again since somebody started it.
     pub restarts: Option<u32>,
@@ -225,7 +225,7 @@ pub struct ContainerInfo {
 #[derive(Debug, Serialize)]
 pub struct LastExit {
     /// `asked` (somebody stopped it), `killed` (somebody stopped it, and it had to be killed), `poweroff` (by the
-    /// guest), `crashed`, `out_of_memory`, `unknown`
+    /// guest), `crashed`, `out_of_memory`, `reboots` (again and again), `unknown`
     pub reason: &'static str,
     /// The exit code of its init, when it crashed.
     pub code: Option<i32>,
@@ -264,6 +264,9 @@ pub struct Interface {
 pub struct Limits {
     /// Bytes of memory.
     pub memory: Option<u64>,
+    /// Bytes of swap beside it, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap: Option<u64>,
     /// Processors, `0.5`.
     pub cpus: Option<String>,
     /// Most processes.
@@ -622,6 +625,9 @@ pub struct ReloadReply {
     pub restart_required: Vec<String>,
     /// What is wrong in the configuration.
     pub warnings: Vec<String>,
+    /// Why it could not be read, or that it has lost all it said: what it said before holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// Reply of a method that became a job, when the caller waited for it.

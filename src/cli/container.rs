@@ -192,6 +192,8 @@ pub struct Set {
 struct Settings {
     #[arg(long, value_name = "SIZE", help = "most memory, such as 256M")]
     memory: Option<String>,
+    #[arg(long, value_name = "SIZE", help = "swap beside its memory, such as 256M, or none")]
+    swap: Option<String>,
     #[arg(long, value_name = "NUMBER", help = "processors, such as 1 or 0.5")]
     cpus: Option<String>,
     #[arg(long, value_name = "SIZE", help = "disk quota, such as 4G, or none; it can only grow")]

@@ -152,9 +152,9 @@ impl<'a> Filler<'a> {
 fn limits(view: &View<'_>, field: &str) -> String {
     let Some(limits) = view.table(field) else { return String::new() };
     let mut shown = String::new();
-    for name in ["memory", "cpus", "pids", "disk"] {
+    for name in ["memory", "swap", "cpus", "pids", "disk"] {
         let value = match limits.number(name) {
-            bytes @ Some(_) if name == "memory" || name == "disk" => size(bytes),
+            bytes @ Some(_) if matches!(name, "memory" | "swap" | "disk") => size(bytes),
             _ => limits.text(name),
         };
         if !value.is_empty() {

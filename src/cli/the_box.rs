@@ -98,7 +98,7 @@ impl Command {
             Command::Doctor(Lazy(asked)) => {
                 Ok(Action::Show(Request::new(BOX, "doctor", &asked)?, Box::new(doctor)))
             }
-            Command::Reload => Ok(Action::show(ask("reload")?, reload)),
+            Command::Reload => Ok(Action::Show(ask("reload")?, Box::new(reload))),
             Command::Shutdown(Lazy(job)) => job.call(BOX, "shutdown"),
             Command::Daemon(Lazy(daemon)) => Ok(Action::Daemon(daemon)),
             Command::Version => Ok(Action::own(|_| write_stdout(VERSION.as_bytes()).map(|()| OK))),
@@ -168,9 +168,13 @@ fn doctor(view: &View<'_>, page: &mut Page) -> u8 {
     code
 }
 
-fn reload(view: &View<'_>, page: &mut Page) {
+/// The exit code is 1 when the file could not be used.
+fn reload(view: &View<'_>, page: &mut Page) -> u8 {
     let jobs = view.texts("jobs");
-    if jobs.is_empty() {
+    let unread = !view.raw("error").is_empty();
+    if unread {
+        page.line("the configuration is not applied");
+    } else if jobs.is_empty() {
         page.line("the configuration is applied; there was nothing to do");
     } else {
         let what = count(jobs.len() as u64, "job");
@@ -179,6 +183,11 @@ fn reload(view: &View<'_>, page: &mut Page) {
     }
     page.add("[a restart is needed by {restart_required}]", view);
     warnings(view, page);
+    if unread {
+        REFUSED
+    } else {
+        OK
+    }
 }
 
 fn warnings(view: &View<'_>, page: &mut Page) {

@@ -1,6 +1,7 @@
 //! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
 //! no I/O that can block: what does is a job.
 
+use super::bus::Method;
 use super::workers::{self, Sender};
 use crate::announce::{Announcer, Port, Writing};
 use crate::api::BusObject;
@@ -9,6 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::look::{self, Readings};
 use crate::machine::Machine;
 use crate::model::job::JobId;
+use crate::model::life::GOOD_RUN;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::operations::{Ended, Ending, Task};
@@ -91,6 +93,25 @@ pub struct Waiter {
     pub deadline: Instant,
     /// It is answered with the whole job, whether or not that failed.
     pub(super) whole_job: bool,
+}
+
+/// A call that waits for the end of a job which the daemon made by itself.
+pub(super) struct HeldCall {
+    pub(super) call: Call,
+    pub(super) request: Request,
+    /// The job.
+    pub(super) job: JobId,
+    /// When it is answered at the latest, and with what.
+    pub(super) deadline: Instant,
+    pub(super) error: Error,
+}
+
+/// A call as it came.
+pub(super) struct Call {
+    pub(super) caller: u32,
+    pub(super) method: &'static Method,
+    pub(super) arguments: Vec<u8>,
+    pub(super) handed: Option<OwnedFd>,
 }
 
 /// What the loop does when a thread has worked for a call, which ends in an answer.
@@ -201,6 +222,8 @@ pub struct Core {
     pub(super) queue: VecDeque<JobId>,
     /// Calls whose reply is held back until a job ends.
     pub(super) waiters: Vec<Waiter>,
+    /// Calls that come to their turn when a job of the daemon's own ends.
+    pub(super) held: Vec<HeldCall>,
     /// Calls that threads answer.
     pub(super) errands: Errands,
     pub(super) sender: Sender<Report>,
@@ -242,6 +265,7 @@ impl Core {
             active: BTreeMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
+            held: Vec::new(),
             errands: Errands::default(),
             sender,
             boot_pending: false,
@@ -282,7 +306,8 @@ impl Core {
 
     /// When [`Core::handle_time`] or [`Core::announce`] has something to do next.
     pub fn next_time(&self) -> Option<Instant> {
-        let waiter = self.waiters.iter().map(|waiter| waiter.deadline).min();
+        let waiters = self.waiters.iter().map(|waiter| waiter.deadline);
+        let waiter = waiters.chain(self.held.iter().map(|held| held.deadline)).min();
         let (mut adverts, mut restart) = (None, None);
         if !self.ending {
             adverts = self.announcer.next_time();
@@ -337,6 +362,7 @@ impl Core {
             }
         }
         self.answer_waiters(|waiter| waiter.deadline <= now);
+        self.give_up_calls(now);
         for container in self.state.containers.values_mut() {
             if let Some(watch) = container.live.as_mut().and_then(|live| live.addresses.as_mut()) {
                 watch.handle_time(now);
@@ -408,6 +434,7 @@ impl Core {
                 for active in self.active.values() {
                     active.cancel.cancel();
                 }
+                self.go_on_with_calls();
             }
         }
         self.send_notices();
@@ -439,7 +466,9 @@ impl Core {
                 let Some(container) = self.state.containers.get(name) else { return };
                 if self.state.job_on(name).is_none() {
                     info!("container {name} ended");
-                    self.begin(Ended(container.record.clone()));
+                    let short = |live: &&Box<Live>| live.age().as_secs() < GOOD_RUN;
+                    let reboots = container.live.as_ref().filter(short).map_or(0, |live| live.reboots);
+                    self.begin_own(Box::new(Ended { record: container.record.clone(), reboots }));
                 }
             }
             Watched::Addresses(name) => {

@@ -18,16 +18,28 @@ use std::time::{Duration, Instant};
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 impl Core {
-    /// Adds a job and begins it as soon as there is a place.
+    /// Adds a job that somebody asked for, and begins it as soon as there is a place.
     pub(super) fn begin(&mut self, operation: impl Operation) -> JobId {
         self.begin_task(Box::new(operation))
     }
 
     /// The same with any of them.
     pub(super) fn begin_task(&mut self, task: Box<dyn Task>) -> JobId {
+        self.add_and_begin(task, false)
+    }
+
+    /// The same with one that nobody asked for: a person's call about the same container waits for its end.
+    pub(super) fn begin_own(&mut self, task: Box<dyn Task>) -> JobId {
+        self.add_and_begin(task, true)
+    }
+
+    fn add_and_begin(&mut self, task: Box<dyn Task>, own: bool) -> JobId {
         let About { kind, target, source } = task.describe();
         let waits = kind.waits;
         let id = self.state.jobs.add(kind, target, source, now());
+        if let Some(job) = self.state.jobs.get_mut(id) {
+            job.own = own;
+        }
         self.state.jobs_changed = true;
         if task.has_nothing_to_do(&self.state) {
             self.state.jobs.finish(id, &Ok(()), now());
@@ -116,6 +128,8 @@ impl Core {
             self.state.spoiled.push(record.ids);
         }
         self.finish(id, result);
+        // Before the daemon makes up its mind what comes next: a person's wish counts first.
+        self.go_on_with_calls();
         let beside = self.state.jobs.get(id).and_then(|job| job.target.container().cloned());
         if self.state.read_anew {
             self.carry_out();
@@ -169,19 +183,28 @@ impl Core {
     /// [`Code::NotFound`], [`Code::NotSupported`].
     pub(super) fn cancel(&mut self, id: &str) -> Result<JobReply> {
         let job = self.state.jobs.find(id)?.clone();
-        let Some(active) = self.active.get(&job.id) else { return Ok(JobReply::from(&job)) };
+        if !self.active.contains_key(&job.id) {
+            return Ok(JobReply::from(&job));
+        }
         if !job.kind.cancellable {
             return Err(Error::new(
                 Code::NotSupported,
                 format_args!("a {} cannot be cancelled: what is gone does not come back", job.kind),
             ));
         }
+        self.cut_short(job.id);
+        self.go_on_with_calls();
+        Ok(JobReply::from(self.state.jobs.get(job.id).unwrap_or(&job)))
+    }
+
+    /// Cancels a job, whatever it is; one that waits for a place has ended then.
+    pub(super) fn cut_short(&mut self, id: JobId) {
+        let Some(active) = self.active.get(&id) else { return };
         active.cancel.cancel();
         if active.task.is_some() {
-            self.queue.retain(|queued| *queued != job.id);
-            self.finish(job.id, Err(Error::new(Code::Cancelled, "the job was cancelled before it began")));
+            self.queue.retain(|queued| *queued != id);
+            self.finish(id, Err(Error::new(Code::Cancelled, "the job was cancelled before it began")));
         }
-        Ok(JobReply::from(self.state.jobs.get(job.id).unwrap_or(&job)))
     }
 
     /// Keeps the table of jobs over a restart of the daemon, if it changed. The loop calls it when replies are on their

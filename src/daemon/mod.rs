@@ -33,6 +33,7 @@ use log::{error, warn};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -84,7 +85,12 @@ pub fn run(options: Options) -> ExitCode {
 fn lock(path: &Path) -> Result<Flock<File>> {
     let deadline = Instant::now() + LOCK_TIME;
     loop {
-        let file = File::create(path).map_err(|e| Error::io("cannot open", path, e))?;
+        // One that is there can be locked where nothing can be written.
+        let file = File::create(path).or_else(|e| match e.kind() {
+            ErrorKind::ReadOnlyFilesystem => File::open(path),
+            _ => Err(e),
+        });
+        let file = file.map_err(|e| Error::io("cannot open", path, e))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(locked) => return Ok(locked),
             Err((_, Errno::EWOULDBLOCK)) if Instant::now() < deadline => std::thread::sleep(LOCK_AGAIN),

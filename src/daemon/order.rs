@@ -65,6 +65,18 @@ impl Core {
         begun
     }
 
+    /// Somebody stops the container: neither a crash before nor the box's boot starts it now.
+    pub(super) fn start_no_more(&mut self, name: &Name) {
+        self.state.forget_restarts(name);
+        // A start that was cut short for that is no failure.
+        if let Some(container) = self.state.containers.get_mut(name) {
+            container.failure = container.failure.take().filter(|failure| failure.code != Code::Cancelled);
+        }
+        if let Some(boot) = &mut self.boot {
+            boot.queue.retain(|(_, action)| !matches!(action, Action::Start(of) if of == name));
+        }
+    }
+
     /// Whether nobody has seen to it in the meantime.
     fn is_still_to_be_done(&self, action: &Action) -> bool {
         let (Action::Start(name) | Action::Create { name, .. }) = action else { return true };
@@ -153,7 +165,7 @@ impl Core {
         for name in next {
             let Some(container) = self.state.containers.get(&name) else { continue };
             let init = container.record.init;
-            self.begin(operations::Stop { name, init, how });
+            self.begin_own(Box::new(operations::Stop { name, init, how }));
         }
     }
 

@@ -21,6 +21,7 @@ impl Core {
             jobs: jobs.into_iter().map(|id| id.to_string()).collect(),
             restart_required: self.state.restart_required(),
             warnings: self.state.warnings(),
+            error: self.state.config_error.as_ref().map(|error| error.message.clone()),
         }
     }
 
@@ -104,7 +105,7 @@ impl Core {
         }
         let name = action.name().clone();
         match task(&self.state, &action) {
-            Ok(Some(task)) => Some(self.begin_task(task)),
+            Ok(Some(task)) => Some(self.begin_own(task)),
             Ok(None) => {
                 self.act_at_once(action);
                 None

@@ -42,7 +42,7 @@ impl Core {
             return state.await_bridge(name);
         }
         container.life.restarts = container.life.restarts.saturating_add(1);
-        let started: Result<JobId, _> = Start::ask(&self.state, name).map(|task| self.begin_task(task));
+        let started: Result<JobId, _> = Start::ask(&self.state, name).map(|task| self.begin_own(task));
         if let Err(error) = started {
             self.state.note_failure(name, error);
             if let Some(container) = self.state.containers.get_mut(name) {

@@ -60,7 +60,14 @@ impl Core {
         // Before the ports are looked at: nothing that happens meanwhile is lost.
         self.links = self.state.machine.network.watch_links().inspect_err(|error| error!("{error}")).ok();
         let mut quiet = true;
-        for found in self.state.machine.storage.scan()? {
+        let scanned = self.state.machine.storage.scan()?;
+        let made = scanned.iter().filter(|found| matches!(found, Found::Container(_))).count();
+        if let Err(error) = config::check_not_lost(&self.state.config, made) {
+            error!("{error}");
+            self.state.machine.config.guard(true);
+            self.state.config_error.get_or_insert(error);
+        }
+        for found in scanned {
             match found {
                 Found::Container(record) => quiet &= self.take_up(record, &lives),
                 Found::Unreadable(name, error) => {
@@ -136,7 +143,7 @@ impl Core {
         };
         if self.state.config_error.is_some() {
             // The file cannot be read; what it said last is in the record.
-            self.state.config.containers.insert(name.clone(), Declared::good(record.spec.clone()));
+            self.state.config.containers.insert(name.clone(), Declared::good(record.said().clone()));
         }
         let mut life = life::find(lives, &name);
         let exit = life.exit.filter(|exit| live.is_none() && exit.reason.is_failure());
@@ -145,7 +152,9 @@ impl Core {
             life.awaits = false;
         }
         let due = (live.is_none() && life.pending).then(|| Instant::now() + life.same_delay());
-        self.state.containers.insert(name, Container { record, live, failure, life, due });
+        self.state
+            .containers
+            .insert(name, Container { record, live, failure, life, due, monitor_left: false });
         stopped
     }
 }

@@ -17,6 +17,11 @@ pub fn failed(name: &Name, failure: &Error) -> Finding {
     )
 }
 
+/// A container that runs and whose disk does not do what it should.
+pub fn trouble(error: &Error) -> Finding {
+    told(ERROR, &error.message)
+}
+
 /// A container whose record cannot be read.
 pub fn unreadable(error: &Error) -> Finding {
     told(ERROR, &error.message)

@@ -11,7 +11,7 @@ mod storage;
 mod tools;
 mod without_daemon;
 
-pub use containers::{failed, orphan, unreadable};
+pub use containers::{failed, orphan, trouble, unreadable};
 pub use without_daemon::{examine_without_daemon, Paths};
 
 use crate::api::replies::{Check, DoctorReply};

@@ -24,6 +24,15 @@ pub(super) fn storage(subject: &Subject<'_>) -> Finding {
             ),
         );
     }
+    if filesystem::is_read_only(path) {
+        return error(
+            format_args!("{shown} is read-only: nothing there can be made, changed or deleted"),
+            format_args!(
+                "`dmesg` tells why: after an error of the disk stop all containers, `umount` it, check it with `fsck` (the \
+                 disk may be failing), and mount it again"
+            ),
+        );
+    }
     if kind == Some(filesystem::Kind::OVERLAY) {
         return warning(
                 format_args!("{shown} is on the box's own overlay: containers without a disk quota cannot start there"),
@@ -65,6 +74,12 @@ pub(super) fn layers(subject: &Subject<'_>) -> Finding {
         return warning(
             format_args!("{} is not there yet", layout.storage.display()),
             format_args!("the daemon makes it: `/etc/init.d/cloudbox start`"),
+        );
+    }
+    if filesystem::is_read_only(&layout.storage) {
+        return warning(
+            format_args!("they could not be looked at: {} is read-only", layout.storage.display()),
+            format_args!("see to the storage first"),
         );
     }
     // Quotas bring a file system of their own.

@@ -9,13 +9,12 @@ use crate::model::job::{JobError, Target};
 use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::model::options;
-use crate::model::size::Cpus;
+use crate::model::size::{Bytes, Cpus};
 use crate::operations::FIRST_BOOT;
 use crate::state::{Live, State};
 use crate::steps::lxc::first_boot::{self, Status};
 use crate::steps::lxc::Foreign;
 use crate::steps::network::Traffic;
-use crate::sys;
 use serde::Deserialize;
 use std::time::Instant;
 
@@ -157,7 +156,8 @@ fn entry(state: &State, name: &Name, traffic: &[Traffic]) -> ContainerEntry {
     }
     let broken = state.config.containers.get(name).and_then(|d| d.spec.as_ref().err());
     let failure = container.and_then(|c| c.failure.as_ref());
-    let error = failure.or(broken).or(state.not_made.get(name)).or(state.unreadable.get(name));
+    let disk = container.and_then(|c| c.live.as_ref()?.disk_trouble.as_ref());
+    let error = failure.or(broken).or(state.not_made.get(name)).or(state.unreadable.get(name)).or(disk);
     entry.error = error.map(JobError::from);
     entry
 }
@@ -176,7 +176,7 @@ fn tell_of_live(
     entry.pids = reading.usage.pids;
     entry.cpu_time = reading.usage.cpu_time;
     entry.cpu = reading.cpu;
-    entry.uptime = Some(sys::boottime().saturating_sub(live.began).as_secs());
+    entry.uptime = Some(live.age().as_secs());
     if let Some(addresses) = &live.addresses {
         entry.addresses = addresses.addresses().map(ToString::to_string).collect();
         entry.truncated = addresses.is_truncated().then_some(true);
@@ -212,7 +212,11 @@ pub fn info(state: &State, name: &Name) -> Result<ContainerInfo> {
     }
     let in_force = live.map(|_| runtime.limits(name));
     let dir = state.layout.container(name);
-    let entry = entry(state, name, &traffic(state));
+    let mut entry = entry(state, name, &traffic(state));
+    if live.is_some() && entry.error.is_none() {
+        // The kernel does not tell of everything by itself.
+        entry.error = state.machine.storage.trouble(name).as_ref().map(JobError::from);
+    }
     Ok(ContainerInfo {
         image_sha256: record.image_sha256.clone(),
         section: name.uci_section(),
@@ -224,15 +228,17 @@ pub fn info(state: &State, name: &Name) -> Result<ContainerInfo> {
         id_count: idrange::SIZE,
         asked: Limits {
             memory: Some(spec.memory.get()),
+            swap: spec.swap.map(Bytes::get),
             cpus: Some(spec.cpus.to_string()),
             pids: Some(spec.pids.into()),
             disk: spec.disk.map(|d| d.get()),
         },
         in_force: in_force.map(|limits| Limits {
             memory: limits.memory,
+            swap: limits.swap.filter(|swap| *swap > 0),
             cpus: limits.cpus.and_then(|c| u32::try_from(c).ok()).map(|c| Cpus(c).to_string()),
             pids: limits.pids,
-            disk: record.spec.disk.map(|d| d.get()),
+            disk: record.spec.disk.map(|asked| state.machine.disk_of(name, asked).get()),
         }),
         memory_peak: live.and_then(|_| runtime.memory_peak(name)),
         interfaces: vec![Interface {

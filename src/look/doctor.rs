@@ -1,6 +1,7 @@
 //! `doctor`: what the daemon knows of the box before it is examined.
 
-use crate::doctor::{failed, orphan, unreadable, About, Examination, Finding};
+use crate::doctor::{failed, orphan, trouble, unreadable, About, Examination, Finding};
+use crate::error::Error;
 use crate::model::name::Name;
 use crate::state::State;
 use crate::steps::network::Port;
@@ -49,7 +50,13 @@ fn ports(state: &State) -> Vec<(Name, Port)> {
 }
 
 fn findings(state: &State) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = state.failures().map(|(name, failure)| failed(name, failure)).collect();
+    let told = |(name, failure): (&Name, &Error)| match state.state_of(name) {
+        "deleting" => trouble(&Error::new(failure.code, format_args!("{name}: {}", failure.message))),
+        _ => failed(name, failure),
+    };
+    let mut findings: Vec<Finding> = state.failures().map(told).collect();
+    let running = state.containers.iter().filter(|(_, container)| container.live.is_some());
+    findings.extend(running.filter_map(|(name, _)| state.machine.storage.trouble(name)).map(|e| trouble(&e)));
     findings.extend(state.unreadable.values().map(unreadable));
     findings.extend(state.orphans().iter().map(orphan));
     findings

@@ -135,6 +135,26 @@ pub struct Config {
     pub images: Vec<KnownImage>,
     /// What is wrong in the file, in its order.
     pub warnings: Vec<Warning>,
+    /// The file has no section at all, or is not there.
+    pub is_empty: bool,
+}
+
+/// Checks that the file has not lost all that it said, by a power cut, an editor, or a backup without it: `containers` are
+/// known, and nobody undeclares all of them and what holds for the box at once.
+///
+/// # Errors
+/// [`Code::Config`].
+pub fn check_not_lost(config: &Config, containers: usize) -> Result<()> {
+    if !config.is_empty || containers == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Config,
+        format_args!(
+            "/etc/config/cloudbox has no section any more, and there are {containers} containers; bring it back from a \
+             backup, or write \"config cloudbox 'main'\" into it if all of them shall stop, then `cloudbox reload`"
+        ),
+    ))
 }
 
 impl Config {
@@ -149,7 +169,8 @@ impl Config {
 /// where the new one is wrong.
 pub fn read(package: &Package, host: &Package, before: &Settings) -> Config {
     let moved = host.section("host").is_some_and(|section| section.kind() == "host");
-    let mut reader = Reader { config: Config::default(), before, file: HOST, moved };
+    let config = Config { is_empty: package.sections().is_empty(), ..Config::default() };
+    let mut reader = Reader { config, before, file: HOST, moved };
     for section in host.sections() {
         match section.kind() {
             "host" if section.name() == "host" => reader.host(section),

@@ -22,6 +22,8 @@ pub struct Kind {
     pub waits: bool,
     /// It works beside whatever else is done to its container.
     pub beside: bool,
+    /// A person's stop or delete of its container cuts it short where the daemon has made it by itself.
+    pub yields: bool,
     /// It brings into force what its container's section says, as far as that can be had while it runs.
     pub applies: bool,
     /// What `list` calls its container meanwhile; None: what it is.
@@ -38,6 +40,7 @@ impl Kind {
             cancellable: true,
             waits: false,
             beside: false,
+            yields: false,
             applies: false,
             shown_as: None,
             silence: None,
@@ -168,6 +171,9 @@ pub struct Job {
     /// The container it copies from, when that is another one: both are busy.
     #[serde(skip)]
     pub source: Option<Name>,
+    /// The daemon made it by itself: nobody has asked for it, and nobody is refused for its sake.
+    #[serde(skip)]
+    pub own: bool,
     /// How far it is.
     pub state: State,
     /// The present step, or the last one.
@@ -221,6 +227,31 @@ impl Job {
     }
 }
 
+/// Why a person's call cannot be answered yet: a job is in its way that the daemon made by itself. It is the source of a
+/// [`Code::Busy`]; who takes calls waits for the job's end instead of passing that on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InTheWay {
+    /// The job.
+    pub job: JobId,
+    /// The call wants its container to end, so that the job is cut short where it [yields](Kind::yields).
+    pub cut: bool,
+}
+
+impl InTheWay {
+    /// What `error` came from, if it is that.
+    pub fn of(error: &Error) -> Option<InTheWay> {
+        std::error::Error::source(error).and_then(|source| source.downcast_ref()).copied()
+    }
+}
+
+impl fmt::Display for InTheWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {} of the daemon's own has not ended", self.job)
+    }
+}
+
+impl std::error::Error for InTheWay {}
+
 /// All jobs that are known.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Jobs {
@@ -239,6 +270,7 @@ impl Jobs {
             kind,
             target,
             source,
+            own: false,
             state: State::Pending,
             step: String::new(),
             bytes: 0,

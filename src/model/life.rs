@@ -10,7 +10,9 @@ use std::time::Duration;
 /// The longest time between two tries to start a container that ends again and again.
 const LONGEST: u64 = 300;
 /// After a run of this many seconds a container is no longer one that ends again and again.
-const GOOD_RUN: u64 = 60;
+pub const GOOD_RUN: u64 = 60;
+/// So many reboots in quick succession are a guest's own business: an upgrade may want two. One more is no good run.
+pub const REBOOTS: u32 = 3;
 /// How the kernel ends the init of a pid namespace whose reboot(2) asked for a halt or a poweroff.
 const HALTED: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -28,17 +30,20 @@ pub enum Reason {
     Crashed,
     /// The kernel killed its init for want of memory.
     OutOfMemory,
+    /// Its guest rebooted again and again.
+    Reboots,
     /// Nobody was there to see.
     Unknown,
 }
 
 impl Reason {
-    const ALL: [Reason; 6] = [
+    const ALL: [Reason; 7] = [
         Reason::Asked,
         Reason::Killed,
         Reason::Poweroff,
         Reason::Crashed,
         Reason::OutOfMemory,
+        Reason::Reboots,
         Reason::Unknown,
     ];
 
@@ -50,13 +55,14 @@ impl Reason {
             Reason::Poweroff => "poweroff",
             Reason::Crashed => "crashed",
             Reason::OutOfMemory => "out_of_memory",
+            Reason::Reboots => "reboots",
             Reason::Unknown => "unknown",
         }
     }
 
     /// Whether it should not have ended.
     pub fn is_failure(self) -> bool {
-        matches!(self, Reason::Crashed | Reason::OutOfMemory)
+        matches!(self, Reason::Crashed | Reason::OutOfMemory | Reason::Reboots)
     }
 
     /// Whether a container is to be started again that ended so.
@@ -107,6 +113,9 @@ impl Exit {
         let mut text = "its init ".to_string();
         match (self.reason, self.code(), self.signal()) {
             (Reason::OutOfMemory, ..) => return "it ran out of memory; give it more with `set`".into(),
+            (Reason::Reboots, ..) => {
+                return "its guest rebooted again and again; its console log may say why".into();
+            }
             (_, Some(code), _) => drop(write!(text, "ended with exit code {code}")),
             (_, _, Some(signal)) => drop(write!(text, "was ended by signal {signal}")),
             _ => text.push_str("ended"),
@@ -221,6 +230,7 @@ mod tests {
             (Poweroff, false, true),
             (Crashed, true, true),
             (OutOfMemory, true, true),
+            (Reboots, true, true),
             (Unknown, false, true),
         ] {
             let restarts = [Restart::No, Restart::OnFailure, Restart::Always].map(|p| reason.restarts(p));
@@ -259,6 +269,7 @@ mod tests {
                 exit: Some(Exit { reason: Reason::OutOfMemory, status: Some(9), at: 1_700_000_000 }),
                 ..Life::default()
             },
+            Life { exit: Some(Exit { reason: Reason::Reboots, status: None, at: 5 }), ..Life::default() },
             Life { exit: Some(Exit { reason: Reason::Unknown, status: None, at: 5 }), ..Life::default() },
         ] {
             assert_eq!(Life::parse(&life.line()), life, "{}", life.line());

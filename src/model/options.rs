@@ -7,7 +7,7 @@ use super::size::Cpus;
 use super::spec::{
     check_bridge, check_description, check_hostname, check_key, check_script, check_service, check_slice,
     check_timezone, parse_bool, parse_connections, parse_disk, parse_memory, parse_number, parse_pids,
-    parse_rate, parse_reach, parse_restart, Defaults, Spec, PRIORITY_MAX,
+    parse_rate, parse_reach, parse_restart, parse_swap, Defaults, Spec, PRIORITY_MAX,
 };
 use crate::error::Result;
 use serde::ser::SerializeMap;
@@ -211,6 +211,13 @@ options! {
         doc: "Memory limit, `256M`.",
         put: |spec, said| parse_memory(said.text()).map(|memory| spec.memory = memory),
         get: |spec| Value::text(spec.memory.exact()),
+    }
+    swap: Amount, CreateAndSet, AtOnce {
+        default: "`none`",
+        doc: "How much of the box's swap it may use beside its memory, `256M`, or `none`. It counts as memory that is \
+              promised: a router's swap is often its own memory (zram).",
+        put: |spec, said| parse_swap(said.text()).map(|swap| spec.swap = swap),
+        get: |spec| spec.swap.map_or(Value::Nothing, |swap| Value::Text(swap.exact())),
     }
     cpus: Amount, CreateAndSet, AtOnce {
         default: "that of `main`",
@@ -595,9 +602,10 @@ mod tests {
     }
 
     /// A good value of each option, which is not the default.
-    const OTHER: [(&str, &str); 26] = [
+    const OTHER: [(&str, &str); 27] = [
         ("image", "other"),
         ("memory", "100000001"),
+        ("swap", "64M"),
         ("cpus", "0.5"),
         ("disk", "none"),
         ("pids", "7"),
@@ -678,9 +686,10 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let rows: [(&'static str, &[&str]); 26] = [
+        let rows: [(&'static str, &[&str]); 27] = [
             ("image", &["", "a/b", "-"]),
             ("memory", &["-1", "0", "10X", "1M", ""]),
+            ("swap", &["-1", "10X", "no", ""]),
             ("cpus", &["-1", "0", "x"]),
             ("disk", &["-1", "0", "10X", "1M", "no"]),
             ("pids", &["0", "-1", "x", "1.5", "1000001"]),
@@ -771,7 +780,7 @@ mod tests {
 
     #[test]
     fn what_can_be_set_is_a_sentence() {
-        let expected = "memory, cpus, disk, pids, network, address, gateway, isolate, reach, rate, \
+        let expected = "memory, swap, cpus, disk, pids, network, address, gateway, isolate, reach, rate, \
                         connections, autostart, priority, restart, description, slice, protected, nesting or io_uring";
         assert_eq!(settable(), expected);
     }

@@ -77,6 +77,9 @@ pub struct Spec {
     pub image: ImageName,
     /// Memory limit.
     pub memory: Bytes,
+    /// Swap beside its memory; None is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap: Option<Bytes>,
     /// Processors.
     pub cpus: Cpus,
     /// Disk quota; None is no quota.
@@ -195,6 +198,7 @@ impl Defaults {
         Spec {
             image: self.image.clone(),
             memory: self.memory,
+            swap: None,
             cpus: self.cpus,
             disk: self.disk,
             pids: self.pids,
@@ -239,6 +243,30 @@ pub fn parse_memory(text: &str) -> Result<Bytes> {
         return Err(invalid("memory", text, "nothing starts in less than 4M"));
     }
     Ok(size)
+}
+
+impl Spec {
+    /// Bytes of swap that it may use.
+    pub fn swap_bytes(&self) -> u64 {
+        self.swap.map_or(0, Bytes::get)
+    }
+
+    /// What of the box's memory is promised to it: its limit, and its swap, which a router has in its own memory.
+    pub fn promised_memory(&self) -> Bytes {
+        Bytes(self.memory.get().saturating_add(self.swap_bytes()))
+    }
+}
+
+/// Reads an amount of swap; `none` and 0 are none.
+///
+/// # Errors
+/// [`Code::InvalidArgument`].
+pub fn parse_swap(text: &str) -> Result<Option<Bytes>> {
+    if matches!(text, "none" | "0") {
+        return Ok(None);
+    }
+    let size = Bytes::parse("swap", text);
+    size.map(Some).map_err(|e| Error::new(e.code, format_args!("{}, or 'none'", e.message)).about("swap"))
 }
 
 /// Reads a disk quota; `none` is no quota.

@@ -9,6 +9,7 @@ use crate::model::config::Declared;
 use crate::model::job::Kind;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
+use crate::model::spec::Spec;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Foreign;
@@ -44,7 +45,8 @@ pub fn adopt(state: &State, args: &Args) -> Result<Box<dyn Task>> {
         ));
     }
     if let Some(orphan) = state.containers.get(&name) {
-        return Ok(Box::new(Adopt(orphan.record.clone())));
+        let spec = state.last_said.get(&name).unwrap_or(orphan.record.said()).clone();
+        return Ok(Box::new(Adopt { name, spec }));
     }
     match state.foreign().into_iter().find(|foreign| foreign.name == name.as_str()) {
         Some(foreign) => Ok(Box::new(TakeOver::ask(state, &name, foreign)?)),
@@ -58,24 +60,30 @@ pub fn adopt(state: &State, args: &Args) -> Result<Box<dyn Task>> {
     }
 }
 
-/// An orphan that is given a section, which says what is known of it.
+/// An orphan that is given its section again.
 #[derive(Debug)]
-pub struct Adopt(pub Box<Record>);
+pub struct Adopt {
+    /// Its name.
+    pub name: Name,
+    /// What the section said last.
+    pub spec: Spec,
+}
 
 impl Operation for Adopt {
     type Found = ();
 
     fn about(&self) -> About {
-        About::container(KIND, &self.0.name)
+        About::container(KIND, &self.name)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<()> {
         ctx.step("adopt.config")?;
-        machine.config.add_container(&self.0.name, &OptionValues::of(&self.0.spec))
+        machine.config.add_container(&self.name, &OptionValues::of(&self.spec))
     }
 
     fn done(self, state: &mut State, (): ()) -> Result<()> {
-        let Record { name, spec, .. } = *self.0;
+        let Adopt { name, spec } = self;
+        state.last_said.remove(&name);
         state.config.containers.insert(name.clone(), Declared::good(spec));
         state.notify_container("container.changed", &name);
         Ok(())

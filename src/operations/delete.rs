@@ -61,8 +61,12 @@ impl Delete {
         if !state.unreadable.contains_key(&name) {
             state.check_known(&name)?;
         }
+        let force = args.force.unwrap_or(false);
+        if force {
+            state.check_can_end(&name)?;
+        }
         state.check_idle(&name)?;
-        if state.runs(&name) && !args.force.unwrap_or(false) {
+        if state.runs(&name) && !force {
             return Err(Error::new(
                 Code::Running,
                 format_args!("container {name} is running; stop it first, or delete it with force"),
@@ -130,6 +134,7 @@ impl Operation for Delete {
         state.config.containers.remove(name);
         // Their sections went with its own.
         state.config.services.retain(|declared| declared.container != *name);
+        state.last_said.remove(name);
         state.not_made.remove(name);
         state.unreadable.remove(name);
         state.try_again(name);
@@ -137,8 +142,15 @@ impl Operation for Delete {
         Ok(())
     }
 
-    fn failed(self, state: &mut State, _: &Error) {
+    fn failed(self, state: &mut State, error: &Error) {
         state.give_up(Action::FinishDelete(self.name.clone()));
+        if let (Section::Marked, Some(container)) = (self.section, state.containers.get_mut(&self.name)) {
+            let why = format_args!(
+                "its delete has begun and failed: {}; `cloudbox delete {}` goes on with it, or the daemon's next start",
+                error.message, self.name
+            );
+            container.failure = Some(Error::new(error.code, why));
+        }
         match (self.section, state.config.containers.get_mut(&self.name)) {
             (Section::Untouched, Some(declared)) => declared.deleting = false,
             // What is left of it is only to be deleted.

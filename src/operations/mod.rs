@@ -72,7 +72,7 @@ use crate::model::name::Name;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::Record;
-use log::error;
+use log::{error, info};
 
 /// What is known of an operation before it begins.
 #[derive(Debug, Clone)]
@@ -202,7 +202,10 @@ fn take_failure<O: Operation>(operation: O, state: &mut State, error: &Error) {
     let Some(name) = target.container().filter(|_| !kind.beside) else {
         return operation.failed(state, error);
     };
-    error!("{kind} of container {name}: {error}");
+    match error.code {
+        Code::Cancelled => info!("{kind} of container {name}: {error}"),
+        _ => error!("{kind} of container {name}: {error}"),
+    }
     state.look_again(name);
     operation.failed(state, error);
     if error.code != Code::Cancelled {

@@ -103,7 +103,7 @@ impl Operation for Rename {
         let before = state.containers.remove(name).or_else(|| state.containers.remove(new_name));
         let mut life = before.map(|container| container.life).unwrap_or_default();
         life.forget();
-        let container = Container { record, live: None, failure: None, life, due: None };
+        let container = Container::stopped(record, life);
         state.containers.insert(new_name.clone(), container);
         state.lives_changed = true;
         info!("container {name} is called {new_name} now");

@@ -19,7 +19,7 @@ use log::info;
 use serde::Deserialize;
 
 /// The kind of a job that changes a container.
-pub const KIND: Kind = Kind { applies: true, ..Kind::new("set") };
+pub const KIND: Kind = Kind { yields: true, applies: true, ..Kind::new("set") };
 
 /// `cloudbox.container set`, beside the options that can be changed.
 #[derive(Debug, Deserialize)]
@@ -43,9 +43,10 @@ pub struct Set {
     pub before: Option<Spec>,
     /// What its section shall say anew; nothing, when it says it already.
     pub changes: Vec<Change>,
-    /// The record of one that runs: what the kernel allows is applied at once. To one that does not, the next start
-    /// applies everything.
-    pub running: Option<Box<Record>>,
+    /// Its record; None of one that was never made.
+    pub record: Option<Box<Record>>,
+    /// It runs: what the kernel allows is applied at once. To one that does not, the next start applies everything.
+    pub running: bool,
 }
 
 impl Set {
@@ -91,9 +92,9 @@ impl Set {
     }
 
     fn of(state: &State, name: Name, spec: Spec, before: Option<Spec>, changes: Vec<Change>) -> Set {
-        let running = state.containers.get(&name).filter(|container| container.live.is_some());
-        let running = running.map(|container| container.record.clone());
-        Set { name, spec, before, changes, running }
+        let running = state.runs(&name);
+        let record = state.containers.get(&name).map(|container| container.record.clone());
+        Set { name, spec, before, changes, record, running }
     }
 }
 
@@ -120,8 +121,11 @@ fn check_memory(state: &State, name: &Name, spec: &Spec, force: bool) -> Result<
     let Some(container) = state.containers.get(name).filter(|container| container.live.is_some()) else {
         return state.admit_memory_alone(spec);
     };
-    if spec.memory > container.record.spec.memory {
-        return state.admit_memory(name, spec);
+    if spec.promised_memory() > container.record.spec.promised_memory() {
+        state.admit_memory(name, spec)?;
+    }
+    if spec.memory >= container.record.spec.memory {
+        return Ok(());
     }
     let held = state.machine.runtime.memory_held(name).filter(|held| *held > spec.memory.get());
     match held {
@@ -139,7 +143,7 @@ fn check_memory(state: &State, name: &Name, spec: &Spec, force: bool) -> Result<
 }
 
 impl Operation for Set {
-    /// The record of what is in force, of one that runs.
+    /// The record as it is now, with what is in force of one that runs.
     type Found = Option<Box<Record>>;
 
     fn about(&self) -> About {
@@ -195,24 +199,42 @@ fn change_and_apply<'a>(
         let was = machine.config.change(name, &what.changes)?;
         undo.push(move || machine.config.change(name, &was).map(drop));
     }
-    let Some(before) = &what.running else { return Ok(None) };
+    let Some(before) = &what.record else { return Ok(None) };
     let mut after = before.clone();
-    after.spec = what.spec.while_running(&before.spec);
+    if what.running {
+        after.spec = what.spec.while_running(&before.spec);
+        apply(machine, ctx, before, &mut after, undo)?;
+    }
+    let after = Box::new(after.told(&what.spec));
+    if after != *before {
+        ctx.step("set.record")?;
+        undo.push(move || machine.storage.save_record(before));
+        machine.storage.save_record(&after)?;
+    }
+    Ok(Some(after))
+}
+
+/// Applies to a container that runs what `after` has and `before` has not; what cannot be had stays in `after` as it was.
+fn apply<'a>(
+    machine: &'a Machine,
+    ctx: &Ctx,
+    before: &'a Record,
+    after: &mut Record,
+    undo: &mut Undo<'a>,
+) -> Result<()> {
+    let name = &before.name;
     ctx.step("set.limits")?;
     undo.push(move || machine.runtime.set_limits(before));
-    machine.runtime.set_limits(&after)?;
+    machine.runtime.set_limits(after)?;
     ctx.step("set.isolation")?;
     undo.push(move || machine.network.isolate(&Port::of(before)));
-    machine.network.isolate(&Port::of(&after))?;
+    machine.network.isolate(&Port::of(after))?;
     if after.spec.grows(&before.spec) {
         ctx.step("set.disk")?;
-        if !machine.storage.grow(&after)? {
+        if !machine.storage.grow(after)? {
             info!("this kernel grows the disk of container {name} when it is started again");
             after.spec.disk = before.spec.disk;
         }
     }
-    ctx.step("set.record")?;
-    undo.push(move || machine.storage.save_record(before));
-    machine.storage.save_record(&after)?;
-    Ok(Some(after))
+    Ok(())
 }

@@ -38,7 +38,7 @@ impl Snapshot {
     pub fn ask(state: &State, args: &SnapshotArgs) -> Result<Snapshot> {
         let name = Name::new(&args.name)?;
         let snapshot = match args.snapshot.as_deref().unwrap_or_default() {
-            "" => Name::of_snapshot(&time_name(now()))?,
+            "" => free_name(&state.machine, &name)?,
             text => Name::of_snapshot(text)?,
         };
         let container = state.whole(&name)?;
@@ -91,4 +91,18 @@ impl Operation for Snapshot {
         state.notify_container("container.changed", &self.record.name);
         Ok(())
     }
+}
+
+/// A name for a snapshot of container `name`: the time, with a number behind it where one is called so already. A box
+/// without a battery has the same time again after each boot.
+fn free_name(machine: &Machine, name: &Name) -> Result<Name> {
+    let taken = machine.storage.snapshots(name)?;
+    let time = time_name(now());
+    let mut candidate = Name::of_snapshot(&time)?;
+    let mut number = 1_u32;
+    while taken.iter().any(|snapshot| snapshot.name == candidate) {
+        number += 1;
+        candidate = Name::of_snapshot(&format!("{time}-{number}"))?;
+    }
+    Ok(candidate)
 }

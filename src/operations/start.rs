@@ -9,6 +9,8 @@ use crate::model::advert::host_label;
 use crate::model::config::Declared;
 use crate::model::job::Kind;
 use crate::model::name::Name;
+use crate::model::plan::Action;
+use crate::model::size::Bytes;
 use crate::state::{no_container, no_section, Live, Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::Stop;
@@ -19,7 +21,7 @@ use serde::Deserialize;
 use std::net::Ipv4Addr;
 
 /// The kind of a job that starts a container.
-pub const KIND: Kind = Kind { shown_as: Some("starting"), ..Kind::new("start") };
+pub const KIND: Kind = Kind { yields: true, shown_as: Some("starting"), ..Kind::new("start") };
 
 /// `cloudbox.container start`
 #[derive(Debug, Deserialize)]
@@ -74,6 +76,7 @@ impl Start {
         state.admit_growth(&spec, &made.spec)?;
         let mut record = made.clone();
         record.spec = spec;
+        record.said = None;
         let before = (record != *made).then(|| made.clone());
         Ok(Start { record, before })
     }
@@ -84,9 +87,8 @@ impl Start {
     /// What a step refused.
     pub fn start(&self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
         let mut undo = Undo::default();
-        let live = mount_and_start(machine, ctx, &self.record, self.before.as_deref(), &mut undo);
-        let live = undo.unless_good(live)?;
-        Ok(Made { record: self.record.clone(), live: Some(live) })
+        let made = mount_and_start(machine, ctx, &self.record, self.before.as_deref(), &mut undo);
+        undo.unless_good(made)
     }
 }
 
@@ -106,7 +108,16 @@ impl Operation for Start {
     }
 
     fn done(self, state: &mut State, made: Made) -> Result<()> {
-        state.take_up(&self.record.name, made);
+        let name = &self.record.name;
+        state.take_up(name, made);
+        if state.is_stale(name)
+            && state
+                .declared_spec(name)
+                .is_some_and(|spec| spec.for_start(&self.record.spec) == self.record.spec)
+        {
+            // What could not be had at a start is not to be had while it runs.
+            state.give_up(Action::Apply(name.clone()));
+        }
         Ok(())
     }
 
@@ -128,7 +139,7 @@ fn mount_and_start<'a>(
     record: &'a Record,
     before: Option<&'a Record>,
     undo: &mut Undo<'a>,
-) -> Result<Box<Live>> {
+) -> Result<Made> {
     let name = &record.name;
     let network = guest_network(machine, &record.spec)?;
     machine.network.check_bridge(&record.spec.bridge)?;
@@ -138,18 +149,35 @@ fn mount_and_start<'a>(
     undo.push(move || machine.storage.unmount(name));
     machine.storage.unmount(name)?;
     machine.storage.mount(record, Stage::Alive, &image)?;
+    let record = Box::new(as_mounted(machine, record, before));
     if let Some(before) = before {
         // The record comes behind what it tells of: cut short in between, the next start does both again.
         ctx.step("start.network")?;
         undo.push(move || {
             machine.storage.write_guest_network(before, &guest_network(machine, &before.spec)?)
         });
-        machine.storage.write_guest_network(record, &network)?;
+        machine.storage.write_guest_network(&record, &network)?;
         ctx.step("start.record")?;
         undo.push(move || machine.storage.save_record(before));
-        machine.storage.save_record(record)?;
+        machine.storage.save_record(&record)?;
     }
-    start_mounted(machine, ctx, record, network.gateway)
+    let live = start_mounted(machine, ctx, &record, network.gateway)?;
+    Ok(Made { record, live: Some(live) })
+}
+
+/// The record of a container that was to be mounted as `asked`, with the disk that there is: not every kernel grows one,
+/// and none does while somebody else has it mounted.
+fn as_mounted(machine: &Machine, asked: &Record, before: Option<&Record>) -> Record {
+    let mut record = asked.clone();
+    let small = |disk: Bytes| machine.disk_of(&asked.name, disk) < disk;
+    match (asked.spec.disk, before.and_then(|before| before.spec.disk)) {
+        (Some(disk), Some(was)) if disk > was && small(disk) => {
+            warn!("the disk of container {} has {was} still; it grows at another start", asked.name);
+            record.spec.disk = Some(was);
+            record.told(&asked.spec)
+        }
+        _ => record,
+    }
 }
 
 /// Starts a container whose root is mounted.

@@ -8,15 +8,20 @@ use crate::model::job::Kind;
 use crate::model::life::Reason;
 use crate::model::name::Name;
 use crate::model::plan::Action;
-use crate::state::State;
+use crate::state::{Container, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc;
 use serde::Deserialize;
 use std::time::Duration;
 
 /// The kind of a job that stops a container.
-pub const KIND: Kind =
-    Kind { waits: true, shown_as: Some("stopping"), silence: Some("is stopping"), ..Kind::new("stop") };
+pub const KIND: Kind = Kind {
+    waits: true,
+    yields: true,
+    shown_as: Some("stopping"),
+    silence: Some("is stopping"),
+    ..Kind::new("stop")
+};
 
 /// How long a container is given to shut down, in seconds.
 pub const TIMEOUT: u32 = 30;
@@ -71,7 +76,7 @@ impl Stop {
     pub fn ask(state: &State, args: &Args) -> Result<Stop> {
         let name = Name::new(&args.name)?;
         state.check_known(&name)?;
-        state.check_idle(&name)?;
+        state.check_can_end(&name)?;
         let how = stop_how(args.timeout, args.force.unwrap_or(false))?;
         match state.containers.get(&name) {
             Some(container) => Ok(Stop { init: container.record.init, name, how }),
@@ -98,7 +103,8 @@ impl Operation for Stop {
     }
 
     fn is_needless(&self, state: &State) -> bool {
-        !state.runs(&self.name)
+        let is_left = |container: &Container| container.live.is_some() || container.monitor_left;
+        !state.containers.get(&self.name).is_some_and(is_left)
     }
 
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<bool> {

@@ -2,11 +2,13 @@
 
 mod copies;
 
+use super::ended::Outcome;
 use super::{Adopt, Create, Delete, Ended, Operation, Prune, Rename, Restart, Set, Start, Stop, TakeOver};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::idrange::IdRange;
 use crate::model::image::{Image, Init};
+use crate::model::life::REBOOTS;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
 use crate::model::size::{Bytes, Cpus};
@@ -51,6 +53,7 @@ fn record(of: &str) -> Box<Record> {
         name: name(of),
         was: Vec::new(),
         spec: said().resolve(&defaults).unwrap(),
+        said: None,
         image_sha256: distro().manifest.sha256,
         init: Init::Systemd,
         ids: IdRange { base: 0x7000_0000 },
@@ -124,7 +127,7 @@ fn to_rename(record: Box<Record>, from: &str, to: &str) -> Rename {
     Rename { record, name: name(from), new_name: name(to), recorded: Default::default() }
 }
 
-const CASES: [Case; 23] = [
+const CASES: [Case; 24] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -208,7 +211,17 @@ const CASES: [Case; 23] = [
             bench.fake.end("web");
             bench
         },
-        run: |machine, ctx| run(machine, ctx, Ended(record("web"))),
+        run: |machine, ctx| run(machine, ctx, Ended { record: record("web"), reboots: 0 }),
+        failed: Failed::Resumable,
+    },
+    Case {
+        title: "a reboot too many",
+        before: || {
+            let bench = Bench::new().with_container("web", true);
+            bench.fake.reboot("web");
+            bench
+        },
+        run: |machine, ctx| run(machine, ctx, Ended { record: record("web"), reboots: REBOOTS }),
         failed: Failed::Resumable,
     },
     Case {
@@ -270,7 +283,7 @@ const CASES: [Case; 23] = [
     Case {
         title: "adopt an orphan",
         before: orphan,
-        run: |machine, ctx| run(machine, ctx, Adopt(record("web"))),
+        run: |machine, ctx| run(machine, ctx, Adopt { name: name("web"), spec: record("web").spec }),
         failed: Failed::Whole,
     },
     Case {
@@ -307,7 +320,7 @@ fn to_set(running: bool) -> Set {
     spec.disk = Some(Bytes(2 << 30));
     spec.address = crate::model::address::Address::Dhcp;
     let changes = vec![("memory", Some("128M".into())), ("disk", Some("2G".into())), ("slice", None)];
-    Set { name: name("web"), spec, before: None, changes, running: running.then(|| record("web")) }
+    Set { name: name("web"), spec, before: None, changes, record: Some(record("web")), running }
 }
 
 fn to_create(with_section: bool, start: bool) -> Create {
@@ -660,9 +673,10 @@ fn a_reboot_gives_a_new_init_and_takes_no_mount_down() {
     let bench = Bench::new().with_container("web", true);
     let before = bench.fake.world();
     bench.fake.reboot("web");
-    let Ok(Some(live)) = run_now(&bench, Ended(record("web"))) else {
+    let Ok(Outcome::Rebooted(live)) = run_now(&bench, Ended { record: record("web"), reboots: 0 }) else {
         panic!("it was taken for stopped");
     };
+    assert_eq!(live.reboots, 1);
     let after = bench.fake.world();
     assert_eq!(after.processes[&name("web")], live.running.init);
     assert_ne!(before.processes, after.processes);

@@ -3,7 +3,7 @@
 use super::{Container, Live, State};
 use crate::error::{Code, Error, Result};
 use crate::model::config::Declared;
-use crate::model::job::{Job, Target};
+use crate::model::job::{InTheWay, Job, Target};
 use crate::model::name::Name;
 use crate::model::spec::Spec;
 use crate::steps::lxc::Foreign;
@@ -67,13 +67,23 @@ impl State {
     /// # Errors
     /// [`Code::Busy`], with the job.
     pub fn check_idle(&self, name: &Name) -> Result<()> {
-        match self.job_on(name) {
-            Some(job) => Err(Error::new(
-                Code::Busy,
-                format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind),
-            )),
-            None => Ok(()),
-        }
+        self.check_free_of_jobs(name, false)
+    }
+
+    /// The same for a call that wants the container to end: a job that the daemon made by itself gives way.
+    ///
+    /// # Errors
+    /// As [`State::check_idle`].
+    pub fn check_can_end(&self, name: &Name) -> Result<()> {
+        self.check_free_of_jobs(name, true)
+    }
+
+    /// `cut`: what [`InTheWay`] says of a job that the daemon made by itself.
+    fn check_free_of_jobs(&self, name: &Name, cut: bool) -> Result<()> {
+        let Some(job) = self.job_on(name) else { return Ok(()) };
+        let why = format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind);
+        let busy = Error::new(Code::Busy, why);
+        Err(if job.own { busy.caused_by(InTheWay { job: job.id, cut }) } else { busy })
     }
 
     /// The unfinished job that works on the container and lets no other one.

@@ -27,9 +27,16 @@ pub struct Container {
     pub life: Life,
     /// When it is started again.
     pub due: Option<Instant>,
+    /// Its init has ended, and nobody has seen what LXC's monitor does next: it may start it again.
+    pub monitor_left: bool,
 }
 
 impl Container {
+    /// One that does not run, and of which nothing is amiss.
+    pub fn stopped(record: Box<Record>, life: Life) -> Container {
+        Container { record, live: None, failure: None, life, due: None, monitor_left: false }
+    }
+
     /// Its addresses, as far as they are known; none while it does not run.
     pub fn addresses(&self) -> Vec<IpAddr> {
         let watch = self.live.as_ref().and_then(|live| live.addresses.as_ref());
@@ -60,6 +67,8 @@ pub struct Live {
     pub announced_at_once: [bool; 2],
     /// When its init began, since the box's boot.
     pub began: Duration,
+    /// How often its guest has rebooted in quick succession before.
+    pub reboots: u32,
     /// What it used when that was last read.
     pub reading: Cell<Option<Reading>>,
     /// It is frozen: none of its processes runs.
@@ -68,6 +77,8 @@ pub struct Live {
     pub ooms: u64,
     /// When that was told last.
     pub ooms_told: Option<Instant>,
+    /// What is wrong with its disk.
+    pub disk_trouble: Option<Error>,
 }
 
 impl Live {
@@ -86,10 +97,12 @@ impl Live {
             addresses,
             announced_at_once: [false; 2],
             began,
+            reboots: 0,
             reading: Cell::default(),
             frozen: machine.runtime.is_frozen(name),
             ooms: 0,
             ooms_told: None,
+            disk_trouble: None,
         })
     }
 
@@ -114,6 +127,11 @@ impl Live {
             at_once |= first;
         }
         Some(at_once)
+    }
+
+    /// How long its init has run.
+    pub fn age(&self) -> Duration {
+        sys::boottime().saturating_sub(self.began)
     }
 
     /// A [`Live::serial`].

@@ -3,13 +3,13 @@
 use super::{now, Container, Live, Made, State};
 use crate::api::{BusObject, OutOfMemory, Rejoined};
 use crate::error::{Code, Error};
-use crate::model::config::{self, Declared};
+use crate::model::config::{self, Config, Declared};
 use crate::model::life::{Exit, Life, Reason};
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::model::spec::Restart;
 use crate::steps::keep::keep;
-use crate::sys;
+use crate::steps::lxc::Notice;
 use log::{error, info, warn};
 use std::time::{Duration, Instant};
 
@@ -20,19 +20,38 @@ impl State {
     /// Reads the configuration files. One that cannot be read changes nothing: what was read before holds.
     pub fn read_configuration(&mut self) {
         let store = &self.machine.config;
-        match store.load().and_then(|main| Ok((main, store.load_host()?))) {
-            Ok((main, host)) => {
+        let read = store.load().and_then(|main| {
+            let config = config::read(&main, &store.load_host()?, &self.config.settings);
+            let lost = config::check_not_lost(&config, self.containers.len());
+            store.guard(lost.is_err());
+            lost.map(|()| config)
+        });
+        match read {
+            Ok(config) => {
                 // What could not be done may be done now.
                 self.given_up.clear();
                 for container in self.containers.values_mut().filter(|container| container.live.is_some()) {
                     container.failure = None;
                 }
-                self.config = config::read(&main, &host, &self.config.settings);
+                self.remember_what_goes(&config);
+                self.config = config;
                 self.config_error = None;
                 self.read_anew = true;
                 self.not_made.retain(|name, _| self.config.containers.contains_key(name));
             }
             Err(error) => self.config_error = Some(error),
+        }
+    }
+
+    /// Keeps what sections said that are not in `config` any more, of containers that are there: who adopts one wants it
+    /// as it was.
+    fn remember_what_goes(&mut self, config: &Config) {
+        for (name, declared) in &self.config.containers {
+            if let (Ok(spec), None, true) =
+                (&declared.spec, config.containers.get(name), self.containers.contains_key(name))
+            {
+                self.last_said.insert(name.clone(), spec.clone());
+            }
         }
     }
 
@@ -52,7 +71,7 @@ impl State {
         let mut life = self.containers.remove(name).map(|container| container.life).unwrap_or_default();
         (life.pending, life.awaits) = (false, false);
         self.lives_changed = true;
-        let container = Container { record: made.record, live: made.live, failure: None, life, due: None };
+        let container = Container { live: made.live, ..Container::stopped(made.record, life) };
         self.containers.insert(name.clone(), container);
         if created {
             info!("container {name} was made");
@@ -77,10 +96,11 @@ impl State {
             Some(reason) => Exit { reason, status: None, at: now() },
             None => Exit::by_itself(status, live.as_ref().is_some_and(|live| live.ooms > 0), now()),
         };
-        let ran = live.map_or(0, |live| sys::boottime().saturating_sub(live.began).as_secs());
+        let ran = live.map_or(0, |live| live.age().as_secs());
         let again = container.life.end(exit, ran, policy);
         container.due = again.map(|again| Instant::now() + again);
         container.failure = None;
+        container.monitor_left = false;
         self.lives_changed = true;
         info!("container {name} is stopped ({})", exit.reason.as_str());
         if exit.reason.is_failure() {
@@ -185,19 +205,36 @@ impl State {
 
     /// LXC or the kernel has something to tell of containers that run.
     pub fn hear_notices(&mut self) {
-        for (name, times) in self.machine.runtime.notices() {
-            let Some(live) = self.containers.get_mut(&name).and_then(|c| c.live.as_mut()) else { continue };
-            live.ooms = live.ooms.saturating_add(times);
-            let count = live.ooms;
-            // A guest that starts again and again what is killed again and again is not told of each time.
-            if live.ooms_told.is_some_and(|told| told.elapsed() < OOM_EVERY) {
-                continue;
+        for (name, notice) in self.machine.runtime.notices() {
+            match notice {
+                Notice::OutOfMemory(times) => self.hear_of_memory(&name, times),
+                Notice::DiskFailed => self.hear_of_disk(&name),
             }
-            live.ooms_told = Some(Instant::now());
-            warn!(
-                "container {name} ran out of memory ({count} times in this run): the kernel ended a process"
-            );
-            self.notify(BusObject::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
+        }
+    }
+
+    fn hear_of_memory(&mut self, name: &Name, times: u64) {
+        let Some(live) = self.containers.get_mut(name).and_then(|c| c.live.as_mut()) else { return };
+        live.ooms = live.ooms.saturating_add(times);
+        let count = live.ooms;
+        // A guest that starts again and again what is killed again and again is not told of each time.
+        if live.ooms_told.is_some_and(|told| told.elapsed() < OOM_EVERY) {
+            return;
+        }
+        live.ooms_told = Some(Instant::now());
+        warn!("container {name} ran out of memory ({count} times in this run): the kernel ended a process");
+        self.notify(BusObject::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
+    }
+
+    /// Once in a run: what comes behind the first error follows from it.
+    fn hear_of_disk(&mut self, name: &Name) {
+        let trouble = self.machine.storage.trouble(name);
+        let Some(live) = self.containers.get_mut(name).and_then(|c| c.live.as_mut()) else { return };
+        let is_news = live.disk_trouble.is_none();
+        live.disk_trouble = trouble;
+        if let Some(trouble) = live.disk_trouble.as_ref().filter(|_| is_news) {
+            error!("{}", trouble.message);
+            self.notify_container("container.disk_failed", name);
         }
     }
 

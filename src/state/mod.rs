@@ -24,6 +24,7 @@ use crate::model::image::Image;
 use crate::model::job::{JobId, Jobs};
 use crate::model::name::Name;
 use crate::model::plan::Action;
+use crate::model::spec::Spec;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::storage::Record;
@@ -52,6 +53,8 @@ pub struct State {
     pub config: Config,
     /// Why the configuration file cannot be read at all; what was read before holds.
     pub config_error: Option<Error>,
+    /// What sections said last that are gone, of containers that are there still.
+    pub last_said: BTreeMap<Name, Spec>,
     /// Containers whose files are there.
     pub containers: BTreeMap<Name, Container>,
     /// Directories of containers whose record cannot be read.
@@ -122,6 +125,7 @@ impl State {
             cgroups,
             config: Config::default(),
             config_error: None,
+            last_said: BTreeMap::new(),
             containers: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             not_made: BTreeMap::new(),

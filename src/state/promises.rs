@@ -32,6 +32,7 @@ impl State {
             veth,
             name: name.clone(),
             was: Vec::new(),
+            said: None,
             image_sha256: String::new(),
             init: Init::Other,
             ids: self.free_ids()?,
@@ -105,16 +106,16 @@ impl State {
             if container.live.is_none() && !busy {
                 return None;
             }
-            let made = container.record.spec.memory;
+            let made = container.record.spec.promised_memory();
             // One that is being started or changed gets what its section says now; its record says so only then.
-            let coming = self.declared_spec(other).filter(|_| busy).map_or(made, |spec| spec.memory);
+            let coming = self.declared_spec(other).filter(|_| busy).map_or(made, Spec::promised_memory);
             Some(coming.max(made).get())
         });
         let making = self.making.iter().filter(|(other, _)| Some(*other) != name);
         admission::Memory {
             total: host::memory_total(),
             reserve: self.config.settings.memory_reserve,
-            promised: promised.chain(making.map(|(_, record)| record.spec.memory.get())).sum(),
+            promised: promised.chain(making.map(|(_, record)| record.spec.promised_memory().get())).sum(),
         }
     }
 
@@ -123,7 +124,7 @@ impl State {
     /// # Errors
     /// [`Code::NoMemory`], with the figures.
     pub fn admit_memory(&self, name: &Name, spec: &Spec) -> Result<()> {
-        admission::admit_memory(self.memory_without(Some(name)), spec.memory)
+        admission::admit_memory(self.memory_without(Some(name)), spec.promised_memory())
     }
 
     /// Checks that the box has the memory for a container that does not run, were it the only one.
@@ -131,7 +132,7 @@ impl State {
     /// # Errors
     /// [`Code::NoMemory`], with the figures.
     pub fn admit_memory_alone(&self, spec: &Spec) -> Result<()> {
-        admission::admit_memory(admission::Memory { promised: 0, ..self.memory() }, spec.memory)
+        admission::admit_memory(admission::Memory { promised: 0, ..self.memory() }, spec.promised_memory())
     }
 
     /// The storage's file system, and what containers may still write.

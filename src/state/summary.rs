@@ -27,6 +27,9 @@ impl State {
         if let Some(shown) = job.and_then(|job| job.kind.shown_as) {
             return shown;
         }
+        if self.config.containers.get(name).is_some_and(|declared| declared.deleting) {
+            return "deleting";
+        }
         match self.containers.get(name) {
             Some(Container { live: Some(live), .. }) if live.frozen => "frozen",
             Some(Container { live: Some(_), .. }) => "running",

@@ -7,6 +7,7 @@ use crate::model::service;
 use crate::sys;
 use openwrt_uci::{ConfigFile, Document, EditError, Package, Section};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// An option and its value; None: it is not there.
@@ -28,6 +29,10 @@ pub trait ConfigStore: Send + Sync {
     /// # Errors
     /// As [`ConfigStore::load`].
     fn load_host(&self) -> Result<Package>;
+
+    /// `lost`: the file has lost all it said. Nothing is written to it then until it has a section again: a new one would
+    /// look like all there is.
+    fn guard(&self, _lost: bool) {}
 
     /// Adds a section for container `name`.
     ///
@@ -140,6 +145,8 @@ pub struct UciFile {
     /// Held by the job that edits it: those of one daemon wait in line here, and only another program's lock is waited
     /// for no longer than [`ConfigFile`] says.
     turn: Mutex<()>,
+    /// The file has lost all it said.
+    lost: AtomicBool,
 }
 
 fn read(file: &ConfigFile) -> Result<Package> {
@@ -154,7 +161,12 @@ impl UciFile {
     /// The files `cloudbox` and `cloudbox-host` in directory `dir`, which is `/etc/config` on a box.
     pub fn new(dir: PathBuf) -> UciFile {
         let file = ConfigFile::new(dir.join("cloudbox")).open_elsewhere(sys::is_open_elsewhere);
-        UciFile { file, host: ConfigFile::new(dir.join("cloudbox-host")), turn: Mutex::new(()) }
+        UciFile {
+            file,
+            host: ConfigFile::new(dir.join("cloudbox-host")),
+            turn: Mutex::new(()),
+            lost: AtomicBool::new(false),
+        }
     }
 
     fn edit(
@@ -162,7 +174,23 @@ impl UciFile {
         change: &mut dyn FnMut(&mut Document) -> std::result::Result<(), EditError>,
     ) -> Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.file.edit_document(change).map_err(|e| Error::new(Code::Config, e.to_string()))
+        let mut refused = false;
+        let mut guarded = |document: &mut Document| {
+            refused = self.lost.load(Ordering::Relaxed) && document.package().sections().is_empty();
+            if refused {
+                return Ok(());
+            }
+            change(document)
+        };
+        self.file.edit_document(&mut guarded).map_err(|e| Error::new(Code::Config, e.to_string()))?;
+        if refused {
+            return Err(Error::new(
+                Code::Config,
+                "/etc/config/cloudbox has no section any more, and nothing is written to it; bring it back from a backup, \
+                 then `cloudbox reload`",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -173,6 +201,10 @@ impl ConfigStore for UciFile {
 
     fn load_host(&self) -> Result<Package> {
         read(&self.host)
+    }
+
+    fn guard(&self, lost: bool) {
+        self.lost.store(lost, Ordering::Relaxed);
     }
 
     fn add_container(&self, name: &Name, said: &OptionValues) -> Result<()> {

@@ -4,12 +4,13 @@ use crate::error::{Error, Result};
 use nix::errno::Errno;
 use nix::fcntl::{openat2, OFlag, OpenHow, ResolveFlag};
 use nix::mount::{MntFlags, MsFlags};
+use nix::sys::stat::{major, minor};
 use nix::sys::statfs::statfs;
-use nix::sys::statvfs::{statvfs, Statvfs};
+use nix::sys::statvfs::{statvfs, FsFlags, Statvfs};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A kind of file system: f_type of statfs(2).
@@ -38,6 +39,9 @@ impl Kind {
         self == Kind::TMPFS || self == Kind::RAMFS
     }
 }
+
+/// Loop devices, in the kernel's list of devices.
+const LOOP_MAJOR: u64 = 7;
 
 /// How often a walk that others disturb is begun anew: a guest may do so on purpose, for ever.
 const WALK_TRIES: u32 = 256;
@@ -168,6 +172,39 @@ pub fn read_up_to(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// Whether nothing can be written to the file system which `path` is on: it was mounted so, or the kernel found an error.
+pub fn is_read_only(path: &Path) -> bool {
+    let flagged = statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY));
+    // Since Linux 6.15 ext4 says so only among the options of its mount.
+    flagged || super_options(path).is_some_and(|options| options.split(',').any(|o| o == "emergency_ro"))
+}
+
+/// The options of the file system which `path` is on, as /proc/self/mountinfo has them behind its " - ".
+fn super_options(path: &Path) -> Option<String> {
+    let device = fs::metadata(path).ok()?.dev();
+    let numbers = format!("{}:{}", major(device), minor(device));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(2) == Some(numbers.as_str()))?;
+    line.split_once(" - ")?.1.split(' ').nth(2).map(str::to_string)
+}
+
+/// What the kernel tells of the ext4 of a loop device that is mounted at `path`; None: something else is.
+pub fn ext4_of_loop(path: &Path) -> Option<PathBuf> {
+    let told = Path::new("/sys/fs/ext4").join(loop_device(path)?);
+    told.is_dir().then_some(told)
+}
+
+/// The loop device that the file system at `path` is on, as /dev calls it.
+pub fn loop_device(path: &Path) -> Option<String> {
+    let device = fs::metadata(path).ok()?.dev();
+    (major(device) == LOOP_MAJOR).then(|| format!("loop{}", minor(device)))
+}
+
+/// Whether a call failed because this process, or the box, has no file descriptor left.
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// The room of a file system, in bytes.

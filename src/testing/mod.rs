@@ -30,7 +30,7 @@ use crate::model::name::Name;
 use crate::steps::avahi::Wanted;
 use crate::steps::ctx::{Cancel, Ctx};
 use crate::steps::image::Images;
-use crate::steps::lxc::{Foreign, Running};
+use crate::steps::lxc::{Foreign, Notice, Running};
 use crate::steps::network::Port;
 use crate::steps::storage::Record;
 use crate::steps::wait;
@@ -77,7 +77,7 @@ struct State {
     inits: BTreeMap<Name, (OwnedFd, Option<OwnedFd>)>,
     rebooting: BTreeSet<Name>,
     exits: BTreeMap<Name, i32>,
-    notices: Vec<(Name, u64)>,
+    notices: Vec<(Name, Notice)>,
     usages: Vec<Name>,
     announced: Wanted,
     addresses: Vec<IpAddr>,
@@ -294,7 +294,15 @@ impl FakeBox {
 
     /// The kernel tells that the container ran out of memory.
     pub fn run_out_of_memory(&self, name: &str) {
-        self.state().notices.push((Name::new(name).unwrap(), 1));
+        self.state().notices.push((Name::new(name).unwrap(), Notice::OutOfMemory(1)));
+    }
+
+    /// The file system of the container's disk has errors.
+    pub fn fail_disk(&self, name: &str) {
+        let name = Name::new(name).unwrap();
+        let mut state = self.state();
+        state.world.failed_disks.insert(name.clone());
+        state.notices.push((name, Notice::DiskFailed));
     }
 
     /// The container reboots: its init ends, and LXC starts it again.

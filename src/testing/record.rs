@@ -16,6 +16,7 @@ pub fn record(name: &str) -> Record {
         spec: Spec {
             image: ImageName::new("distro").unwrap(),
             memory: Bytes(64 << 20),
+            swap: None,
             cpus: Cpus(500),
             disk: None,
             pids: 100,
@@ -41,6 +42,7 @@ pub fn record(name: &str) -> Record {
             first_boot: String::new(),
             services: Vec::new(),
         },
+        said: None,
         image_sha256: "ab".repeat(32),
         init: Init::Systemd,
         ids: IdRange { base: 0x7000_0000 },

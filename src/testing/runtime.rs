@@ -7,7 +7,7 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::cgroup::{Limits, Usage};
-use crate::steps::lxc::{AfterEnd, Exec, Foreign, Output, Running, Runtime, Stop};
+use crate::steps::lxc::{AfterEnd, Exec, Foreign, Notice, Output, Running, Runtime, Stop};
 use crate::steps::storage::{Record, Shifted};
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
@@ -51,6 +51,11 @@ impl Runtime for FakeBox {
 
     fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd> {
         self.act("runtime.after_end", name.as_str(), Some(ctx), |state| {
+            if let Some(pid) = state.world.processes.get(name) {
+                // It has rebooted before, and nobody has taken that up.
+                let pidfd = state.inits[name].0.try_clone().unwrap();
+                return Ok(AfterEnd::Rebooted(Running { init: *pid, pidfd, monitor: Some(*pid) }));
+            }
             state.inits.remove(name);
             if state.rebooting.remove(name) {
                 return Ok(AfterEnd::Rebooted(state.begin(name)));
@@ -83,7 +88,7 @@ impl Runtime for FakeBox {
         None
     }
 
-    fn notices(&self) -> Vec<(Name, u64)> {
+    fn notices(&self) -> Vec<(Name, Notice)> {
         std::mem::take(&mut self.state().notices)
     }
 
@@ -147,6 +152,7 @@ impl Runtime for FakeBox {
             memory: Some(*memory),
             pids: Some((*pids).into()),
             cpus: Some((*cpus).into()),
+            swap: None,
         })
     }
 }

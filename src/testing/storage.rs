@@ -4,6 +4,7 @@ use super::world::{Files, ALIVE, DEAD, UNBORN};
 use super::{impossible, FakeBox, State};
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::image::Images;
 use crate::steps::storage::{Found, GuestNetwork, Record, Stage, Storage};
@@ -83,6 +84,15 @@ impl Storage for FakeBox {
             }
             Ok(!state.world.old_kernel)
         })
+    }
+
+    fn disk_size(&self, name: &Name) -> Option<Bytes> {
+        self.state().world.small_disks.get(name).copied()
+    }
+
+    fn trouble(&self, name: &Name) -> Option<Error> {
+        let failed = self.state().world.failed_disks.contains(name);
+        failed.then(|| Error::new(Code::Failed, format_args!("container {name}: its disk is read-only; x")))
     }
 
     fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()> {

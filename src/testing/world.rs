@@ -1,6 +1,7 @@
 //! What there is of containers, as plain sets.
 
 use crate::model::name::Name;
+use crate::model::size::Bytes;
 use crate::steps::storage::{GuestNetwork, Manifest, Record, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -43,6 +44,10 @@ pub struct World {
     pub frozen: BTreeSet<Name>,
     /// Disks cannot grow while they are mounted.
     pub old_kernel: bool,
+    /// Disks that are smaller than asked for.
+    pub small_disks: BTreeMap<Name, Bytes>,
+    /// Disks with errors.
+    pub failed_disks: BTreeSet<Name>,
     /// Containers noted as held, and whether they are frozen for that.
     pub held: BTreeMap<Name, bool>,
     /// Layers at rest.

@@ -43,3 +43,4 @@ mod services;
 mod services_measured;
 mod services_refused;
 mod story;
+mod unruly;

@@ -153,7 +153,7 @@ const CONTAINER: &[Method] = table! {
     },
     "stop": args::Stop => |core, args| {
         let stop = Stop::ask(&core.state, &args)?;
-        core.state.forget_restarts(&stop.name);
+        core.start_no_more(&stop.name);
         Ok(Answer::Job(core.begin(stop), args.wait))
     },
     "restart": args::Restart => |core, args| {

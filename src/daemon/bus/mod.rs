@@ -3,14 +3,14 @@
 mod methods;
 mod threads;
 
-pub use methods::objects;
+pub use methods::{objects, Method};
 
-use super::core::{Answer, CallerId, Core, Errand, Waiter, Work};
+use super::core::{Answer, Call, CallerId, Core, Errand, HeldCall, Waiter, Work};
 use crate::api::replies::{Failure, JobReply, Started, Waited};
 use crate::api::{BusObject, WAIT_MAX};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
-use crate::model::job::{Job, JobId};
+use crate::model::job::{InTheWay, Job, JobId};
 use log::error;
 use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
 use serde::de::DeserializeOwned;
@@ -18,6 +18,12 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+/// How long a call waits for jobs that the daemon made by itself: those are short. Callers wait half a minute.
+const OWN_JOBS_TIME: Duration = Duration::from_secs(25);
+
+/// So many calls may wait for them.
+const HELD_MAX: usize = 64;
 
 /// The most that a reply may take, in bytes. A message may have a megabyte, with its head.
 const REPLY_MAX: usize = (1 << 20) - (4 << 10);
@@ -78,18 +84,53 @@ impl Core {
     ) {
         match methods::find(object, method) {
             Some(method) => {
-                self.handed = handed;
-                let answer = (method.call)(self, arguments);
-                // Most methods have no use for one.
-                self.handed = None;
-                // All of rpcd's callers have one connection; each has a session.
-                let session = Fields::new(arguments)
-                    .get("ubus_rpc_session")
-                    .and_then(|session| session.as_str())
-                    .unwrap_or_default();
-                self.respond((caller, session.to_string()), request, answer);
+                let call = Call { caller, method, arguments: arguments.to_vec(), handed };
+                self.attend_to(call, request, Instant::now() + OWN_JOBS_TIME);
             }
             None => self.connection.complete(request, Status::METHOD_NOT_FOUND),
+        }
+    }
+
+    /// Does what a call asks for, or puts it aside where a job of the daemon's own is in its way.
+    fn attend_to(&mut self, call: Call, request: Request, deadline: Instant) {
+        // What takes it does not give it back.
+        self.handed = call.handed.as_ref().and_then(|file| file.try_clone().ok());
+        let answer = (call.method.call)(self, &call.arguments);
+        // Most methods have no use for one.
+        self.handed = None;
+        if let Err(error) = &answer {
+            if let Some(InTheWay { job, cut }) = InTheWay::of(error).filter(|_| self.held.len() < HELD_MAX) {
+                let error = error.clone();
+                self.held.push(HeldCall { call, request, job, deadline, error });
+                let yields = self.state.jobs.get(job).is_some_and(|job| job.kind.yields);
+                if cut && yields {
+                    self.cut_short(job);
+                    self.go_on_with_calls();
+                }
+                return;
+            }
+        }
+        // All of rpcd's callers have one connection; each has a session.
+        let session = Fields::new(&call.arguments)
+            .get("ubus_rpc_session")
+            .and_then(|session| session.as_str())
+            .unwrap_or_default();
+        self.respond((call.caller, session.to_string()), request, answer);
+    }
+
+    /// Attends to the calls whose way is free by now, in the order in which they came.
+    pub(super) fn go_on_with_calls(&mut self) {
+        while let Some(at) = self.held.iter().position(|held| !self.state.jobs.is_open(held.job)) {
+            let HeldCall { call, request, deadline, .. } = self.held.remove(at);
+            self.attend_to(call, request, deadline);
+        }
+    }
+
+    /// Answers the calls that have waited long enough for a job of the daemon's own.
+    pub(super) fn give_up_calls(&mut self, now: Instant) {
+        while let Some(at) = self.held.iter().position(|held| held.deadline <= now) {
+            let held = self.held.remove(at);
+            self.send_reply(held.request, Err(held.error));
         }
     }
 

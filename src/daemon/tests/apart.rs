@@ -136,3 +136,32 @@ fn what_is_protected_is_not_deleted() {
     bench.ok("cloudbox.container delete", delete);
     assert_eq!(bench.states(), Vec::<String>::new());
 }
+
+#[test]
+fn an_adopted_container_is_as_its_section_was_last() {
+    // Changed while it was stopped, and since it was started; and by a file that was edited.
+    for restarted in [false, true] {
+        for name in ["idle-", "web"] {
+            let mut bench = Bench::with(&[name]);
+            let name = name.trim_end_matches('-');
+            let set = json!({"name": name, "memory": "24M", "description": "x", "address": "10.0.0.7/24", "wait": 15});
+            bench.ok("cloudbox.container set", set);
+            bench.reload(CONFIG);
+            if restarted {
+                bench = bench.restarted();
+            }
+            assert_eq!(bench.entry(name)["state"], "orphan", "{name}");
+            bench.ok("cloudbox.container adopt", json!({"name": name, "wait": 15}));
+            let config = bench.fake.world().config;
+            for line in ["option memory '24M'", "option description 'x'", "option address '10.0.0.7/24'"] {
+                assert!(config.contains(line), "{name}: {line}: {config}");
+            }
+        }
+    }
+    let mut bench = Bench::with(&["idle-"]);
+    let edited = bench.fake.world().config + "\toption memory '20M'\n";
+    bench.reload(&edited);
+    bench.reload(CONFIG);
+    bench.ok("cloudbox.container adopt", json!({"name": "idle", "wait": 15}));
+    assert!(bench.fake.world().config.contains("option memory '20M'"), "{}", bench.fake.world().config);
+}

@@ -364,3 +364,14 @@ fn a_name_that_is_taken_while_an_archive_is_looked_at_is_taken() {
     assert_eq!(bench.wait_for(import).code(), "exists");
     assert_eq!(bench.states(), ["there running", "web running"]);
 }
+
+#[test]
+fn snapshots_of_the_same_second_have_names_of_their_own() {
+    let mut bench = Bench::with(&["web"]);
+    for _ in 0..4 {
+        bench.ok("cloudbox.container snapshot", json!({"name": "web", "wait": 15}));
+    }
+    let names = snapshots(&mut bench, "web");
+    assert_eq!(names.len(), 4, "{names:?}");
+    bench.fails("exists", "cloudbox.container snapshot", json!({"name": "web", "snapshot": names[0]}));
+}

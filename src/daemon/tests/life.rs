@@ -1,6 +1,7 @@
 //! What a container goes through between its start and its end.
 
 use super::*;
+use crate::model::life::REBOOTS;
 use crate::model::spec::Reach;
 
 #[test]
@@ -492,7 +493,7 @@ fn a_rename_carries_out_what_was_written_by_hand_meanwhile() {
 fn what_failed_is_not_tried_for_ever() {
     for (call, before, section, failed, good) in [
         ("storage.build", &[][..], "config container 'a'\n", "a failed", "a running"),
-        ("config.mark_deleting", &["a-"], "config container 'a'\n\toption deleting '1'\n", "a stopped", ""),
+        ("config.mark_deleting", &["a-"], "config container 'a'\n\toption deleting '1'\n", "a deleting", ""),
         ("config.change", &["a-"], "config container 'a'\n\toption renaming 'b'\n", "a stopped", "a stopped"),
         ("runtime.stop", &["a"], "", "a running", "a orphan"),
     ] {
@@ -719,4 +720,169 @@ fn what_a_container_may_send_is_settled_before_it_can_send() {
     bench.fails("failed", "cloudbox.container start", json!({"name": "web", "wait": 15}));
     assert_eq!(settled(&bench, from), [isolated.as_str()]);
     assert_eq!(bench.states(), ["web failed"]);
+}
+
+#[test]
+fn a_guest_that_reboots_again_and_again_is_held_up_as_one_that_crashes() {
+    for (policy, again) in [("no", false), ("on-failure", true), ("always", true)] {
+        let mut bench = with_policy(policy);
+        for count in 1..=REBOOTS {
+            bench.fake.reboot("web");
+            bench.poll_containers();
+            bench.work();
+            assert_eq!(bench.states(), ["web running"], "{policy}: reboot {count}");
+        }
+        bench.fake.reboot("web");
+        bench.poll_containers();
+        bench.work();
+        let entry = bench.entry("web");
+        assert_eq!((&entry["state"], &entry["exit"]), (&json!("failed"), &json!("reboots")), "{policy}");
+        assert_eq!(entry.get("restart_in").is_some(), again, "{policy}");
+        assert!(entry["error"]["message"].as_str().unwrap().contains("rebooted again and again"), "{entry}");
+        assert!(bench.fake.world().processes.is_empty() && bench.fake.world().roots.is_empty());
+        bench.pass(Duration::from_secs(2));
+        bench.work();
+        assert_eq!(bench.entry("web")["state"] == "running", again, "{policy}");
+    }
+}
+
+/// Lets a job of the daemon's own begin on container web, and stand still where it is.
+struct OwnJob {
+    what: &'static str,
+    begin: fn(&mut Bench),
+    held_at: &'static str,
+}
+
+const OWN_JOBS: [OwnJob; 3] = [
+    OwnJob {
+        what: "ended",
+        begin: |bench| {
+            bench.fake.hold("runtime.after_end");
+            bench.fake.reboot("web");
+            bench.poll_containers();
+        },
+        held_at: "runtime.after_end",
+    },
+    OwnJob {
+        what: "start",
+        begin: |bench| {
+            crash(bench, "web", Some(9));
+            bench.fake.hold("runtime.start");
+            bench.pass(Duration::from_secs(2));
+        },
+        held_at: "runtime.start",
+    },
+    OwnJob {
+        what: "set",
+        begin: |bench| {
+            bench.fake.hold("runtime.set_limits");
+            let config = bench.fake.world().config.replace("'16M'", "'24M'");
+            bench.fake.change(|world| world.config = config);
+            bench.ok("cloudbox reload", json!({}));
+        },
+        held_at: "runtime.set_limits",
+    },
+];
+
+#[test]
+fn a_person_is_never_told_to_wait_for_a_job_of_the_daemons_own() {
+    for OwnJob { what, begin, held_at } in OWN_JOBS {
+        for (call, more, state) in [
+            ("stop", json!({"wait": 15}), "stopped"),
+            ("stop", json!({"wait": 15, "force": true}), "stopped"),
+            ("delete", json!({"wait": 15, "force": true}), ""),
+            ("start", json!({"wait": 15}), "running"),
+            ("restart", json!({"wait": 15}), "running"),
+            ("set", json!({"description": "x"}), "running"),
+            ("snapshot", json!({"wait": 15}), "running"),
+        ] {
+            let mut bench = with_policy("on-failure");
+            begin(&mut bench);
+            bench.work_until_held(&format!("{held_at} web"));
+            let mut arguments = more;
+            arguments["name"] = "web".into();
+            let call_id = bench.begin(&format!("cloudbox.container {call}"), arguments);
+            assert_eq!(bench.answer(call_id), None, "{what}, {call}: it waits");
+            // Who wants it to end waits for nothing: the job is cut short, unless it is about to end anyway.
+            let cuts = matches!(call, "stop" | "delete") && what != "set";
+            if !cuts {
+                bench.fake.release(held_at);
+            }
+            let answer = bench.wait_for(call_id);
+            assert_eq!(answer.status, 0, "{what}, {call}: {}", answer.text);
+            bench.fake.release(held_at);
+            bench.work();
+            let entry = bench.entry("web");
+            assert_eq!(entry["state"].as_str().unwrap_or(""), state, "{what}, {call}: {entry}");
+            bench.pass(Duration::from_secs(3600));
+            bench.work();
+            let running = bench.fake.world().processes.contains_key(&name("web"));
+            assert_eq!(running, state == "running", "{what}, {call}");
+        }
+    }
+}
+
+#[test]
+fn a_job_of_the_daemons_own_is_waited_for_no_longer_than_a_caller_waits() {
+    let mut bench = Bench::with(&["web"]);
+    bench.fake.hold("runtime.after_end");
+    bench.fake.reboot("web");
+    bench.poll_containers();
+    bench.work_until_held("runtime.after_end web");
+    let calls: Vec<_> =
+        (0..100).map(|_| bench.begin("cloudbox.container start", json!({"name": "web"}))).collect();
+    let refused =
+        calls.iter().filter(|call| bench.answer(**call).is_some_and(|a| a.code() == "busy")).count();
+    assert_eq!(refused, 100 - 64, "not every number of calls is put aside");
+    bench.pass(Duration::from_secs(30));
+    let refused =
+        calls.iter().filter(|call| bench.answer(**call).is_some_and(|a| a.code() == "busy")).count();
+    assert_eq!(refused, 64);
+    bench.fake.release("runtime.after_end");
+    bench.work();
+    assert_eq!(bench.states(), ["web running"]);
+}
+
+#[test]
+fn a_disk_that_fails_is_told_once_and_shown_until_the_next_start() {
+    let mut bench = Bench::new(CONFIG);
+    bench.ok("cloudbox.container create", json!({"name": "web", "disk": "64M", "wait": 15}));
+    bench.listen();
+    for _ in 0..3 {
+        bench.fake.fail_disk("web");
+        bench.core.handle_watched(&Watched::Notices);
+        bench.pump();
+    }
+    assert_eq!(bench.notified(), [r#"container.disk_failed {"name":"web"}"#]);
+    let entry = bench.entry("web");
+    assert_eq!(entry["state"], "running");
+    assert!(entry["error"]["message"].as_str().unwrap().contains("read-only"), "{entry}");
+    let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
+    assert!(info["error"]["message"].as_str().unwrap().contains("read-only"), "{info}");
+    let doctor = bench.ok("cloudbox doctor", json!({}));
+    assert!(doctor["checks"].to_string().contains("container web: its disk is read-only"), "{doctor}");
+    bench.ok("cloudbox.container restart", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.entry("web").get("error"), None);
+}
+
+#[test]
+fn a_disk_that_did_not_grow_is_told_as_it_is_and_tried_at_the_next_start_only() {
+    let mut bench = Bench::new(CONFIG);
+    bench.ok("cloudbox.container create", json!({"name": "web", "disk": "64M", "start": false, "wait": 15}));
+    bench.ok("cloudbox.container set", json!({"name": "web", "disk": "1G", "wait": 15}));
+    let small = crate::model::size::Bytes(64 << 20);
+    bench.fake.change(|world| world.small_disks.extend([(name("web"), small)]));
+    for _ in 0..2 {
+        bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
+        let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
+        assert_eq!((&info["in_force"]["disk"], &info["asked"]["disk"]), (&json!(64 << 20), &json!(1 << 30)));
+        assert_eq!(info["restart_required"], json!(["disk"]));
+        let open = bench.core.state.jobs.open().count();
+        assert_eq!(open, 0, "the daemon tries what it has just tried");
+        bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    }
+    bench.fake.change(|world| world.small_disks.clear());
+    bench.ok("cloudbox.container start", json!({"name": "web", "wait": 15}));
+    let info = bench.ok("cloudbox.container info", json!({"name": "web"}));
+    assert_eq!((&info["in_force"]["disk"], info.get("restart_required")), (&json!(1 << 30), None));
 }

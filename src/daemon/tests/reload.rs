@@ -379,3 +379,47 @@ fn memory_promised_to_a_container_that_is_being_started_is_what_it_starts_with()
     bench.fake.release("runtime.start");
     bench.work();
 }
+
+#[test]
+fn a_file_that_has_lost_all_it_said_is_one_that_cannot_be_read() {
+    let good = with(CONFIG, &sections(&["web"]));
+    let mut bench = Bench::new(&good);
+    bench.work();
+    for restarted in [false, true] {
+        let reply = bench.reload("");
+        assert_eq!(reply["jobs"], json!([]));
+        assert!(reply["error"].as_str().unwrap().contains("has no section any more"), "{reply}");
+        assert_eq!(bench.states(), ["web running"]);
+        if restarted {
+            bench = bench.restarted();
+            bench.work();
+            assert_eq!(bench.states(), ["web running"]);
+            assert!(bench.warnings()[0].contains("there are 1 containers"), "{:?}", bench.warnings());
+        }
+        assert_eq!(bench.reload(&good).get("error"), None);
+        assert_eq!(bench.states(), ["web running"]);
+    }
+    // Whoever means it says so.
+    bench.reload("config cloudbox 'main'\n");
+    assert_eq!(bench.states(), ["web orphan"]);
+    let mut bench = Bench::new("");
+    assert_eq!(bench.reload("").get("error"), None, "a box without containers may say nothing");
+}
+
+#[test]
+fn a_delete_that_failed_is_shown_as_one_that_is_to_be_finished() {
+    let mut bench = Bench::with(&["web"]);
+    bench.fake.fail_always("storage.take_name");
+    bench.fails("failed", "cloudbox.container delete", json!({"name": "web", "force": true, "wait": 15}));
+    let entry = bench.entry("web");
+    assert_eq!(entry["state"], "deleting", "{entry}");
+    let why = entry["error"]["message"].as_str().unwrap();
+    assert!(
+        why.contains("injected failure of storage.take_name") && why.contains("cloudbox delete web"),
+        "{why}"
+    );
+    bench.fake.heal();
+    let config = bench.fake.world().config;
+    bench.reload(&config);
+    assert_eq!(bench.states(), Vec::<String>::new());
+}

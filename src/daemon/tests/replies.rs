@@ -441,6 +441,7 @@ fn a_thousand_containers_fit_into_one_message() {
             let record = crate::steps::storage::Record {
                 mac: String::new(),
                 veth: String::new(),
+                said: None,
                 image_sha256: "ab".repeat(32),
                 init: crate::model::image::Init::Systemd,
                 ids: crate::model::idrange::IdRange { base: 0x7000_0000 },

@@ -63,6 +63,8 @@ pub struct Limits {
     pub pids: Option<u64>,
     /// Thousandths of a processor.
     pub cpus: Option<u64>,
+    /// Bytes of swap beside the memory.
+    pub swap: Option<u64>,
 }
 
 impl Cgroups {
@@ -298,9 +300,12 @@ impl Cgroups {
         }
         let Some(memory) = self.dir("memory", name) else { return };
         match self.family {
-            Family::V2 => set(memory.join("memory.swap.max"), "0"),
+            // Where nothing is said yet; its record may allow some.
+            Family::V2 if self.limits(name).swap.is_none() => set(memory.join("memory.swap.max"), "0"),
+            Family::V2 => {}
             Family::V1 => {
-                if let Some(limit) = self.number("memory", name, "memory.limit_in_bytes") {
+                let limits = self.limits(name);
+                if let (Some(limit), None) = (limits.memory, limits.swap) {
                     set(memory.join("memory.memsw.limit_in_bytes"), &limit.to_string());
                 }
                 // LXC has made the guest's root its owner. A group of memory takes some 50 KiB of the box's own, and one
@@ -340,39 +345,41 @@ impl Cgroups {
     /// A limit cannot be written; those before it stay as written.
     pub fn set_limits(&self, name: &Name, spec: &Spec) -> Result<()> {
         let (memory, quota) = (spec.memory.get(), quota(spec));
-        // v1's limit of memory and swap together is never below that of memory: it goes up before and down behind.
-        let set_memsw = || {
-            let path = self.dir("memory", name)?.join("memory.memsw.limit_in_bytes");
-            let mut file = fs::File::options().write(true).open(path).ok()?;
-            file.write_all(memory.to_string().as_bytes()).ok()
+        // v1's limit of memory and swap together is never below that of memory: it goes up before, and down behind.
+        let together = spec.promised_memory().get().to_string();
+        let write = |controller: &str, file: &str, value: &str| -> Option<(PathBuf, io::Result<()>)> {
+            let path = self.dir(controller, name)?.join(file);
+            match fs::File::options().write(true).open(&path).and_then(|mut f| f.write_all(value.as_bytes()))
+            {
+                // This kernel, or this family, has none.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                written => Some((path, written)),
+            }
         };
-        set_memsw();
+        let _ = write("memory", "memory.memsw.limit_in_bytes", &together);
         for (controller, file, value) in [
             ("pids", "pids.max", spec.pids.to_string()),
             ("cpu", "cpu.cfs_quota_us", quota.to_string()),
             ("cpu", "cpu.max", format!("{quota} {CPU_PERIOD}")),
             ("memory", "memory.max", memory.to_string()),
             ("memory", "memory.limit_in_bytes", memory.to_string()),
+            ("memory", "memory.swap.max", spec.swap_bytes().to_string()),
+            ("memory", "memory.memsw.limit_in_bytes", together.clone()),
         ] {
-            let Some(path) = self.dir(controller, name).map(|dir| dir.join(file)) else { continue };
-            match fs::File::options().write(true).open(&path).and_then(|mut f| f.write_all(value.as_bytes()))
-            {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) if e.raw_os_error() == Some(libc::EBUSY) => {
-                    let used = Bytes(self.memory_held(name).unwrap_or(0));
-                    return Err(Error::new(
-                        Code::InUse,
-                        format_args!(
-                            "memory {}: container {name} uses {used}, and no less of it can be freed; \
-                             stop programs in it first",
-                            spec.memory
-                        ),
-                    ));
-                }
-                written => written.map_err(|e| Error::io("cannot write", &path, e))?,
+            let Some((path, written)) = write(controller, file, &value) else { continue };
+            if written.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::EBUSY)) {
+                let used = Bytes(self.memory_held(name).unwrap_or(0));
+                return Err(Error::new(
+                    Code::InUse,
+                    format_args!(
+                        "memory {}: container {name} uses {used}, and no less of it, or of its swap, can be freed; \
+                         stop programs in it first",
+                        spec.memory
+                    ),
+                ));
             }
+            written.map_err(|e| Error::io("cannot write", &path, e))?;
         }
-        set_memsw();
         Ok(())
     }
 
@@ -399,6 +406,10 @@ impl Cgroups {
         match self.family {
             Family::V1 => Limits {
                 memory: read("memory", "memory.limit_in_bytes").and_then(|t| v1_limit(&t)),
+                swap: read("memory", "memory.memsw.limit_in_bytes")
+                    .and_then(|t| v1_limit(&t))
+                    .zip(read("memory", "memory.limit_in_bytes").and_then(|t| v1_limit(&t)))
+                    .map(|(together, memory)| together.saturating_sub(memory)),
                 pids: read("pids", "pids.max").and_then(|t| t.parse().ok()),
                 cpus: read("cpu", "cpu.cfs_quota_us")
                     .zip(read("cpu", "cpu.cfs_period_us"))
@@ -406,6 +417,7 @@ impl Cgroups {
             },
             Family::V2 => Limits {
                 memory: read("memory", "memory.max").and_then(|t| t.parse().ok()),
+                swap: read("memory", "memory.swap.max").and_then(|t| t.parse().ok()),
                 pids: read("pids", "pids.max").and_then(|t| t.parse().ok()),
                 cpus: read("cpu", "cpu.max").and_then(|t| {
                     let (quota, period) = t.split_once(' ')?;

@@ -15,6 +15,7 @@ mod seccomp;
 pub use config::render;
 pub use exec::{Exec, Output};
 pub use foreign::Foreign;
+pub use notices::Notice;
 pub use runtime::Lxc;
 
 use super::ctx::Ctx;
@@ -55,6 +56,8 @@ pub enum AfterEnd {
     Stopped,
     /// The guest rebooted.
     Rebooted(Running),
+    /// The guest reboots again and again.
+    Reboots,
 }
 
 /// Starts, finds and stops containers.
@@ -113,8 +116,8 @@ pub trait Runtime: Send + Sync {
     /// Readable when [`Runtime::notices`] has something to tell.
     fn notices_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Containers that ran out of memory since the last call, and how often.
-    fn notices(&self) -> Vec<(Name, u64)>;
+    /// What happened to containers since the last call.
+    fn notices(&self) -> Vec<(Name, Notice)>;
 
     /// The wait status of the container's init that ended last, where LXC told it. It is told once.
     fn exit_status(&self, name: &Name) -> Option<i32>;

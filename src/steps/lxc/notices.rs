@@ -1,8 +1,10 @@
-//! What LXC and the kernel tell of containers by themselves: how their inits ended, and that they ran out of memory.
+//! What LXC and the kernel tell of containers by themselves: how their inits ended, that they ran out of memory, and that
+//! writes to their disks failed.
 //!
 //! LXC's monitor, as its init's parent, is the only one to learn how it ended. It tells whoever reads a FIFO that has a
 //! name of LXC's choice, and goes on when nobody does. Its messages are `struct lxc_msg` of lxc/src/lxc/monitor.h.
 
+use super::super::filesystem::ext4_of_loop;
 use super::super::layout::Layout;
 use super::cgroup::{Cgroups, Family};
 use crate::error::{errno_text, Error, Result};
@@ -43,15 +45,31 @@ pub struct Notices {
 struct State {
     last: u64,
     watched: Vec<Watched>,
-    /// Not yet told of containers that are no longer watched.
-    left: Vec<(Name, u64)>,
+    /// Not yet told.
+    left: Vec<(Name, Notice)>,
     exits: Vec<(Name, i32)>,
 }
 
 struct Watched {
     id: u64,
     name: Name,
-    memory: Memory,
+    source: Source,
+}
+
+/// What happened to a container that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// It ran out of memory so often.
+    OutOfMemory(u64),
+    /// The file system of its quota has errors.
+    DiskFailed,
+}
+
+/// Who tells.
+enum Source {
+    Memory(Memory),
+    /// The kernel changes this file, which has the number of errors of an ext4 (since Linux 5.9).
+    Disk(File),
 }
 
 /// Where the kernel tells that a container ran out of memory.
@@ -87,31 +105,45 @@ impl Notices {
         self.epoll.0.as_fd()
     }
 
-    /// Listens to what the kernel says of the memory of `name`, which runs. It is told of a failure only in the log.
-    pub fn watch(&self, cgroups: &Cgroups, name: &Name) {
+    /// Listens to what the kernel says of the memory of `name`, which runs, and of the disk that is mounted at `layer`. It
+    /// is told of a failure only in the log.
+    pub fn watch(&self, cgroups: &Cgroups, name: &Name, layer: &Path) {
         let mut state = self.state();
         state.forget(name);
-        let Some(dir) = cgroups.dir("memory", name) else { return };
-        let memory = match cgroups.family() {
-            Family::V1 => watch_v1(&dir),
-            Family::V2 => watch_v2(&dir),
+        if let Some(dir) = cgroups.dir("memory", name) {
+            let memory = match cgroups.family() {
+                Family::V1 => watch_v1(&dir),
+                Family::V2 => watch_v2(&dir),
+            };
+            let added = memory.and_then(|memory| self.add(&mut state, name, Source::Memory(memory)));
+            if let Err(e) = added {
+                warn!("cannot watch the memory of container {name}: {}", errno_text(e));
+            }
+        }
+        let errors = ext4_of_loop(layer).and_then(|told| File::open(told.join("errors_count")).ok());
+        if let Some(errors) = errors {
+            // One that had errors before says so at once.
+            if count(&errors) > 0 {
+                state.left.push((name.clone(), Notice::DiskFailed));
+            }
+            if let Err(e) = self.add(&mut state, name, Source::Disk(errors)) {
+                warn!("cannot watch the disk of container {name}: {}", errno_text(e));
+            }
+        }
+    }
+
+    fn add(&self, state: &mut State, name: &Name, source: Source) -> nix::Result<()> {
+        let (fd, flags) = match &source {
+            Source::Memory(Memory::V1 { count, .. }) => (count.as_fd(), EpollFlags::EPOLLIN),
+            Source::Memory(Memory::V2 { events: file, .. }) | Source::Disk(file) => {
+                (file.as_fd(), EpollFlags::EPOLLPRI)
+            }
         };
         let id = state.last + 1;
-        let added = memory.and_then(|memory| {
-            let (fd, flags) = match &memory {
-                Memory::V1 { count, .. } => (count.as_fd(), EpollFlags::EPOLLIN),
-                Memory::V2 { events, .. } => (events.as_fd(), EpollFlags::EPOLLPRI),
-            };
-            self.epoll.add(fd, EpollEvent::new(flags, id))?;
-            Ok(memory)
-        });
-        match added {
-            Ok(memory) => {
-                state.last = id;
-                state.watched.push(Watched { id, name: name.clone(), memory });
-            }
-            Err(e) => warn!("cannot watch the memory of container {name}: {}", errno_text(e)),
-        }
+        self.epoll.add(fd, EpollEvent::new(flags, id))?;
+        state.last = id;
+        state.watched.push(Watched { id, name: name.clone(), source });
+        Ok(())
     }
 
     /// Listens no longer.
@@ -119,8 +151,8 @@ impl Notices {
         self.state().forget(name);
     }
 
-    /// Reads what there is: containers that ran out of memory, and how often.
-    pub fn read(&self) -> Vec<(Name, u64)> {
+    /// Reads what there is.
+    pub fn read(&self) -> Vec<(Name, Notice)> {
         let mut state = self.state();
         self.read_exits(&mut state);
         let mut ready = [EpollEvent::empty(); AT_ONCE];
@@ -128,10 +160,7 @@ impl Notices {
         let mut told = std::mem::take(&mut state.left);
         for event in ready.iter().take(number) {
             let Some(watched) = state.watched.iter_mut().find(|w| w.id == event.data()) else { continue };
-            let times = watched.memory.read();
-            if times > 0 {
-                told.push((watched.name.clone(), times));
-            }
+            told.extend(watched.source.read().map(|notice| (watched.name.clone(), notice)));
         }
         told
     }
@@ -159,10 +188,9 @@ impl Notices {
 
 impl State {
     fn forget(&mut self, name: &Name) {
-        let Some(at) = self.watched.iter().position(|watched| watched.name == *name) else { return };
-        let times = self.watched.swap_remove(at).memory.read();
-        if times > 0 {
-            self.left.push((name.clone(), times));
+        while let Some(at) = self.watched.iter().position(|watched| watched.name == *name) {
+            let last = self.watched.swap_remove(at).source.read();
+            self.left.extend(last.map(|notice| (name.clone(), notice)));
         }
     }
 }
@@ -176,6 +204,24 @@ fn parse(message: &[u8; MESSAGE]) -> Option<(Name, i32)> {
     let name = message.get(4..4 + NAME)?.split(|byte| *byte == 0).next()?;
     let name = Name::new(std::str::from_utf8(name).ok()?).ok()?;
     Some((name, number(4 + NAME)?))
+}
+
+impl Source {
+    /// What it has to tell since the last time.
+    fn read(&mut self) -> Option<Notice> {
+        match self {
+            Source::Memory(memory) => Some(memory.read()).filter(|times| *times > 0).map(Notice::OutOfMemory),
+            Source::Disk(errors) => (count(errors) > 0).then_some(Notice::DiskFailed),
+        }
+    }
+}
+
+/// The number in a file of sysfs; 0 when its device is gone.
+fn count(file: &File) -> u64 {
+    let mut text = [0; 24];
+    let length = file.read_at(&mut text, 0).unwrap_or(0);
+    let text = text.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 impl Memory {

@@ -13,11 +13,12 @@ use super::config::{self, Host};
 use super::exec::{self, Exec, Output};
 use super::first_boot;
 use super::foreign::{self, Foreign};
-use super::notices::Notices;
+use super::notices::{Notice, Notices};
 use super::seccomp;
 use super::{AfterEnd, Running, Runtime, Stop};
 use crate::error::{Code, Error, Result};
 use crate::model::image::Init;
+use crate::model::life::REBOOTS;
 use crate::model::name::Name;
 use crate::sys;
 use log::warn;
@@ -25,7 +26,7 @@ use nix::sys::resource::{getrlimit, Resource};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -47,6 +48,8 @@ const DESCRIPTORS: u64 = 8;
 /// How often a monitor that outlives its container's init is looked at, and the first time between two requests to
 /// halt. Only while a job waits for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How often a process that was told to stand still is looked at.
+const STOP_LOOK: Duration = Duration::from_millis(1);
 /// The longest time between two requests to halt.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -150,20 +153,50 @@ impl Lxc {
         is_init_of_namespace(init).then_some(Running { init, pidfd, monitor })
     }
 
-    /// Waits until the monitor has ended, then clears what it may have left.
-    fn wait_for_monitor(&self, name: &Name, monitor: Option<i32>) -> Result<()> {
-        if let Some(pidfd) = monitor.filter(|pid| is_monitor(*pid)).and_then(|pid| sys::pidfd_open(pid).ok())
-        {
+    /// LXC's monitor of the container, with what tells of its end.
+    fn monitor(&self, name: &Name) -> Option<(i32, OwnedFd)> {
+        let pid = read_pid(&self.layout.pid_file(name)).filter(|pid| self.is_monitor_of(name, *pid))?;
+        let pidfd = sys::pidfd_open(pid).ok()?;
+        // Between reading the pid and opening it, it may have been given to another process.
+        self.is_monitor_of(name, pid).then_some((pid, pidfd))
+    }
+
+    /// Whether process `pid` is LXC's monitor of this container and of no other.
+    fn is_monitor_of(&self, name: &Name, pid: i32) -> bool {
+        Process::of_root(pid).is_some_and(|process| self.is_monitors_title(name, &process.title()))
+    }
+
+    fn is_monitors_title(&self, name: &Name, title: &str) -> bool {
+        let path = self.layout.containers();
+        title.trim_end_matches('\0') == format!("[lxc monitor] {} {name}", path.display())
+    }
+
+    /// Waits until the monitor of a container whose init has ended is gone, and clears what it may have left. It starts
+    /// a guest that reboots again: then it is killed, with what it has begun, as one that hangs is. True: it was.
+    fn end_monitor(&self, name: &Name, monitor: Option<(i32, OwnedFd)>) -> Result<bool> {
+        let mut killed = false;
+        if let Some((pid, pidfd)) = monitor {
+            let deadline = Instant::now() + MONITOR_TIME;
             // Not cancellable: the container is down, what is left takes a moment.
-            if wait::readable(pidfd.as_fd(), None, Instant::now() + MONITOR_TIME)? == Woken::Deadline {
-                warn!(
-                    "container {name}: LXC's monitor still runs {} s after the container's end",
-                    MONITOR_TIME.as_secs()
-                );
+            while wait::readable(pidfd.as_fd(), None, (Instant::now() + LOOK_AGAIN).min(deadline))?
+                != Woken::Ready
+            {
+                let hangs = Instant::now() >= deadline;
+                if hangs {
+                    let seconds = MONITOR_TIME.as_secs();
+                    warn!("container {name}: LXC's monitor still runs {seconds} s after the container's end; it is killed");
+                }
+                if hangs
+                    || only_child(pid).and_then(|child| self.running(child, None)).is_some_and(|r| lives(&r))
+                {
+                    kill_with_children(pid, &pidfd);
+                    killed = true;
+                    break;
+                }
             }
         }
         self.remove_groups(name);
-        Ok(())
+        Ok(killed)
     }
 
     /// Asks init to halt. True: it has ended.
@@ -219,7 +252,7 @@ impl Lxc {
     /// Its groups are new ones, or new to us.
     fn taken_up(&self, name: &Name) {
         self.cgroups.settle(name);
-        self.notices.watch(&self.cgroups, name);
+        self.notices.watch(&self.cgroups, name, &self.layout.container(name).layer());
     }
 
     fn remove_groups(&self, name: &Name) {
@@ -274,7 +307,7 @@ impl Lxc {
         let starts = words.first().is_some_and(|w| w.ends_with("lxc-start"))
             && has(["-n", name.as_str()])
             && has(["-P", &path]);
-        starts || title.trim_end_matches('\0') == format!("[lxc monitor] {path} {name}")
+        starts || self.is_monitors_title(name, title)
     }
 }
 
@@ -312,9 +345,13 @@ impl Runtime for Lxc {
         }
         if let Some(running) = self.find(name)? {
             self.taken_up(name);
+            if record.spec.swap.is_some() {
+                // LXC has no word that every kernel understands.
+                self.cgroups.set_limits(name, &record.spec).unwrap_or_else(|error| warn!("{error}"));
+            }
             return Ok(running);
         }
-        self.wait_for_monitor(name, read_pid(&pid_file))?;
+        self.end_monitor(name, self.monitor(name))?;
         self.kill_rest(name);
         self.clear(name);
         let log = dir.console_log();
@@ -361,7 +398,10 @@ impl Runtime for Lxc {
 
     fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<bool> {
         let mut killed = false;
-        if let Some(running) = self.find(name)? {
+        let running = self.find(name)?;
+        let parent = running.as_ref().and_then(|running| running.monitor);
+        let monitor = self.monitor(name).or_else(|| Some((parent?, sys::pidfd_open(parent?).ok()?)));
+        if let Some(running) = running {
             let ended = match how {
                 Stop::Ask(timeout) => {
                     ctx.step("stop.ask")?;
@@ -375,8 +415,8 @@ impl Runtime for Lxc {
                 self.kill(name, &running)?;
                 killed = true;
             }
-            self.wait_for_monitor(name, running.monitor)?;
         }
+        killed |= self.end_monitor(name, monitor)?;
         self.kill_rest(name);
         self.clear(name);
         Ok(killed)
@@ -384,24 +424,28 @@ impl Runtime for Lxc {
 
     fn after_end(&self, ctx: &Ctx, name: &Name) -> Result<AfterEnd> {
         let deadline = Instant::now() + MONITOR_TIME;
-        let monitor = read_pid(&self.layout.pid_file(name)).filter(|pid| is_monitor(*pid));
-        let Some((monitor, pidfd)) = monitor.and_then(|pid| Some((pid, sys::pidfd_open(pid).ok()?))) else {
+        let Some((monitor, pidfd)) = self.monitor(name) else {
             self.kill_rest(name);
             self.clear(name);
             return Ok(AfterEnd::Stopped);
         };
+        let (mut last, mut inits) = (None, 0);
         loop {
             let next = (Instant::now() + LOOK_AGAIN).min(deadline);
             if wait::readable(pidfd.as_fd(), Some(&ctx.cancel), next)? == Woken::Ready {
                 self.remove_groups(name);
                 return Ok(AfterEnd::Stopped);
             }
-            let alive = |running: &Running| {
-                wait::readable(running.pidfd.as_fd(), None, Instant::now())
-                    .is_ok_and(|w| w == Woken::Deadline)
-            };
-            let again = only_child(monitor).filter(|init| has_executed(*init, monitor));
-            let again = again.and_then(|init| self.running(init, Some(monitor))).filter(alive);
+            let child = only_child(monitor);
+            if child.is_some() && child != last {
+                (last, inits) = (child, inits + 1);
+            }
+            // The first one may be the one that has ended.
+            if inits > 1 + REBOOTS {
+                return Ok(AfterEnd::Reboots);
+            }
+            let again = child.filter(|init| has_executed(*init, monitor));
+            let again = again.and_then(|init| self.running(init, Some(monitor))).filter(lives);
             if let Some(running) = again {
                 // Its groups are new ones.
                 self.meters().remove(name);
@@ -436,7 +480,7 @@ impl Runtime for Lxc {
         Some(self.notices.fd())
     }
 
-    fn notices(&self) -> Vec<(Name, u64)> {
+    fn notices(&self) -> Vec<(Name, Notice)> {
         self.notices.read()
     }
 
@@ -558,8 +602,17 @@ fn is_monitor(pid: i32) -> bool {
 
 /// The only child of `pid`: a monitor has no other than the container's init.
 fn only_child(pid: i32) -> Option<i32> {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    text.split_whitespace().next()?.parse().ok()
+    children(pid).first().copied()
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether its init has not ended.
+fn lives(running: &Running) -> bool {
+    wait::readable(running.pidfd.as_fd(), None, Instant::now()).is_ok_and(|woken| woken == Woken::Deadline)
 }
 
 /// Kills process `pid` and waits until it is gone.
@@ -567,6 +620,20 @@ fn kill_and_wait(pid: i32) {
     if let Ok(pidfd) = sys::pidfd_open(pid) {
         let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
         let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + KILL_TIME);
+    }
+}
+
+/// Kills the monitor `pid` and what it has begun, so that it cannot begin another one in between.
+fn kill_with_children(pid: i32, pidfd: &OwnedFd) {
+    let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGSTOP);
+    let deadline = Instant::now() + END_TIME;
+    let stands = || status_field(pid, "State").is_none_or(|state| state.starts_with(['T', 'Z']));
+    while !stands() && wait::pause(STOP_LOOK, deadline).is_ok() {}
+    let children: Vec<OwnedFd> =
+        children(pid).into_iter().filter_map(|pid| sys::pidfd_open(pid).ok()).collect();
+    for process in children.iter().chain([pidfd]) {
+        let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
+        let _ = wait::readable(process.as_fd(), None, Instant::now() + END_TIME);
     }
 }
 

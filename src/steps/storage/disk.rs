@@ -3,6 +3,7 @@
 //! Formatting takes longer than starting a container, so one blank of each size is kept and copied.
 
 use super::super::ctx::Ctx;
+use super::super::filesystem;
 use super::super::layout::ContainerDir;
 use super::super::tool::{self, Tool};
 use super::tree::{self, Progress};
@@ -47,7 +48,7 @@ pub fn make(ctx: &Ctx, blanks: &Path, path: &Path, size: Bytes) -> Result<()> {
 /// The blank of that size; formatted now if there is none.
 fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
     let blank = blanks.join(format!("ext4-{}", size.get()));
-    if blank.exists() {
+    if has_its_holes(&blank) {
         return Ok(blank);
     }
     // Two jobs may format at once: each its own file, and the last rename wins with an equal one.
@@ -60,6 +61,12 @@ fn blank(ctx: &Ctx, blanks: &Path, size: Bytes) -> Result<PathBuf> {
         let _ = fs::remove_file(&temporary);
     }
     made.map(|()| blank)
+}
+
+/// Whether the blank is there, and as sparse as it was made. One that came back from a backup may take all of its size:
+/// every copy of it would.
+fn has_its_holes(blank: &Path) -> bool {
+    fs::metadata(blank).is_ok_and(|meta| meta.blocks().saturating_mul(512) <= meta.len() / 2)
 }
 
 fn format(ctx: &Ctx, path: &Path, size: Bytes) -> Result<()> {
@@ -103,6 +110,40 @@ fn geometry(file: &File) -> io::Result<(u64, u64)> {
     let blocks_high = if field(INCOMPATIBLE)? & FEATURE_64BIT != 0 { field(BLOCKS_HIGH)? } else { 0 };
     let blocks = (u64::from(blocks_high) << 32) + u64::from(blocks_low);
     Ok((blocks, 1024 << field(LOG_BLOCK_SIZE)?.min(16)))
+}
+
+/// The size of the file system that is mounted at the layer. The superblock is read as the kernel has it, which is behind
+/// the device: the file may have an older one.
+pub fn mounted_size(dir: &ContainerDir) -> Option<Bytes> {
+    let device = Path::new("/dev").join(filesystem::loop_device(&dir.layer())?);
+    let (blocks, block_size) = geometry(&File::open(device).ok()?).ok()?;
+    Some(Bytes(blocks.saturating_mul(block_size)))
+}
+
+/// Whether a file system of `size` is what was asked for: tables at its end may be missing.
+pub fn is_as_large(size: Bytes, asked: Bytes) -> bool {
+    asked.get().saturating_sub(size.get()) <= ROUNDING
+}
+
+/// What is wrong with the file system that is mounted at the layer.
+pub fn trouble(dir: &ContainerDir) -> Option<String> {
+    let told = filesystem::ext4_of_loop(&dir.layer())?;
+    let count = |file: &str| {
+        let text = fs::read_to_string(told.join(file)).unwrap_or_default();
+        text.trim().parse::<u64>().unwrap_or(0)
+    };
+    if filesystem::is_read_only(&dir.layer()) {
+        return Some(
+            "its disk has become read-only, since writes to it failed; the last of them are lost".into(),
+        );
+    }
+    match (count("errors_count"), count("warning_count")) {
+        (0, 0) => None,
+        (0, warnings) => {
+            Some(format!("{warnings} writes to its disk failed or were in doubt, and may be lost"))
+        }
+        (errors, _) => Some(format!("the file system of its disk has {errors} errors")),
+    }
 }
 
 /// Grows the file system that is mounted at the layer, with the loop device and the file below it, to `size`. False:

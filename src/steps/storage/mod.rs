@@ -12,13 +12,14 @@ pub mod tree;
 mod tests;
 
 use super::ctx::Ctx;
-use super::filesystem::{entries, read_file, read_text};
+use super::filesystem::{entries, is_read_only, read_file, read_text};
 use super::layout::{ContainerDir, Layout};
 use super::walk::remove as remove_tree;
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::IdRange;
 use crate::model::image::Init;
 use crate::model::name::Name;
+use crate::model::size::Bytes;
 use crate::model::spec::Spec;
 use log::warn;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 pub use archive::Manifest;
 pub use copies::{Copies, Snapshot, ToArchive, WhileHeld};
+pub use disk::is_as_large;
 pub use guest::{GuestNetwork, FIRST_BOOT_SCRIPT};
 pub use mount::Shifted;
 pub use private_root::{claim, try_overlay, PrivateRoot};
@@ -43,6 +45,9 @@ pub struct Record {
     pub was: Vec<Name>,
     /// What it was made from, or last started with; stands in when the section is broken.
     pub spec: Spec,
+    /// What its section said last, where that differs and no start has applied it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Box<Spec>>,
     /// The image below its layer.
     pub image_sha256: String,
     /// The image's init system.
@@ -64,6 +69,17 @@ impl Record {
             "" => self.name.as_str(),
             own => own,
         }
+    }
+
+    /// What its section said last, as far as the record knows.
+    pub fn said(&self) -> &Spec {
+        self.said.as_deref().unwrap_or(&self.spec)
+    }
+
+    /// The same record, which knows that the section says `spec`.
+    pub fn told(mut self, spec: &Spec) -> Record {
+        self.said = Some(spec).filter(|spec| **spec != self.spec).cloned().map(Box::new);
+        self
     }
 
     /// The same container under `name`.
@@ -210,6 +226,14 @@ pub trait Storage: Copies + Send + Sync {
     /// What could not be removed.
     fn sweep(&self) -> Result<Vec<String>>;
 
+    /// The size of the file system that is the mounted container's quota, as the kernel has it; None where it cannot be
+    /// told, or is not mounted.
+    fn disk_size(&self, name: &Name) -> Option<Bytes>;
+
+    /// What is wrong with the mounted file system of the container's quota, and what cures it: it has turned read-only,
+    /// or writes to it were lost.
+    fn trouble(&self, name: &Name) -> Option<Error>;
+
     /// Bytes the container occupies on disk: of its sparse file, or of nothing where there is no quota (counting a
     /// tree of files is no matter of milliseconds).
     fn used(&self, name: &Name) -> Option<u64>;
@@ -240,14 +264,16 @@ impl Disk {
         } else {
             make_dir(&layout.storage, 0o711)?;
         }
-        make_dir(&layout.containers(), 0o711)?;
-        for dir in [
-            layout.archives(),
-            layout.blanks(),
-            layout.run.clone(),
-            layout.run.join("lower"),
-            layout.run.join("pid"),
-        ] {
+        for (dir, mode) in
+            [(layout.containers(), 0o711), (layout.archives(), 0o700), (layout.blanks(), 0o700)]
+        {
+            match make_dir(&dir, mode) {
+                // What runs is to be stopped all the same, and what is wrong to be told.
+                Err(error) if is_read_only(&layout.storage) => warn!("{error}"),
+                made => made?,
+            }
+        }
+        for dir in [layout.run.clone(), layout.run.join("lower"), layout.run.join("pid")] {
             make_dir(&dir, 0o700)?;
         }
         Ok(Disk { layout })
@@ -471,6 +497,23 @@ impl Storage for Disk {
         Ok(swept)
     }
 
+    fn disk_size(&self, name: &Name) -> Option<Bytes> {
+        disk::mounted_size(&self.layout.container(name))
+    }
+
+    fn trouble(&self, name: &Name) -> Option<Error> {
+        let dir = self.layout.container(name);
+        let what = disk::trouble(&dir)?;
+        Some(Error::new(
+            Code::Failed,
+            format_args!(
+                "container {name}: {what}; free some space on the storage, then `cloudbox stop {name}`, \
+                 `e2fsck -f {}`, `cloudbox start {name}`",
+                dir.disk().display()
+            ),
+        ))
+    }
+
     fn used(&self, name: &Name) -> Option<u64> {
         use std::os::unix::fs::MetadataExt;
         let meta = fs::metadata(self.layout.container(name).disk()).ok()?;
@@ -503,6 +546,10 @@ fn check_passage(dir: &Path) {
 /// Makes `path` and its parents, with `mode` whatever the umask says.
 pub fn make_dir(path: &Path, mode: u32) -> Result<()> {
     let fail = |e: io::Error| Error::io("cannot make the directory", path, e);
+    // Where nothing can be written, what is there already is good.
+    if fs::metadata(path).is_ok_and(|meta| meta.is_dir() && meta.permissions().mode() & 0o7777 == mode) {
+        return Ok(());
+    }
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(fail)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(fail)
 }

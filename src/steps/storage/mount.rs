@@ -65,11 +65,12 @@ fn mount_disk(dir: &ContainerDir, size: Bytes) -> Result<()> {
     if !small || disk::grow_mounted(dir, size)? {
         return Ok(());
     }
+    let device = filesystem::loop_device(&dir.layer());
     unmount(&dir.layer())?;
     // The device keeps this opening; only another one tells whether the device is gone.
     drop(file);
     let file = disk::open(&path)?;
-    if is_alone(&file, &path)? {
+    if !device.is_some_and(|device| is_kept(&device)) && is_alone(&file, &path)? {
         disk::grow_unmounted(&path)?;
     } else {
         warn!("{} grows at the next start: another mount namespace still has it mounted", path.display());
@@ -95,6 +96,29 @@ pub fn at_rest(disk: &Path) -> Result<File> {
             disk.display()
         ),
     ))
+}
+
+/// Whether a process with a mount namespace of its own has the loop device mounted, which is not just starting a
+/// container: it may have it for ever, and nobody waits for that.
+fn is_kept(device: &str) -> bool {
+    let Ok(own) = fs::read_link("/proc/self/ns/mnt") else { return false };
+    let mut seen = vec![own];
+    for pid in filesystem::entries(Path::new("/proc")).unwrap_or_default() {
+        let process = Path::new("/proc").join(&pid);
+        let Ok(namespace) = fs::read_link(process.join("ns/mnt")) else { continue };
+        let starts =
+            fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim_end() == "lxc-start");
+        if starts || seen.contains(&namespace) {
+            continue;
+        }
+        let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+        let source = format!("/dev/{device}");
+        if mounts.lines().any(|line| line.split(' ').any(|word| word == source)) {
+            return true;
+        }
+        seen.push(namespace);
+    }
+    false
 }
 
 /// Waits until no loop device has the file `disk`, open as `file`, and locks it. False: one still has it.

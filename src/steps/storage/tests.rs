@@ -692,3 +692,25 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     guest::write(&root, &web, "0123", &network()).unwrap();
     assert!(!script.exists());
 }
+
+#[test]
+fn a_blank_that_has_lost_its_holes_is_made_anew() {
+    let dir = TempDir::make();
+    let ctx = Ctx::silent().unwrap();
+    let size = Bytes(32 << 20);
+    let make = |file: &str| disk::make(&ctx, dir.path(), &dir.path().join(file), size);
+    if let Err(error) = make("one") {
+        println!("skipped: {error}");
+        return;
+    }
+    let blank = dir.path().join(format!("ext4-{}", size.get()));
+    // As a backup writes it back.
+    let whole = fs::read(&blank).unwrap();
+    fs::write(&blank, &whole).unwrap();
+    let blocks = |path: &Path| std::os::unix::fs::MetadataExt::blocks(&fs::metadata(path).unwrap()) * 512;
+    fs::File::open(&blank).unwrap().sync_all().unwrap();
+    assert!(blocks(&blank) >= size.get());
+    make("two").unwrap();
+    fs::File::open(dir.path().join("two")).unwrap().sync_all().unwrap();
+    assert!(blocks(&dir.path().join("two")) < size.get() / 2, "{}", blocks(&dir.path().join("two")));
+}

@@ -275,6 +275,7 @@ function exitWords(reason) {
 	case 'poweroff': return _('it switched itself off');
 	case 'crashed': return _('it crashed');
 	case 'out_of_memory': return _('it needed more memory than its limit');
+	case 'reboots': return _('it rebooted again and again');
 	case 'unknown': return _('it ended while nobody watched');
 	default: return reason;
 	}
@@ -387,6 +388,11 @@ function checkRate(text) {
 
 function checkConnections(text) {
 	return text === 'none' ? null : checkWhole(text, 1, 1000);
+}
+
+function checkSwap(text) {
+	return text === 'none' || parseSize(text) !== null ? null :
+		_('Write a whole number and K, M, G or T, such as 256M, or “none”.');
 }
 
 function checkReserve(text) {
@@ -729,7 +735,7 @@ return baseclass.extend({
 	remember, rates, values, ceiling, path,
 	statusWords, failureOf, failureFrom, isPassing,
 	stateWords, stateTone, actions, actionWords, exitWords, remarks, matches, all, joined, census, addresses, losses,
-	checkName, checkMemory, checkDisk, checkRate, checkConnections, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkUrl, checkKey,
+	checkName, checkMemory, checkSwap, checkDisk, checkRate, checkConnections, checkReserve, checkCpus, checkWhole, checkAddress, checkGateway, checkUrl, checkKey,
 	checkServiceType, checkServiceName, checkTxt, filledIn, changed, leftOf, leftOfDisk,
 	isOurMount,
 	isFinal, jobTitle, stepWords, jobProgress, jobEnd, follow,

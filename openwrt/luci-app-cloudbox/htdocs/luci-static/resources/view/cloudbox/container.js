@@ -89,6 +89,7 @@ function particulars(info) {
 function limits(inForce) {
 	return [
 		inForce.memory === undefined ? null : fill(_('memory %s'), logic.size(inForce.memory)),
+		inForce.swap === undefined ? null : fill(_('swap %s'), logic.size(inForce.swap)),
 		inForce.cpus === undefined ? null : fill(_('processors %s'), inForce.cpus),
 		inForce.pids === undefined ? null : fill(_('processes %s'), inForce.pids),
 		inForce.disk === undefined ? null : fill(_('disk %s'), logic.size(inForce.disk))
@@ -104,6 +105,7 @@ async function settingsOf(info) {
 	const said = name => uci.get('cloudbox', info.section, name) ?? '';
 	return {
 		memory: logic.sizeText(info.asked.memory),
+		swap: info.asked.swap === undefined ? 'none' : logic.sizeText(info.asked.swap),
 		cpus: info.asked.cpus ?? '',
 		pids: String(info.asked.pids ?? ''),
 		disk: info.asked.disk === undefined ? 'none' : logic.sizeText(info.asked.disk),
@@ -136,6 +138,7 @@ async function settingsForm(info, look) {
 		dialogs.checked(section, form.Value, place, name, title, check, needed);
 	const live = _('Applied at once.'), later = _('Applied at the next start.');
 	value('limits', 'memory', _('Memory'), logic.checkMemory, true).description = live;
+	value('limits', 'swap', _('Swap beside the memory'), logic.checkSwap, true).description = live;
 	value('limits', 'cpus', _('Processors'), logic.checkCpus, true).description = live;
 	value('limits', 'pids', _('Process limit'), text => logic.checkWhole(text, 1, 4194304), true).description = live;
 	const disk = value('limits', 'disk', _('Disk'), logic.checkDisk, true);
