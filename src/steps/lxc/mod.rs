@@ -11,6 +11,7 @@ pub mod library;
 mod notices;
 mod runtime;
 mod seccomp;
+pub mod system_conf;
 
 pub use config::render;
 pub use exec::{Exec, Output};

@@ -1,5 +1,6 @@
 //! LXC's tools and the processes they leave behind.
 
+use super::super::console;
 use super::super::ctx::Ctx;
 use super::super::filesystem::{entries, open_regular, read_up_to};
 use super::super::layout::{ContainerDir, Layout};
@@ -15,13 +16,14 @@ use super::first_boot;
 use super::foreign::{self, Foreign};
 use super::notices::{Notice, Notices};
 use super::seccomp;
+use super::system_conf;
 use super::{AfterEnd, Running, Runtime, Stop};
-use crate::error::{Code, Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::model::image::Init;
 use crate::model::life::REBOOTS;
 use crate::model::name::Name;
 use crate::sys;
-use log::warn;
+use log::{error, warn};
 use nix::sys::resource::{getrlimit, Resource};
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +36,10 @@ use std::time::{Duration, Instant};
 
 /// What is read of LXC's log, which begins anew with each start: the first error is near its beginning.
 const LOG_MAX: u64 = 256 << 10;
+/// Lines of it that go into our own.
+const LOG_LINES: usize = 20;
+/// Characters of a guest's last line that are told.
+const SAID_MAX: usize = 200;
 /// `lxc-start` returns when init runs: tens of milliseconds, seconds on a slow, busy box.
 const START_TIME: Duration = Duration::from_secs(60);
 /// Between a container's last process and the end of its monitor: tens of milliseconds.
@@ -50,6 +56,12 @@ const DESCRIPTORS: u64 = 8;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How often a process that was told to stand still is looked at.
 const STOP_LOOK: Duration = Duration::from_millis(1);
+/// What shuts a guest down whose init is asked by no signal, or by one that means something else: System V init takes
+/// SIGPWR for a loss of power, and lets two minutes pass.
+const HALT: &str = "for halt in 'shutdown -h now' 'openrc-shutdown -p now' halt poweroff; do \
+                    if command -v ${halt%% *} >/dev/null; then exec $halt </dev/null >/dev/null 2>&1; fi; done; exit 127";
+/// How long that may take: it tells init, and ends.
+const HALT_TIME: Duration = Duration::from_secs(10);
 /// The longest time between two requests to halt.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -121,16 +133,16 @@ impl Lxc {
         let log = self.layout.container(name).lxc_log();
         let text = open_regular(&log).and_then(|file| read_up_to(&file, LOG_MAX)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        // The first error of a start is the cause, the others follow from it.
-        let reason = text
-            .lines()
-            .filter(|line| line.contains(" ERROR "))
-            .find_map(|line| line.splitn(3, " - ").nth(2));
+        // The first error of a start is the cause, the others follow from it. The file goes with a container that could
+        // not be made.
+        let mut said = text.lines().filter(|line| line.contains(" ERROR "));
+        said.clone().take(LOG_LINES).for_each(|line| error!("container {name}: {line}"));
+        let reason = said.find_map(|line| line.splitn(3, " - ").nth(2));
         let code = error.code;
         let reason = reason.map_or_else(|| error.into_message(), without_source_place);
         Error::new(
             code,
-            format_args!("container {name} does not start: {reason}; {} has more", log.display()),
+            format_args!("container {name} does not start: {reason}; the daemon's log has all that LXC said"),
         )
     }
 
@@ -199,16 +211,27 @@ impl Lxc {
         Ok(killed)
     }
 
+    /// Has the guest's own command shut it down, where no signal is known to do. False: it has none, or that failed.
+    fn halt_inside(&self, ctx: &Ctx, name: &Name, init: Init, timeout: Duration) -> bool {
+        if !matches!(init, Init::Sysvinit | Init::Other) {
+            return false;
+        }
+        let command = ["/bin/sh", "-c", HALT].map(str::to_string).to_vec();
+        let exec = Exec { command, timeout: timeout.min(HALT_TIME), ..Exec::default() };
+        self.exec(ctx, name, &exec).is_ok_and(|output| output.code == 0)
+    }
+
     /// Asks init to halt. True: it has ended.
-    fn ask(&self, ctx: &Ctx, running: &Running, init: Init, timeout: Duration) -> Result<bool> {
+    fn ask(&self, ctx: &Ctx, name: &Name, running: &Running, init: Init, timeout: Duration) -> Result<bool> {
         let deadline = Instant::now() + timeout;
         let signal = config::halt_signal(init);
+        let is_asked = self.halt_inside(ctx, name, init, timeout);
         // An init that has not set up its handlers yet never hears of a signal, and /proc does not show one that waits
         // in sigtimedwait(2), as busybox's does: ask again and again, less and less often. Every init takes a second
         // request for the same as the first.
         let mut pause = LOOK_AGAIN;
         loop {
-            if sys::pidfd_send_signal(running.pidfd.as_fd(), signal).is_err() {
+            if !is_asked && sys::pidfd_send_signal(running.pidfd.as_fd(), signal).is_err() {
                 return Ok(true);
             }
             let next = (Instant::now() + pause).min(deadline);
@@ -337,7 +360,12 @@ impl Runtime for Lxc {
             .arg(dir.lxc_log())
             .args(["-l", "ERROR", "-p"])
             .arg(&pid_file);
-        if let Err(error) = tool::run(&mut command, ctx, START_TIME) {
+        let mut start = || tool::run(&mut command, ctx, START_TIME).map(drop);
+        let started = match system_conf::hindrance() {
+            Some(_) => system_conf::without(&self.layout, name, &mut start),
+            None => start(),
+        };
+        if let Err(error) = started {
             let error = self.start_failed(name, error);
             self.kill_half_started(name);
             network::remove_interface(&record.veth);
@@ -354,10 +382,15 @@ impl Runtime for Lxc {
         self.end_monitor(name, self.monitor(name))?;
         self.kill_rest(name);
         self.clear(name);
-        let log = dir.console_log();
+        let (said, _) = console::tail(&console::files(&dir), 1).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let said: String = said.trim().chars().take(SAID_MAX).collect();
+        let said = if said.is_empty() { "nothing".to_string() } else { quoted(&said) };
         Err(Error::new(
             Code::Failed,
-            format_args!("container {name} started and ended at once; {} may say why", log.display()),
+            format_args!(
+                "container {name} started and ended at once; what it said last on its console: {said}"
+            ),
         ))
     }
 
@@ -406,7 +439,7 @@ impl Runtime for Lxc {
                 Stop::Ask(timeout) => {
                     ctx.step("stop.ask")?;
                     self.thaw(name)?;
-                    self.ask(ctx, &running, init, timeout)?
+                    self.ask(ctx, name, &running, init, timeout)?
                 }
                 Stop::Kill => false,
             };
