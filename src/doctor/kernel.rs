@@ -1,11 +1,16 @@
 //! What the kernel has.
 
-use super::{error, ok, text_of, told, warning, Examination, Finding, Subject, WARNING};
+use super::{
+    error, is_out_of_descriptors, ok, seen, text_of, told, unseen, warning, Examination, Finding, Subject,
+    WARNING,
+};
+use crate::error::{Error, Result};
 use crate::model::idrange;
 use crate::model::name::Name;
 use crate::steps::lxc::cgroup::{Cgroups, Family};
 use crate::steps::lxc::library;
 use nix::sys::inotify::{InitFlags, Inotify};
+use nix::sys::resource::{getrlimit, Resource};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +18,8 @@ use std::path::{Path, PathBuf};
 const INOTIFY_INSTANCES: u32 = 1024;
 /// As many descriptors of a process are looked at.
 const DESCRIPTORS_MAX: usize = 65_536;
+/// Fewer descriptors than these are as good as none: a start takes some.
+const DESCRIPTORS_LEFT: usize = 16;
 /// The box itself wants some at any time.
 const INOTIFY_LEFT: usize = 32;
 
@@ -32,8 +39,8 @@ pub(super) fn namespaces(_: &Subject<'_>) -> Finding {
 
 /// The kernel's filter of system calls, and whether LXC knows how to set it.
 pub(super) fn seccomp(_: &Subject<'_>) -> Finding {
-    let kernel = text_of(Path::new("/proc/self/status")).contains("\nSeccomp:");
-    judge_seccomp(kernel, library::has(b"libseccomp.so"))
+    let kernel = text_of(Path::new("/proc/self/status")).map(|text| text.contains("\nSeccomp:"));
+    seen(kernel.map(|kernel| judge_seccomp(kernel, library::has(b"libseccomp.so"))))
 }
 
 fn judge_seccomp(kernel: bool, lxc: Option<bool>) -> Finding {
@@ -69,7 +76,7 @@ pub(super) fn ext4(subject: &Subject<'_>) -> Vec<Finding> {
 /// Whether the kernel knows a file system, or has a module that the first mount loads.
 fn filesystem(name: &str, openwrt: &str) -> Finding {
     let known = text_of(Path::new("/proc/filesystems"));
-    judge_filesystem(name, openwrt, &known, has_module(name))
+    seen(known.and_then(|known| Ok(judge_filesystem(name, openwrt, &known, has_module(name)?))))
 }
 
 /// `known` is the text of `/proc/filesystems`.
@@ -94,15 +101,19 @@ fn modules() -> PathBuf {
 }
 
 /// Whether there is a module called `name`, to be loaded or built in.
-fn has_module(name: &str) -> bool {
+fn has_module(name: &str) -> Result<bool> {
     let file = format!("{name}.ko");
-    let listed = |list: &str| text_of(&modules().join(list)).contains(&format!("/{file}"));
+    let listed = |list: &str| Ok(text_of(&modules().join(list))?.contains(&format!("/{file}")));
     // OpenWrt has no lists, but the modules themselves side by side.
-    listed("modules.dep") || listed("modules.builtin") || modules().join(&file).exists()
+    Ok(listed("modules.dep")? || listed("modules.builtin")? || modules().join(&file).exists())
 }
 
 pub(super) fn veth(_: &Subject<'_>) -> Finding {
-    if !modules().exists() || has_module("veth") || Path::new("/sys/module/veth").exists() {
+    seen(has_module("veth").map(judge_veth))
+}
+
+fn judge_veth(module: bool) -> Finding {
+    if !modules().exists() || module || Path::new("/sys/module/veth").exists() {
         return ok(format_args!("the kernel is not known to lack veth, the containers' cables"));
     }
     warning(
@@ -140,7 +151,7 @@ pub(super) fn cgroups(subject: &Subject<'_>) -> Finding {
 /// Ranges of user ids, and namespaces to use them in.
 pub(super) fn user_ids(subject: &Subject<'_>) -> Finding {
     let limit = text_of(Path::new("/proc/sys/user/max_user_namespaces"));
-    judge_ids(subject.known.guests.len(), limit.trim().parse().ok())
+    seen(limit.map(|limit| judge_ids(subject.known.guests.len(), limit.trim().parse().ok())))
 }
 
 fn judge_ids(used: usize, namespaces: Option<usize>) -> Finding {
@@ -157,11 +168,43 @@ fn judge_ids(used: usize, namespaces: Option<usize>) -> Finding {
 /// Every systemd guest takes a few of the inotify instances that all containers share with the box's root: one guest may
 /// take all of them.
 pub(super) fn inotify(subject: &Subject<'_>) -> Finding {
-    let limit = text_of(Path::new("/proc/sys/fs/inotify/max_user_instances"));
+    seen(look_at_inotify(subject))
+}
+
+fn look_at_inotify(subject: &Subject<'_>) -> Result<Finding> {
+    let limit = text_of(Path::new("/proc/sys/fs/inotify/max_user_instances"))?;
     let left = inotify_left();
+    if left < INOTIFY_LEFT {
+        // The kernel has one word for both: no instance, and no descriptor for it.
+        open_some(INOTIFY_LEFT)?;
+    }
     // Looking at all descriptors of all guests is for when it matters.
     let most = if left < INOTIFY_LEFT { most_inotify(subject.known) } else { None };
-    judge_inotify(limit.trim().parse().ok(), left, most)
+    Ok(judge_inotify(limit.trim().parse().ok(), left, most))
+}
+
+/// Opens so many descriptors, and closes them again.
+fn open_some(number: usize) -> Result<()> {
+    let null = Path::new("/dev/null");
+    let open = |_| fs::File::open(null).map_err(|e| Error::io("cannot open", null, e));
+    (0..number).map(open).collect::<Result<Vec<_>>>().map(drop)
+}
+
+/// Nothing to say while there are some.
+pub(super) fn descriptors(subject: &Subject<'_>) -> Vec<Finding> {
+    let Err(why) = open_some(DESCRIPTORS_LEFT) else { return Vec::new() };
+    if !is_out_of_descriptors(&why) {
+        return vec![unseen(&why)];
+    }
+    let who = if subject.known.no_daemon.is_some() { "this command" } else { "the daemon" };
+    let (_, limit) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    vec![error(
+        format_args!("{who} has almost no file descriptor left of {limit}, or the box has none: much cannot be looked at"),
+        format_args!(
+            "`ls -l /proc/$(pidof cloudbox)/fd` shows what it has open, `cat /proc/sys/fs/file-nr` what all have; then \
+             `/etc/init.d/cloudbox restart`, which leaves containers running"
+        ),
+    )]
 }
 
 /// The container whose processes hold most inotify instances, and how many; None where nobody's can be seen.
@@ -213,7 +256,10 @@ fn judge_inotify(limit: Option<u32>, left: usize, most: Option<(Name, usize)>) -
 
 /// Swap that containers are not kept off: a container at its limit would go on into it.
 pub(super) fn swap(subject: &Subject<'_>) -> Vec<Finding> {
-    let is_on = text_of(Path::new("/proc/swaps")).lines().count() > 1;
+    let is_on = match text_of(Path::new("/proc/swaps")) {
+        Ok(swaps) => swaps.lines().count() > 1,
+        Err(error) => return vec![unseen(&error)],
+    };
     let counted = subject.known.cgroups.as_ref().is_none_or(Cgroups::counts_swap);
     let found = || {
         warning(

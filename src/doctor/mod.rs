@@ -15,12 +15,13 @@ pub use containers::{failed, orphan, trouble, unreadable};
 pub use without_daemon::{examine_without_daemon, Paths};
 
 use crate::api::replies::{Check, DoctorReply};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::model::config::Settings;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
 use crate::steps::avahi::Avahi;
+use crate::steps::filesystem;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::network::{Network, Port};
@@ -28,12 +29,15 @@ use crate::steps::storage::Storage;
 use log::{error, warn};
 use std::fmt::{self, Arguments};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// All checks, in the order in which they are shown: what each is called, and what does it.
 const CHECKS: &[(&str, Examine)] = &[
     ("daemon", Examine::Many(config::daemon)),
+    ("descriptors", Examine::Many(kernel::descriptors)),
     ("lxc", Examine::One(tools::lxc)),
+    ("lxc.conf", Examine::Many(tools::lxc_conf)),
     ("namespaces", Examine::One(kernel::namespaces)),
     ("seccomp", Examine::One(kernel::seccomp)),
     ("overlay", Examine::One(kernel::overlay)),
@@ -218,13 +222,53 @@ fn told(state: &'static str, text: &str) -> Finding {
 }
 
 /// What a file of the kernel's says; nothing where there is none.
-fn text_of(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_default()
+///
+/// # Errors
+/// It cannot be read, which is no word about what it would say.
+fn text_of(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("cannot read", path, e)),
+        read => Ok(read.unwrap_or_default()),
+    }
+}
+
+/// What was found, or that it could not be looked at.
+fn seen(found: Result<Finding>) -> Finding {
+    found.unwrap_or_else(|error| unseen(&error))
+}
+
+/// Something could not be looked at: it is not said to be missing.
+fn unseen(why: &Error) -> Finding {
+    if is_out_of_descriptors(why) {
+        return error(
+            format_args!("it could not be looked at: there is no file descriptor left"),
+            format_args!("see what stands at `descriptors`"),
+        );
+    }
+    warning(format_args!("it could not be looked at: {}", why.message), format_args!("try as root, or again"))
+}
+
+/// Whether an error came from a want of file descriptors.
+fn is_out_of_descriptors(why: &Error) -> bool {
+    let source = std::error::Error::source(why).and_then(|source| source.downcast_ref());
+    source.is_some_and(filesystem::is_out_of_descriptors)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_missing() {
+        assert_eq!(text_of(Path::new("/proc/no-such-file")).unwrap(), "");
+        assert_eq!(seen(text_of(Path::new("/proc/self")).map(|_| ok(format_args!("x")))).state, WARNING);
+        for errno in [libc::EMFILE, libc::ENFILE] {
+            let error =
+                Error::io("cannot read", Path::new("/proc/filesystems"), io::Error::from_raw_os_error(errno));
+            let found = seen(Err(error));
+            assert!(found.message.contains("no file descriptor left"), "{found:?}");
+        }
+    }
 
     #[test]
     fn what_is_wrong_and_what_cures_it_are_told_apart() {

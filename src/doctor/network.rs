@@ -1,11 +1,13 @@
 //! The bridge, and who announces what is here.
 
-use super::{error, note, ok, text_of, told, warning, Finding, Subject, ERROR, OK, WARNING};
+use super::{error, note, ok, text_of, told, unseen, warning, Finding, Subject, ERROR, OK, WARNING};
+use crate::error::Result;
 use crate::model::name::Name;
 use crate::model::plan::Link;
 use crate::steps::avahi::State;
+use crate::steps::filesystem::entries;
 use crate::steps::network::{is_younger, master, Bridge, Port};
-use std::fs;
+use std::path::Path;
 
 /// Most networks that are named: a line is read at one glance.
 const NETWORKS_SHOWN: usize = 6;
@@ -121,7 +123,11 @@ fn some_of(networks: &[String]) -> String {
 /// avahi-daemon, and who else answers for the box on port 5353.
 pub(super) fn avahi(subject: &Subject<'_>) -> Finding {
     let state = subject.avahi.state();
-    if runs("umdns") {
+    let umdns = match runs("umdns") {
+        Ok(runs) => runs,
+        Err(error) => return unseen(&error),
+    };
+    if umdns {
         return warning(
                 format_args!("umdns and avahi-daemon both want port 5353: what is announced may not be seen"),
             format_args!(
@@ -136,7 +142,11 @@ pub(super) fn avahi(subject: &Subject<'_>) -> Finding {
 }
 
 /// Whether a program called `name` runs.
-fn runs(name: &str) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else { return false };
-    processes.flatten().any(|process| text_of(&process.path().join("comm")).trim_end() == name)
+fn runs(name: &str) -> Result<bool> {
+    let processes = entries(Path::new("/proc"))?;
+    // One that has ended meanwhile runs no more.
+    let is_it = |pid: &String| {
+        text_of(&Path::new("/proc").join(pid).join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    Ok(processes.iter().filter(|pid| pid.starts_with(|c: char| c.is_ascii_digit())).any(is_it))
 }

@@ -1,6 +1,6 @@
 //! What of the promises of docs/security.md holds on this box, for `doctor --security`.
 
-use super::{error, kernel, ok, text_of, told, warning, Finding, Subject, OK, WARNING};
+use super::{error, kernel, ok, seen, text_of, told, unseen, warning, Finding, Subject, OK, WARNING};
 use crate::model::idrange;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
@@ -151,7 +151,8 @@ fn judge_apparmor(found: apparmor::Found) -> Finding {
 
 /// Whom the kernel tells of a crash: a program that it starts is root's on the box, wherever the crash was.
 pub(super) fn core_dumps(_: &Subject<'_>) -> Finding {
-    judge_core_pattern(text_of(Path::new("/proc/sys/kernel/core_pattern")).trim())
+    let pattern = text_of(Path::new("/proc/sys/kernel/core_pattern"));
+    seen(pattern.map(|pattern| judge_core_pattern(pattern.trim())))
 }
 
 fn judge_core_pattern(pattern: &str) -> Finding {
@@ -169,7 +170,12 @@ fn judge_core_pattern(pattern: &str) -> Finding {
 
 /// The programs that read what strangers wrote.
 pub(super) fn helpers(_: &Subject<'_>) -> Finding {
-    if !sys::filters_helpers() || !text_of(Path::new("/proc/self/status")).contains("\nSeccomp:") {
+    let status = text_of(Path::new("/proc/self/status"));
+    seen(status.map(|status| judge_helpers(sys::filters_helpers() && status.contains("\nSeccomp:"))))
+}
+
+fn judge_helpers(filtered: bool) -> Finding {
+    if !filtered {
         return warning(
             format_args!(
                 "programs that fetch and unpack have no rights, but nothing filters their system calls"
@@ -297,7 +303,11 @@ pub(super) fn guests(subject: &Subject<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, spec) in &subject.known.guests {
         let init = cgroups.processes(name).into_iter().find(|pid| is_init_of_namespace(*pid));
-        let status = init.map(|pid| text_of(Path::new(&format!("/proc/{pid}/status"))));
+        let status = init.map(|pid| text_of(Path::new(&format!("/proc/{pid}/status")))).transpose();
+        let status = match status {
+            Ok(status) => status,
+            Err(error) => return vec![unseen(&error)],
+        };
         findings.extend(judge_guest(name, spec, status.as_deref()));
     }
     if findings.is_empty() {

@@ -1,6 +1,6 @@
 //! Where images and containers are kept, and what is there.
 
-use super::{error, ok, warning, Finding, Subject, ERROR, WARNING};
+use super::{error, is_out_of_descriptors, ok, unseen, warning, Finding, Subject, ERROR, WARNING};
 use crate::model::name::Name;
 use crate::model::size::Bytes;
 use crate::steps::filesystem::{self, Space};
@@ -86,6 +86,7 @@ pub(super) fn layers(subject: &Subject<'_>) -> Finding {
     let state = if subject.known.settings.defaults.disk.is_some() { WARNING } else { ERROR };
     match try_overlay(layout) {
         Ok(()) => ok(format_args!("the storage's file system can hold containers' layers")),
+        Err(error) if is_out_of_descriptors(&error) => unseen(&error),
         Err(error) => {
             let found = warning(
                 format_args!("no container without a disk quota can run: {}", error.message),
@@ -100,7 +101,10 @@ pub(super) fn layers(subject: &Subject<'_>) -> Finding {
 }
 
 pub(super) fn leftovers(subject: &Subject<'_>) -> Finding {
-    let left = subject.storage.leftovers().unwrap_or_default();
+    let left = match subject.storage.leftovers() {
+        Ok(left) => left,
+        Err(error) => return unseen(&error),
+    };
     let left: Vec<&str> =
         left.iter().map(Name::as_str).filter(|name| !subject.known.busy.iter().any(|b| b == name)).collect();
     if left.is_empty() {

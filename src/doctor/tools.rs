@@ -1,7 +1,8 @@
 //! The programs that the daemon runs.
 
-use super::{error, ok, told, warning, Finding, Subject, ERROR, OK, WARNING};
+use super::{error, is_out_of_descriptors, ok, told, unseen, warning, Finding, Subject, ERROR, OK, WARNING};
 use crate::steps::ctx::Ctx;
+use crate::steps::lxc::system_conf;
 use crate::steps::tool::{self, Tool};
 use std::time::Duration;
 
@@ -18,9 +19,22 @@ pub(super) fn lxc(_: &Subject<'_>) -> Finding {
     }
     let version = Tool::command("lxc-start")
         .and_then(|mut lxc| tool::run(lxc.arg("--version"), &Ctx::silent()?, VERSION_TIME));
-    let version =
-        version.map_or_else(|e| e.into_message(), |said| String::from_utf8_lossy(&said.stdout).into_owned());
-    judge_lxc(version.trim())
+    match version {
+        Ok(said) => judge_lxc(String::from_utf8_lossy(&said.stdout).trim()),
+        Err(why) if is_out_of_descriptors(&why) => unseen(&why),
+        Err(why) => judge_lxc(&why.into_message()),
+    }
+}
+
+/// What somebody has told LXC for the whole system.
+pub(super) fn lxc_conf(_: &Subject<'_>) -> Vec<Finding> {
+    let found = |line: String| {
+        warning(
+            format_args!("{} says {line}: with that no limit could be set; cloudbox starts its containers without it", system_conf::PATH),
+            format_args!("take the line out, unless other containers need it: each of ours keeps a mount namespace for it"),
+        )
+    };
+    system_conf::hindrance().map(found).into_iter().collect()
 }
 
 fn judge_lxc(version: &str) -> Finding {
