@@ -5,6 +5,7 @@ use super::store::{Building, Store};
 use super::tar::{self, Again, LeftOut, Passed, Sink};
 use super::{bad, hex, parse_sha256};
 use crate::error::{Code, Error, Result};
+use crate::model::idrange;
 use crate::model::image::Image;
 use crate::model::name::ImageName;
 use crate::model::size::Bytes;
@@ -17,7 +18,8 @@ use log::warn;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -378,6 +380,16 @@ impl ImageImport<'_> {
                  as capabilities of its programs, are not in force",
             );
         }
+        let strangers =
+            self.store.look_into(&building.rootfs, &|root| Ok(count_strangers(self.ctx, root)))?;
+        self.ctx.cancel.check()?;
+        if strangers > 0 {
+            self.ctx.note(format!(
+                "{strangers} of its files belong to users or groups of {} and above, which a container does not have: they \
+                 are nobody's there",
+                idrange::SIZE
+            ));
+        }
         let file =
             building.rootfs.metadata().map_err(|e| Error::io("cannot look at", &building.rootfs, e))?;
         manifest.sha256 = sha256;
@@ -437,6 +449,21 @@ fn look_through(ctx: &Ctx, root: &Path) -> Result<LeftOut> {
         Ok(())
     })?;
     Ok(left_out)
+}
+
+/// How many files of a mounted image have owners that no container has. What cannot be read is not counted: who starts
+/// from it will be told.
+fn count_strangers(ctx: &Ctx, root: &File) -> u64 {
+    let mut count = 0;
+    let path = format!("/proc/self/fd/{}", root.as_raw_fd());
+    let _ = walk(Path::new(&path), Moved::Skipped, &mut |seen| {
+        ctx.cancel.check()?;
+        if let What::Directory(meta) | What::File(meta) = &seen.what {
+            count += u64::from(meta.uid() >= idrange::SIZE || meta.gid() >= idrange::SIZE);
+        }
+        Ok(())
+    });
+    count
 }
 
 /// Checks that the store has room for `need` bytes.
