@@ -26,17 +26,12 @@ fn a_script_is_run_once_with_its_output_and_status_to_be_seen() {
     let script =
         "echo \"it's $(id -u) on $(hostname)\"; echo $HOME $PATH >&2; ip -4 -o addr show eth0 | wc -l\n\
                   echo run >> /root/runs; exit 3";
-    the_box
-        .create("web", json!({ "first_boot": script, "hostname": "www.lan", "timezone": "Europe/Madrid" }));
+    the_box.create("web", json!({ "first_boot": script, "hostname": "www.lan" }));
     the_box.wait_for_script("web", "failed");
     assert_eq!(the_box.first_boot("web")["code"], 3);
     let log = the_box.script_log("web");
     assert!(log.starts_with("it's 0 on www.lan\n/root /usr/local/sbin:"), "{log}");
     assert!(log.ends_with("1\n"), "it had an address: {log}");
-    assert_eq!(
-        the_box.inside("web", "cat /etc/timezone; readlink /etc/localtime"),
-        "Europe/Madrid\n../usr/share/zoneinfo/Europe/Madrid"
-    );
     let job = the_box.jobs().into_iter().find(|job| job["kind"] == "first_boot").unwrap();
     assert_eq!((&job["state"], &job["target"]), (&json!("failed"), &json!("web")));
     // Never again: not after a stop, nor by the guest's own reboot.
@@ -106,6 +101,33 @@ fn the_distro_runs_its_script() {
     the_box.wait_for_script("web", "done");
     assert!(the_box.script_log("web").starts_with("www.example.org\n"), "{}", the_box.script_log("web"));
     assert_eq!(the_box.inside("web", "cat /etc/marked"), "done");
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn a_time_zone_is_one_that_the_image_has() {
+    let Some(the_box) = TestBox::new("time zones") else { return };
+    the_box.import(Image::Distro);
+    let create = |image: &str, zone: &str| {
+        let asked = json!({ "name": "web", "image": image, "memory": "256M", "timezone": zone, "wait": 15 });
+        the_box.call("cloudbox.container", "create", asked)
+    };
+    for (image, zone, why) in [
+        ("mini", "Europe/Madrid", "it has none at all"),
+        ("distro", "Europe/Madird", "it may be misspelt"),
+        ("distro", "Europe", "it may be misspelt"),
+    ] {
+        let refusal = create(image, zone).unwrap_err();
+        assert_eq!(refusal.code, "invalid_argument", "{zone}: {refusal:?}");
+        assert!(refusal.message.contains(why) && refusal.message.contains(zone), "{zone}: {refusal:?}");
+        the_box.assert_nothing_left();
+    }
+    create("distro", "Europe/Madrid").unwrap();
+    assert_eq!(
+        the_box.inside("web", "cat /etc/timezone; readlink /etc/localtime; test -e /etc/localtime"),
+        "Europe/Madrid\n../usr/share/zoneinfo/Europe/Madrid"
+    );
     the_box.delete("web");
     the_box.assert_nothing_left();
 }

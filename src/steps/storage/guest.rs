@@ -4,10 +4,10 @@
 
 use super::super::guest_root::GuestRoot;
 use super::Record;
-use crate::error::Result;
+use crate::error::{quoted, Code, Error, Result};
 use crate::model::address::{Address, Ipv4Net};
 use crate::model::image::hex;
-use crate::model::spec::is_path;
+use crate::model::spec::{is_path, Spec};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
@@ -59,6 +59,7 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     }
     if !record.spec.timezone.is_empty() {
         let zone = &record.spec.timezone;
+        check_zone(&root, record)?;
         root.put_text("etc/timezone", 0o644, format_args!("{zone}\n"))?;
         root.link("etc/localtime", &format!("../usr/share/zoneinfo/{zone}"))?;
     }
@@ -88,6 +89,23 @@ fn hosts(own: &str, names: &str) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Checks that the image knows the time zone: without, the guest would be in UTC, and nobody told.
+fn check_zone(root: &GuestRoot, record: &Record) -> Result<()> {
+    let Spec { timezone, image, .. } = &record.spec;
+    if root.find(&Path::new(ZONES).join(timezone)).is_ok_and(|(_, meta)| meta.is_file()) {
+        return Ok(());
+    }
+    let what = match root.has(ZONES) {
+        true => "it may be misspelt, or one of the old names, which Debian has in its package tzdata-legacy",
+        false => "it has none at all: install tzdata in it, or say nothing of a time zone",
+    };
+    let why =
+        format_args!("timezone {}: image {image} has no such file below /{ZONES}; {what}", quoted(timezone));
+    Err(Error::new(Code::InvalidArgument, why).about("timezone"))
+}
+
+/// Where an image has its time zones.
+const ZONES: &str = "usr/share/zoneinfo";
 /// Where an image's optional services are switched on: `<service>.conf`.
 const SERVICES: &str = "etc/cloudbox-distro";
 

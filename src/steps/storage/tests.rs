@@ -606,6 +606,7 @@ fn no_link_in_an_image_leads_outside() {
         for file in ["etc/passwd", "etc/hostname", "etc/10-cloudbox.network", "root/.ssh/authorized_keys"] {
             fs::write(outside.join(file), "the host's").unwrap();
         }
+        give_zone(&root);
         make(&root, &outside);
         let before = tree(&outside);
         let host = fs::read("/etc/hostname").ok();
@@ -627,6 +628,27 @@ fn no_link_in_an_image_leads_outside() {
             );
         }
     }
+}
+
+/// The image has the time zone of these tests.
+fn give_zone(root: &Path) {
+    fs::create_dir_all(root.join("usr/share/zoneinfo/Europe")).unwrap();
+    fs::write(root.join("usr/share/zoneinfo/Europe/Madrid"), "TZif").unwrap();
+}
+
+#[test]
+fn a_time_zone_that_the_image_lacks_is_refused() {
+    let dir = TempDir::make();
+    let root = dir.path().join("rootfs");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    let mut web = record("web");
+    web.spec.timezone = "Europe/Madrid".into();
+    let refused = || guest::write(&root, &web, "0123", &network()).unwrap_err();
+    assert!(refused().message.contains("it has none at all"), "{}", refused());
+    fs::create_dir_all(root.join("usr/share/zoneinfo/Europe/Madrid")).unwrap();
+    assert!(refused().message.contains("it may be misspelt"), "{}", refused());
+    assert_eq!(refused().option.as_deref(), Some("timezone"));
+    assert!(fs::symlink_metadata(root.join("etc/localtime")).is_err(), "a link that leads nowhere");
 }
 
 /// A name inside the root that happens to be one of the host's means the guest's.
@@ -651,6 +673,7 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     let dir = TempDir::make();
     let root = dir.path().join("rootfs");
     fs::create_dir_all(root.join("etc/cloud")).unwrap();
+    give_zone(&root);
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let mut web = record("web");
     web.spec.hostname = "www.example.org".into();
