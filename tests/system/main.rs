@@ -22,6 +22,7 @@ mod copies;
 mod daemon_death;
 mod ends;
 mod exec;
+mod field;
 mod first_boot;
 mod guest_calls;
 mod guest_cgroups;
