@@ -466,8 +466,8 @@ impl Core {
                 let Some(container) = self.state.containers.get(name) else { return };
                 if self.state.job_on(name).is_none() {
                     info!("container {name} ended");
-                    let short = |live: &&Box<Live>| live.age().as_secs() < GOOD_RUN;
-                    let reboots = container.live.as_ref().filter(short).map_or(0, |live| live.reboots);
+                    let live = container.live.as_deref().filter(|live| live.age().as_secs() < GOOD_RUN);
+                    let reboots = live.map_or(0, |live| live.reboots);
                     self.begin_own(Box::new(Ended { record: container.record.clone(), reboots }));
                 }
             }
