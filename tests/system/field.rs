@@ -1,6 +1,6 @@
 //! What breaks on a box that is really used: its storage, its configuration, files of others, guests' disks and inits.
 
-use crate::processes::{sh, Process};
+use crate::processes::{output, sh, Process};
 use crate::test_box::{eventually, Image, TestBox};
 use serde_json::json;
 use std::fs;
@@ -117,8 +117,8 @@ fn a_configuration_that_is_empty_or_gone_stops_nothing() {
             assert!(reply["error"].as_str().unwrap_or("").contains("has no section any more"), "{reply}");
             assert_eq!((the_box.state("web").as_str(), the_box.init("web")), ("running", init));
             // A new section would look like all there is.
-            let refusal =
-                the_box.whole("cloudbox.container", "create", json!({ "name": "new" })).unwrap_err();
+            let new = json!({ "name": "new", "image": "mini", "network": the_box.bridge, "disk": "none", "memory": "16M" });
+            let refusal = the_box.whole("cloudbox.container", "create", new).unwrap_err();
             assert_eq!(refusal.code, "config", "{refusal:?}");
             assert_eq!(fs::read_to_string(the_box.config()).unwrap_or_default(), "");
         }
@@ -247,7 +247,7 @@ fn a_guest_whose_init_takes_no_signal_is_shut_down_by_its_own_command() {
     let dir = the_box.dir.join("sysv");
     let (shown, mini) = (dir.display(), Image::Mini.path());
     sh(&format!(
-        "unsquashfs -q -n -d {shown} {} >/dev/null; cd {shown}; rm -f sbin/init sbin/shutdown bin/shutdown",
+        "unsquashfs -q -n -d {shown} {} >/dev/null; cd {shown}; rm -f sbin/init sbin/shutdown usr/share/cloudbox/image.json",
         mini.display()
     ));
     fs::write(dir.join("sbin/init"), INIT).unwrap();
@@ -264,9 +264,10 @@ fn a_guest_whose_init_takes_no_signal_is_shut_down_by_its_own_command() {
     the_box.assert_nothing_left();
 }
 
-/// Far deeper than a path can be long, and wide names on the way.
-const DEEP: &str = "d=$(printf %0200d 0); cd /; mkdir deep; cd deep; n=0; \
-                    while [ $n -lt 300 ]; do mkdir $d; cd $d; n=$((n + 1)); done; echo found > file; ln file link";
+/// Directories in one another, far deeper than a path can be long: pieces that a shell can name are put into one another.
+const DEEP: &str = "d=$(printf %0200d 0); p=$d; k=1; while [ $k -lt 15 ]; do p=$p/$d; k=$((k + 1)); done; \
+                    mkdir -p /deep/$p; n=1; while [ $n -lt 20 ]; do \
+                    mkdir -p /next/$p; mv /deep /next/$p/deep; mv /next /deep; n=$((n + 1)); done; echo found > /deep/file";
 
 #[test]
 fn a_tree_deeper_than_any_path_blocks_nothing() {
@@ -274,6 +275,14 @@ fn a_tree_deeper_than_any_path_blocks_nothing() {
     for (name, disk) in [("tree", "none"), ("quota", "64M")] {
         the_box.create(name, json!({ "disk": disk }));
         the_box.inside(name, DEEP);
+        // This find goes down step by step.
+        let count = |name: &str| {
+            let root = the_box.container(name).rootfs();
+            let found =
+                output(Command::new("sh").arg("-c").arg(format!("find {}/deep | wc -l", root.display())));
+            String::from_utf8(found.stdout).unwrap().trim().parse::<u32>().unwrap()
+        };
+        assert!(count(name) > 300, "{name}: {}", count(name));
         let whole = |method: &str, more: serde_json::Value| {
             let mut asked = more;
             asked["name"] = name.into();
@@ -285,8 +294,7 @@ fn a_tree_deeper_than_any_path_blocks_nothing() {
         whole("restore", json!({ "snapshot": "one", "force": true }));
         whole("clone", json!({ "new_name": "copy" }));
         the_box.start("copy");
-        let count = "find /deep | wc -l";
-        assert_eq!(the_box.inside("copy", count), "303", "{name}");
+        assert_eq!(count("copy"), count(name), "{name}");
         the_box.delete("copy");
         whole("snapshot_delete", json!({ "snapshot": "one" }));
         the_box.delete(name);
