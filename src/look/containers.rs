@@ -212,11 +212,7 @@ pub fn info(state: &State, name: &Name) -> Result<ContainerInfo> {
     }
     let in_force = live.map(|_| runtime.limits(name));
     let dir = state.layout.container(name);
-    let mut entry = entry(state, name, &traffic(state));
-    if live.is_some() && entry.error.is_none() {
-        // The kernel does not tell of everything by itself.
-        entry.error = state.machine.storage.trouble(name).as_ref().map(JobError::from);
-    }
+    let entry = entry(state, name, &traffic(state));
     Ok(ContainerInfo {
         image_sha256: record.image_sha256.clone(),
         section: name.uci_section(),

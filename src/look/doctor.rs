@@ -55,8 +55,8 @@ fn findings(state: &State) -> Vec<Finding> {
         _ => failed(name, failure),
     };
     let mut findings: Vec<Finding> = state.failures().map(told).collect();
-    let running = state.containers.iter().filter(|(_, container)| container.live.is_some());
-    findings.extend(running.filter_map(|(name, _)| state.machine.storage.trouble(name)).map(|e| trouble(&e)));
+    let disks = state.containers.values().filter_map(|c| c.live.as_ref()?.disk_trouble.as_ref());
+    findings.extend(disks.map(trouble));
     findings.extend(state.unreadable.values().map(unreadable));
     findings.extend(state.orphans().iter().map(orphan));
     findings

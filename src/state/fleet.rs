@@ -208,7 +208,7 @@ impl State {
         for (name, notice) in self.machine.runtime.notices() {
             match notice {
                 Notice::OutOfMemory(times) => self.hear_of_memory(&name, times),
-                Notice::DiskFailed => self.hear_of_disk(&name),
+                Notice::DiskFailed => self.look_at_disk(&name),
             }
         }
     }
@@ -226,8 +226,14 @@ impl State {
         self.notify(BusObject::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
     }
 
-    /// Once in a run: what comes behind the first error follows from it.
-    fn hear_of_disk(&mut self, name: &Name) {
+    /// Looks whether the disk of a container that runs does what it should, and tells it if not: once in a run, since what
+    /// comes behind the first error follows from it. Not every kernel tells by itself of an error that ends all writing,
+    /// so who looks at the container has it looked at, too.
+    pub fn look_at_disk(&mut self, name: &Name) {
+        let with_quota = |c: &&Container| c.live.is_some() && c.record.spec.disk.is_some();
+        if self.containers.get(name).filter(with_quota).is_none() {
+            return;
+        }
         let trouble = self.machine.storage.trouble(name);
         let Some(live) = self.containers.get_mut(name).and_then(|c| c.live.as_mut()) else { return };
         let is_news = live.disk_trouble.is_none();

@@ -176,9 +176,14 @@ pub fn read_up_to(mut file: &File, max: u64) -> io::Result<Vec<u8>> {
 
 /// Whether nothing can be written to the file system which `path` is on: it was mounted so, or the kernel found an error.
 pub fn is_read_only(path: &Path) -> bool {
-    let flagged = statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY));
+    let flagged = is_flagged_read_only(path);
     // Since Linux 6.15 ext4 says so only among the options of its mount.
     flagged || super_options(path).is_some_and(|options| options.split(',').any(|o| o == "emergency_ro"))
+}
+
+/// The same as far as statvfs(3) says so, which is soon read.
+pub fn is_flagged_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|stat| stat.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// The options of the file system which `path` is on, as /proc/self/mountinfo has them behind its " - ".

@@ -124,6 +124,8 @@ fn methods(object: BusObject) -> &'static [Method] {
 const BOX: &[Method] = table! {
     "status": () => |core, ()| Answer::reply(&look::status(&core.state, &mut core.announcer)),
     "doctor": look::args::Doctor => |core, args| {
+        let names: Vec<Name> = core.state.containers.keys().cloned().collect();
+        names.iter().for_each(|name| core.state.look_at_disk(name));
         let (about, examination) = (args.about(), look::examination(&core.state));
         let examine = move |machine: &Machine| Ok(doctor::examine(machine, &examination, about));
         Ok(Answer::found(Work::Look, examine).shared(format!("doctor {about:?}")))
@@ -138,7 +140,11 @@ const CONTAINER: &[Method] = table! {
         let list = look::list(&core.state, &mut core.readings, &fields);
         encode_entries(&list, fields).map(Answer::Fields)
     },
-    "info": Named => |core, args| Answer::reply(&look::info(&core.state, &args.container()?)?),
+    "info": Named => |core, args| {
+        let name = args.container()?;
+        core.state.look_at_disk(&name);
+        Answer::reply(&look::info(&core.state, &name)?)
+    },
     "create": args::Create, CreateOptions => |core, args, CreateOptions(said)| {
         Ok(Answer::Job(core.begin(Create::ask(&core.state, &args, said)?), args.wait))
     },

@@ -132,17 +132,15 @@ pub fn trouble(dir: &ContainerDir) -> Option<String> {
         let text = fs::read_to_string(told.join(file)).unwrap_or_default();
         text.trim().parse::<u64>().unwrap_or(0)
     };
-    if filesystem::is_read_only(&dir.layer()) {
-        return Some(
-            "its disk has become read-only, since writes to it failed; the last of them are lost".into(),
-        );
+    let (errors, warnings, layer) = (count("errors_count"), count("warning_count"), dir.layer());
+    if filesystem::is_flagged_read_only(&layer) || errors > 0 && filesystem::is_read_only(&layer) {
+        let why = "its disk has become read-only, since writes to it failed; the last of them are lost";
+        return Some(why.into());
     }
-    match (count("errors_count"), count("warning_count")) {
+    match (errors, warnings) {
         (0, 0) => None,
-        (0, warnings) => {
-            Some(format!("{warnings} writes to its disk failed or were in doubt, and may be lost"))
-        }
-        (errors, _) => Some(format!("the file system of its disk has {errors} errors")),
+        (0, _) => Some(format!("{warnings} writes to its disk failed or were in doubt, and may be lost")),
+        _ => Some(format!("the file system of its disk has {errors} errors")),
     }
 }
 
