@@ -1,7 +1,6 @@
 //! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
 //! no I/O that can block: what does is a job.
 
-use super::bus::Method;
 use super::workers::{self, Sender};
 use crate::announce::{Announcer, Port, Writing};
 use crate::api::BusObject;
@@ -109,7 +108,8 @@ pub(super) struct HeldCall {
 /// A call as it came.
 pub(super) struct Call {
     pub(super) caller: u32,
-    pub(super) method: &'static Method,
+    /// What its method does.
+    pub(super) method: fn(&mut Core, &[u8]) -> Result<Answer>,
     pub(super) arguments: Vec<u8>,
     pub(super) handed: Option<OwnedFd>,
 }

@@ -3,7 +3,7 @@
 mod methods;
 mod threads;
 
-pub use methods::{objects, Method};
+pub use methods::objects;
 
 use super::core::{Answer, Call, CallerId, Core, Errand, HeldCall, Waiter, Work};
 use crate::api::replies::{Failure, JobReply, Started, Waited};
@@ -84,7 +84,7 @@ impl Core {
     ) {
         match methods::find(object, method) {
             Some(method) => {
-                let call = Call { caller, method, arguments: arguments.to_vec(), handed };
+                let call = Call { caller, method: method.call, arguments: arguments.to_vec(), handed };
                 self.attend_to(call, request, Instant::now() + OWN_JOBS_TIME);
             }
             None => self.connection.complete(request, Status::METHOD_NOT_FOUND),
@@ -95,7 +95,7 @@ impl Core {
     fn attend_to(&mut self, call: Call, request: Request, deadline: Instant) {
         // What takes it does not give it back.
         self.handed = call.handed.as_ref().and_then(|file| file.try_clone().ok());
-        let answer = (call.method.call)(self, &call.arguments);
+        let answer = (call.method)(self, &call.arguments);
         // Most methods have no use for one.
         self.handed = None;
         if let Err(error) = &answer {
