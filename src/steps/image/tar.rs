@@ -175,7 +175,7 @@ struct Extension {
     size: Option<u64>,
     owner: (Option<u32>, Option<u32>),
     mtime: Option<i64>,
-    /// Records of extended attributes that a squashfs holds, by the names of these.
+    /// Extended attributes by their names: the record of each, or nothing for what a squashfs does not hold.
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     left_out: LeftOut,
 }
@@ -510,8 +510,10 @@ impl Extension {
                     let seconds = text.map(|text| text.split_once('.').map_or(text, |(seconds, _)| seconds));
                     self.mtime = Some(seconds.and_then(|text| text.parse().ok()).ok_or_else(wrong)?);
                 }
-                // As `tar --acls` writes them; the last is NFS' kind.
-                b"SCHILY.acl.access" | b"SCHILY.acl.default" | b"SCHILY.acl.ace" => self.left_out.acls += 1,
+                // As `tar --acls` writes them, with --xattrs in both forms; the last is NFS' kind.
+                b"SCHILY.acl.access" => self.xattr(b"SCHILY.xattr.system.posix_acl_access", value),
+                b"SCHILY.acl.default" => self.xattr(b"SCHILY.xattr.system.posix_acl_default", value),
+                b"SCHILY.acl.ace" => self.left_out.acls += 1,
                 b"RHT.security.selinux" => self.left_out.xattrs += 1,
                 _ if key.starts_with(b"GNU.sparse.") => return Err(bad(SPARSE)),
                 _ => self.xattr(key, value),
@@ -527,11 +529,11 @@ impl Extension {
         let Some(name) = name.filter(|name| self.xattrs.iter().all(|(known, _)| known != name)) else {
             return;
         };
+        let mut written = Vec::new();
         if self.left_out.keeps(name) {
-            let mut written = Vec::new();
             record(&mut written, key, value);
-            self.xattrs.push((name.to_vec(), written));
         }
+        self.xattrs.push((name.to_vec(), written));
     }
 }
 
@@ -1226,6 +1228,12 @@ mod tests {
         assert_eq!(mtime(&pax_of("mtime", "-100.5")), 0);
     }
 
+    fn pax_records_of(key: &str) -> Vec<u8> {
+        let mut records = Vec::new();
+        record(&mut records, key.as_bytes(), b"x");
+        records
+    }
+
     #[test]
     fn what_a_squashfs_cannot_hold_is_counted() {
         let left_out = |archive: &[u8]| passed(archive).unwrap().1;
@@ -1246,6 +1254,11 @@ mod tests {
         }
         let solaris = header(b"a", b'A', 3, |_| {});
         assert_eq!(left_out(&archive(&[(&solaris, b"acl"), (&header(b"f", b'0', 0, |_| {}), b"")])), acls(1));
+        // One list in two forms is one.
+        let both =
+            [pax_records_of("SCHILY.acl.access"), pax_records_of("SCHILY.xattr.system.posix_acl_access")]
+                .concat();
+        assert_eq!(left_out(&pax(&both)), acls(1));
         // What does not get into the image has nothing that is missed there.
         let twice =
             [&pax_of("SCHILY.acl.access", "x")[..3 * BLOCK + BLOCK], &one(b"file", b'0', b"")].concat();
