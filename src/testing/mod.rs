@@ -10,6 +10,7 @@
 mod avahi;
 mod config;
 mod copies;
+pub mod golden;
 mod images;
 mod network;
 mod record;

@@ -1,8 +1,8 @@
 //! What words become on the bus.
 
-use super::{action, action_of, requests};
+use super::{action, action_of, in_words, requests};
 use crate::cli::failure::Failure;
-use crate::cli::request::{job_wait, Request};
+use crate::cli::request::job_wait;
 use crate::cli::{command, help};
 use clap::{Arg, ArgAction};
 use openwrt_ubus::blobmsg::{Type, Value};
@@ -12,89 +12,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-/// The calls that `line` leads to, as `object method json`.
+/// The calls that `line` leads to.
 fn calls(line: &str) -> Result<Vec<String>, Failure> {
-    let text = |request: Request| {
-        let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
-        format!("{} {} {json}", request.object, request.method)
-    };
-    Ok(requests(action(line)?).into_iter().map(text).collect())
-}
-
-#[test]
-fn words_become_calls() {
-    for (line, expected) in [
-        ("status", "cloudbox status {}"),
-        ("doctor", "cloudbox doctor {}"),
-        ("doctor --security", r#"cloudbox doctor {"security":true}"#),
-        ("list --names", r#"cloudbox.container list {"fields":["name"]}"#),
-        ("list --json", "cloudbox.container list {}"),
-        ("--json ls", "cloudbox.container list {}"),
-        (
-            "set web --memory 1G --autostart no --priority 7 --force",
-            r#"cloudbox.container set {"name":"web","memory":"1G","priority":"7","autostart":false,"force":true}"#,
-        ),
-        ("set web --autostart yes", r#"cloudbox.container set {"name":"web","autostart":true}"#),
-        ("set web --description '-x'", r#"cloudbox.container set {"name":"web","description":"-x"}"#),
-        ("set web --memory 1M --memory=2M", r#"cloudbox.container set {"name":"web","memory":"2M"}"#),
-        ("restart web --timeout 5", r#"cloudbox.container restart {"name":"web","timeout":5}"#),
-        ("rename web www", r#"cloudbox.container rename {"name":"web","new_name":"www"}"#),
-        ("shutdown --timeout 9", r#"cloudbox shutdown {"timeout":9}"#),
-        ("create web", r#"cloudbox.container create {"name":"web"}"#),
-        (
-            "create web --image i --cpus 0.5 --no-autostart --no-start --key 'ssh-ed25519 AAAA me' --service a --service b",
-            r#"cloudbox.container create {"name":"web","image":"i","cpus":"0.5","autostart":false,"start":false,"authorized_keys":["ssh-ed25519 AAAA me"],"services":["a","b"]}"#,
-        ),
-        (
-            "create web --first-boot /dev/null --protected --restart no",
-            r#"cloudbox.container create {"name":"web","restart":"no","protected":true,"first_boot":""}"#,
-        ),
-        ("start web --no-wait", r#"cloudbox.container start {"name":"web"}"#),
-        ("stop web --force", r#"cloudbox.container stop {"name":"web","force":true}"#),
-        (
-            "exec web --timeout=60 -- ls -l ''",
-            r#"cloudbox.container exec {"name":"web","command":["ls","-l",""],"timeout":60}"#,
-        ),
-        (
-            "exec --timeout 5 web ls --json -V -- x",
-            r#"cloudbox.container exec {"name":"web","command":["ls","--json","-V","--","x"],"timeout":5}"#,
-        ),
-        ("exec web -- --odd", r#"cloudbox.container exec {"name":"web","command":["--odd"]}"#),
-        (
-            "exec web --env A=b --env C= --user 33 --directory /srv id",
-            r#"cloudbox.container exec {"name":"web","command":["id"],"user":"33","directory":"/srv","environment":["A=b","C="]}"#,
-        ),
-        ("snapshot web", r#"cloudbox.container snapshot {"name":"web"}"#),
-        ("snapshots web --names", r#"cloudbox.container snapshots {"name":"web"}"#),
-        (
-            "export web /x/web.tar --image",
-            r#"cloudbox.container export {"name":"web","path":"/x/web.tar","image":true}"#,
-        ),
-        ("log web --lines 5", r#"cloudbox.container log {"name":"web","lines":5}"#),
-        ("image available deb", r#"cloudbox.image available {"filter":"deb"}"#),
-        (
-            "image import /tmp/Debian_12.tar.xz --sha256 ab",
-            r#"cloudbox.image import {"path":"/tmp/Debian_12.tar.xz","name":"debian-12","sha256":"ab"}"#,
-        ),
-        ("image import /tmp/x.squashfs d", r#"cloudbox.image import {"path":"/tmp/x.squashfs","name":"d"}"#),
-        (
-            "service publish web _a._tcp 1 --name x --txt a=1 --txt b=2",
-            r#"cloudbox.service publish {"container":"web","type":"_a._tcp","port":"1","name":"x","txt":["a=1","b=2"]}"#,
-        ),
-        ("browse --timeout 5 _http._tcp", r#"cloudbox.service browse {"type":"_http._tcp","timeout":5}"#),
-        ("job cancel 17", r#"cloudbox.job cancel {"id":"17"}"#),
-    ] {
-        assert_eq!(calls(line).unwrap(), [expected], "{line}");
-    }
-    // One call for each name; a name given twice is meant once.
-    assert_eq!(
-        calls("delete --force web db web").unwrap(),
-        [
-            r#"cloudbox.container delete {"name":"web","force":true}"#,
-            r#"cloudbox.container delete {"name":"db","force":true}"#,
-        ]
-    );
-    assert_eq!(calls("image pull a c:b --remote c").unwrap().len(), 2);
+    Ok(requests(action(line)?).iter().map(in_words).collect())
 }
 
 /// Fields of methods that no command sends, or that are sent as another type than the published one, and why.

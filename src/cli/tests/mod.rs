@@ -1,7 +1,7 @@
 //! The command line as a whole: what words become, and what replies look like.
 
 mod calls;
-mod mistakes;
+mod lines;
 mod pages;
 
 use super::action::Action;
@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::line::Line;
 use super::mistake::Stop;
 use super::request::Request;
+use openwrt_ubus::Fields;
 use std::ffi::OsString;
 
 /// The words of a command line, in which a word in single quotes may have blanks.
@@ -29,11 +30,22 @@ fn action(line: &str) -> Result<Action, Failure> {
 }
 
 fn action_of(words: &[OsString]) -> Result<Action, Failure> {
-    match Line::read(words) {
-        Ok(line) => line.command.action(line.global.json),
+    match read(words) {
+        Ok(action) => Ok(action),
         Err(Stop::Fail(failure)) => Err(failure),
         Err(_) => panic!("{words:?} asks for help"),
     }
+}
+
+fn read(words: &[OsString]) -> Result<Action, Stop> {
+    let line = Line::read(words)?;
+    line.command.action(line.global.json).map_err(Stop::Fail)
+}
+
+/// A call as `object method json`.
+fn in_words(request: &Request) -> String {
+    let json = serde_json::to_string(&Fields::new(&request.fields)).unwrap();
+    format!("{} {} {json}", request.object, request.method)
 }
 
 /// The calls that it makes.

@@ -410,17 +410,3 @@ impl Bench {
         ready.len()
     }
 }
-
-/// Compares `text` with a file of `tests/golden`, or writes it.
-#[track_caller]
-fn golden(file: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    for (number, (is, should)) in text.lines().zip(expected.lines()).enumerate() {
-        assert_eq!(is, should, "{}:{}; UPDATE_GOLDEN=1 writes it anew", path.display(), number + 1);
-    }
-    assert_eq!(text.lines().count(), expected.lines().count(), "{}", path.display());
-}

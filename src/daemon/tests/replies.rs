@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::state::{Live, Made};
+use crate::testing::golden;
 use openwrt_ubus::blobmsg::Type;
 use std::net::IpAddr;
 
@@ -41,7 +42,7 @@ fn the_published_signature_is_the_contract() {
             text += &format!("\t\"{method}\":{{{}}}\n", shown.join(","));
         }
     }
-    golden("ubus-list.txt", &text);
+    golden::compare("ubus-list.txt", &text);
 }
 
 /// A reply with what differs from run to run and from machine to machine left out.
@@ -181,18 +182,14 @@ fn every_method_answers_as_written_down() {
             ("cloudbox status", json!({})),
         ],
     );
-    golden("replies.txt", &text);
+    golden::compare("replies.txt", &text);
 }
 
 #[test]
 fn every_published_method_is_in_the_transcript() {
-    let transcript =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replies.txt"))
-            .unwrap();
-    let list =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ubus-list.txt"));
+    let (transcript, list) = (golden::read("replies.txt"), golden::read("ubus-list.txt"));
     let mut object = String::new();
-    for line in list.unwrap().lines() {
+    for line in list.lines() {
         match line.strip_prefix("\t\"").and_then(|rest| rest.split_once('"')) {
             None => object = line.trim_matches('\'').to_string(),
             Some(("doctor", _)) => {}
