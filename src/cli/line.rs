@@ -3,28 +3,16 @@
 use super::action::{examples, Action, Lazy};
 use super::call::Call;
 use super::failure::{Failure, OK};
-use super::mistake::{self, Stop};
+use super::mistake::{self, behind_options, Stop};
 use super::page::write_stdout;
 use super::{container, events, image, inside, job, service, snapshot, the_box};
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, FromArgMatches, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// makes this box a host of a community cloud: containers on OpenWrt.
-#[derive(Parser)]
-#[command(
-    name = "cloudbox",
-    version,
-    propagate_version = true,
-    args_override_self = true,
-    disable_help_flag = true,
-    disable_help_subcommand = true,
-    disable_version_flag = true
-)]
+/// What was typed.
 pub struct Line {
-    #[command(flatten)]
     pub global: Global,
-    #[command(subcommand)]
     pub command: Command,
 }
 
@@ -46,6 +34,7 @@ pub struct Global {
 // There is one in a program's life: its size is no matter.
 #[allow(clippy::large_enum_variant)]
 #[derive(Subcommand)]
+#[command(about = "makes this box a host of a community cloud: containers on OpenWrt")]
 pub enum Command {
     #[command(flatten)]
     Container(container::Command),
@@ -53,12 +42,26 @@ pub enum Command {
     Inside(inside::Command),
     #[command(flatten)]
     Snapshot(snapshot::Command),
+    #[command(flatten)]
+    Group(Group),
+    #[command(flatten)]
+    Box(the_box::Command),
+    #[command(flatten)]
+    Bus(Bus),
+}
+
+/// Groups of commands.
+#[derive(Subcommand)]
+pub enum Group {
     #[command(subcommand, about = "images that containers are made from")]
     Image(image::Command),
     #[command(subcommand, about = "services that containers offer on the network")]
     Service(service::Command),
-    #[command(flatten)]
-    Box(the_box::Command),
+}
+
+/// Jobs, and the bus itself.
+#[derive(Subcommand)]
+pub enum Bus {
     #[command(subcommand, about = "what is being done, and what was done last")]
     Job(job::Command),
     /// print what happens, one line each, until Ctrl-C
@@ -86,6 +89,62 @@ pub enum Command {
     Help { command: Vec<String> },
 }
 
+/// A part of [`Command`], which clap can be told of alone.
+pub struct Family {
+    /// Whether a command is of it, by its own name.
+    has: fn(&str) -> bool,
+    /// Describes it to clap.
+    pub describe: fn(clap::Command) -> clap::Command,
+}
+
+impl Family {
+    const fn of<T: Subcommand>() -> Family {
+        Family { has: T::has_subcommand, describe: T::augment_subcommands }
+    }
+}
+
+pub const FAMILIES: [Family; 6] = [
+    Family::of::<container::Command>(),
+    Family::of::<inside::Command>(),
+    Family::of::<snapshot::Command>(),
+    Family::of::<Group>(),
+    Family::of::<the_box::Command>(),
+    Family::of::<Bus>(),
+];
+
+/// The command line with all its commands.
+pub fn whole() -> clap::Command {
+    Command::augment_subcommands(root())
+}
+
+/// The command line before it has any command.
+fn root() -> clap::Command {
+    let root = clap::Command::new("cloudbox")
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args_override_self(true)
+        .disable_help_flag(true)
+        .disable_help_subcommand(true)
+        .disable_version_flag(true)
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    Global::augment_args(root)
+}
+
+/// As much of the command line as `words` need. To describe all commands to clap, and to have it copy the options of every
+/// command into each, would take most of a call's time.
+fn needed_for(words: &[OsString]) -> clap::Command {
+    let typed = behind_options(words).first().and_then(|name| {
+        let by_name = FAMILIES.iter().filter(|family| name.to_str().is_some_and(family.has));
+        // Behind those: what else it is called, only its description tells.
+        by_name.chain(&FAMILIES).find_map(|family| {
+            let mut family = (family.describe)(clap::Command::default());
+            family.find_subcommand_mut(name).map(std::mem::take)
+        })
+    });
+    typed.map_or_else(whole, |typed| root().subcommand(typed))
+}
+
 impl Line {
     /// Reads the words behind the program's name.
     ///
@@ -93,7 +152,12 @@ impl Line {
     /// They make no command, or ask for an explanation.
     pub fn read(words: &[OsString]) -> Result<Line, Stop> {
         let line = std::iter::once(OsString::from("cloudbox")).chain(words.iter().cloned());
-        Line::try_parse_from(line).map_err(|error| mistake::explain(&error, Line::command(), words))
+        let matches = needed_for(words).try_get_matches_from(line);
+        let read = matches.and_then(|matches| {
+            let global = Global::from_arg_matches(&matches)?;
+            Ok(Line { global, command: Command::from_arg_matches(&matches)? })
+        });
+        read.map_err(|error| mistake::explain(&error, whole(), words))
     }
 }
 
@@ -107,13 +171,13 @@ impl Command {
             Command::Container(command) => command.action(json),
             Command::Inside(command) => command.action(json),
             Command::Snapshot(command) => command.action(),
-            Command::Image(command) => command.action(),
-            Command::Service(command) => command.action(),
+            Command::Group(Group::Image(command)) => command.action(),
+            Command::Group(Group::Service(command)) => command.action(),
             Command::Box(command) => command.action(),
-            Command::Job(command) => command.action(),
-            Command::Events => Ok(Action::own(events::run)),
-            Command::Call(Lazy(call)) => Ok(Action::own(move |context| call.run(context))),
-            Command::Help { command } => help(command),
+            Command::Bus(Bus::Job(command)) => command.action(),
+            Command::Bus(Bus::Events) => Ok(Action::own(events::run)),
+            Command::Bus(Bus::Call(Lazy(call))) => Ok(Action::own(move |context| call.run(context))),
+            Command::Bus(Bus::Help { command }) => help(command),
         }
     }
 }

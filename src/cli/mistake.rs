@@ -6,7 +6,7 @@ use super::the_box::VERSION;
 use crate::error::{escaped, quoted};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Error};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 /// Why no command is run.
 pub enum Stop {
@@ -76,17 +76,27 @@ pub fn explain(error: &Error, mut root: Command, words: &[OsString]) -> Stop {
 
 /// The command that the first of `words` name, and the words behind those.
 fn find<'a>(mut command: &'a Command, mut words: &'a [String]) -> (&'a Command, &'a [String]) {
-    while let [word, behind @ ..] = words {
-        match word.as_str() {
-            "-s" | "--socket" => words = behind.get(1..).unwrap_or_default(),
-            option if option.starts_with('-') => words = behind,
-            word => match command.find_subcommand(word) {
-                Some(found) => (command, words) = (found, behind),
-                None => break,
-            },
+    loop {
+        words = behind_options(words);
+        let named =
+            words.split_first().and_then(|(word, behind)| Some((command.find_subcommand(word)?, behind)));
+        match named {
+            Some(found) => (command, words) = found,
+            None => return (command, words),
         }
     }
-    (command, words)
+}
+
+/// `words` without the options that they begin with.
+pub fn behind_options<W: AsRef<OsStr>>(mut words: &[W]) -> &[W] {
+    while let [word, behind @ ..] = words {
+        words = match word.as_ref().as_encoded_bytes() {
+            b"-s" | b"--socket" => behind.get(1..).unwrap_or_default(),
+            [b'-', ..] => behind,
+            _ => break,
+        };
+    }
+    words
 }
 
 /// A mistake in the words behind `command`.

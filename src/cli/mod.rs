@@ -41,6 +41,7 @@ mod view;
 use self::action::Action;
 use self::bus::{socket, Context};
 use self::failure::{complain, Failure, USAGE};
+pub use self::line::whole as command;
 use self::line::Line;
 use self::mistake::Stop;
 use self::page::{print_json, write_stdout, Page};
@@ -48,11 +49,6 @@ use self::view::View;
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
-
-/// The command line with all its commands, for manual pages and completions.
-pub fn command() -> clap::Command {
-    <Line as clap::CommandFactory>::command()
-}
 
 /// Runs the command that the program's arguments ask for.
 pub fn main() -> ExitCode {

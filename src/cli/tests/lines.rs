@@ -1,6 +1,7 @@
 //! What command lines lead to: calls, help, or a reason why not.
 
 use super::{action, in_words, read, requests, words};
+use crate::cli::line::FAMILIES;
 use crate::cli::mistake::Stop;
 use crate::cli::{command, help};
 use crate::testing::golden;
@@ -46,4 +47,13 @@ fn help_fits_a_terminal_and_names_everything() {
             assert_eq!(line.trim_end(), line, "{name}");
         }
     }
+}
+
+#[test]
+fn every_command_is_of_a_family() {
+    let families = FAMILIES.iter().fold(clap::Command::new("cloudbox"), |all, family| (family.describe)(all));
+    let names = |all: &clap::Command| -> Vec<String> {
+        all.get_subcommands().map(|command| command.get_name().to_string()).collect()
+    };
+    assert_eq!(names(&families), names(&command()));
 }
