@@ -1,6 +1,7 @@
 //! What the makers of copies share: a container that stands still while its layer is read, what a copy takes over of the
 //! original, and a container made of another one's files.
 
+use super::birth;
 use super::undo::Undo;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
@@ -12,7 +13,7 @@ use crate::model::spec::Spec;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::first_boot;
-use crate::steps::storage::{Record, Snapshot, Stage};
+use crate::steps::storage::{Record, Snapshot};
 use serde::Deserialize;
 
 /// `cloudbox.container snapshot`, `restore` and `snapshot_delete`
@@ -145,19 +146,12 @@ fn build<'a>(
     machine.storage.build(ctx, record)?;
     fill()?;
     ctx.step("copy.mount")?;
-    undo.push(move || machine.release_image(name));
-    let image = machine.hold_image(name, &record.image_sha256)?;
-    machine.storage.mount(record, Stage::Unborn, &image)?;
+    birth::mount_unborn(machine, name, record, undo)?;
     ctx.step("copy.identity")?;
     machine.storage.write_identity(record, was)?;
-    machine.storage.unmount(name)?;
-    machine.release_image(name)?;
+    birth::unmount(machine, name)?;
     ctx.step("copy.name")?;
-    machine.storage.give_name(name)?;
-    undo.push(move || {
-        machine.storage.take_name(name)?;
-        machine.storage.erase(name)
-    });
+    birth::give_name(machine, name, undo)?;
     ctx.step("copy.done")?;
     machine.config.change(name, &[("deleting", None)]).map(drop)
 }

@@ -2,7 +2,7 @@
 
 use super::start::start_mounted;
 use super::undo::Undo;
-use super::{About, Operation};
+use super::{birth, About, Operation};
 use crate::error::{Error, Result};
 use crate::machine::{guest_network, Machine};
 use crate::model::image_source::ImageSource;
@@ -13,7 +13,7 @@ use crate::model::plan::Action;
 use crate::model::spec::{check_first_boot, Spec};
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
-use crate::steps::storage::{Record, Stage};
+use crate::steps::storage::Record;
 use serde::Deserialize;
 
 /// The kind of a job that makes a container.
@@ -165,22 +165,15 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     machine.storage.build(ctx, record)?;
 
     ctx.step("create.mount")?;
-    undo.push(move || machine.release_image(name));
-    let image = machine.hold_image(name, &record.image_sha256)?;
-    machine.storage.mount(record, Stage::Unborn, &image)?;
+    birth::mount_unborn(machine, name, record, undo)?;
     ctx.step("create.guest_files")?;
     machine.storage.write_guest_files(record, &network)?;
     if !what.start {
-        machine.storage.unmount(name)?;
-        machine.release_image(name)?;
+        birth::unmount(machine, name)?;
     }
 
     ctx.step("create.name")?;
-    machine.storage.give_name(name)?;
-    undo.push(move || {
-        machine.storage.take_name(name)?;
-        machine.storage.erase(name)
-    });
+    birth::give_name(machine, name, undo)?;
     ctx.step("create.named")?;
     let live = what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
     Ok(Made { record: Box::new(record.clone()), live })

@@ -6,6 +6,7 @@
 
 mod adopt;
 pub mod args;
+mod birth;
 mod clone;
 mod copying;
 mod create;

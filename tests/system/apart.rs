@@ -89,8 +89,7 @@ fn orphans_are_adopted_or_pruned() {
     the_box.adopt("safe").unwrap();
     the_box.whole("cloudbox.container", "set", json!({ "name": "safe", "protected": false })).unwrap();
     the_box.delete("safe");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]

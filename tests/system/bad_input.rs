@@ -137,8 +137,7 @@ fn wrong_arguments_of_create() {
     }
     assert_eq!(picture(&the_box), before);
     assert_eq!(the_box.init("taken"), init);
-    the_box.delete("taken");
-    the_box.assert_nothing_left();
+    the_box.delete_last("taken");
 }
 
 /// A value in a message, written where it stands.
@@ -261,8 +260,7 @@ fn wrong_types_and_monstrous_messages() {
     let reply = bus::call_raw(&the_box.socket(), "cloudbox.container", "create", &fields).unwrap();
     assert_eq!(the_box.job_end(reply["job"].as_str().unwrap())["state"], "done");
     the_box.delete("harmless");
-    the_box.delete("taken");
-    the_box.assert_nothing_left();
+    the_box.delete_last("taken");
 }
 
 #[test]
@@ -473,8 +471,7 @@ fn mistakes_in_the_configuration_file() {
     assert_eq!(the_box.state("bad"), "failed");
     the_box.delete("fine");
     the_box.delete("bad");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 /// Fills a file system, leaving `left` bytes.
@@ -549,8 +546,7 @@ fn a_full_disk() {
     the_box.exec("web", &["dd", "if=/dev/zero", "of=/root/big", "bs=1M", "count=8"]);
     assert_eq!(the_box.state("web"), "running");
     fs::remove_file(storage.join("fill")).unwrap();
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
     the_box.stop_daemon();
 }
 
@@ -581,14 +577,12 @@ fn without_lxc_the_daemon_runs_and_says_what_to_install() {
     the_box.wrapper.clear();
     the_box.start_daemon();
     the_box.create("web", json!({}));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn doctor_finds_what_is_wrong_with_the_storage_and_with_what_was_left() {
-    let Some(the_box) = TestBox::new("doctor in full") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("doctor in full") else { return };
     for name in ["lxc", "layers", "user ids", "clock", "leftovers", "seccomp", "veth"] {
         assert_eq!(check(&the_box, name)["state"], "ok", "{name}: {}", check(&the_box, name));
     }
@@ -604,14 +598,12 @@ fn doctor_finds_what_is_wrong_with_the_storage_and_with_what_was_left() {
     the_box.container_call("prune", json!({ "yes": true }));
     the_box.quiet();
     assert_eq!(check(&the_box, "leftovers")["state"], "ok");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn without_its_bridge_the_box_says_so_and_recovers() {
-    let Some(the_box) = TestBox::new("no bridge") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("no bridge") else { return };
     the_box.stop("web");
     assert_eq!(check(&the_box, "bridge")["state"], "ok");
     let bridge = the_box.bridge.clone();
@@ -632,6 +624,5 @@ fn without_its_bridge_the_box_says_so_and_recovers() {
     sh(&format!("ip link set {bridge}x name {bridge}; ip link set {bridge} up"));
     the_box.start("web");
     assert_eq!(the_box.state("web"), "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

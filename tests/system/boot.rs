@@ -39,8 +39,7 @@ fn after_a_boot_what_shall_start_with_it_runs() {
 
 #[test]
 fn a_box_that_is_switched_off_in_uci_starts_nothing() {
-    let Some(mut the_box) = TestBox::new("option enabled") else { return };
-    the_box.create("web", json!({}));
+    let Some(mut the_box) = TestBox::with_web("option enabled") else { return };
     the_box.edit_config(|text| {
         text.replace("\toption image 'mini'\n", "\toption image 'mini'\n\toption enabled '0'\n")
             + "\nconfig container 'new'\n"
@@ -62,20 +61,17 @@ fn a_box_that_is_switched_off_in_uci_starts_nothing() {
     // Switched on again, it does what it would have done at boot.
     the_box.quiet();
     assert_eq!(the_box.state("web"), "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn a_second_daemon_leaves_the_box_to_the_first() {
-    let Some(the_box) = TestBox::new("two daemons") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("two daemons") else { return };
     let status = Process::spawn(&mut the_box.daemon_command()).wait();
     assert_eq!(status.code(), Some(1));
     assert!(the_box.daemon_log().contains("another cloudbox daemon holds"), "{}", the_box.daemon_log());
     assert_eq!(the_box.state("web"), "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 /// Names in the order in which the daemon's log tells of them, since its `from`th byte.

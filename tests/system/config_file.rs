@@ -64,8 +64,7 @@ fn a_section_and_a_call_end_in_the_same_state() {
 
 #[test]
 fn a_section_taken_away_keeps_the_data_until_delete() {
-    let Some(the_box) = TestBox::new("orphans") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("orphans") else { return };
     the_box.inside("web", "echo precious > /root/kept");
     let with = the_box.config_text();
     let without = with[..with.find("config container").unwrap()].to_string();
@@ -99,8 +98,7 @@ fn a_section_taken_away_keeps_the_data_until_delete() {
 
 #[test]
 fn a_delete_that_is_written_in_the_file_is_finished() {
-    let Some(the_box) = TestBox::new("option deleting") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("option deleting") else { return };
     the_box.edit_config(|text| text + "\toption deleting '1'\n");
     the_box.reload();
     the_box.quiet();

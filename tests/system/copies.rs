@@ -103,8 +103,7 @@ fn a_restore_gives_back_every_byte_owner_mode_attribute_and_link() {
             .unwrap();
         assert_eq!(snapshots(&the_box, "web"), ["stopped"]);
         the_box.inside("web", "echo on > /srv/on; sync");
-        the_box.delete("web");
-        the_box.assert_nothing_left();
+        the_box.delete_last("web");
     }
 }
 
@@ -228,8 +227,7 @@ fn where_files_can_be_shared_a_snapshot_takes_a_moment() {
 
 #[test]
 fn a_cancelled_snapshot_leaves_nothing_and_lets_its_guest_go_on() {
-    let Some(the_box) = TestBox::new("cancelled snapshots") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("cancelled snapshots") else { return };
     the_box.inside("web", "dd if=/dev/zero of=/large bs=1M count=300 2>/dev/null; sync");
     for wait in [0, 5, 20, 60] {
         let reply = the_box.container_call("snapshot", json!({ "name": "web", "snapshot": "one" }));
@@ -247,8 +245,7 @@ fn a_cancelled_snapshot_leaves_nothing_and_lets_its_guest_go_on() {
         }
         assert_eq!(snapshots(&the_box, "web"), [] as [&str; 0]);
     }
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 /// What a layer holds besides who its container is.
@@ -443,8 +440,7 @@ fn a_bad_archive_makes_no_container() {
     let pipe = the_box.dir.join("pipe");
     sh(&format!("mkfifo {}", pipe.display()));
     assert_eq!(import(&the_box, &pipe, "there").unwrap_err().code, "invalid_argument");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[cfg(feature = "faults")]
@@ -506,8 +502,7 @@ mod killed {
                 }
                 assert_eq!(snapshots(&the_box, "web"), [] as [&str; 0], "{point}");
             }
-            the_box.delete("web");
-            the_box.assert_nothing_left();
+            the_box.delete_last("web");
         }
     }
 
@@ -541,8 +536,7 @@ mod killed {
             }
             println!("    {old} times restored, {new} times as it was");
             assert!(old > 0 && new > 0);
-            the_box.delete("web");
-            the_box.assert_nothing_left();
+            the_box.delete_last("web");
         }
         eventually("quiet", || the_box.jobs().iter().all(crate::test_box::is_final));
     }
@@ -573,8 +567,7 @@ mod killed {
                     assert_eq!(left, 0, "{point}");
                 }
             }
-            the_box.delete("web");
-            the_box.assert_nothing_left();
+            the_box.delete_last("web");
         }
     }
 
@@ -600,8 +593,7 @@ mod killed {
                 assert_eq!(fs::read_dir(&out).unwrap().count(), 0, "{point}");
                 assert_eq!(fs::read_dir(the_box.layout.exports()).unwrap().count(), 0, "{point}");
             }
-            the_box.delete("web");
-            the_box.assert_nothing_left();
+            the_box.delete_last("web");
         }
     }
 

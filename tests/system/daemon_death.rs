@@ -147,8 +147,7 @@ fn killed_at_any_step_of_create_the_container_is_whole_or_not_there() {
         let arguments =
             |name: &str| json!({ "name": name, "disk": disk, "start": start, "autostart": start });
         let points = points_of(&mut the_box, |b| b.create("trace", arguments("trace")));
-        the_box.delete("trace");
-        the_box.assert_nothing_left();
+        the_box.delete_last("trace");
         assert!(points.len() >= 7, "{points:?}");
         println!("create, disk {disk}, start {start}: {}", points.join(" "));
         let (mut whole, mut gone) = (0, 0);
@@ -220,8 +219,7 @@ fn killed_at_any_step_of_start_and_stop_nothing_is_lost() {
             assert_eq!(the_box.inside("web", "cat /root/file"), "kept", "{point}");
         }
     }
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[cfg(feature = "faults")]
@@ -301,8 +299,7 @@ fn a_create_that_fails_at_any_step_leaves_nothing() {
     }
     the_box.restart_daemon();
     the_box.create("web", json!({}));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 /// Not at the steps but between them, wherever the clock strikes: in the middle of `lxc-start`, `mkfs`, a rename.

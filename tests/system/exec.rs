@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn exec_tells_what_the_command_did() {
-    let Some(the_box) = TestBox::new("exec") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("exec") else { return };
     let all = the_box.exec("web", &["sh", "-c", "echo out; echo err >&2; exit 42"]);
     assert_eq!(all, json!({ "code": 42, "stdout": "out\n", "stderr": "err\n", "truncated": false }));
     // Arguments are arguments: no shell reads them.
@@ -37,14 +36,12 @@ fn exec_tells_what_the_command_did() {
     the_box.stop("web");
     let stopped = the_box.call("cloudbox.container", "exec", json!({ "name": "web", "command": ["true"] }));
     assert_eq!(stopped.unwrap_err().code, "not_running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn a_command_that_runs_too_long_is_ended_inside() {
-    let Some(the_box) = TestBox::new("exec with a timeout") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("exec with a timeout") else { return };
     let running = |command: &str| {
         let lines = the_box
             .processes("web")
@@ -88,14 +85,12 @@ fn a_command_that_runs_too_long_is_ended_inside() {
         let _ = cut.join().unwrap();
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     });
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn who_where_and_with_what_a_command_runs() {
-    let Some(the_box) = TestBox::new("exec as somebody, somewhere") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("exec as somebody, somewhere") else { return };
     the_box.inside("web", "echo 'joe:x:1000:1001:Joe:/srv/joe:/bin/sh' >> /etc/passwd; mkdir -p /srv/joe");
     let run = |more: serde_json::Value| {
         let mut arguments =
@@ -124,14 +119,12 @@ fn who_where_and_with_what_a_command_runs() {
     let listed = json!({ "name": "web", "command": ["ls"], "directory": "/d/up" });
     let listed = the_box.container_call("exec", listed);
     assert!(listed["stdout"].as_str().unwrap().contains("passwd"), "{listed}");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn what_cannot_be_run_is_refused_with_its_reason() {
-    let Some(the_box) = TestBox::new("exec of what cannot be run") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("exec of what cannot be run") else { return };
     the_box.inside(
         "web",
         "mkfifo /pipe; ln -sf /proc/kmsg /etc/passwd; echo '#!/bin/sh' > /tmp/own; chmod +x /tmp/own",
@@ -180,6 +173,5 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
     let words = json!({ "name": "web", "command": with("echo", &many) });
     assert_eq!(the_box.container_call("exec", words)["truncated"], true);
     assert_eq!(the_box.state("web"), "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

@@ -40,8 +40,7 @@ fn a_script_is_run_once_with_its_output_and_status_to_be_seen() {
     the_box.quiet();
     assert_eq!(the_box.inside("web", "cat /root/runs"), "run");
     assert_eq!(the_box.first_boot("web")["state"], "failed");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -61,8 +60,7 @@ fn a_script_is_its_text_and_its_flood_is_cut() {
     the_box.wait_for_script("web", "done");
     let log = fs::metadata(the_box.container("web").first_boot_log()).unwrap().len();
     assert_eq!(log, 256 << 10);
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -101,8 +99,7 @@ fn the_distro_runs_its_script() {
     the_box.wait_for_script("web", "done");
     assert!(the_box.script_log("web").starts_with("www.example.org\n"), "{}", the_box.script_log("web"));
     assert_eq!(the_box.inside("web", "cat /etc/marked"), "done");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]

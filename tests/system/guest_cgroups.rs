@@ -34,8 +34,7 @@ fn a_guest_that_freezes_its_own_groups_is_ended_by_force() {
 
 #[test]
 fn a_guest_with_thousands_of_groups_is_found_ended_and_removed() {
-    let Some(mut the_box) = TestBox::new("many groups of a guest") else { return };
-    the_box.create("web", json!({}));
+    let Some(mut the_box) = TestBox::with_web("many groups of a guest") else { return };
     // One in another, as deep as the shell gets without a path: far more than a path may have.
     let deep = "cd /mnt/x; n=0; while [ $n -lt 3000 ] && mkdir d 2>/dev/null; do cd d 2>/dev/null || break; n=$((n+1)); done; \
                 sleep 1000 & echo $! > cgroup.procs; echo $n";
@@ -44,8 +43,7 @@ fn a_guest_with_thousands_of_groups_is_found_ended_and_removed() {
     the_box.kill_daemon();
     the_box.start_daemon();
     assert_eq!(the_box.state("web"), "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 fn is_pure_v2() -> bool {
@@ -54,8 +52,7 @@ fn is_pure_v2() -> bool {
 
 #[test]
 fn a_guests_groups_are_bounded() {
-    let Some(the_box) = TestBox::new("a guest's groups") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("a guest's groups") else { return };
     for round in ["started", "rebooted"] {
         // v1: no groups of memory at all; v2: no more than so many.
         let script = if is_pure_v2() {
@@ -83,14 +80,12 @@ fn a_guests_groups_are_bounded() {
         let limit = the_box.limit("web", "memory", "memory.limit_in_bytes", "memory.max");
         assert!(swap == "0" || swap == limit, "{memory}: {swap} and {limit}");
     }
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn the_box_comes_before_its_guests() {
-    let Some(the_box) = TestBox::new("weights") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("weights") else { return };
     let weight = the_box.limit(".", "cpu", "cpu.shares", "cpu.weight");
     assert!(["512", "50"].contains(&weight.as_str()), "{weight}");
     let score = std::fs::read_to_string(format!("/proc/{}/oom_score_adj", the_box.init("web"))).unwrap();
@@ -98,6 +93,5 @@ fn the_box_comes_before_its_guests() {
     // It cannot take itself back.
     let refused = the_box.exec("web", &["/bin/sh", "-c", "echo -1 > /proc/self/oom_score_adj"]);
     assert_ne!(refused["code"], 0, "{refused}");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

@@ -198,8 +198,7 @@ fn no_path_leads_out_of_a_container() {
         strangers.iter().all(|n| n != "x" && !n.to_string_lossy().starts_with(".cloudbox")),
         "{strangers:?}"
     );
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -239,8 +238,7 @@ fn a_guest_that_changes_the_path_meanwhile_gains_nothing() {
     println!("{pushed} pushes went through");
     assert_eq!(fs::read_to_string(&canary).unwrap(), "the host's own\n");
     assert_eq!(fs::read_to_string(the_box.dir.join("evil")).unwrap(), "evil\n");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -326,8 +324,7 @@ fn what_cannot_be_copied_is_refused_and_leaves_nothing() {
     });
     let check = output(Command::new("e2fsck").args(["-fn"]).arg(disk));
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -378,8 +375,7 @@ fn a_shell_is_a_login_shell_on_a_terminal_of_its_own() {
     the_box.say(&["shell", "web"]).refused("cloudbox start web");
     the_box.say(&["console", "web"]).refused("cloudbox start web");
     the_box.delete("web");
-    the_box.delete("deb");
-    the_box.assert_nothing_left();
+    the_box.delete_last("deb");
 }
 
 #[test]
@@ -436,6 +432,5 @@ fn a_layer_that_another_mount_namespace_still_has_is_not_mounted_by_a_second_dev
         let check = output(Command::new("e2fsck").arg("-fn").arg(&disk));
         check.status.success()
     });
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

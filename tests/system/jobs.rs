@@ -139,14 +139,12 @@ fn the_last_64_jobs_are_remembered_over_a_restart() {
     assert!(next["job"].as_str().unwrap().parse::<u64>().unwrap() > last, "a number was given twice");
     let forgotten = the_box.call("cloudbox.job", "status", json!({ "id": "1" })).unwrap_err();
     assert_eq!((forgotten.code.as_str(), forgotten.status), ("not_found", 4));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn a_reply_is_held_back_as_long_as_was_asked_and_no_longer() {
-    let Some(the_box) = TestBox::new("waiting") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("waiting") else { return };
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(the_box.init("web")),
         nix::sys::signal::Signal::SIGSTOP,
@@ -169,6 +167,5 @@ fn a_reply_is_held_back_as_long_as_was_asked_and_no_longer() {
     the_box.call("cloudbox.job", "cancel", json!({ "id": id })).unwrap();
     let job: Value = the_box.job_end(id.as_str().unwrap());
     assert!(["cancelled", "done"].contains(&job["state"].as_str().unwrap()), "{job}");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

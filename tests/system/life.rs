@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn a_frozen_container_stands_still_until_it_is_told_to_go_on() {
-    let Some(mut the_box) = TestBox::new("freeze") else { return };
-    the_box.create("web", json!({}));
+    let Some(mut the_box) = TestBox::with_web("freeze") else { return };
     the_box.create("other", json!({}));
     the_box.inside("web", "(while :; do date +%s%N > /root/beat; done) > /dev/null 2>&1 &");
     let beat = the_box.container("web").upper().join("root/beat");
@@ -123,8 +122,7 @@ fn limits_change_while_a_container_runs() {
     the_box.start("web");
     assert_eq!(the_box.info("web").get("restart_required"), None);
     assert_eq!(in_force(&the_box, "web"), [bytes(70), "25000".into(), "60".into()]);
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -165,8 +163,7 @@ fn a_disk_grows_as_the_guest_sees_it_and_keeps_what_is_on_it() {
     the_box.stop("web");
     let disk = the_box.container("web").disk();
     crate::processes::sh(&format!("e2fsck -fn {}", disk.display()));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 /// How the container's last run ended, as `info` tells it.
@@ -222,14 +219,12 @@ fn a_container_tells_how_it_ended() {
     the_box.start("web");
     the_box.wait_for_state("web", "failed");
     assert_eq!(last_exit(&the_box, "web"), exit("crashed", json!(7), Value::Null));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
 fn what_crashes_again_and_again_is_started_later_and_later_and_counted() {
-    let Some(mut the_box) = TestBox::new("a crash loop") else { return };
-    the_box.create("web", json!({}));
+    let Some(mut the_box) = TestBox::with_web("a crash loop") else { return };
     the_box.create("other", json!({}));
     // Its init dies half a second after each start from now on.
     let script =
@@ -263,8 +258,7 @@ fn what_crashes_again_and_again_is_started_later_and_later_and_counted() {
     the_box.stop("web");
     assert_eq!(entry().get("restart_in"), None);
     the_box.delete("web");
-    the_box.delete("other");
-    the_box.assert_nothing_left();
+    the_box.delete_last("other");
 }
 
 #[test]
@@ -325,8 +319,7 @@ fn running_out_of_memory_is_seen_and_told() {
     eventually("a delete", || {
         the_box.whole("cloudbox.container", "delete", json!({ "name": "hog", "force": true })).is_ok()
     });
-    the_box.delete("other");
-    the_box.assert_nothing_left();
+    the_box.delete_last("other");
 }
 
 #[test]
@@ -344,8 +337,7 @@ fn a_restart_gives_a_new_init_and_keeps_everything_else() {
     the_box.stop("web");
     the_box.whole("cloudbox.container", "restart", json!({ "name": "web" })).unwrap();
     assert_eq!(the_box.state("web"), "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -398,8 +390,7 @@ fn a_renamed_container_keeps_what_it_had_and_its_guest_hears_of_it() {
         the_box.start("third");
         assert_eq!(the_box.inside("third", "cat /etc/hostname"), "mine");
         the_box.delete("third");
-        the_box.delete("web");
-        the_box.assert_nothing_left();
+        the_box.delete_last("web");
     }
 }
 
@@ -446,8 +437,7 @@ fn what_a_container_uses_is_what_the_kernel_counts() {
         assert_eq!(stopped.get(field), None, "{stopped}");
     }
     the_box.delete("web");
-    the_box.delete("idle");
-    the_box.assert_nothing_left();
+    the_box.delete_last("idle");
 }
 
 #[test]

@@ -125,8 +125,7 @@ fn a_port_comes_back_whatever_was_done_to_it_and_is_never_free() {
     sh(&format!("ip link set {port} nomaster"));
     the_box.start_daemon();
     is_back(&the_box);
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -145,8 +144,7 @@ fn what_starts_at_boot_waits_for_a_bridge_that_comes_late() {
     make_bridge(&the_box);
     the_box.wait_for_state("web", "running");
     eventually("web", || answers(&the_box, 20));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]

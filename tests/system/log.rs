@@ -25,8 +25,7 @@ impl TestBox {
 
 #[test]
 fn a_log_outlives_the_guest_and_never_fills_the_disk() {
-    let Some(the_box) = TestBox::new("the console's log") else { return };
-    the_box.create("web", json!({}));
+    let Some(the_box) = TestBox::with_web("the console's log") else { return };
     the_box.inside("web", "echo first words > /dev/console");
     eventually("the words in the log", || the_box.log("web", 5).contains("first words"));
     assert_eq!(the_box.log("web", 0), "");
@@ -76,6 +75,5 @@ fn a_log_outlives_the_guest_and_never_fills_the_disk() {
     assert_eq!(unknown.code, "not_found");
     let wrong = the_box.call("cloudbox.container", "log", json!({ "name": "web", "lines": -1 })).unwrap_err();
     assert_eq!(wrong.code, "invalid_argument");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

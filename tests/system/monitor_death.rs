@@ -45,8 +45,7 @@ fn a_guest_that_dies_with_its_monitor_is_cleaned_up_and_starts_again() {
     assert_eq!(the_box.inits("web"), [the_box.init("web")]);
     kill_monitor(&the_box, "web");
     the_box.wait_for_state("web", "stopped");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -98,6 +97,5 @@ fn a_guest_that_outlives_its_monitor_is_never_started_twice() {
     the_box.start("web");
     the_box.booted("web");
     kill_monitor(&the_box, "web");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

@@ -55,8 +55,7 @@ fn keys_are_in_place_and_only_roots() {
     assert_eq!(the_box.inside("keys", "cat /root/.ssh/authorized_keys"), format!("{KEY}\n{second}"));
     let modes = the_box.inside("keys", "stat -c '%a %u %g' /root/.ssh /root/.ssh/authorized_keys");
     assert_eq!(modes, "700 0 0\n600 0 0");
-    the_box.delete("keys");
-    the_box.assert_nothing_left();
+    the_box.delete_last("keys");
 }
 
 #[test]
@@ -92,6 +91,5 @@ fn the_root_filesystem_takes_everything_a_package_manager_does() {
         the_box.inside(name, "test -d /etc/apt && test -z \"$(ls /etc/apt)\" && test -e /etc/third");
     }
     the_box.delete("quota");
-    the_box.delete("free");
-    the_box.assert_nothing_left();
+    the_box.delete_last("free");
 }

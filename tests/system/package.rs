@@ -102,6 +102,16 @@ impl OnBox {
         });
     }
 
+    /// Installs the package, lets its daemon run, and imports the mini image.
+    fn install_and_start(&self) {
+        self.opkg_install(&package(&self.the_box.dir), false);
+        self.configure();
+        self.init("restart");
+        self.the_box.wait_for_daemon();
+        let mini = self.the_box.dir.join("mini.squashfs");
+        self.the_box.whole("cloudbox.image", "import", json!({ "path": mini, "name": "mini" })).unwrap();
+    }
+
     fn opkg_install(&self, ipk: &Path, upgrade: bool) -> String {
         let here = self.the_box.dir.join("new.ipk");
         fs::copy(ipk, &here).unwrap();
@@ -443,13 +453,7 @@ fn a_box_that_is_not_fit_starts_the_service_and_hears_why() {
 #[test]
 fn a_log_daemon_that_hangs_does_not_hold_up_the_service() {
     let Some(on_box) = OnBox::with_silent_log("a log daemon that hangs") else { return };
-    let ipk = package(&on_box.the_box.dir);
-    on_box.opkg_install(&ipk, false);
-    on_box.configure();
-    on_box.init("restart");
-    on_box.the_box.wait_for_daemon();
-    let mini = on_box.the_box.dir.join("mini.squashfs");
-    on_box.the_box.whole("cloudbox.image", "import", json!({ "path": mini, "name": "mini" })).unwrap();
+    on_box.install_and_start();
     // More lines than the socket holds.
     for round in 0..8 {
         on_box.the_box.create("web", json!({}));
@@ -463,13 +467,7 @@ fn a_log_daemon_that_hangs_does_not_hold_up_the_service() {
 #[test]
 fn a_disk_that_is_mounted_late_brings_its_containers_to_life() {
     let Some(mut on_box) = OnBox::new("a late disk") else { return };
-    let ipk = package(&on_box.the_box.dir);
-    on_box.opkg_install(&ipk, false);
-    on_box.configure();
-    on_box.init("restart");
-    on_box.the_box.wait_for_daemon();
-    let mini = on_box.the_box.dir.join("mini.squashfs");
-    on_box.the_box.whole("cloudbox.image", "import", json!({ "path": mini, "name": "mini" })).unwrap();
+    on_box.install_and_start();
     on_box.the_box.create("web", json!({}));
     on_box.lose_power();
 

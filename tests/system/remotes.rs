@@ -91,8 +91,7 @@ fn a_container_of_an_image_that_only_a_server_has() {
     cli(&the_box, &["image", "prune", "--yes"]);
     the_box.quiet();
     assert_eq!(images(&the_box), ["[\"mini\"] null"]);
-    the_box.delete("new");
-    the_box.assert_nothing_left();
+    the_box.delete_last("new");
 }
 
 #[test]
@@ -137,8 +136,7 @@ fn a_daemon_killed_in_a_pull_leaves_nothing_half_done_and_goes_on_later() {
     let hidden: Vec<_> =
         hidden.map(|e| e.file_name()).filter(|name| name.to_string_lossy().starts_with('.')).collect();
     assert_eq!(hidden, Vec::<std::ffi::OsString>::new());
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[cfg(feature = "faults")]

@@ -174,8 +174,7 @@ fn a_service_goes_with_its_container_however_that_ends_and_comes_back_with_it() 
     the_box.edit_config(|_| config);
     the_box.reload();
     the_box.quiet();
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -375,8 +374,7 @@ fn what_an_image_offers_needs_no_typing_and_can_be_switched_off() {
     the_box.reload();
     watch.gone("Mine", begun);
     eventually("no host name", || !here.hosts().contains("web-"));
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]
@@ -556,6 +554,5 @@ fn a_guest_with_an_avahi_of_its_own_goes_by_one_name() {
     let log = the_box.inside("web", "journalctl --no-pager -u avahi-daemon | cat");
     assert!(!log.contains("conflict"), "{log}");
     assert!(!here.avahi.log().contains("conflict"), "{}", here.avahi.log());
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }

@@ -53,8 +53,7 @@ fn the_neighbour_sees_a_start_and_a_stop_in_time() {
     }
     assert!(worst.0 <= BAR, "port answers → resolved: {:?}", worst.0);
     assert!(worst.1 <= BAR, "stop → gone: {:?}", worst.1);
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 /// Counts files that are put in their place.

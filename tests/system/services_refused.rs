@@ -207,8 +207,7 @@ fn without_a_directory_of_services_all_else_goes_on() {
     println!("services/ is there again → resolved: {:?}", watch.found("Wiki", begun));
     here.wait_for_state(&id, "published");
     assert_eq!(status()["state"], "running");
-    the_box.delete("web");
-    the_box.assert_nothing_left();
+    the_box.delete_last("web");
 }
 
 #[test]

@@ -99,7 +99,14 @@ impl TestBox {
         Some(the_box)
     }
 
-    /// The same, while no other test runs.
+    /// The same, with the container `web`, which runs.
+    pub fn with_web(what: &str) -> Option<TestBox> {
+        let the_box = TestBox::new(what)?;
+        the_box.create("web", json!({}));
+        Some(the_box)
+    }
+
+    /// As [`TestBox::new`], while no other test runs.
     pub fn alone(what: &str) -> Option<TestBox> {
         let mut the_box = TestBox::bare(what, true)?;
         the_box.start_bus();
@@ -431,6 +438,12 @@ impl TestBox {
 
     pub fn delete(&self, name: &str) {
         self.whole("cloudbox.container", "delete", json!({ "name": name, "force": true })).unwrap();
+    }
+
+    /// Deletes the only container that there still is: nothing of any may be left.
+    pub fn delete_last(&self, name: &str) {
+        self.delete(name);
+        self.assert_nothing_left();
     }
 
     pub fn reload(&self) -> Value {
