@@ -2,11 +2,13 @@
 
 SECONDS ?= 60
 
+NUMBER ?= 300
+
 ARCH ?= x86_64
 
 PREFIX ?= /usr/local
 
-.PHONY: help build install static package image image-twice demo run test attack docs-test luci-test msrv vm bench fuzz lint clean
+.PHONY: help build install static package image image-twice demo run test attack docs-test luci-test msrv vm bench fuzz mutants lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -59,6 +61,9 @@ bench: ## measure, side by side with bare LXC
 
 fuzz: ## run each fuzz target for SECONDS=60
 	scripts/fuzz.sh $(SECONDS)
+
+mutants: ## change NUMBER=300 places one at a time, and see whether the unit tests notice
+	scripts/mutants.sh $(NUMBER)
 
 lint: ## check formatting, clippy, shellcheck and eslint
 	scripts/lint.sh
