@@ -144,6 +144,8 @@ impl Torment<'_> {
                 3 => self.call("restart", json!({ "timeout": 1 }), waits),
                 _ => {
                     self.call("delete", json!({ "force": true }), true);
+                    // A call waits no longer than 15 s; on a busy machine it may take more.
+                    eventually("the end of a delete", || self.the_box.state(&self.name) != "deleting");
                     if self.the_box.state(&self.name) == "absent" {
                         create(self.the_box, &self.name, self.kind);
                     }
