@@ -8,7 +8,7 @@ ARCH ?= x86_64
 
 PREFIX ?= /usr/local
 
-.PHONY: help build install static package image image-twice demo run test attack docs-test luci-test msrv vm bench fuzz mutants lint clean
+.PHONY: help build install static package image image-twice demo run test attack docs-test luci-test msrv vm upgrade-test bench fuzz mutants lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -55,6 +55,9 @@ msrv: ## run the unit tests with the oldest Rust that Cargo.toml promises
 
 vm: ## try the package on a virtual box, and pull its plug
 	scripts/vm.sh
+
+upgrade-test: ## upgrade a box with twenty containers from an earlier version, BASE=a17c4bc
+	scripts/upgrade-test.sh $(BASE)
 
 bench: ## measure, side by side with bare LXC
 	scripts/bench.sh

@@ -237,11 +237,17 @@ pub fn escaped(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out.extend(c.escape_unicode()),
+            c if is_dangerous(c) => out.extend(c.escape_unicode()),
             c => out.push(c),
         }
     }
     out
+}
+
+/// Whether a terminal would do something else than show it: control characters, and the marks that turn the direction of
+/// writing, which could make one name look like another.
+pub fn is_dangerous(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The operating system's words for `errno`: the C library's, which come along anyway; nix has a second table.

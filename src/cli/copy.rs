@@ -8,6 +8,7 @@ use super::bus::Context;
 use super::failure::{Failure, OK, REFUSED};
 use super::interrupt;
 use super::request;
+use super::text::Terminal;
 use super::view::View;
 use crate::error::{errno_text, os_text, quoted, Error, Result};
 use crate::model::idrange::SIZE;
@@ -26,7 +27,7 @@ use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{fchown, unlinkat, Gid, Uid, UnlinkatFlags};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{File, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -76,6 +77,10 @@ impl Pull {
             guest.root.open_file(&path).map_err(|e| Failure::refused(guest.unreadable(&path, &e)))?;
         let size = meta.len();
         let copied = match target {
+            // A guest's file does not command the terminal of whoever looks at it.
+            None if io::stdout().is_terminal() => {
+                copy(&mut source, &mut Terminal(io::stdout()), size, "standard output")
+            }
             None => copy(&mut source, &mut io::stdout(), size, "standard output"),
             Some(target) => target
                 .check_room(size)

@@ -2,8 +2,9 @@
 
 use super::failure::{Failure, REFUSED};
 use super::pattern::fill;
-use super::text::{is_dangerous, tone, visible};
+use super::text::{tone, visible};
 use super::view::View;
+use crate::error::is_dangerous;
 use openwrt_ubus::Fields;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal, Write as _};

@@ -1,8 +1,9 @@
 //! Text for people: harmless, short, aligned.
 
+use crate::error::is_dangerous;
 use crate::model::size::Bytes;
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 /// `text` without what a terminal would obey: control characters are written as escapes, and so are the marks that
 /// turn the direction of writing, which could make one name look like another.
@@ -66,9 +67,19 @@ fn color(text: &str) -> usize {
     }
 }
 
-/// Whether a terminal would do something else than show it.
-pub fn is_dangerous(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// A terminal that a file's content is written to: it gets of it only what is [`harmless`].
+pub struct Terminal<W>(pub W);
+
+impl<W: Write> Write for Terminal<W> {
+    // A character that two writes share is shown as one that cannot be.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(harmless(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// `256M`; nothing known is `-`.
@@ -211,7 +222,13 @@ mod tests {
             ("\u{9b}31m\u{202e}\u{1f980}", "\\u{9b}31m\\u{202e}\u{1f980}"),
         ] {
             assert_eq!(harmless(text), shown);
+            let mut terminal = Terminal(Vec::new());
+            terminal.write_all(text.as_bytes()).unwrap();
+            assert_eq!(terminal.0, shown.as_bytes());
         }
+        let mut terminal = Terminal(Vec::new());
+        terminal.write_all(b"\x9b31m\xff").unwrap();
+        assert_eq!(terminal.0, "\u{fffd}31m\u{fffd}".as_bytes());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where the log goes.
 
+use crate::error::is_dangerous;
 use log::{error, Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -17,7 +18,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record) {
         // A closed standard error is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "cloudbox: {}: {}", record.level(), record.args());
+        let _ = writeln!(std::io::stderr(), "cloudbox: {}: {}", record.level(), one_line(record.args()));
     }
 
     fn flush(&self) {}
@@ -37,6 +38,11 @@ fn to_syslog() -> bool {
         Ok(logger) => log::set_boxed_logger(Box::new(Syslog(Mutex::new(logger)))).is_ok(),
         Err(_) => false,
     }
+}
+
+/// A message on one line, and without what the terminal of whoever reads it would obey: guests' words may be in it.
+fn one_line(message: &impl Display) -> String {
+    message.to_string().chars().map(|c| if is_dangerous(c) { ' ' } else { c }).collect()
 }
 
 type Connection = Logger<LoggerBackend, LogdFormat>;
@@ -62,8 +68,7 @@ impl<T: Display> LogFormat<T> for LogdFormat {
         let priority = Facility::LOG_DAEMON as u8 | severity as u8;
         let line = format!("<{priority}>Jan  1 00:00:00 cloudbox[{}]: {message}", std::process::id());
         // logd reads 1023 bytes at most, and what is not one line would be read as several.
-        let line: String =
-            line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_MAX).collect();
+        let line: String = one_line(&line).chars().take(LINE_MAX).collect();
         // At once: what is written is what is sent.
         w.write_all(line.as_bytes())?;
         Ok(())
@@ -142,6 +147,12 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&line[..length]), expected);
         let length = logd.recv(&mut line).unwrap();
         assert!(line.starts_with(b"<27>") && length == LINE_MAX, "{length}");
+    }
+
+    #[test]
+    fn what_a_guest_said_commands_no_terminal_of_a_log() {
+        let said = one_line(&format_args!("it said {}", "\x1b[2J\u{9b}31m\u{202e}\nerr: forged ü"));
+        assert_eq!(said, "it said  [2J 31m  err: forged ü");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::steps::avahi::{Spoken, State};
 use crate::steps::filesystem::read_text;
 use crate::steps::lxc::apparmor::{self, Profile};
 use crate::steps::lxc::cgroup::{Cgroups, Family};
+use crate::steps::lxc::seccomp;
 use crate::steps::process::is_init_of_namespace;
 use crate::steps::tool::Tool;
 use crate::sys;
@@ -308,7 +309,11 @@ pub(super) fn guests(subject: &Subject<'_>) -> Vec<Finding> {
             Ok(status) => status,
             Err(error) => return vec![unseen(&error)],
         };
-        findings.extend(judge_guest(name, spec, status.as_deref()));
+        let filter = match text_of(&subject.known.layout.container(name).seccomp()) {
+            Ok(filter) => filter,
+            Err(error) => return vec![unseen(&error)],
+        };
+        findings.extend(judge_guest(name, spec, status.as_deref(), &filter));
     }
     if findings.is_empty() {
         findings
@@ -317,15 +322,19 @@ pub(super) fn guests(subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-/// `status` is the text of `/proc/INIT/status`, where it runs.
-fn judge_guest(name: &Name, spec: &Spec, status: Option<&str>) -> Vec<Finding> {
+/// `status` is the text of `/proc/INIT/status`, where it runs, and `filter` that of the filter it was started with.
+fn judge_guest(name: &Name, spec: &Spec, status: Option<&str>, filter: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let unfiltered =
-        |status: &str| status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with("\t0"));
-    if status.is_some_and(unfiltered) {
+    let is_filtered = |status: &str| !status.lines().any(|line| line == "Seccomp:\t0");
+    let lacks = match status.map(is_filtered) {
+        Some(false) => Some("without the"),
+        Some(true) if filter != seccomp::render(spec) => Some("with an earlier"),
+        _ => None,
+    };
+    if let Some(lacks) = lacks {
         findings.push(warning(
-            format_args!("{name} runs without the filter of system calls"),
-            format_args!("`cloudbox restart {name}`: it was started before there was one"),
+            format_args!("{name} runs {lacks} filter of system calls, as it was started"),
+            format_args!("`cloudbox restart {name}`"),
         ));
     }
     for (lifted, what, remedy) in [
@@ -434,7 +443,8 @@ mod tests {
         let (filtered, bare) =
             ("Name:\tinit\nSeccomp:\t2\nSeccomp_filters:\t1\n", "Seccomp:\t0\nSeccomp_filters:\t0\n");
         let told = |spec: &Spec, status| -> Vec<String> {
-            judge_guest(&name, spec, status)
+            let filter = seccomp::render(&record("web").spec);
+            judge_guest(&name, spec, status, &filter)
                 .into_iter()
                 .map(|f| format!("{}; {}", f.message, f.remedy))
                 .collect()
@@ -442,10 +452,14 @@ mod tests {
         assert_eq!(told(&spec, Some(filtered)), Vec::<String>::new());
         assert_eq!(told(&spec, None), Vec::<String>::new());
         assert!(told(&spec, Some(bare))[0].contains("restart web"));
+        let earlier = judge_guest(&name, &spec, Some(filtered), "2\ndenylist\n");
+        assert!(earlier[0].message.contains("with an earlier filter"), "{earlier:?}");
         let open = Spec { isolate: false, nesting: true, io_uring: true, ..spec };
         let told = told(&open, Some(filtered));
-        assert_eq!(told.len(), 3, "{told:?}");
-        for (line, words) in told.iter().zip(["--isolate yes", "--nesting no", "--io-uring no"]) {
+        assert_eq!(told.len(), 4, "{told:?}");
+        for (line, words) in
+            told.iter().zip(["restart web", "--isolate yes", "--nesting no", "--io-uring no"])
+        {
             assert!(line.contains(words), "{line}");
         }
     }

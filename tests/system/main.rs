@@ -45,3 +45,4 @@ mod services_measured;
 mod services_refused;
 mod story;
 mod unruly;
+mod upgrade;

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A box on which the package can be installed.
-struct OnBox {
-    the_box: TestBox,
+pub struct OnBox {
+    pub the_box: TestBox,
     first: Process,
     /// What `/dev/log` is on a real box.
     syslog: UnixDatagram,
@@ -23,7 +23,7 @@ struct OnBox {
 }
 
 impl OnBox {
-    fn new(what: &str) -> Option<OnBox> {
+    pub fn new(what: &str) -> Option<OnBox> {
         let on_box = OnBox::with_silent_log(what)?;
         let (syslog, log) = (on_box.syslog.try_clone().unwrap(), on_box.log.clone());
         std::thread::spawn(move || read_log(&syslog, &log));
@@ -40,26 +40,36 @@ impl OnBox {
         fs::copy(Image::Mini.path(), dir.join("mini.squashfs")).unwrap();
         let syslog = UnixDatagram::bind(dir.join("run/log")).unwrap();
         the_box.start_bus();
-        let stand_ins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/on_box");
-        let told = fs::File::create(dir.join("entered")).unwrap();
-        let mut command = Command::new("unshare");
-        command.arg("--mount").arg(stand_ins.join("enter.sh")).arg(&dir).arg(&stand_ins);
-        let complaints = fs::File::create(dir.join("enter.log")).unwrap();
-        let first = Process::spawn(command.stdin(Stdio::null()).stdout(told).stderr(complaints));
-        eventually("the box", || {
-            let said = fs::read_to_string(dir.join("enter.log")).unwrap();
-            assert_eq!(said, "", "the box's root cannot be made");
-            fs::read_to_string(dir.join("entered")).unwrap() == "entered\n"
-        });
-        Some(OnBox { the_box, first, syslog, log: Arc::default() })
+        Some(OnBox { first: enter(&dir), the_box, syslog, log: Arc::default() })
+    }
+
+    /// Another root in the place of the box's own, which has shut down, as sysupgrade leaves it: of all that was written,
+    /// the `kept` files are there, and the disk with the storage.
+    pub fn renew_root(&mut self, kept: &[&str]) {
+        let dir = self.the_box.dir.clone();
+        let files: Vec<(&str, Vec<u8>)> =
+            kept.iter().map(|file| (*file, fs::read(self.path(file)).unwrap())).collect();
+        self.first.signal(nix::libc::SIGKILL);
+        self.first.wait();
+        self.the_box.power_cut();
+        for written in ["root", "upper", "work", "etc", "run/ubus", "run/procd"] {
+            fs::remove_dir_all(dir.join(written)).unwrap();
+        }
+        fs::create_dir_all(dir.join("etc")).unwrap();
+        fs::create_dir_all(dir.join("run/ubus")).unwrap();
+        self.first = enter(&dir);
+        for (file, content) in files {
+            fs::create_dir_all(self.path(file).parent().unwrap()).unwrap();
+            fs::write(self.path(file), content).unwrap();
+        }
     }
 
     /// A path of the box as this test reaches it.
-    fn path(&self, path: &str) -> PathBuf {
+    pub fn path(&self, path: &str) -> PathBuf {
         Path::new(&format!("/proc/{}/root", self.first.pid())).join(path.trim_start_matches('/'))
     }
 
-    fn read(&self, path: &str) -> String {
+    pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
     }
 
@@ -84,7 +94,7 @@ impl OnBox {
     }
 
     /// Runs what must succeed and complain of nothing; returns what it printed.
-    fn sh(&self, script: &str) -> String {
+    pub fn sh(&self, script: &str) -> String {
         let output = self.run(script);
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && stderr.is_empty(), "{script}: {stderr}");
@@ -96,7 +106,7 @@ impl OnBox {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn wait_for_log(&self, words: &[&str]) {
+    pub fn wait_for_log(&self, words: &[&str]) {
         eventually(&format!("a line with {words:?} in the log"), || {
             self.log().lines().any(|line| words.iter().all(|word| line.contains(word)))
         });
@@ -112,7 +122,7 @@ impl OnBox {
         self.the_box.whole("cloudbox.image", "import", json!({ "path": mini, "name": "mini" })).unwrap();
     }
 
-    fn opkg_install(&self, ipk: &Path, upgrade: bool) -> String {
+    pub fn opkg_install(&self, ipk: &Path, upgrade: bool) -> String {
         let here = self.the_box.dir.join("new.ipk");
         fs::copy(ipk, &here).unwrap();
         self.sh(&format!("opkg {} {}", if upgrade { "upgrade" } else { "install" }, here.display()))
@@ -140,12 +150,12 @@ impl OnBox {
         ));
     }
 
-    fn init(&self, action: &str) {
+    pub fn init(&self, action: &str) {
         let said = self.sh(&format!("/etc/init.d/cloudbox {action}"));
         assert_eq!(said, "", "the init script is not quiet");
     }
 
-    fn doctor(&self) -> Vec<Value> {
+    pub fn doctor(&self) -> Vec<Value> {
         self.the_box.call("cloudbox", "doctor", json!({})).unwrap()["checks"].as_array().unwrap().clone()
     }
 
@@ -157,7 +167,7 @@ impl OnBox {
         (text("state"), text("message"))
     }
 
-    fn daemon_pid(&self) -> i32 {
+    pub fn daemon_pid(&self) -> i32 {
         self.read("/run/procd/cloudbox.pid").trim().parse().unwrap()
     }
 
@@ -168,6 +178,22 @@ impl OnBox {
         self.the_box.power_cut();
         fs::remove_dir_all(self.path("/run/procd")).unwrap();
     }
+}
+
+/// Makes the root of the box in `dir`, and starts its first process.
+fn enter(dir: &Path) -> Process {
+    let stand_ins = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/on_box");
+    let told = fs::File::create(dir.join("entered")).unwrap();
+    let mut command = Command::new("unshare");
+    command.arg("--mount").arg(stand_ins.join("enter.sh")).arg(dir).arg(&stand_ins);
+    let complaints = fs::File::create(dir.join("enter.log")).unwrap();
+    let first = Process::spawn(command.stdin(Stdio::null()).stdout(told).stderr(complaints));
+    eventually("the box", || {
+        let said = fs::read_to_string(dir.join("enter.log")).unwrap();
+        assert_eq!(said, "", "the box's root cannot be made");
+        fs::read_to_string(dir.join("entered")).unwrap() == "entered\n"
+    });
+    first
 }
 
 /// Reads what the daemon sends to syslog, as logd would show it.
@@ -207,17 +233,27 @@ impl Drop for OnBox {
 }
 
 /// The package with the program under test, without what only a debugger needs.
-fn package(dir: &Path) -> PathBuf {
-    let program = dir.join("cloudbox.stripped");
+pub fn package(dir: &Path) -> PathBuf {
+    package_of(
+        Path::new(env!("CARGO_MANIFEST_DIR")),
+        Path::new(env!("CARGO_BIN_EXE_cloudbox")),
+        &dir.join("packed"),
+    )
+}
+
+/// The package of the sources in `tree` with `program`, made in `out`.
+pub fn package_of(tree: &Path, program: &Path, out: &Path) -> PathBuf {
     sh(&format!(
-        "cp '{}' '{p}' && strip '{p}'\n'{}/scripts/package.sh' --binary '{p}' --out '{}' x86_64",
-        env!("CARGO_BIN_EXE_cloudbox"),
-        env!("CARGO_MANIFEST_DIR"),
-        dir.join("packed").display(),
-        p = program.display(),
+        "mkdir -p '{out}'; cp '{}' '{out}/cloudbox'; strip '{out}/cloudbox'
+        '{}/scripts/package.sh' --binary '{out}/cloudbox' --out '{out}' x86_64",
+        program.display(),
+        tree.display(),
+        out = out.display(),
     ));
-    let found = fs::read_dir(dir.join("packed/x86_64")).unwrap().map(|e| e.unwrap().path());
-    found.into_iter().find(|p| p.extension().is_some_and(|e| e == "ipk")).unwrap()
+    let found = fs::read_dir(out.join("x86_64")).unwrap().map(|e| e.unwrap().path());
+    let is_it =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cloudbox_"));
+    found.into_iter().find(is_it).unwrap()
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::cli::container::LIST_FIELDS;
 use crate::cli::page::Page;
 use crate::cli::view::View;
 use crate::cli::{command, help};
+use crate::error::is_dangerous;
 use crate::testing::golden;
 use openwrt_ubus::to_fields;
 
@@ -18,9 +19,35 @@ fn shown(line: &str, json: &str) -> (String, u8) {
 
 fn painted(line: &str, json: &str, color: bool) -> (String, u8) {
     let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    keeps_the_terminal(line, &value);
     let mut page = Page { color, now: NOW, ..Page::plain() };
     let code = page_of(line, &to_fields(&value).unwrap(), &mut page);
     (page.text + &page.errors, code)
+}
+
+/// Whatever page is shown below: were each text of its reply a guest's or a neighbour's, no terminal would obey it.
+fn keeps_the_terminal(line: &str, reply: &serde_json::Value) {
+    // What programs wrote, as they wrote it: the terminal, which this is not, is asked for there.
+    if ["exec ", "log "].iter().any(|command| line.starts_with(command)) {
+        return;
+    }
+    let mut reply = reply.clone();
+    make_hostile(&mut reply);
+    let mut page = Page { color: false, now: NOW, ..Page::plain() };
+    page_of(line, &to_fields(&reply).unwrap(), &mut page);
+    let text = [page.text, page.errors].concat();
+    let obeyed: Vec<char> = text.chars().filter(|c| *c != '\n' && is_dangerous(*c)).collect();
+    assert!(obeyed.is_empty(), "{line}: {obeyed:?} in {text}");
+}
+
+/// Each text of it tries to command the terminal besides what it said.
+fn make_hostile(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => text.push_str("\r\x1b]0;x\x07\x1b[2J\u{9b}31m\u{202e}"),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(make_hostile),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(make_hostile),
+        _ => {}
+    }
 }
 
 fn page_of(line: &str, fields: &[u8], page: &mut Page) -> u8 {

@@ -10,7 +10,7 @@ mod group_tree;
 pub mod library;
 mod notices;
 mod runtime;
-mod seccomp;
+pub mod seccomp;
 pub mod system_conf;
 
 pub use config::render;
