@@ -16,6 +16,7 @@ mod avahi_by_hand;
 mod bad_input;
 mod boot;
 mod bus_restart;
+mod children;
 mod community;
 mod config_file;
 mod copies;
