@@ -273,6 +273,51 @@ fn every_link_leads_somewhere_and_every_page_is_found_from_the_first() {
     assert!(alone.is_empty(), "pages that no page links to: {alone:?}");
 }
 
+/// Names of all tests, and of all files with tests.
+fn tests() -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut files = Vec::new();
+    for dir in ["src", "tests", "crates"] {
+        sources(&root().join(dir), &mut files);
+    }
+    let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            match line.strip_prefix("fn ").and_then(|rest| rest.split('(').next()) {
+                Some(name) if is_test => drop(names.insert(name.to_string())),
+                _ => {}
+            }
+            // Between the two stand other attributes and comments.
+            is_test = line == "#[test]" || (is_test && (line.starts_with("#[") || line.starts_with("//")));
+        }
+        if text.contains("#[test]") {
+            places.insert(file.strip_prefix(root()).unwrap().display().to_string());
+        }
+    }
+    (names, places)
+}
+
+#[test]
+fn each_promise_about_security_names_tests_that_are_there() {
+    let page = text_of("docs/security.md");
+    let promises = page.split_once("\n## What is promised\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let promises: Vec<&str> = promises.split("\n- ").skip(1).collect();
+    assert!(promises.len() > 30, "{} promises", promises.len());
+    for promise in promises {
+        assert!(promise.contains("(Test:") || promise.contains("(Tests:"), "no test holds: {promise}");
+    }
+    let (names, places) = tests();
+    let mut named = 0;
+    for list in page.split("(Test").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for name in list.split('`').skip(1).step_by(2).filter(|name| !name.starts_with("make ")) {
+            assert!(names.contains(name) || places.contains(name), "there is no test {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named} tests are named");
+}
+
 #[test]
 fn the_first_page_is_read_at_one_go() {
     let lines = text_of("README.md").lines().count();

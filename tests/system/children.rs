@@ -76,14 +76,16 @@ fn what_the_daemon_starts_has_nothing_of_its_own_and_ends_with_it() {
             "exec",
             json!({ "name": "web", "command": ["sleep", "30"], "timeout": 60 }),
         );
-        eventually(&format!("{awaited:?}"), || {
+        eventually("the daemon's children", || {
             for (name, pid) in children(daemon) {
                 let (own, theirs) = (own_of(daemon), open_of(pid));
                 // Its standard ones are the other ends of pipes of the daemon's.
                 let inherited: Vec<_> =
                     theirs.iter().filter(|(number, link)| **number > 2 && own.contains(*link)).collect();
                 assert!(inherited.is_empty(), "{name} has {inherited:?} of the daemon's");
-                awaited.remove(name.as_str());
+                if awaited.remove(name.as_str()) {
+                    println!("{name} is there; missing: {awaited:?}");
+                }
                 helpers.insert(name, pid);
             }
             awaited.is_empty()

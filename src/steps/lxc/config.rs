@@ -15,11 +15,8 @@ use crate::model::image::Init;
 use std::fmt::Write;
 use std::net::Ipv4Addr;
 
-/// Capabilities that are of no use in a user namespace: the kernel asks for them in its first one. What a guest with
-/// systemd has and needs: chown, dac_override, dac_read_search, fowner, fsetid, kill, setgid, setuid, setpcap, setfcap for
-/// its files and users; net_admin, net_raw, net_bind_service, net_broadcast for its network; sys_admin for its mounts,
-/// sys_chroot, sys_boot for its end, sys_ptrace, sys_nice, sys_resource, sys_tty_config, ipc_lock, ipc_owner, lease, mknod,
-/// audit_write, which its units name. The names are those that every LXC knows.
+/// Capabilities that are of no use in a user namespace: the kernel asks for them in its first one. docs/security.md says of
+/// the others what a guest with systemd needs them for. The names are those that every LXC knows.
 const DROPPED: &str =
     "audit_control block_suspend linux_immutable mac_admin mac_override sys_module sys_pacct sys_rawio \
                        sys_time syslog wake_alarm";
@@ -148,4 +145,39 @@ lxc.cgroup.cpu.cfs_quota_us = {quota}
         let _ = writeln!(text, "lxc.cgroup2.cpu.max = {quota} {CPU_PERIOD}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of linux/capability.h.
+    const CAPABILITIES: &str = "chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap \
+        linux_immutable net_bind_service net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio \
+        sys_chroot sys_ptrace sys_pacct sys_admin sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease \
+        audit_write audit_control setfcap mac_override mac_admin syslog wake_alarm block_suspend audit_read perfmon \
+        bpf checkpoint_restore";
+
+    #[test]
+    fn each_capability_is_dropped_or_has_its_reason() {
+        let page = include_str!("../../../docs/security.md");
+        let table = page.split_once("| capabilities |").unwrap().1.split_once("\n\n").unwrap().0;
+        let said = page.split_once("these are dropped").unwrap().1.split_once("The others stay").unwrap().0;
+        let dropped: Vec<&str> = DROPPED.split_whitespace().collect();
+        for name in CAPABILITIES.split_whitespace() {
+            let quoted = format!("`{name}`");
+            let is_dropped = dropped.contains(&name);
+            assert_eq!(
+                table.matches(&quoted).count(),
+                usize::from(!is_dropped),
+                "{name} in the table of kept ones"
+            );
+            assert_eq!(
+                said.contains(&quoted),
+                is_dropped,
+                "{name} among those that the page says are dropped"
+            );
+        }
+        assert!(dropped.iter().all(|name| CAPABILITIES.split_whitespace().any(|known| known == *name)));
+    }
 }
