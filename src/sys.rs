@@ -334,6 +334,34 @@ pub fn confine(command: &mut Command, rights: Rights) {
     }
 }
 
+/// Has `command` do `work` in a child of this process instead of a program, with its standard input and output, and end
+/// well if that returns true. The child sees a copy of our memory and changes nothing of ours; it has no descriptor but
+/// its standard ones and what user nobody may, and opens, connects and starts nothing.
+pub fn work_apart(command: &mut Command, work: impl Fn(File, File) -> bool + Send + Sync + 'static) {
+    let us = getpid().as_raw();
+    // SAFETY: only this thread goes on in the child, as after each fork(2). The C libraries keep their allocator usable
+    // there (musl since 1.2.2); `work` takes no lock that another thread may have held, and nothing is logged.
+    unsafe {
+        command.pre_exec(move || {
+            // std waits until a descriptor of its own is closed, as an exec closes it.
+            if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) != 0 {
+                for fd in 3..DESCRIPTORS_MAX {
+                    libc::close(fd);
+                }
+            }
+            // A panic here is the end of this child, and no word of ours.
+            std::panic::set_hook(Box::new(|_| std::process::abort()));
+            let confined = give_up(Rights::Pipes).is_ok() && filter_calls(&WORKER_FILTER).is_ok();
+            die_with_parent(us);
+            let done = confined && work(File::from_raw_fd(0), File::from_raw_fd(1));
+            libc::_exit(i32::from(!done));
+        });
+    }
+}
+
+/// More descriptors than a daemon of ours has open; for Linux before 5.9.
+const DESCRIPTORS_MAX: RawFd = 65_536;
+
 /// Closes what we have inherited, from `first` on, in each program that we will start: whoever started us may have left
 /// descriptors open, and a guest's program has no business with them.
 pub fn inherit_no_further(first: RawFd) {
@@ -413,7 +441,7 @@ unsafe fn give_up(rights: Rights) -> io::Result<()> {
         }
     }
     // SAFETY: as promised by our caller.
-    unsafe { filter_calls() }
+    unsafe { filter_calls(&FILTER) }
 }
 
 /// System calls that no program has a use for which fetches, unpacks or packs. Each is a door to parts of the kernel that
@@ -451,6 +479,30 @@ const REFUSED_CALLS: [libc::c_long; 24] = [
     libc::SYS_swapoff,
 ];
 
+/// What [`work_apart`] is refused besides: whoever reads and writes two pipes opens, connects and starts nothing.
+const WORKER_CALLS: [libc::c_long; 14] = [
+    OPEN,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_kill,
+    libc::SYS_pidfd_open,
+    libc::SYS_memfd_create,
+];
+
+/// open(2), which newer machines have not.
+#[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64"))]
+const OPEN: libc::c_long = libc::SYS_openat;
+#[cfg(not(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64")))]
+const OPEN: libc::c_long = libc::SYS_open;
+
 /// The kernel's number of the machine we are built for, of linux/audit.h; None of one that we do not know.
 const AUDIT_ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xc000_003e)
@@ -474,14 +526,19 @@ pub(crate) const fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock
     libc::sock_filter { code: code as u16, jt, jf, k }
 }
 
-/// The filter: a call for another machine, or one of [`REFUSED_CALLS`], is answered with EPERM.
-const FILTER: [libc::sock_filter; REFUSED_CALLS.len() + 6] = {
+/// Of programs, and of our own children.
+const FILTER: [libc::sock_filter; REFUSED_CALLS.len() + 6] = filter(&REFUSED_CALLS);
+const WORKER_FILTER: [libc::sock_filter; WORKER_CALLS.len() + 6] = filter(&WORKER_CALLS);
+
+/// A filter: a call for another machine, or one of `calls`, is answered with EPERM. `LENGTH` is that of `calls` and 6.
+const fn filter<const LENGTH: usize>(calls: &[libc::c_long]) -> [libc::sock_filter; LENGTH] {
     const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     const IS: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     const IS_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
     const ANSWER: u32 = libc::BPF_RET | libc::BPF_K;
-    let number = REFUSED_CALLS.len();
-    let mut filter = [instruction(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW); REFUSED_CALLS.len() + 6];
+    let number = calls.len();
+    assert!(LENGTH == number + 6);
+    let mut filter = [instruction(ANSWER, 0, 0, libc::SECCOMP_RET_ALLOW); LENGTH];
     // seccomp_data has the call's number at 0 and the machine at 4.
     filter[0] = instruction(LOAD, 0, 0, 4);
     let machine = match AUDIT_ARCH {
@@ -494,12 +551,12 @@ const FILTER: [libc::sock_filter; REFUSED_CALLS.len() + 6] = {
     filter[3] = instruction(IS_AT_LEAST, number as u8 + 1, 0, 0x4000_0000);
     let mut at = 0;
     while at < number {
-        filter[4 + at] = instruction(IS, (number - at) as u8, 0, REFUSED_CALLS[at] as u32);
+        filter[4 + at] = instruction(IS, (number - at) as u8, 0, calls[at] as u32);
         at += 1;
     }
     filter[5 + number] = instruction(ANSWER, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
     filter
-};
+}
 
 /// Whether [`confine`] knows this processor's system calls.
 pub fn filters_helpers() -> bool {
@@ -510,11 +567,11 @@ pub fn filters_helpers() -> bool {
 ///
 /// # Safety
 /// Only between fork(2) and exec(2). It is async-signal-safe.
-unsafe fn filter_calls() -> io::Result<()> {
+unsafe fn filter_calls(filter: &[libc::sock_filter]) -> io::Result<()> {
     if AUDIT_ARCH.is_none() {
         return Ok(());
     }
-    let program = libc::sock_fprog { len: FILTER.len() as u16, filter: FILTER.as_ptr().cast_mut() };
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: the kernel copies the filter, which is as long as is said.
     let done = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program, 0, 0) };
     match Errno::result(done) {

@@ -71,7 +71,7 @@ impl Packing {
 }
 
 /// A file on the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
     /// How it is packed.
     pub packing: Packing,
@@ -110,7 +110,7 @@ pub struct Offers {
 }
 
 /// How many products of a server are not offered, and why.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PassedOver {
     /// They are for other processors.
     pub processors: u64,
@@ -128,9 +128,9 @@ const ARCHS_MAX: usize = 4;
 impl PassedOver {
     /// Adds those of another list.
     pub fn add(&mut self, other: PassedOver) {
-        self.processors += other.processors;
-        self.files += other.files;
-        self.names += other.names;
+        self.processors = self.processors.saturating_add(other.processors);
+        self.files = self.files.saturating_add(other.files);
+        self.names = self.names.saturating_add(other.names);
         other.archs.into_iter().for_each(|arch| self.add_arch(arch));
     }
 
@@ -173,12 +173,43 @@ pub fn arch(machine: &str) -> &str {
 }
 
 /// A list that an index names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListFile {
     /// Where it is, below the server's address.
     pub path: String,
     /// Its sha256, where the index says one: then no other list can stand beside it.
     pub sha256: Option<String>,
+}
+
+impl ListFile {
+    /// Checks that it can have come of [`read_index`].
+    ///
+    /// # Errors
+    /// It leads elsewhere.
+    pub fn check(&self) -> Result<()> {
+        path(&self.path)?;
+        self.sha256.as_deref().map_or(Ok(()), |sha256| parse_sha256(sha256).map(drop))
+    }
+}
+
+impl Offer {
+    /// Checks that it can have come of [`read_offers`].
+    ///
+    /// # Errors
+    /// Its file lies elsewhere, or its names are none.
+    pub fn check(&self) -> Result<()> {
+        if let Ok(item) = &self.item {
+            path(&item.path)?;
+            parse_sha256(&item.sha256)?;
+        }
+        match !self.aliases.is_empty()
+            && self.aliases.iter().all(|alias| is_alias(alias))
+            && is_plain(&self.version)
+        {
+            true => Ok(()),
+            false => Err(wrong("its names are none")),
+        }
+    }
 }
 
 /// The lists that the index in `input` names.

@@ -4,6 +4,7 @@
 //! of the same file goes on from its end. An image comes of it only when its sha256 is the one in the list.
 
 use super::import::{self, Origin};
+use super::lists;
 use super::store::{first_with_the_others, private_directory, Store};
 use super::transfer::{Transfer, Trouble};
 use crate::error::{Code, Error, Result};
@@ -294,15 +295,15 @@ impl Query<'_> {
         let keys = self.keys()?;
         let path = directory.join("list.json");
         let index = self.fetch_list(simplestreams::INDEX, &path, INDEX_MAX, &keys)?;
-        let lists = simplestreams::read_index(&mut open(&path)?).map_err(|e| self.about(&index, e))?;
+        let lists = lists::read_index(self.ctx, open(&path)?).map_err(|e| self.about_list(&index, e))?;
         let mut passed_over = PassedOver::default();
         for list in lists {
             let url = self.fetch_list(&list.path, &path, LIST_MAX, &keys)?;
             if !keys.is_empty() {
                 check_bound(&list, &path).map_err(|e| self.about(&url, e))?;
             }
-            let read = simplestreams::read_offers(&mut open(&path)?, &arch, visit);
-            passed_over.add(read.map_err(|e| self.about(&url, e))?);
+            let read = lists::read_offers(self.ctx, open(&path)?, &arch, visit);
+            passed_over.add(read.map_err(|e| self.about_list(&url, e))?);
         }
         Ok(passed_over)
     }
@@ -334,6 +335,14 @@ impl Query<'_> {
             self.about(&url, Error::new(e.code, why))
         })?;
         Ok(url)
+    }
+
+    /// The same, unless the job was cancelled while the list was read.
+    fn about_list(&self, url: &str, error: Error) -> Error {
+        match error.code {
+            Code::Cancelled => error,
+            _ => self.about(url, error),
+        }
     }
 
     fn about(&self, url: &str, error: Error) -> Error {

@@ -1,0 +1,240 @@
+//! Reads the lists of a server in a child of this program that may next to nothing: what a stranger wrote is taken apart
+//! there, and what comes back is a line for each thing found, in our own words, checked again.
+
+use crate::error::{Code, Error, Result};
+use crate::simplestreams::{self, Item, ListFile, Offer, PassedOver};
+use crate::steps::ctx::Ctx;
+use crate::steps::tool::{self, Pipes, Running, Source, Tool};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::time::Duration;
+
+/// A list of 64 MiB takes an Atom some seconds.
+const LIMIT: Duration = Duration::from_secs(300);
+/// The longest line that the child writes: an offer with all of its texts as long as they may be, each of their bytes
+/// escaped, has a quarter of it.
+const LINE_MAX: usize = 64 << 10;
+const CHUNK: usize = 64 << 10;
+
+/// What the child says, a line each.
+#[derive(Serialize, Deserialize)]
+enum Said<T, E> {
+    /// Something that stands in the list.
+    Found(T),
+    /// The list was read to its end, and this is to be told of it.
+    End(E),
+    /// What is wrong with it, by its code and in words.
+    Wrong(String, String),
+}
+
+/// An [`Offer`] on its way from the child.
+#[derive(Serialize, Deserialize)]
+struct SaidOffer {
+    aliases: Vec<String>,
+    os: String,
+    release: String,
+    variant: String,
+    version: String,
+    item: std::result::Result<Item, (String, String)>,
+}
+
+impl From<Offer> for SaidOffer {
+    fn from(offer: Offer) -> SaidOffer {
+        let Offer { aliases, os, release, variant, version, item } = offer;
+        let item = item.map_err(|e| (e.code.as_str().to_string(), e.into_message()));
+        SaidOffer { aliases, os, release, variant, version, item }
+    }
+}
+
+impl SaidOffer {
+    fn checked(self) -> Result<Offer> {
+        let SaidOffer { aliases, os, release, variant, version, item } = self;
+        let item = item.map_err(|(code, message)| Error::new(Code::from_text(&code), message));
+        let offer = Offer { aliases, os, release, variant, version, item };
+        offer.check().map(|()| offer)
+    }
+}
+
+/// As [`simplestreams::read_index`], in a child.
+pub fn read_index(ctx: &Ctx, list: File) -> Result<Vec<ListFile>> {
+    let mut lists = Vec::new();
+    apart(
+        ctx,
+        list,
+        |input, found| simplestreams::read_index(input)?.into_iter().try_for_each(found),
+        &mut |list: ListFile| {
+            list.check()?;
+            lists.push(list);
+            Ok(())
+        },
+    )?;
+    Ok(lists)
+}
+
+/// As [`simplestreams::read_offers`], in a child.
+pub fn read_offers(
+    ctx: &Ctx,
+    list: File,
+    arch: &str,
+    visit: &mut dyn FnMut(Offer) -> Result<()>,
+) -> Result<PassedOver> {
+    let arch = arch.to_string();
+    apart(
+        ctx,
+        list,
+        move |input, found| simplestreams::read_offers(input, &arch, &mut |offer| found(offer.into())),
+        &mut |said: SaidOffer| visit(said.checked()?),
+    )
+}
+
+/// Has a child `read` what is in `list`, and shows `visit` what it finds; returns what it tells at the end.
+fn apart<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
+    ctx: &Ctx,
+    list: File,
+    read: impl Fn(&mut dyn Read, &mut dyn FnMut(T) -> Result<()>) -> Result<E> + Send + Sync + 'static,
+    visit: &mut dyn FnMut(T) -> Result<()>,
+) -> Result<E> {
+    let mut command = Tool::worker("list reader", move |mut input, output| {
+        let mut output = BufWriter::new(output);
+        let mut say = |said: &Said<T, E>| -> io::Result<()> {
+            serde_json::to_writer(&mut output, said)?;
+            output.write_all(b"\n")
+        };
+        let found = read(&mut input, &mut |found| {
+            say(&Said::Found(found)).map_err(|e| Error::new(Code::Failed, e.to_string()))
+        });
+        let told = match found {
+            Ok(end) => say(&Said::End(end)),
+            Err(e) => say(&Said::Wrong(e.code.as_str().to_string(), e.into_message())),
+        };
+        told.and_then(|()| output.flush()).is_ok()
+    });
+    let pipes = Pipes { stdin: true, stdout: true };
+    let mut child = Running::start(&mut command, pipes, ctx, LIMIT)?;
+    let (mut list, mut chunk, mut line, mut end) = (Whole(list), vec![0; CHUNK], Vec::new(), None);
+    loop {
+        let got = child.read_feeding(&mut list, &mut chunk)?;
+        if got == 0 {
+            break;
+        }
+        for part in chunk[..got].split_inclusive(|byte| *byte == b'\n') {
+            line.extend_from_slice(part);
+            if line.len() > LINE_MAX {
+                return Err(strange());
+            }
+            if line.ends_with(b"\n") {
+                match serde_json::from_slice::<Said<T, E>>(&line).map_err(|_| strange())? {
+                    Said::Found(found) => visit(found)?,
+                    Said::End(told) => end = Some(told),
+                    Said::Wrong(code, message) => return Err(Error::new(Code::from_text(&code), message)),
+                }
+                line.clear();
+            }
+        }
+    }
+    let output = child.end()?;
+    match end {
+        Some(end) if output.status.success() => Ok(end),
+        _ => Err(tool::failure("the reader of lists", output.status, &output.stderr)),
+    }
+}
+
+fn strange() -> Error {
+    Error::new(Code::Failed, "the reader of lists says what it never says: the list may be an attack")
+}
+
+/// A file from where it stands to its end.
+struct Whole(File);
+
+impl Source for Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.0.read(buffer).map_err(|e| Error::os("cannot read the list", e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    fn file_with(dir: &TempDir, text: &str) -> File {
+        let path = dir.path().join("list.json");
+        std::fs::write(&path, text).unwrap();
+        File::open(path).unwrap()
+    }
+
+    #[test]
+    fn a_list_is_read_by_a_child_as_by_ourselves() {
+        let (dir, ctx) = (TempDir::make(), Ctx::silent().unwrap());
+        let index = r#"{"format":"index:1.0","index":{"i":{"datatype":"image-downloads","path":"streams/v1/images.json"}}}"#;
+        let lists = read_index(&ctx, file_with(&dir, index)).unwrap();
+        assert_eq!(lists, simplestreams::read_index(&mut index.as_bytes()).unwrap());
+        let sha256 = "a".repeat(64);
+        let list = format!(
+            r#"{{"format":"products:1.0","products":{{"x":{{"arch":"amd64","aliases":"os/1,os","os":"Os \"1\"","release":"","variant":"default","versions":{{
+            "2":{{"items":{{"s":{{"ftype":"squashfs","path":"images/s","sha256":"{sha256}","size":9}}}}}},
+            "1":{{"items":{{"s":{{"ftype":"squashfs","path":"../s","sha256":"{sha256}","size":9}}}}}}}}}}}}}}"#
+        );
+        let (mut ours, mut childs) = (Vec::new(), Vec::new());
+        let keep = |into: &mut Vec<Offer>, offer| {
+            into.push(offer);
+            Ok(())
+        };
+        simplestreams::read_offers(&mut list.as_bytes(), "amd64", &mut |offer| keep(&mut ours, offer))
+            .unwrap();
+        read_offers(&ctx, file_with(&dir, &list), "amd64", &mut |offer| keep(&mut childs, offer)).unwrap();
+        assert_eq!(childs, ours);
+        assert!(ours.len() == 2 && ours[1].item.is_err(), "{ours:?}");
+        for wrong in ["", "[]", r#"{"format":"products:1.0","products":{"x":3"#, r#"{"format":"other"}"#] {
+            let ours = simplestreams::read_index(&mut wrong.as_bytes()).unwrap_err();
+            let childs = read_index(&ctx, file_with(&dir, wrong)).unwrap_err();
+            assert_eq!((childs.code, childs.message), (ours.code, ours.message), "{wrong}");
+        }
+        let stopped = read_offers(&ctx, file_with(&dir, &list), "amd64", &mut |_| {
+            Err(Error::new(Code::Busy, "enough"))
+        });
+        assert_eq!(stopped.unwrap_err().code, Code::Busy);
+    }
+
+    #[test]
+    fn what_a_captured_reader_says_is_checked_again() {
+        let (dir, ctx) = (TempDir::make(), Ctx::silent().unwrap());
+        for path in ["../../etc/shadow", "http://elsewhere/x", ""] {
+            let path = path.to_string();
+            let captured = apart(
+                &ctx,
+                file_with(&dir, ""),
+                move |_, found| found(ListFile { path: path.clone(), sha256: None }),
+                &mut |list: ListFile| list.check(),
+            );
+            assert!(captured.is_err());
+        }
+        let long =
+            apart(&ctx, file_with(&dir, ""), |_, found| found("x".repeat(LINE_MAX)), &mut |_: String| Ok(()));
+        assert!(long.unwrap_err().message.contains("never says"));
+    }
+
+    #[test]
+    fn the_reader_has_no_rights_and_its_end_is_no_end_of_ours() {
+        let (dir, ctx) = (TempDir::make(), Ctx::silent().unwrap());
+        let mut status = String::new();
+        // What it can still see of itself tells what it is: the file was opened before it gave its rights up.
+        let own = std::path::PathBuf::from("/proc/self/status");
+        apart(
+            &ctx,
+            file_with(&dir, ""),
+            move |_, found| found(std::fs::read_to_string(&own).unwrap_or_default()),
+            &mut |said: String| {
+                status = said;
+                Ok(())
+            },
+        )
+        .unwrap();
+        assert_eq!(status, "", "it opens files");
+        let panicked: Result<()> =
+            apart(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
+        assert!(panicked.unwrap_err().message.contains("signal"));
+    }
+}
