@@ -163,6 +163,12 @@ pub struct Errands {
     pub(super) queue: VecDeque<u32>,
 }
 
+/// An answer that many calls share, and those that have not got it yet.
+pub(super) struct Owed {
+    pub(super) answer: Result<Vec<u8>>,
+    pub(super) requests: VecDeque<Request>,
+}
+
 /// A job at work or waiting for a place.
 pub struct Active {
     /// What it is cancelled by.
@@ -226,6 +232,7 @@ pub struct Core {
     pub(super) held: Vec<HeldCall>,
     /// Calls that threads answer.
     pub(super) errands: Errands,
+    pub(super) owed: VecDeque<Owed>,
     pub(super) sender: Sender<Report>,
     /// What shall start at boot has not been started yet, since the configuration could not be used.
     pub(super) boot_pending: bool,
@@ -267,6 +274,7 @@ impl Core {
             waiters: Vec::new(),
             held: Vec::new(),
             errands: Errands::default(),
+            owed: VecDeque::new(),
             sender,
             boot_pending: false,
             boot: None,
@@ -353,6 +361,7 @@ impl Core {
     /// Time has come.
     pub fn handle_time(&mut self, now: Instant) {
         self.connection.handle_timeout(now);
+        self.pay();
         if self.publish_again.is_some_and(|at| at <= now) {
             self.publish_again = None;
             for (id, _) in &self.objects {

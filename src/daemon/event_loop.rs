@@ -207,7 +207,14 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
         core.handle_time(now);
         core.announce(now);
         if let Some(driver) = &mut bus {
-            if !matches!(driver.flush(core.connection()), Ok(Progress::Open)) {
+            let flushed = loop {
+                core.pay();
+                let flushed = driver.flush(core.connection());
+                if driver.wants_write() || !core.owes() || !matches!(flushed, Ok(Progress::Open)) {
+                    break flushed;
+                }
+            };
+            if !matches!(flushed, Ok(Progress::Open)) {
                 bus = None;
                 backoff.tried(now);
                 continue;

@@ -4,7 +4,7 @@
 //! waiting, and dozens of server lists would fill the disk. So each kind of work has a few threads; calls that ask the
 //! same are answered together; and of one caller only so many wait.
 
-use super::super::core::{Answer, CallerId, Core, Errand, Errands, Open, Report, Run, Then, Work};
+use super::super::core::{Answer, CallerId, Core, Errand, Errands, Open, Owed, Report, Run, Then, Work};
 use super::super::workers;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
@@ -13,6 +13,9 @@ use openwrt_ubus::Request;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Bytes on their way to the bus beyond which shared answers wait. Hundreds of copies of a long one would take all memory,
+/// and who asks for little would wait behind them.
+const ON_THE_WAY: usize = 64 << 10;
 /// How many may wait in all.
 const WAITING: usize = 512;
 
@@ -131,15 +134,36 @@ impl Core {
         let Some(open) = self.errands.open.remove(&id) else { return };
         let mut requests = open.requests;
         let Some((caller, last)) = requests.pop() else { return };
-        for (_, request) in requests {
+        if !requests.is_empty() {
             // Only answers at once are shared.
-            let fields = match &answer {
+            let answer = match &answer {
                 Ok(Answer::Fields(fields)) => Ok(fields.clone()),
                 Ok(_) => Err(Error::new(Code::Failed, "the answer cannot be shared")),
                 Err(error) => Err(error.clone()),
             };
-            self.send_reply(request, fields);
+            let requests = requests.into_iter().map(|(_, request)| request).collect();
+            self.owed.push_back(Owed { answer, requests });
         }
         self.respond(caller, last, answer);
+        self.pay();
+    }
+
+    /// Sends shared answers, as many as the bus takes soon. To be called again when it has taken them.
+    pub fn pay(&mut self) {
+        while self.connection.transmit().len() < ON_THE_WAY {
+            let Some(owed) = self.owed.front_mut() else { return };
+            match owed.requests.pop_front() {
+                Some(request) => {
+                    let answer = owed.answer.clone();
+                    self.send_reply(request, answer);
+                }
+                None => drop(self.owed.pop_front()),
+            }
+        }
+    }
+
+    /// Whether [`Core::pay`] has something left to send.
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
     }
 }
