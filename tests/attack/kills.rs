@@ -29,6 +29,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 const SETTLED: Duration = Duration::from_secs(1);
 /// What is there still then, stays: an end of a namespace may take a while on a busy machine, but not so long.
 const LEAKED: Duration = Duration::from_secs(10);
+/// When a call is taken for lost.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a daemon lives.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -562,10 +564,11 @@ impl Murderer {
         }
     }
 
-    /// One call, unless the daemon dies meanwhile: the bus does not answer for who is dead.
+    /// One call, unless the daemon dies meanwhile: the bus does not answer for who is dead. Right behind a death it may not
+    /// even know of it: what is not answered soon is asked again by the caller.
     fn ask(&self, object: &str, method: &str) -> Option<Value> {
         let mut client = Client::connect(self.the_box.socket()).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ASK_AGAIN;
         let asked = client.connection().call(object, method, &to_fields(&json!({})).unwrap(), deadline);
         while !self.is_dead() && Instant::now() < deadline {
             match client.next_event(Some(Instant::now() + LOOK)) {

@@ -19,6 +19,7 @@ mod processes;
 mod test_box;
 
 mod archives;
+mod callers;
 mod fuzz;
 mod guests;
 mod kills;

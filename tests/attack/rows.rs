@@ -20,19 +20,24 @@ const ROWS: [Row; 14] = [
             "only_regular_files_below_what_is_listed_are_read",
             "nothing_that_is_there_is_written_to",
             "what_is_handed_over_opens_no_more_than_its_opener_could",
+            "an_export_becomes_no_script_of_the_boxs",
             "every_call_is_answered_whatever_it_says",
         ],
     },
     Row {
         name: "V2",
         what: "a caller reads any file of the box as a first-boot script",
-        tests: &["a_first_boot_script_is_its_text_and_never_a_path"],
+        tests: &[
+            "a_first_boot_script_is_its_text_and_never_a_path",
+            "a_first_boot_script_reads_no_file_of_the_boxs",
+        ],
     },
     Row {
         name: "V3",
         what: "who may write UCI moves lxcpath into a guest, or storage to /tmp",
         tests: &[
             "what_others_could_have_laid_down_is_not_taken_over",
+            "what_callers_may_write_moves_neither_lxcs_directory_nor_the_storage",
             "the_mode_of_a_directory_of_somebody_elses_stays",
             "what_is_the_owners_alone_is_moved_once_to_a_file_of_its_own",
             "each_method_is_granted_either_to_readers_or_to_writers",
@@ -119,7 +124,10 @@ const ROWS: [Row; 14] = [
     Row {
         name: "V13",
         what: "a server brings an old image back, by an old list that is rightly signed",
-        tests: &["an_older_version_does_not_come_back_and_an_index_binds_its_lists"],
+        tests: &[
+            "an_older_version_does_not_come_back_and_an_index_binds_its_lists",
+            "an_old_list_brings_no_old_image_back",
+        ],
     },
     Row {
         name: "V14",

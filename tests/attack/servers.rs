@@ -189,6 +189,32 @@ fn a_server_that_lies_is_refused_and_takes_nothing() {
 }
 
 #[test]
+fn an_old_list_brings_no_old_image_back() {
+    let Some(hostile) = Hostile::new("an old list") else { return };
+    let publish = |serial: &str, bytes: &[u8]| {
+        let (www, image) =
+            (hostile.the_box.dir.join(format!("www{serial}")), hostile.the_box.dir.join("new.squashfs"));
+        fs::write(&image, bytes).unwrap();
+        let mut publish = Command::new(env!("CARGO_BIN_EXE_cloudbox"));
+        publish.args(["image", "publish"]).arg(&www).arg(&image).args(["--name", "os", "--serial", serial]);
+        let said = output(&mut publish);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        www
+    };
+    let mut bytes = fs::read(Image::Mini.path()).unwrap();
+    let old = publish("20260101", &bytes);
+    bytes.extend([0; 4096]);
+    let new = publish("20260202", &bytes);
+    let pull = || hostile.the_box.whole("cloudbox.image", "pull", json!({ "name": "evil:os" }));
+    hostile.web.serve(&new);
+    pull().unwrap();
+    hostile.web.serve(&old);
+    let again = pull();
+    assert!(again.is_err(), "the older image has come back");
+    hostile.the_box.assert_nothing_left();
+}
+
+#[test]
 fn a_server_that_leads_elsewhere_or_never_ends_is_left() {
     let Some(hostile) = Hostile::new("a server that never ends") else { return };
     let url = hostile.web.url();
