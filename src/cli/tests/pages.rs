@@ -28,7 +28,7 @@ fn painted(line: &str, json: &str, color: bool) -> (String, u8) {
 /// Whatever page is shown below: were each text of its reply a guest's or a neighbour's, no terminal would obey it.
 fn keeps_the_terminal(line: &str, reply: &serde_json::Value) {
     // What programs wrote, as they wrote it: the terminal, which this is not, is asked for there.
-    if ["exec ", "log "].iter().any(|command| line.starts_with(command)) {
+    if matches!(line.split_whitespace().next(), Some("exec" | "log")) {
         return;
     }
     let mut reply = reply.clone();
