@@ -39,7 +39,7 @@ impl Hostile {
         let www = the_box.dir.join("www");
         let mut publish = Command::new(env!("CARGO_BIN_EXE_cloudbox"));
         publish.args(["image", "publish"]).arg(&www).arg(Image::Mini.path()).args(["--name", "os"]);
-        let said = output(publish.args(["--serial", "1"]));
+        let said = output(publish.args(["--serial", "20261121"]));
         assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
         web.serve(&www);
         the_box.write_config(&format!("config remote 'evil'\n\toption url '{}'\n", web.url()));
@@ -48,7 +48,7 @@ impl Hostile {
         let text = |path: &str| String::from_utf8(web.file(path)).unwrap();
         let (index, list) = (text(INDEX), text(LIST));
         let arch = cloudbox::simplestreams::arch(std::env::consts::ARCH);
-        let image = format!("/images/os/{arch}/1/rootfs.squashfs");
+        let image = format!("/images/os/{arch}/20261121/rootfs.squashfs");
         Some(Hostile { the_box, web, index, list, image })
     }
 

@@ -18,7 +18,7 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/usign/key.pub
 fn with_server(what: &str, image: Image) -> Option<(TestBox, Web)> {
     let mut the_box = TestBox::bare(what, false)?;
     let web = Web::start();
-    publish(&the_box, &web, &image.path(), "1");
+    publish(&the_box, &web, &image.path(), "20261121");
     the_box.write_config(&format!(
         "config remote 'community'\n\toption url '{}'\n\tlist key_file '{KEY}'\n\
          config image 'mini'\n\toption remote 'community'\n\toption alias 'os'\n",
@@ -73,10 +73,10 @@ fn a_container_of_an_image_that_only_a_server_has() {
     assert_eq!(images(&the_box), ["[\"mini\"] null"]);
 
     // A newer version does not touch it. It comes with its page cache of its own, for the next one.
-    publish(&the_box, &web, &Image::Mini.path(), "2");
+    publish(&the_box, &web, &Image::Mini.path(), "20261122");
     assert!(cli(&the_box, &["image", "available", "os"]).contains("newer"));
     assert!(cli(&the_box, &["image", "list"])
-        .contains("version 2 is there; `cloudbox image pull mini` fetches it"));
+        .contains("version 20261122 is there; `cloudbox image pull mini` fetches it"));
     let init = the_box.init("web");
     cli(&the_box, &["image", "pull", "mini"]);
     assert_eq!(the_box.init("web"), init);
@@ -97,7 +97,7 @@ fn a_container_of_an_image_that_only_a_server_has() {
 #[test]
 fn a_daemon_killed_in_a_pull_leaves_nothing_half_done_and_goes_on_later() {
     let Some((mut the_box, web)) = with_server("kill -9 in a pull", Image::Distro) else { return };
-    let path = image_path("1");
+    let path = image_path("20261121");
     let all = web.file(&path).len();
     web.once(&path, Mischief::Hold(all / 2));
     let job = the_box.call("cloudbox.container", "create", json!({ "name": "web" })).unwrap();
