@@ -658,12 +658,18 @@ fn kill_and_wait(pid: i32) {
 
 /// Kills the monitor `pid` and what it has begun, so that it cannot begin another one in between.
 fn kill_with_children(pid: i32, pidfd: &OwnedFd) {
-    let _ = sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGSTOP);
+    if sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGSTOP).is_err() {
+        return;
+    }
     let deadline = Instant::now() + END_TIME;
     let stands = || status_field(pid, "State").is_none_or(|state| state.starts_with(['T', 'Z']));
     while !stands() && wait::pause(STOP_LOOK, deadline).is_ok() {}
-    let children: Vec<OwnedFd> =
+    let mut children: Vec<OwnedFd> =
         children(pid).into_iter().filter_map(|pid| sys::pidfd_open(pid).ok()).collect();
+    if sys::pidfd_send_signal(pidfd.as_fd(), 0).is_err() {
+        // It has ended meanwhile, and its number may be another's, whose children these are.
+        children.clear();
+    }
     for process in children.iter().chain([pidfd]) {
         let _ = sys::pidfd_send_signal(process.as_fd(), libc::SIGKILL);
         let _ = wait::readable(process.as_fd(), None, Instant::now() + END_TIME);
