@@ -145,7 +145,7 @@ impl Operation for Delete {
     fn failed(self, state: &mut State, error: &Error) {
         state.give_up(Action::FinishDelete(self.name.clone()));
         if let (Section::Marked, Some(container)) = (self.section, state.containers.get_mut(&self.name)) {
-            let why = format_args!(
+            let why = format!(
                 "its delete has begun and failed: {}; `cloudbox delete {}` goes on with it, or the daemon's next start",
                 error.message, self.name
             );

@@ -81,7 +81,7 @@ impl State {
     /// `cut`: what [`InTheWay`] says of a job that the daemon made by itself.
     fn check_free_of_jobs(&self, name: &Name, cut: bool) -> Result<()> {
         let Some(job) = self.job_on(name) else { return Ok(()) };
-        let why = format_args!("job {} works on {name} ({}); wait for its end", job.id, job.kind);
+        let why = format!("job {} works on {name} ({}); wait for its end", job.id, job.kind);
         let busy = Error::new(Code::Busy, why);
         Err(if job.own { busy.caused_by(InTheWay { job: job.id, cut }) } else { busy })
     }

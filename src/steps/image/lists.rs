@@ -190,7 +190,7 @@ mod tests {
         for wrong in ["", "[]", r#"{"format":"products:1.0","products":{"x":3"#, r#"{"format":"other"}"#] {
             let ours = simplestreams::read_index(&mut wrong.as_bytes()).unwrap_err();
             let childs = read_index(&ctx, file_with(&dir, wrong)).unwrap_err();
-            assert_eq!((childs.code, childs.message), (ours.code, ours.message), "{wrong}");
+            assert_eq!((childs.code, &childs.message), (ours.code, &ours.message), "{wrong}");
         }
         let stopped = read_offers(&ctx, file_with(&dir, &list), "amd64", &mut |_| {
             Err(Error::new(Code::Busy, "enough"))

@@ -960,7 +960,7 @@ mod tests {
             let error = read_manifest(&Ctx::silent().unwrap(), &HostFile::own(&path)).unwrap_err();
             assert_eq!(error.code, Code::BadImage);
             assert!(error.message.starts_with(path.to_str().unwrap()), "{error}");
-            error.message
+            error.into_message()
         };
         assert!(told(b"hsqs").contains("it is an image"));
         assert!(told(b"\x1f\x8b").contains("`gzip -d FILE`"));

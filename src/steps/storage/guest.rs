@@ -99,8 +99,7 @@ fn check_zone(root: &GuestRoot, record: &Record) -> Result<()> {
         true => "it may be misspelt, or one of the old names, which Debian has in its package tzdata-legacy",
         false => "it has none at all: install tzdata in it, or say nothing of a time zone",
     };
-    let why =
-        format_args!("timezone {}: image {image} has no such file below /{ZONES}; {what}", quoted(timezone));
+    let why = format!("timezone {}: image {image} has no such file below /{ZONES}; {what}", quoted(timezone));
     Err(Error::new(Code::InvalidArgument, why).about("timezone"))
 }
 
