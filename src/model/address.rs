@@ -150,10 +150,13 @@ pub fn mac(box_id: &str, name: &str) -> String {
     format!("02:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", h[0], h[1], h[2], h[3], h[4])
 }
 
+/// How the host's end of each container's veth pair is called: this, and ten hexadecimal digits.
+pub const PORT_NAME: &str = "cb";
+
 /// The name of the host's end of container `name`'s veth pair: at most 15 bytes, the kernel's limit.
 pub fn veth(box_id: &str, name: &str) -> String {
     let h = derived(box_id, name, "veth");
-    format!("cb{:02x}{:02x}{:02x}{:02x}{:02x}", h[0], h[1], h[2], h[3], h[4])
+    format!("{PORT_NAME}{:02x}{:02x}{:02x}{:02x}{:02x}", h[0], h[1], h[2], h[3], h[4])
 }
 
 /// The six bytes of a hardware address such as [`mac`] writes it.
@@ -168,7 +171,7 @@ pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
 
 /// Whether an interface is called as [`veth`] calls them.
 pub fn is_veth(interface: &str) -> bool {
-    interface.len() == 12 && interface.starts_with("cb")
+    interface.len() == PORT_NAME.len() + 10 && interface.starts_with(PORT_NAME)
 }
 
 #[cfg(test)]

@@ -482,6 +482,38 @@ fn what_is_not_its_own_reaches_nobody() {
 }
 
 #[test]
+fn a_port_without_rules_passes_nothing() {
+    let Some(net) = Net::new() else { return };
+    net.isolate(true, Some(Ipv4Addr::new(10, 7, 0, 7)));
+    // Somebody else's guest: its port is called as ours are, and nobody has told of it.
+    let stranger = Namespace::new();
+    let holder = stranger.holder.id();
+    net.the_box.sh(&format!(
+        "ip link add cbfffffffff0 type veth peer name eth0 netns {holder}; ip link set cbfffffffff0 master br0 up"
+    ));
+    stranger.sh("ip link set eth0 up");
+    let wires = [net.neighbour.run(|| wire("eth0")), net.the_box.run(|| wire("br0"))];
+    let (sender, known) = (stranger.run(|| wire("eth0")), net.guest.run(|| wire("eth0")));
+    let mac = [2, 0, 0, 0, 0, 8];
+    let strange = [arp(1, mac, [10, 7, 0, 8], [10, 7, 0, 9]), b"strange".to_vec()].concat();
+    let heard = || {
+        let mut heard = wires.each_ref().map(drain);
+        eventually_with("the known guest's frame, behind the stranger's", || {
+            send(sender.as_raw_fd(), &strange, MsgFlags::empty()).unwrap();
+            send(known.as_raw_fd(), &last(), MsgFlags::empty()).unwrap();
+            heard.iter_mut().zip(&wires).for_each(|(heard, wire)| heard.extend(drain(wire)));
+            heard.iter().all(|heard| heard.iter().filter(|f| ends_with(f, b"the-last")).count() > 3)
+        });
+        heard.map(|heard| heard.iter().any(|frame| ends_with(frame, b"strange")))
+    };
+    assert_eq!(heard(), [false; 2]);
+    // Known, and not watched: it may do everything.
+    let (veth, mac) = ("cbfffffffff0".to_string(), "02:00:00:00:00:08".to_string());
+    net.the_box.run(|| net.host.isolate(&Port { veth, mac, ..port(false, None) })).unwrap();
+    assert_eq!(heard(), [true; 2]);
+}
+
+#[test]
 fn who_ran_before_there_were_rules_keeps_what_it_has() {
     let Some(net) = Net::new() else { return };
     let numbered = |name: &str, last: u8| Port {
@@ -539,6 +571,29 @@ fn many_guests_have_their_rules_back_at_once() {
             usize::from(guests) * if set.starts_with("map") { 2 } else { 1 }
         );
     }
+}
+
+#[test]
+fn two_daemons_put_back_what_each_of_them_knows() {
+    let Some(net) = Net::new() else { return };
+    net.isolate(true, None);
+    let (veth, mac) = ("cbfffffffff0".to_string(), "02:00:00:00:00:08".to_string());
+    let other = net.the_box.run(|| {
+        let other = Host::default();
+        other.end_adoption();
+        other.isolate(&Port { veth, mac, ..port(true, None) }).unwrap();
+        other
+    });
+    net.the_box.sh("nft flush ruleset");
+    net.the_box.run(|| {
+        for host in [&net.host, &other] {
+            host.put_back();
+            host.settle();
+        }
+    });
+    net.the_box.sh(&format!("nft get element bridge cloudbox guests '{{ \"{VETH}\" }}'"));
+    net.the_box.sh("nft get element bridge cloudbox guests '{ \"cbfffffffff0\" }'");
+    net.the_box.run(|| drop(other));
 }
 
 #[test]

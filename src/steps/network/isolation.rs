@@ -2,7 +2,7 @@
 //! container's port they are looked at before the bridge learns from them, passes them on, or hands them to the box.
 //!
 //! The rules are made once; a container is a few keys in their sets, which stand before its port is there and go when it
-//! has stopped. They know a port by its name, so that neither a guest's reboot nor a bridge made anew takes them away.
+//! has stopped. A port of a container's name without keys passes nothing. The rules know a port by its name, so that neither a guest's reboot nor a bridge made anew takes them away.
 //!
 //! Which addresses are a container's own, nobody asks its guest:
 //!
@@ -29,7 +29,7 @@ use super::table::{
 };
 use super::Neighbourhood;
 use crate::error::{errno_text, Code, Error, Result};
-use crate::model::address::{parse_mac, Address};
+use crate::model::address::{parse_mac, Address, PORT_NAME};
 use crate::model::size::Bytes;
 use crate::model::spec::Reach;
 use crate::netlink;
@@ -42,6 +42,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// All ports of containers. One that has a port's name and is not here is nobody's, and passes nothing.
+const PORTS: &str = "ports";
 /// Ports that are watched.
 const GUESTS: &str = "guests";
 /// A port and its hardware address.
@@ -130,7 +132,7 @@ impl Guest {
 
     /// Its keys.
     fn keys(&self, veth: &str) -> Vec<Key> {
-        let mut keys = vec![Key::of(MACS, port_key(veth, self.mac))];
+        let mut keys = vec![Key::of(PORTS, padded(veth)), Key::of(MACS, port_key(veth, self.mac))];
         if self.isolate {
             keys.push(Key::of(GUESTS, padded(veth)));
         }
@@ -327,7 +329,8 @@ fn remove_table() {
 /// A table that an older version of this program has made knows less: it goes, and the containers that run keep what they
 /// have.
 fn remove_older_table() {
-    if nft::has_table(TABLE) == Ok(true) && !reach::is_in_table() {
+    let has_newest_set = nft::keys(TABLE, PORTS) != Err(Errno::ENOENT);
+    if nft::has_table(TABLE) == Ok(true) && !has_newest_set {
         remove_table();
     }
 }
@@ -496,12 +499,16 @@ impl Isolation {
         if !nft::was_removed(tables, TABLE) {
             return;
         }
-        if self.guests().is_empty() || nft::has_table(TABLE) != Ok(false) {
+        if self.guests().is_empty() {
             return;
         }
         match self.changes.load() {
-            // The changing thread was first.
-            Err(Errno::EEXIST) => {}
+            // The changing thread was first, or another daemon, which knows its own containers only.
+            Err(Errno::EEXIST) => {
+                let keys: Vec<Key> =
+                    self.guests().iter().flat_map(|(veth, guest)| guest.keys(veth)).collect();
+                self.changes.later(keys.into_iter().map(Change::Put));
+            }
             Ok(()) => info!("somebody removed the table of what containers may send; it is there again"),
             Err(errno) => warn!("cannot isolate the containers again: nf_tables: {}", errno_text(errno)),
         }
@@ -602,6 +609,7 @@ fn make_rules(batch: &mut Batch) {
     let (name, mac, ipv4, ipv6) = (41, 9, 7, 8);
     let learned = libc::NFT_SET_EVAL | libc::NFT_SET_TIMEOUT;
     batch.make_table();
+    batch.make_set(PORTS, &[name], NAME, 0, KEYS_MAX);
     batch.make_set(GUESTS, &[name], NAME, 0, KEYS_MAX);
     batch.make_set(MACS, &[name, mac], NAME + 8, 0, KEYS_MAX);
     batch.make_set(OWN4, &[mac, ipv4], 12, 0, KEYS_MAX);
@@ -633,6 +641,10 @@ fn make_rules(batch: &mut Batch) {
     batch.make_base_chain("postrouting", libc::NF_BR_POST_ROUTING, libc::NF_BR_PRI_LAST);
     reach::make_rules(batch);
     rate::make_rules(batch);
+    batch.add_rule(
+        "prerouting",
+        &Rule::new().came_in_by_name_of(PORT_NAME).came_in_by_none_of(PORTS).then(Verdict::Drop),
+    );
     rate::limit_sent(batch, "prerouting");
     reach::judge(batch, "prerouting");
     rate::limit_connections(batch, "prerouting");

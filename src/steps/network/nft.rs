@@ -141,8 +141,12 @@ impl Rule {
     }
 
     fn compare(self, how: i32, value: &[u8]) -> Rule {
+        self.compare_register(0, how, value)
+    }
+
+    fn compare_register(self, register: u32, how: i32, value: &[u8]) -> Rule {
         self.expression("cmp", |data| {
-            data.number(1, REGISTER).number(2, how as u32).nest(3, |v| {
+            data.number(1, REGISTER + register).number(2, how as u32).nest(3, |v| {
                 v.put(1, value);
             });
         })
@@ -182,6 +186,17 @@ impl Rule {
     /// The port it came in by is in `set`.
     pub fn came_in_by(self, set: &str) -> Rule {
         self.interface(Through::In).lookup(set, 0)
+    }
+
+    /// The port it came in by is not in `set`.
+    pub fn came_in_by_none_of(self, set: &str) -> Rule {
+        self.interface(Through::In).lookup(set, libc::NFT_LOOKUP_F_INV as u32)
+    }
+
+    /// The port it came in by has a name that begins so, and is of 9 to 12 bytes: registers are of four.
+    pub fn came_in_by_name_of(self, beginning: &str) -> Rule {
+        let named = self.interface(Through::In).compare(libc::NFT_CMP_EQ, beginning.as_bytes());
+        named.compare_register(2, libc::NFT_CMP_NEQ, &[0; 4]).compare_register(3, libc::NFT_CMP_EQ, &[0; 4])
     }
 
     /// The port it leaves by is in `set`.

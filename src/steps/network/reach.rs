@@ -8,15 +8,13 @@
 //! Which machines of a network lead out of it: the box, and who is its default route, gave an address by DHCP, or
 //! announced itself as a router.
 
-use super::nft::{self, Batch, Rule, Through, Verdict, ETHERNET, NAME, NETWORK, TRANSPORT};
+use super::nft::{Batch, Rule, Through, Verdict, ETHERNET, NAME, NETWORK, TRANSPORT};
 use super::table::{
-    ether, padded, port, udp4, Key, ICMP, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER, TABLE, TCP,
-    UDP,
+    ether, padded, port, udp4, Key, ICMP, ICMPV6, KEYS_MAX, LEARNED, PREFIXES, ROUTERS, SENDER, TCP, UDP,
 };
 use crate::model::address::parse_mac;
 use crate::model::spec::Reach;
 use crate::netlink::{assigned_addresses, hardware_addresses};
-use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -59,11 +57,6 @@ pub fn keys(reach: Reach, veth: &str) -> impl Iterator<Item = Key> {
 /// The sets that a port may be in for these.
 pub fn sets() -> [&'static str; 2] {
     [KEPT, TO_LAN]
-}
-
-/// Whether the table that is there has these rules.
-pub fn is_in_table() -> bool {
-    nft::keys(TABLE, BOX_MACS) != Err(Errno::ENOENT)
 }
 
 /// What is around the box's containers, by which it is judged where a frame goes.
