@@ -12,13 +12,7 @@ cd "$(dirname "$0")/.."
 	echo "attack.sh: the attacks come from containers and need root" >&2
 	exit 1
 }
-scripts/install-deps.sh test
-scripts/image.sh distro mini
-mkdir -p target/tmp
-export CLOUDBOX_TEST_IMAGE="$PWD/target/image/distro.squashfs"
-export CLOUDBOX_TEST_MINI="$PWD/target/image/mini.squashfs"
-place=$(scripts/storage-place.sh target/tmp /var/tmp /srv)
-export CLOUDBOX_TEST_DIR="$place"
+. scripts/test-places.sh
 export CLOUDBOX_ATTACK=long
 status=0
 # One after the other: some measure.

@@ -11,13 +11,7 @@ cd "$(dirname "$0")/.."
 	exit 1
 }
 
-scripts/install-deps.sh test
-scripts/image.sh distro mini
-export CLOUDBOX_TEST_IMAGE="$PWD/target/image/distro.squashfs"
-export CLOUDBOX_TEST_MINI="$PWD/target/image/mini.squashfs"
-mkdir -p target/tmp
-place=$(scripts/storage-place.sh target/tmp /var/tmp /srv)
-export CLOUDBOX_TEST_DIR="$place"
+. scripts/test-places.sh
 
 cargo test --test reference
 cargo test --test docs -- "$@"

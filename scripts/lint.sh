@@ -17,7 +17,7 @@ for f in $(git ls-files); do
 done
 # Lists of names without blanks.
 # shellcheck disable=SC2086
-[ -z "$plain" ] || shellcheck $plain || failed=1
+[ -z "$plain" ] || shellcheck -x $plain || failed=1
 # rc.common reads the variables of an init script (SC2034), and OpenWrt's ash knows `local` as dash does.
 # shellcheck disable=SC2086
 [ -z "$procd" ] || shellcheck --shell=dash --exclude=SC2034 $procd || failed=1

@@ -36,12 +36,7 @@ if [ -n "$fast" ]; then
 	exit
 fi
 
-scripts/install-deps.sh test
-scripts/image.sh distro mini
-export CLOUDBOX_TEST_IMAGE="$PWD/target/image/distro.squashfs"
-export CLOUDBOX_TEST_MINI="$PWD/target/image/mini.squashfs"
-place=$(scripts/storage-place.sh target/tmp /var/tmp /srv)
-export CLOUDBOX_TEST_DIR="$place"
+. scripts/test-places.sh
 
 # What passed tells what it skipped only if it is asked to.
 case " $* " in

@@ -17,13 +17,8 @@ if ! git rev-parse --verify --quiet "$base^{commit}" >/dev/null; then
 	echo "skipped: an_upgrade_restarts_nothing_and_loses_nothing: $base is not in this clone's history (git fetch --unshallow)"
 	exit 0
 fi
-scripts/install-deps.sh test
-scripts/image.sh distro mini
-export CLOUDBOX_TEST_IMAGE="$PWD/target/image/distro.squashfs"
-export CLOUDBOX_TEST_MINI="$PWD/target/image/mini.squashfs"
-mkdir -p target/tmp target/upgrade
-place=$(scripts/storage-place.sh target/tmp /var/tmp /srv)
-export CLOUDBOX_TEST_DIR="$place"
+. scripts/test-places.sh
+mkdir -p target/upgrade
 
 tree=$PWD/target/upgrade/tree
 if [ "$(git -C "$tree" rev-parse HEAD 2>/dev/null)" != "$(git rev-parse "$base^{commit}")" ]; then

@@ -155,6 +155,16 @@ struct Entry<'a> {
     records: &'a [(&'a str, &'a [u8])],
 }
 
+/// The records of a sparse file of this size.
+fn sparse(size: &'static [u8]) -> [(&'static str, &'static [u8]); 4] {
+    [
+        ("GNU.sparse.major", b"1"),
+        ("GNU.sparse.minor", b"0"),
+        ("GNU.sparse.name", b"layer/s"),
+        ("GNU.sparse.realsize", size),
+    ]
+}
+
 const FILE: Entry = Entry { name: "", kind: b'0', mode: 0o644, link: "", data: b"", records: &[] };
 
 fn header(name: &str, kind: u8, mode: u32, link: &str, size: usize) -> Vec<u8> {
@@ -216,6 +226,7 @@ fn composed(good: &[u8]) -> Vec<(String, Vec<u8>)> {
     let device = |name, kind| Entry { name, kind, ..FILE };
     let deep = format!("layer/{}", "d/".repeat(3000));
     let long = "n".repeat(300);
+    let (of_all_there_is, of_ten_bytes) = (sparse(b"9223372036854775807"), sparse(b"10"));
     let (by_long, by_deep) = ([("path", long.as_bytes())], [("path", deep.as_bytes())]);
     let many: Vec<(&str, &[u8])> = vec![("SCHILY.xattr.user.x", &[b'x'; 60_000]); 30];
     let cases: Vec<(&str, Vec<Entry>)> = vec![
@@ -286,33 +297,12 @@ fn composed(good: &[u8]) -> Vec<(String, Vec<u8>)> {
             "a sparse file of all there is",
             vec![
                 dir("layer"),
-                Entry {
-                    records: &[
-                        ("GNU.sparse.major", b"1"),
-                        ("GNU.sparse.minor", b"0"),
-                        ("GNU.sparse.name", b"layer/s"),
-                        ("GNU.sparse.realsize", b"9223372036854775807"),
-                    ],
-                    data: b"1\n9223372036854775000\n512\n",
-                    ..FILE
-                },
+                Entry { records: &of_all_there_is, data: b"1\n9223372036854775000\n512\n", ..FILE },
             ],
         ),
         (
             "a sparse file with a map that lies",
-            vec![
-                dir("layer"),
-                Entry {
-                    records: &[
-                        ("GNU.sparse.major", b"1"),
-                        ("GNU.sparse.minor", b"0"),
-                        ("GNU.sparse.name", b"layer/s"),
-                        ("GNU.sparse.realsize", b"10"),
-                    ],
-                    data: b"99999999\n0\n512\n",
-                    ..FILE
-                },
-            ],
+            vec![dir("layer"), Entry { records: &of_ten_bytes, data: b"99999999\n0\n512\n", ..FILE }],
         ),
         ("attributes without end", vec![dir("layer"), Entry { records: &many, ..dir("layer/d") }]),
         ("a name that is too long", vec![dir("layer"), Entry { records: &by_long, ..file("layer/f") }]),

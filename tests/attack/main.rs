@@ -6,17 +6,8 @@
 
 // The box of the system tests: not all of it is used here.
 #[allow(dead_code)]
-#[path = "../system/avahi.rs"]
-mod avahi;
-#[allow(dead_code)]
-#[path = "../system/bus.rs"]
-mod bus;
-#[allow(dead_code)]
-#[path = "../system/processes.rs"]
-mod processes;
-#[allow(dead_code)]
-#[path = "../system/test_box.rs"]
-mod test_box;
+#[path = "../system/whole_box.rs"]
+mod whole_box;
 
 mod archives;
 mod callers;
@@ -28,6 +19,9 @@ mod random;
 mod rows;
 mod servers;
 mod storage;
+
+#[allow(unused_imports)]
+use whole_box::{avahi, bus, processes, test_box};
 
 /// Whether this is the long form.
 fn is_long() -> bool {

@@ -5,21 +5,15 @@
 
 // Not every part of the box that the system tests have is needed here.
 #[allow(dead_code)]
-#[path = "../system/avahi.rs"]
-mod avahi;
-#[allow(dead_code)]
-#[path = "../system/bus.rs"]
-mod bus;
-#[allow(dead_code)]
-#[path = "../system/processes.rs"]
-mod processes;
-#[allow(dead_code)]
-#[path = "../system/test_box.rs"]
-mod test_box;
+#[path = "../system/whole_box.rs"]
+mod whole_box;
 
 mod compare;
 mod demo_box;
 mod page;
+
+#[allow(unused_imports)]
+use whole_box::{avahi, bus, processes, test_box};
 
 use demo_box::DemoBox;
 use page::{Kind, Page};

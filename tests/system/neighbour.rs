@@ -3,14 +3,14 @@
 
 use crate::avahi::{Avahi, Place};
 use crate::bus::Answer;
-use crate::processes::{output, sh, Process};
+use crate::processes::{network_namespace, output, sh, Process};
 use crate::test_box::{eventually, TestBox, PATIENCE};
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::{channel, Receiver};
 use std::time::{Duration, Instant};
 
@@ -41,12 +41,7 @@ impl Neighbour {
         for sub in ["avahi/services", "run"] {
             fs::create_dir_all(dir.join(sub)).unwrap();
         }
-        let mut command = Command::new("unshare");
-        command.args(["--net", "sleep", "infinity"]).stdin(Stdio::null());
-        let holder = Process::spawn(&mut command);
-        let namespace = format!("/proc/{}/ns/net", holder.pid());
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        eventually("a network namespace", || fs::read_link(&namespace).is_ok_and(|it| it != own));
+        let (holder, namespace) = network_namespace();
         let (bridge, port) = (&the_box.bridge, the_box.neighbour_port());
         sh(&format!(
             "ip link add {port} type veth peer name eth0 netns {pid}; ip link set {port} master {bridge} up; \

@@ -1,6 +1,7 @@
 //! Processes: starting ours (always from here: any other child is reaped as an orphan), reaping those that lost their
 //! parent, and looking at those of a container.
 
+use crate::test_box::eventually;
 use nix::sys::wait::{waitpid, WaitPidFlag};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,6 +88,17 @@ impl Drop for Process {
         let _ = self.0.kill();
         self.wait();
     }
+}
+
+/// A network namespace, for as long as the process lives, and the file it is.
+pub fn network_namespace() -> (Process, String) {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sleep", "infinity"]).stdin(Stdio::null());
+    let holder = Process::spawn(&mut command);
+    let namespace = format!("/proc/{}/ns/net", holder.pid());
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    eventually("a network namespace", || fs::read_link(&namespace).is_ok_and(|it| it != own));
+    (holder, namespace)
 }
 
 /// Runs a command to its end.

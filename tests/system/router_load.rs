@@ -1,14 +1,13 @@
 //! What the box forwards while four guests do all they can. A namespace on its bridge sends to another one behind it,
 //! which the box is the router between.
 
-use crate::processes::{sh, Process};
+use crate::processes::{network_namespace, sh, Process};
 use crate::test_box::{eventually, Image, TestBox, PATIENCE};
 use nix::sched::{setns, CloneFlags};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::json;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,12 +27,7 @@ struct Place {
 impl Place {
     /// With an interface of this address; `port` is the box's end.
     fn new(port: &str, address: &str, gateway: Ipv4Addr) -> Place {
-        let mut command = Command::new("unshare");
-        command.args(["--net", "sleep", "infinity"]).stdin(Stdio::null());
-        let holder = Process::spawn(&mut command);
-        let namespace = format!("/proc/{}/ns/net", holder.pid());
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        eventually("a network namespace", || fs::read_link(&namespace).is_ok_and(|it| it != own));
+        let (holder, namespace) = network_namespace();
         sh(&format!(
             "ip link add {port} type veth peer name eth0 netns {pid}; ip link set {port} up; \
              nsenter --net={namespace} sh -ec 'ip link set lo up; ip addr add {address}/24 dev eth0; \
