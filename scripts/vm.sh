@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tries the package on a virtual box: a machine of QEMU's with a pure cgroup v2, as OpenWrt has it. The package is installed,
-# a memory limit enforced, the box rebooted, and its plug pulled in the middle of creates and deletes.
+# a memory limit enforced, a hostile guest let loose, the box rebooted, and its plug pulled in the middle of creates and deletes.
 #
 #   scripts/vm.sh [--pulls NUMBER] [--package FILE.ipk]     4 of each, and the package of this machine's architecture
 #
@@ -98,7 +98,7 @@ make_initrd() {
 
 # --- The box's root ---------------------------------------------------------------------------------------
 base_packages=lxc,squashfs-tools,e2fsprogs,iproute2,iputils-ping,kmod,procps,busybox-static,usr-is-merged
-box_modules="overlay squashfs ext4 loop veth bridge"
+box_modules="overlay squashfs ext4 loop veth bridge nft_meta_bridge nft_limit"
 make_base() {
 	key=$(cat scripts/debian-mirror.sh /etc/debian_version - <<-END | sha256sum | cut -d' ' -f1
 		$base_packages
@@ -139,6 +139,7 @@ make_disk() {
 	cp "$package" "$root/vm/cloudbox.ipk"
 	cp target/image/mini.squashfs "$root/vm/"
 	cp "$broker" "$root/usr/bin/ubus-broker"
+	gcc -static -Os -o "$root/vm/evil" tests/attack/guest/evil.c
 	cp tests/system/on_box/functions.sh "$root/lib/"
 	cp tests/system/on_box/procd.sh "$root/lib/functions/"
 	cp tests/system/on_box/rc.common "$root/etc/"
@@ -219,6 +220,7 @@ make_disk
 echo "vm.sh: kernel $release, $(basename "$package"), made ready in $(($(date +%s) - began)) s"
 began=$(date +%s)
 boot "install limit"
+boot "hostile"
 boot "came_back measure"
 create=$(measured create) delete=$(measured delete)
 n=0
@@ -235,4 +237,4 @@ e2fsck -fn "$vm/disk.img" >"$vm/fsck.log" 2>&1 || {
 	die "the box's disk is damaged"
 }
 rm -f "$vm/disk.img"
-echo "vm.sh: installed, limited, rebooted, its plug pulled $((2 * pulls)) times: all is well after $(($(date +%s) - began)) s"
+echo "vm.sh: installed, limited, attacked from inside, rebooted, its plug pulled $((2 * pulls)) times: all is well after $(($(date +%s) - began)) s"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # What happens on the virtual box in one run of it: scenario.sh STEP...
 #
-# Steps: install, limit, measure, came_back, check, create:MS, delete:MS, end. Lines with "VM:" are for scripts/vm.sh.
+# Steps: install, limit, hostile, measure, came_back, check, create:MS, delete:MS, end. Lines with "VM:" are for scripts/vm.sh.
 storage=/srv/cloudbox
 
 say() { echo "VM: $*"; }
@@ -43,6 +43,10 @@ inside() {
 	shift
 	cloudbox exec --timeout 60 "$container" -- "$@"
 }
+# It wanted more processes than it may have, or more memory.
+was_limited() {
+	grep -q '^max [1-9]' "$(group "$1")/pids.events" || grep -q '^oom_kill [1-9]' "$(group "$1")/memory.events"
+}
 group() { echo "/sys/fs/cgroup/cloudbox/$1"; }
 
 install() {
@@ -83,6 +87,57 @@ limit() {
 		esac
 	done </sys/fs/cgroup/services/cloudbox/instance1/cgroup.procs
 	say "the limit is enforced"
+}
+
+# What tests/attack tries where a pure cgroup v2 may answer otherwise: a guest's root that does all it can. Its program is
+# tests/attack/guest/evil.c.
+hostile() {
+	cloudbox create evil --memory 48M --address 10.77.0.11/24 || fail "evil cannot be created"
+	cloudbox create victim --memory 32M --address 10.77.0.12/24 || fail "victim cannot be created"
+	cloudbox push /vm/evil evil:/bin/evil || fail "its program cannot be put into evil"
+
+	# As docs/security.md says: ENOSYS (38) where programs go on in another way, EPERM (1) elsewhere.
+	said=$(inside evil evil calls | sed "s, *$,,")
+	[ "$said" = "38 38 38 38 1 1 38 38 1 1 1 1 1 1 1 1 1" ] || fail "the kernel answered a guest's calls with: $said"
+	said=$(inside evil evil keys 50)
+	[ "$said" = 0 ] || fail "it got $said keys"
+	say "the kernel's calls are shut"
+
+	# More groups than it may make, and one of them frozen with somebody in it.
+	said=$(inside evil sh -c 'mkdir -p /mnt && mount -t cgroup2 none /mnt && evil groups /mnt 3000')
+	case $said in [1-9] | [1-9][0-9] | [1-9][0-9][0-9] | 1000) ;; *) fail "it made $said control groups of 1000 at most" ;; esac
+	inside evil sh -c '(sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/mnt/g1/cgroup.procs && echo 1 >/mnt/g1/cgroup.freeze)' ||
+		fail "it cannot freeze a group of its own"
+	say "its groups are counted: $said"
+
+	# In the name of others.
+	inside victim ping -c 1 -W 5 10.77.0.1 >/dev/null || fail "the box is not reached from victim"
+	inside evil evil arp 10.77.0.1 >/dev/null
+	inside evil evil router >/dev/null
+	inside evil evil hardware 2000 >/dev/null
+	inside victim ping -c 2 -W 5 10.77.0.1 >/dev/null || fail "the box is not reached from victim any more"
+	mac=$(cat /sys/class/net/br-lan/address)
+	said=$(inside victim ip neigh show 10.77.0.1)
+	case $said in
+	*"$mac"*) ;;
+	*) fail "victim takes somebody else for the box: $said" ;;
+	esac
+	! inside victim ip -6 route | grep -q fd99 || fail "victim has a route by evil"
+	! ip -6 address | grep -q fd99 || fail "the box has an address of evil's"
+	learned=$(bridge fdb show br br-lan | grep -c ' master ')
+	[ "$learned" -lt 50 ] || fail "the bridge has learned $learned hardware addresses"
+	say "nobody believes it to be somebody else"
+
+	# Processes without end, as many as its memory or the limit of them allows: the others go on, and it can be removed.
+	inside evil sh -c '(evil forks 0 30 </dev/null >/dev/null 2>&1 &)'
+	within 30 was_limited evil || fail "nobody stopped it: $(cat "$(group evil)/pids.current") processes"
+	runs web || fail "web is not shown as running: $(cloudbox list)"
+	inside victim true || fail "victim does not answer beside it"
+	groups=$(group evil)
+	cloudbox delete --force evil || fail "evil cannot be deleted"
+	[ ! -d "$groups" ] || fail "evil's group is left: $(ls "$groups")"
+	cloudbox delete --force victim || fail "victim cannot be deleted"
+	say "it leaves nothing behind"
 }
 
 # How long a create and a delete take here: the plug is pulled in between.
