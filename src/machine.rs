@@ -10,7 +10,7 @@ use crate::steps::image::Images;
 use crate::steps::lxc::Runtime;
 use crate::steps::network::Network;
 use crate::steps::storage::{is_as_large, Storage};
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -28,7 +28,7 @@ pub struct Machine {
     pub network: Box<dyn Network>,
     /// avahi-daemon.
     pub avahi: Box<dyn Avahi>,
-    holds: Mutex<BTreeMap<Name, String>>,
+    holds: Mutex<LiteMap<Name, String>>,
 }
 
 impl Machine {
@@ -49,7 +49,7 @@ impl Machine {
         advert::box_name(&self.avahi.hostname(), &self.storage.box_id().unwrap_or_default())
     }
 
-    fn holds(&self) -> MutexGuard<'_, BTreeMap<Name, String>> {
+    fn holds(&self) -> MutexGuard<'_, LiteMap<Name, String>> {
         // A panic aborts the daemon, so that the lock is never found poisoned.
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,10 +4,10 @@
 //! Nothing is tried for a service that nobody asked to check, nor for a container that does not run.
 
 use crate::model::name::Name;
+use litemap::LiteMap;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::SocketError;
 use nix::sys::socket::{connect, getsockopt, socket, AddressFamily, SockFlag, SockType, SockaddrStorage};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ fn pause(so_far: Duration, answers: bool) -> Duration {
 
 /// All ports that are checked.
 #[derive(Debug, Default)]
-pub struct Probes(BTreeMap<Port, Probe>);
+pub struct Probes(LiteMap<Port, Probe>);
 
 impl Probes {
     /// Checks `ports` from now on, and no others.

@@ -19,9 +19,10 @@ use crate::steps::ctx::{Cancel, Update};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::network::LinkWatch;
+use litemap::LiteMap;
 use log::{error, info, warn};
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -159,7 +160,7 @@ pub struct Open {
 #[derive(Default)]
 pub struct Errands {
     pub(super) next: u32,
-    pub(super) open: BTreeMap<u32, Open>,
+    pub(super) open: LiteMap<u32, Open>,
     pub(super) queue: VecDeque<u32>,
 }
 
@@ -223,7 +224,7 @@ pub struct Core {
     /// The file that came with the call which is being answered.
     pub(super) handed: Option<OwnedFd>,
     /// Jobs at work or waiting for a place.
-    pub(super) active: BTreeMap<JobId, Active>,
+    pub(super) active: LiteMap<JobId, Active>,
     /// Those that wait, in their order.
     pub(super) queue: VecDeque<JobId>,
     /// Calls whose reply is held back until a job ends.
@@ -269,7 +270,7 @@ impl Core {
             objects,
             publish_again: None,
             handed: None,
-            active: BTreeMap::new(),
+            active: LiteMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
             held: Vec::new(),
@@ -372,7 +373,7 @@ impl Core {
         }
         self.answer_waiters(|waiter| waiter.deadline <= now);
         self.give_up_calls(now);
-        for container in self.state.containers.values_mut() {
+        for (_, container) in &mut self.state.containers {
             if let Some(watch) = container.live.as_mut().and_then(|live| live.addresses.as_mut()) {
                 watch.handle_time(now);
             }

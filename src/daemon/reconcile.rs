@@ -8,8 +8,9 @@ use crate::model::plan::{place, plan, plan_for, Action, Seen};
 use crate::operations::{Create, Delete, FirstBoot, Rename, Set, Start, Stop, Task};
 use crate::state::State;
 use crate::steps::lxc::first_boot;
+use litemap::LiteMap;
 use log::warn;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 impl Core {
     /// Reads the configuration again and does what it says.
@@ -32,7 +33,7 @@ impl Core {
             return Vec::new();
         }
         let boot = self.boot_pending && self.state.config.settings.enabled;
-        let seen: BTreeMap<Name, Seen> =
+        let seen: LiteMap<Name, Seen> =
             self.state.names().into_iter().map(|name| (name.clone(), seen(&self.state, name))).collect();
         let actions = plan(&self.state.config, &seen, boot);
         if boot {

@@ -13,8 +13,8 @@ use super::spec::{
     check_bridge, check_first_boot, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Defaults, Spec,
 };
 use crate::error::{Code, Error, Result};
+use litemap::LiteMap;
 use openwrt_uci::{Opt, Package, Section};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, PathBuf};
 
@@ -126,7 +126,7 @@ pub struct Config {
     /// Section `main`.
     pub settings: Settings,
     /// The containers that shall exist.
-    pub containers: BTreeMap<Name, Declared>,
+    pub containers: LiteMap<Name, Declared>,
     /// Their services.
     pub services: Vec<service::DeclaredService>,
     /// Servers of images, in the order of the file; or what is wrong with one.

@@ -5,7 +5,7 @@
 
 use super::config::{Config, Declared};
 use super::name::Name;
-use std::collections::BTreeMap;
+use litemap::LiteMap;
 
 /// How a container is to the bridge it shall join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,7 +85,7 @@ impl Action {
 
 /// What to do so that `seen` becomes what `config` says. `boot`: the box has just started, so that what shall start
 /// with it does.
-pub fn plan(config: &Config, seen: &BTreeMap<Name, Seen>, boot: bool) -> Vec<Action> {
+pub fn plan(config: &Config, seen: &LiteMap<Name, Seen>, boot: bool) -> Vec<Action> {
     let mut actions = Vec::new();
     for name in config.containers.keys() {
         actions.extend(plan_for(config, name, seen.get(name).copied().unwrap_or_default(), boot));
@@ -273,7 +273,7 @@ mod tests {
         for (case, declared, seen, boot, expected) in rows {
             let mut config = Config::default();
             config.containers.extend(declared.map(|d| (web(), d)));
-            let seen = BTreeMap::from([(web(), seen)]);
+            let seen = LiteMap::from_iter([(web(), seen)]);
             assert_eq!(plan(&config, &seen, boot), expected, "{case}");
         }
     }
@@ -297,7 +297,7 @@ mod tests {
             config.containers.insert(name(of), with(priority, autostart));
         }
         config.containers.insert(name("z"), deleting());
-        let seen: BTreeMap<Name, Seen> =
+        let seen: LiteMap<Name, Seen> =
             ["a", "b", "c", "f"].map(|of| (name(of), STOPPED)).into_iter().collect();
         let order: Vec<String> = plan(&config, &seen, true)
             .iter()
@@ -321,7 +321,7 @@ mod tests {
         config.containers.insert(name("a"), good(true));
         config.containers.insert(name("b"), good(true));
         config.containers.insert(name("c"), deleting());
-        let seen = BTreeMap::from([(name("b"), STOPPED)]);
+        let seen = LiteMap::from_iter([(name("b"), STOPPED)]);
         assert_eq!(plan(&config, &seen, true), [Action::FinishDelete(name("c"))]);
     }
 }

@@ -30,7 +30,8 @@ impl State {
             Ok(config) => {
                 // What could not be done may be done now.
                 self.given_up.clear();
-                for container in self.containers.values_mut().filter(|container| container.live.is_some()) {
+                let containers = self.containers.iter_mut().map(|(_, container)| container);
+                for container in containers.filter(|container| container.live.is_some()) {
                     container.failure = None;
                 }
                 self.remember_what_goes(&config);

@@ -28,9 +28,9 @@ use crate::model::spec::Spec;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::storage::Record;
+use litemap::LiteMap;
 use openwrt_ubus::to_fields;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -54,15 +54,15 @@ pub struct State {
     /// Why the configuration file cannot be read at all; what was read before holds.
     pub config_error: Option<Error>,
     /// What sections said last that are gone, of containers that are there still.
-    pub last_said: BTreeMap<Name, Spec>,
+    pub last_said: LiteMap<Name, Spec>,
     /// Containers whose files are there.
-    pub containers: BTreeMap<Name, Container>,
+    pub containers: LiteMap<Name, Container>,
     /// Directories of containers whose record cannot be read.
-    pub unreadable: BTreeMap<Name, Error>,
+    pub unreadable: LiteMap<Name, Error>,
     /// Declared containers that could not be made.
-    pub not_made: BTreeMap<Name, Error>,
+    pub not_made: LiteMap<Name, Error>,
     /// Containers being made.
-    pub making: BTreeMap<Name, Box<Record>>,
+    pub making: LiteMap<Name, Box<Record>>,
     /// Id ranges of containers that could not be made: something of one may be left until the daemon's next start.
     pub spoiled: Vec<IdRange>,
     /// The configuration was read and not carried out yet.
@@ -125,11 +125,11 @@ impl State {
             cgroups,
             config: Config::default(),
             config_error: None,
-            last_said: BTreeMap::new(),
-            containers: BTreeMap::new(),
-            unreadable: BTreeMap::new(),
-            not_made: BTreeMap::new(),
-            making: BTreeMap::new(),
+            last_said: LiteMap::new(),
+            containers: LiteMap::new(),
+            unreadable: LiteMap::new(),
+            not_made: LiteMap::new(),
+            making: LiteMap::new(),
             spoiled: Vec::new(),
             read_anew: false,
             given_up: Vec::new(),

@@ -28,9 +28,9 @@ use crate::msg::{
     self, attr, kind, system_object, Attributes, Frame, Header, Inbox, Incoming, Invoke, Status, TooLong,
 };
 use crate::to_fields;
+use litemap::LiteMap;
 use request::{Abandoned, Ticket};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -119,12 +119,12 @@ pub struct Connection {
     seq: u16,
     last_handle: u32,
     /// Our requests that `ubusd` has not ended yet, by sequence number.
-    requests: BTreeMap<u16, Waiting>,
+    requests: LiteMap<u16, Waiting>,
     objects: Vec<Declared>,
-    calls: BTreeMap<CallId, Call>,
-    lookups: BTreeMap<LookupId, Lookup>,
+    calls: LiteMap<CallId, Call>,
+    lookups: LiteMap<LookupId, Lookup>,
     /// Ids of objects called before, by path. An id is random, so an outdated one meets nothing rather than another.
-    known: BTreeMap<String, u32>,
+    known: LiteMap<String, u32>,
     subscriptions: Vec<Subscription>,
     ear: Ear,
     abandoned: Abandoned,

@@ -8,9 +8,9 @@ use super::super::core::{Answer, CallerId, Core, Errand, Errands, Open, Owed, Re
 use super::super::workers;
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
+use litemap::LiteMap;
 use log::error;
 use openwrt_ubus::Request;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Bytes on their way to the bus beyond which shared answers wait. Hundreds of copies of a long one would take all memory,
@@ -60,7 +60,7 @@ impl Errands {
     ) -> std::result::Result<(), (Request, Error)> {
         let same =
             |open: &&mut Open| open.kind == errand.kind && errand.same.is_some() && open.same == errand.same;
-        if let Some(open) = self.open.values_mut().find(same) {
+        if let Some(open) = self.open.iter_mut().map(|(_, open)| open).find(same) {
             open.requests.push((caller, request));
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Errands {
 
     /// Takes what may begin now, oldest first.
     fn due(&mut self) -> Vec<(u32, Run)> {
-        let mut at_work: BTreeMap<Work, usize> = BTreeMap::new();
+        let mut at_work: LiteMap<Work, usize> = LiteMap::new();
         for open in self.open.values().filter(|open| open.run.is_none()) {
             *at_work.entry(open.kind).or_default() += 1;
         }

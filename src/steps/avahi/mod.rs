@@ -10,10 +10,10 @@ use super::process::Process;
 use crate::error::{Code, Error, Result};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
+use litemap::LiteMap;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{utimensat, UtimensatFlags};
 use nix::sys::time::TimeSpec;
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -150,7 +150,7 @@ pub struct Files {
     /// `/var/run/avahi-daemon`
     run: PathBuf,
     /// The last modification time of each file that was ours, in seconds: also of those that are gone.
-    times: Mutex<BTreeMap<String, i64>>,
+    times: Mutex<LiteMap<String, i64>>,
 }
 
 impl Files {

@@ -23,9 +23,9 @@ use crate::model::image::Init;
 use crate::model::life::REBOOTS;
 use crate::model::name::Name;
 use crate::sys;
+use litemap::LiteMap;
 use log::{error, warn};
 use nix::sys::resource::{getrlimit, Resource};
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -69,7 +69,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 pub struct Lxc {
     layout: Layout,
     cgroups: Cgroups,
-    meters: Mutex<BTreeMap<Name, Meter>>,
+    meters: Mutex<LiteMap<Name, Meter>>,
     meters_max: usize,
     notices: Notices,
     /// What there was of LXC's processes when this daemon began.
@@ -89,7 +89,7 @@ impl Lxc {
         Ok(Lxc { layout, cgroups, meters: Mutex::default(), meters_max, notices, earlier: OnceLock::new() })
     }
 
-    fn meters(&self) -> MutexGuard<'_, BTreeMap<Name, Meter>> {
+    fn meters(&self) -> MutexGuard<'_, LiteMap<Name, Meter>> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -34,9 +34,9 @@ use crate::model::size::Bytes;
 use crate::model::spec::Reach;
 use crate::netlink;
 use crate::steps::storage::Record;
+use litemap::LiteMap;
 use log::{info, warn};
 use nix::errno::Errno;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -167,7 +167,7 @@ enum Change {
 /// is there as long as there is something to change.
 #[derive(Debug, Default)]
 struct Changes {
-    guests: Mutex<BTreeMap<String, Guest>>,
+    guests: Mutex<LiteMap<String, Guest>>,
     /// What the table says of the box's own addresses and networks; None: as long as all containers may go everywhere,
     /// nobody needs it.
     around: Mutex<Option<Surroundings>>,
@@ -343,7 +343,7 @@ fn left_by_an_earlier_daemon(veth: &str) -> Vec<Key> {
 }
 
 impl Isolation {
-    fn guests(&self) -> MutexGuard<'_, BTreeMap<String, Guest>> {
+    fn guests(&self) -> MutexGuard<'_, LiteMap<String, Guest>> {
         locked(&self.changes.guests)
     }
 
@@ -441,7 +441,7 @@ impl Isolation {
             guest.taken.retain(|address| !gone.contains(address));
         }
         for address in new {
-            let free = |guests: &BTreeMap<String, Guest>| !guests.values().any(|other| other.has(&address));
+            let free = |guests: &LiteMap<String, Guest>| !guests.values().any(|other| other.has(&address));
             let can = match address {
                 IpAddr::V4(_) if adopting => around.allows(address) && free(&guests),
                 IpAddr::V4(_) => {
@@ -563,7 +563,7 @@ fn is_lacking(errno: Errno) -> bool {
 }
 
 /// A DHCP server has given `address` to another one than before: what the others lose.
-fn take_from_others(guests: &mut BTreeMap<String, Guest>, veth: &str, address: &IpAddr) -> Vec<Change> {
+fn take_from_others(guests: &mut LiteMap<String, Guest>, veth: &str, address: &IpAddr) -> Vec<Change> {
     let Some(mac) = guests.get(veth).map(|guest| guest.mac) else { return Vec::new() };
     let own = address_key(mac, address);
     let mut lost = Vec::new();

@@ -6,9 +6,9 @@ use crate::error::{errno_text, Code, Error, Result};
 use crate::model::address::is_veth;
 use crate::netlink::{self, Interface};
 use crate::sys::{self, instruction};
+use litemap::LiteMap;
 use nix::errno::Errno;
 use nix::sys::socket::{recv, MsgFlags};
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -66,7 +66,7 @@ pub struct Heard {
 pub struct LinkWatch {
     socket: OwnedFd,
     /// Names of the bridges that were heard to be up, by their numbers.
-    bridges: BTreeMap<u32, String>,
+    bridges: LiteMap<u32, String>,
     /// A guest that sets its interface up and down again and again makes messages of it.
     looks: Looks,
 }
@@ -87,7 +87,7 @@ impl LinkWatch {
 
     /// A watch of what `socket` brings.
     pub(crate) fn reading(socket: OwnedFd) -> LinkWatch {
-        LinkWatch { socket, bridges: BTreeMap::new(), looks: Looks::new(Instant::now()) }
+        LinkWatch { socket, bridges: LiteMap::new(), looks: Looks::new(Instant::now()) }
     }
 
     /// Readable when something has happened; None while it shall not be read.
