@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod api;
 pub mod cli;
+pub mod commons;
 pub mod daemon;
 pub mod doctor;
 pub mod error;

@@ -19,10 +19,19 @@ const SECRET: usize = 2 + 2 + 4 + 16 + 8 + NUMBER + 64;
 /// Where a secret key has its rounds of hashing a password, its number and the key itself.
 const ROUNDS_AT: usize = 4;
 const SECRET_NUMBER_AT: usize = 32;
+/// Bytes of the secret key's SHA-512 that stand in its file.
+const CHECKSUM: usize = 8;
 
 /// The number of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Number([u8; NUMBER]);
+
+impl Number {
+    /// That of a new key: any bytes will do.
+    pub fn new(bytes: [u8; NUMBER]) -> Number {
+        Number(bytes)
+    }
+}
 
 impl fmt::Display for Number {
     /// Sixteen hex digits, as `usign -F` prints them.
@@ -48,6 +57,21 @@ impl PublicKey {
         let bytes = decode(text, "public key")?;
         let (number, rest) = split(&bytes, PUBLIC, "public key")?;
         Ok(PublicKey { number, key: fixed(rest) })
+    }
+
+    /// The key itself, without its number.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// The key as one line of base64: `RWQ…`.
+    pub fn to_line(&self) -> String {
+        BASE64.encode([&ALGORITHM[..], &self.number.0, &self.key].concat())
+    }
+
+    /// The key as a file.
+    pub fn to_text(&self) -> String {
+        format!("untrusted comment: public key {}\n{}\n", self.number, self.to_line())
     }
 }
 
@@ -113,6 +137,28 @@ pub struct SecretKey {
 }
 
 impl SecretKey {
+    /// Makes the key of these random bytes, which are of no use to anybody afterwards.
+    pub fn new(seed: [u8; 32], number: Number) -> SecretKey {
+        let pair = ed25519::KeyPair::from_seed(ed25519::Seed::new(seed));
+        SecretKey { number, key: fixed(&pair.sk[..]) }
+    }
+
+    /// What others verify by.
+    pub fn public(&self) -> PublicKey {
+        // The second half is the public key.
+        PublicKey { number: self.number, key: fixed(&self.key[32..]) }
+    }
+
+    /// The key as a file, without a password, as usign and signify read it.
+    pub fn to_text(&self) -> String {
+        // No rounds of hashing a password: the salt is never used.
+        let (rounds, salt) = ([0; 4], [0; 16]);
+        let checksum = hmac_sha512::Hash::hash(self.key);
+        let bytes = [&ALGORITHM[..], b"BK", &rounds, &salt, &checksum[..CHECKSUM], &self.number.0, &self.key]
+            .concat();
+        format!("untrusted comment: secret key {}\n{}\n", self.number, BASE64.encode(bytes))
+    }
+
     /// Reads a key file.
     ///
     /// # Errors
@@ -206,6 +252,22 @@ mod tests {
         // ed25519 leaves no choice: what we sign is what usign signs.
         let ours = SecretKey::parse(SECRET_KEY).unwrap().sign(b"hello\n").unwrap();
         assert_eq!(ours.to_text(), SIGNED);
+    }
+
+    #[test]
+    fn a_key_is_written_as_usign_and_signify_write_it() {
+        let key = SecretKey::parse(SECRET_KEY).unwrap();
+        let bytes = |text: &str| decode(text, "key").unwrap();
+        assert_eq!(bytes(&key.public().to_text()), bytes(KEY));
+        // usign's salt is random, and is used for nothing.
+        let (ours, usigns) = (bytes(&key.to_text()), bytes(SECRET_KEY));
+        assert_eq!((&ours[..8], &ours[24..]), (&usigns[..8], &usigns[24..]));
+        let new = SecretKey::new([7; 32], Number::new([1; 8]));
+        let again = SecretKey::parse(&new.to_text()).unwrap();
+        let signature = again.sign(b"hello\n").unwrap();
+        signature
+            .verify(&mut &b"hello\n"[..], &[PublicKey::parse(&new.public().to_line()).unwrap()])
+            .unwrap();
     }
 
     #[test]

@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["machine"],
     &["testing"],
     &["steps"],
-    &["mdns", "simplestreams", "api"],
+    &["mdns", "simplestreams", "api", "commons"],
     &["model"],
     &["usign", "netlink", "fault"],
     &["sys"],

@@ -12,6 +12,7 @@ const SECTIONS: &[(&str, &str)] = &[
     ("Images", "image list"),
     ("Services", "service list"),
     ("The box", "status"),
+    ("The commons", "key new"),
     ("Jobs and the bus", "job list"),
 ];
 

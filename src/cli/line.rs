@@ -5,7 +5,7 @@ use super::call::Call;
 use super::failure::{Failure, OK};
 use super::mistake::{self, behind_options, Stop};
 use super::page::write_stdout;
-use super::{container, events, image, inside, job, service, snapshot, the_box};
+use super::{container, events, image, inside, job, key, service, snapshot, the_box};
 use clap::{ArgAction, Args, FromArgMatches, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +47,8 @@ pub enum Command {
     #[command(flatten)]
     Box(the_box::Command),
     #[command(flatten)]
+    Commons(Commons),
+    #[command(flatten)]
     Bus(Bus),
 }
 
@@ -57,6 +59,13 @@ pub enum Group {
     Image(image::Command),
     #[command(subcommand, about = "services that containers offer on the network")]
     Service(service::Command),
+}
+
+/// What members of the community do with each other.
+#[derive(Subcommand)]
+pub enum Commons {
+    #[command(subcommand, about = "keys, by which members and boxes know each other")]
+    Key(key::Command),
 }
 
 /// Jobs, and the bus itself.
@@ -103,12 +112,13 @@ impl Family {
     }
 }
 
-pub const FAMILIES: [Family; 6] = [
+pub const FAMILIES: [Family; 7] = [
     Family::of::<container::Command>(),
     Family::of::<inside::Command>(),
     Family::of::<snapshot::Command>(),
     Family::of::<Group>(),
     Family::of::<the_box::Command>(),
+    Family::of::<Commons>(),
     Family::of::<Bus>(),
 ];
 
@@ -174,6 +184,7 @@ impl Command {
             Command::Group(Group::Image(command)) => command.action(),
             Command::Group(Group::Service(command)) => command.action(),
             Command::Box(command) => command.action(),
+            Command::Commons(Commons::Key(command)) => command.action(json),
             Command::Bus(Bus::Job(command)) => command.action(),
             Command::Bus(Bus::Events) => Ok(Action::own(events::run)),
             Command::Bus(Bus::Call(Lazy(call))) => Ok(Action::own(move |context| call.run(context))),

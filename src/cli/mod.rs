@@ -18,6 +18,7 @@ mod image;
 mod inside;
 mod interrupt;
 mod job;
+mod key;
 mod line;
 mod listing;
 mod log;

@@ -1,0 +1,190 @@
+//! Keys: by them members and boxes of the commons know each other. No daemon is asked.
+
+use super::action::{examples, Action, Lazy};
+use super::failure::{Failure, OK};
+use super::page::{push_json, Page};
+use crate::commons::id::Id;
+use crate::commons::signed::Parts;
+use crate::error::{Code, Error, Result};
+use crate::usign::{Number, PublicKey, SecretKey};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The longest key file.
+const KEY_MAX: u64 = 4 << 10;
+/// The longest signed text.
+const SIGNED_MAX: u64 = 1 << 20;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// make a key pair
+    ///
+    /// Writes NAME.sec, which nobody else should see, and NAME.pub, for everybody. They are of the kind that usign and
+    /// signify make, without a password. A key that is lost cannot be made again: keep a copy of NAME.sec elsewhere.
+    #[command(aliases = ["generate", "create"], after_help = examples! {
+        "key new anna" => "anna.sec and anna.pub, here",
+        "key new /mnt/stick/anna" => "on a disk that goes into a drawer",
+    })]
+    New(Lazy<New>),
+    /// show whose key it is
+    ///
+    /// The id, and the public key as one line: what others write into `option key`. FILE may be the secret key, too.
+    #[command(alias = "info", after_help = examples! { "key show anna.pub" => "the id, and the line for others" })]
+    Show(Lazy<Key>),
+    /// print the id alone
+    #[command(after_help = examples! { "key id anna.pub" => "16 letters, for scripts" })]
+    Id(Lazy<Key>),
+    /// take a signed text apart, into what usign -V verifies
+    ///
+    /// Writes FILE.txt, which is what was signed, and FILE.txt.sig, the signature. `signify -V -e` verifies FILE itself.
+    #[command(after_help = examples! {
+        "key split wiki.signed" => "then: usign -V -m wiki.signed.txt -p anna.pub",
+    })]
+    Split(Lazy<Split>),
+}
+
+#[derive(Args)]
+pub struct New {
+    name: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Key {
+    file: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Split {
+    file: PathBuf,
+}
+
+impl Command {
+    pub fn action(self, json: bool) -> std::result::Result<Action, Failure> {
+        Ok(Action::own(move |_| {
+            let mut page = Page::stdout();
+            self.write(json, &mut page).map_err(Failure::refused)?;
+            page.print()?;
+            Ok(OK)
+        }))
+    }
+
+    fn write(self, json: bool, page: &mut Page) -> Result<()> {
+        match self {
+            Command::New(Lazy(New { name })) => new(&name, json, page),
+            Command::Show(Lazy(Key { file })) => {
+                show(&read_key(&file)?, json, page);
+                Ok(())
+            }
+            Command::Id(Lazy(Key { file })) => {
+                page.line(&Id::of(&read_key(&file)?).to_string());
+                Ok(())
+            }
+            Command::Split(Lazy(Split { file })) => split(&file, page),
+        }
+    }
+}
+
+fn new(name: &Path, json: bool, page: &mut Page) -> Result<()> {
+    let mut random = [0; 32 + 8];
+    let told = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
+    told.map_err(|e| Error::io("cannot read", Path::new("/dev/urandom"), e))?;
+    let (seed, number) = random.split_first_chunk().expect("32 of 40 bytes");
+    let number = Number::new(number.try_into().expect("the other 8 bytes"));
+    let key = SecretKey::new(*seed, number);
+    let (secret, public) = (with_ending(name, ".sec"), with_ending(name, ".pub"));
+    write_new(&secret, 0o600, key.to_text().as_bytes())?;
+    if let Err(error) = write_new(&public, 0o644, key.public().to_text().as_bytes()) {
+        // Half a pair is none.
+        let left = std::fs::remove_file(&secret).map_err(|e| Error::io("cannot remove", &secret, e)).err();
+        return Err(error.with_leftovers(left.as_slice()));
+    }
+    if !json {
+        page.line(&format!("{}: keep a copy elsewhere, and show it to nobody", secret.display()));
+        page.line(&format!("{}: for everybody", public.display()));
+    }
+    show(&key.public(), json, page);
+    Ok(())
+}
+
+fn show(key: &PublicKey, json: bool, page: &mut Page) {
+    let (id, line) = (Id::of(key).to_string(), key.to_line());
+    if json {
+        let text = format!("{:#}\n", json!({ "id": id, "key": line, "number": key.number.to_string() }));
+        push_json(&mut page.text, &text);
+        return;
+    }
+    page.line(&format!("id   {id}"));
+    page.line(&format!("key  {line}"));
+}
+
+fn split(file: &Path, page: &mut Page) -> Result<()> {
+    let text = read(file, SIGNED_MAX)?;
+    let parts = Parts::of(&text).map_err(|e| about(file, &e))?;
+    let message = with_ending(file, ".txt");
+    let signature = with_ending(&message, ".sig");
+    write_new(&message, 0o644, parts.message)?;
+    write_new(&signature, 0o644, parts.signature.to_text().as_bytes())?;
+    page.line(&format!("{}: what was signed, by key {}", message.display(), parts.signature.number));
+    page.line(&format!(
+        "{}: the signature; `usign -V -m {} -p KEY` verifies it",
+        signature.display(),
+        message.display()
+    ));
+    Ok(())
+}
+
+/// A public key, or that of a secret one.
+fn read_key(file: &Path) -> Result<PublicKey> {
+    let text = String::from_utf8_lossy(&read(file, KEY_MAX)?).into_owned();
+    let secret = SecretKey::parse(&text).map(|key| key.public());
+    secret
+        .or_else(|error| match error.message.contains("it has a password") {
+            true => Err(error),
+            false => PublicKey::parse(&text),
+        })
+        .map_err(|e| about(file, &e))
+}
+
+fn about(file: &Path, error: &Error) -> Error {
+    Error::new(error.code, format_args!("{}: {}", file.display(), error.message))
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(ending);
+    name.into()
+}
+
+fn read(file: &Path, most: u64) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let told = File::open(file).and_then(|source| source.take(most + 1).read_to_end(&mut text));
+    told.map_err(|e| Error::io("cannot read", file, e))?;
+    if text.len() as u64 > most {
+        let why = format!("{} is longer than {most} bytes: it is something else", file.display());
+        return Err(Error::new(Code::InvalidArgument, why));
+    }
+    Ok(text)
+}
+
+/// Writes a file that is not there yet: no key is ever overwritten.
+fn write_new(path: &Path, mode: u32, text: &[u8]) -> Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    let told = made.and_then(|mut file| {
+        // Whatever the umask says.
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.write_all(text)?;
+        file.sync_all()
+    });
+    told.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => {
+            let why =
+                format!("{} is there already, and is not overwritten; choose another name", path.display());
+            Error::new(Code::Exists, why)
+        }
+        _ => Error::io("cannot write", path, e),
+    })
+}
