@@ -62,7 +62,8 @@ impl Delete {
             state.check_known(&name)?;
         }
         let force = args.force.unwrap_or(false);
-        if force {
+        if force || !state.runs(&name) {
+            // It may be about to start, which nobody waits for.
             state.check_can_end(&name)?;
         }
         state.check_idle(&name)?;

@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::life::REBOOTS;
 use crate::model::spec::Reach;
+use crate::operations::Start;
 
 #[test]
 fn a_frozen_container_says_so_and_goes_on_when_told() {
@@ -608,6 +609,25 @@ fn what_is_deleted_or_started_while_the_box_starts_is_not_started_twice() {
     assert_eq!(bench.states(), ["a running", "c running", "d running"]);
     assert_eq!(bench.warnings(), Vec::<String>::new());
     assert_eq!(order(&bench, "runtime.start c").len(), 2, "once before and once now");
+}
+
+#[test]
+fn a_delete_of_what_does_not_run_cuts_the_daemons_own_start_short() {
+    let mut bench = Bench::with(&["web-"]);
+    bench.fake.hold("runtime.start web");
+    let start = Start::ask(&bench.core.state, &name("web")).unwrap();
+    bench.core.begin_own(start);
+    bench.work_until_held("runtime.start web");
+    bench.ok("cloudbox.container delete", json!({"name": "web", "wait": 15}));
+    assert_eq!(bench.states(), Vec::<String>::new());
+    // A person's own start is in the way.
+    let mut bench = Bench::with(&["web-"]);
+    bench.fake.hold("runtime.start web");
+    bench.job("cloudbox.container start", json!({"name": "web"}));
+    bench.work_until_held("runtime.start web");
+    bench.fails("busy", "cloudbox.container delete", json!({"name": "web"}));
+    bench.fake.release("runtime.start web");
+    bench.work();
 }
 
 #[test]
