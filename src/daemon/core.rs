@@ -15,7 +15,7 @@ use crate::model::plan::Action;
 use crate::operations::{Ended, Ending, Task};
 use crate::state::{Live, State};
 use crate::steps::avahi::Troubles;
-use crate::steps::ctx::{Cancel, Update};
+use crate::steps::ctx::{Cancel, Gate, Update};
 use crate::steps::layout::Layout;
 use crate::steps::lxc::cgroup::Cgroups;
 use crate::steps::network::LinkWatch;
@@ -178,6 +178,8 @@ pub struct Active {
     pub task: Option<Box<dyn Task>>,
     /// It waits for a guest and takes no place.
     pub(super) waits: bool,
+    /// Where it waits for its turn, when the box boots.
+    pub(super) gate: Option<Gate>,
     pub(super) last_progress: Instant,
 }
 
@@ -186,10 +188,25 @@ pub struct Active {
 pub(super) struct Boot {
     /// What has not been begun, by priority.
     pub(super) queue: VecDeque<(u16, Action)>,
-    /// The priority of what has been begun last.
+    /// What has been begun and does not run yet.
+    pub(super) begun: Vec<Begun>,
+}
+
+impl Active {
+    /// Whether it waits for its turn, so that others may have its place.
+    pub(super) fn is_behind_gate(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| !gate.is_open())
+    }
+}
+
+/// A start at boot that has been begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) job: JobId,
     pub(super) priority: u16,
-    /// What has been begun.
-    pub(super) jobs: Vec<JobId>,
+    pub(super) action: Action,
+    /// Somebody's call comes first: it is begun anew when its job has given way.
+    pub(super) put_off: bool,
 }
 
 /// The box goes down: its containers are stopped.

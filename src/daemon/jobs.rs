@@ -8,7 +8,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::job::{Job, JobId, State};
 use crate::operations::{About, Ending, Operation, Task};
 use crate::state::now;
-use crate::steps::ctx::{Cancel, Update};
+use crate::steps::ctx::{Cancel, Gate, Update};
 use crate::steps::keep::keep;
 use crate::steps::storage::Record;
 use log::warn;
@@ -25,15 +25,20 @@ impl Core {
 
     /// The same with any of them.
     pub(super) fn begin_task(&mut self, task: Box<dyn Task>) -> JobId {
-        self.add_and_begin(task, false)
+        self.add_and_begin(task, false, None)
     }
 
     /// The same with one that nobody asked for: a person's call about the same container waits for its end.
     pub(super) fn begin_own(&mut self, task: Box<dyn Task>) -> JobId {
-        self.add_and_begin(task, true)
+        self.add_and_begin(task, true, None)
     }
 
-    fn add_and_begin(&mut self, task: Box<dyn Task>, own: bool) -> JobId {
+    /// The same with one that starts its container when `gate` is open.
+    pub(super) fn begin_behind(&mut self, gate: Option<Gate>, task: Box<dyn Task>) -> JobId {
+        self.add_and_begin(task, true, gate)
+    }
+
+    fn add_and_begin(&mut self, task: Box<dyn Task>, own: bool, gate: Option<Gate>) -> JobId {
         let About { kind, target, source } = task.describe();
         let waits = kind.waits;
         let id = self.state.jobs.add(kind, target, source, now());
@@ -59,7 +64,7 @@ impl Core {
             }
         };
         task.promise(&mut self.state);
-        let active = Active { cancel, task: Some(task), waits, last_progress: Instant::now() };
+        let active = Active { cancel, task: Some(task), waits, gate, last_progress: Instant::now() };
         self.active.insert(id, active);
         self.queue.push_back(id);
         self.begin_queued();
@@ -71,23 +76,25 @@ impl Core {
         if self.queue.is_empty() {
             return;
         }
-        let mut working = self.active.values().filter(|a| a.task.is_none() && !a.waits).count();
+        let takes_place = |active: &Active| !active.waits && !active.is_behind_gate();
+        let mut working = self.active.values().filter(|a| a.task.is_none() && takes_place(a)).count();
         for id in std::mem::take(&mut self.queue) {
             let Some(active) = self.active.get_mut(&id) else { continue };
-            if !active.waits && working >= workers::AT_ONCE {
+            if takes_place(active) && working >= workers::AT_ONCE {
                 self.queue.push_back(id);
                 continue;
             }
             let Some(task) = active.task.take() else { continue };
-            working += usize::from(!active.waits);
+            working += usize::from(takes_place(active));
             if let Some(job) = self.state.jobs.get_mut(id) {
                 job.state = State::Running;
             }
-            let (machine, cancel) = (self.state.machine.clone(), active.cancel.clone());
+            let (machine, cancel, gate) =
+                (self.state.machine.clone(), active.cancel.clone(), active.gate.clone());
             let (sender, at_end) = (self.sender.clone(), self.sender.clone());
             let update = move |update| sender(Report::Update(id, update));
             let done = move |ending| at_end(Report::Done(id, ending));
-            if let Err(error) = workers::spawn_job(machine, task, cancel, update, done) {
+            if let Err(error) = workers::spawn_job(machine, task, cancel, gate, update, done) {
                 // What it was promised is known again when the file is read again.
                 self.forget_made(id);
                 self.finish(id, Err(error));
@@ -110,6 +117,7 @@ impl Core {
                 warn!("{} of {}: {text}", job.kind, job.target);
                 job.note(&text);
             }
+            Update::Runs => return self.one_more_runs(id),
         }
         let reply = JobReply::from(&*job);
         let Some(active) = self.active.get_mut(&id) else { return };
@@ -155,6 +163,7 @@ impl Core {
             self.forget_made(id);
             task.take_back(&mut self.state, error);
         }
+        self.begin_again_later(id);
         self.state.jobs.finish(id, &result, now());
         self.state.jobs_changed = true;
         if let Some(job) = self.state.jobs.get(id) {

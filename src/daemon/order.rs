@@ -1,6 +1,6 @@
 //! The order of containers when the box starts and when it goes down: by priority, one group after the other.
 
-use super::core::{Boot, Core, Shutdown};
+use super::core::{Active, Begun, Boot, Core, Shutdown};
 use super::start_up;
 use super::workers::AT_ONCE;
 use crate::api::replies::JobReply;
@@ -10,7 +10,8 @@ use crate::model::job::{JobId, State, Target};
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::operations::{self, args, stop_how, SHUTDOWN};
-use crate::state::now;
+use crate::state::{now, Container};
+use crate::steps::ctx::Gate;
 use crate::steps::host::processors;
 use crate::steps::lxc::Stop;
 use log::info;
@@ -23,7 +24,14 @@ const STARTS_EACH: usize = 4;
 impl Boot {
     /// Nothing has been begun of `queue`.
     pub(super) fn of(queue: VecDeque<(u16, Action)>) -> Boot {
-        Boot { queue, priority: 0, jobs: Vec::new() }
+        Boot { queue, begun: Vec::new() }
+    }
+
+    /// Whether what starts with `priority` may be prepared while the group of `turn` is started: one group is, and only
+    /// what is there already, since a container that is being made cannot give way to a call.
+    fn may_prepare(&self, turn: u16, priority: u16, action: &Action) -> bool {
+        let others = self.begun.iter().filter(|begun| begun.priority != turn);
+        matches!(action, Action::Start(_)) && others.clone().all(|begun| begun.priority == priority)
     }
 }
 
@@ -35,43 +43,85 @@ impl Core {
     }
 
     /// Begins to start what starts at boot and has the smallest priority left, as many at once as the processors can
-    /// bear. The next group waits until all of this one have been started, or cannot be.
+    /// bear. What the next group needs before its inits run is made meanwhile; they wait until those of this group run,
+    /// or cannot.
     pub(super) fn go_on_booting(&mut self) -> Vec<JobId> {
-        let mut begun = Vec::new();
+        let mut jobs = Vec::new();
+        let places = processors() * STARTS_EACH;
         // While a daemon ends, its jobs are cut short: the next one starts the rest.
         while let Some(boot) = self.boot.as_mut().filter(|_| !self.ending) {
-            boot.jobs.retain(|id| self.state.jobs.is_open(*id));
-            let open = boot.jobs.len();
-            let Some((priority, _)) = boot.queue.front() else {
-                if open == 0 {
-                    self.boot = None;
-                    start_up::write_boot_marker(&self.state.layout.boot_marker());
-                }
-                break;
-            };
-            if open >= processors() * STARTS_EACH || open > 0 && *priority != boot.priority {
+            boot.begun.retain(|begun| self.state.jobs.is_open(begun.job));
+            if boot.begun.is_empty() && boot.queue.is_empty() {
+                self.boot = None;
+                start_up::write_boot_marker(&self.state.layout.boot_marker());
                 break;
             }
-            let Some((priority, action)) = boot.queue.pop_front() else { break };
-            boot.priority = priority;
-            if self.is_still_to_be_done(&action) {
-                let job = self.act(action);
-                begun.extend(job);
+            // What a job of somebody's works on comes when that has ended, and holds up nobody.
+            let is_idle = |(_, action): &(u16, Action)| self.state.job_on(action.name()).is_none();
+            let next = boot.queue.iter().position(is_idle);
+            let priority = next.and_then(|at| boot.queue.get(at)).map(|(priority, _)| *priority);
+            let Some(turn) = boot.begun.iter().map(|begun| begun.priority).chain(priority).min() else {
+                break;
+            };
+            for begun in boot.begun.iter().filter(|begun| begun.priority == turn) {
+                if let Some(gate) = self.active.get(&begun.job).and_then(|active| active.gate.as_ref()) {
+                    gate.open();
+                }
+            }
+            let (Some(at), Some(priority)) = (next, priority) else { break };
+            let beside = boot.begun.iter().filter(|begun| begun.priority == priority).count();
+            let is_early = priority != turn;
+            if beside >= places || is_early && !boot.may_prepare(turn, priority, &boot.queue[at].1) {
+                break;
+            }
+            // Where no gate can be had, it is begun when its turn has come.
+            let Ok(gate) = is_early.then(Gate::new).transpose() else { break };
+            let Some((priority, action)) = boot.queue.remove(at) else { break };
+            if !self.is_still_to_be_done(&action) {
+                continue;
+            }
+            if let Some(job) = self.act_behind(gate, action.clone()) {
+                jobs.push(job);
                 if let Some(boot) = &mut self.boot {
-                    boot.jobs.extend(job);
+                    boot.begun.push(Begun { job, priority, action, put_off: false });
                 }
             }
         }
-        begun
+        jobs
+    }
+
+    /// A container's init runs: its group waits for it no more.
+    pub(super) fn one_more_runs(&mut self, id: JobId) {
+        if let Some(boot) = &mut self.boot {
+            boot.begun.retain(|begun| begun.job != id);
+            self.go_on_booting();
+        }
+    }
+
+    /// A call is in the way of which job `id` is: a start that waits for its turn gives way, and is begun anew behind the
+    /// call. False: it is none.
+    pub(super) fn put_off(&mut self, id: JobId) -> bool {
+        let waits = self.active.get(&id).is_some_and(Active::is_behind_gate);
+        let begun = self.boot.as_mut().and_then(|boot| boot.begun.iter_mut().find(|begun| begun.job == id));
+        let Some(begun) = begun.filter(|_| waits) else { return false };
+        begun.put_off = true;
+        true
+    }
+
+    /// A job has ended. If it has given way to a call, what it was to do is to be done again.
+    pub(super) fn begin_again_later(&mut self, id: JobId) {
+        let Some(boot) = &mut self.boot else { return };
+        let Some(at) = boot.begun.iter().position(|begun| begun.job == id && begun.put_off) else { return };
+        let Begun { priority, action, .. } = boot.begun.remove(at);
+        self.state.containers.get_mut(action.name()).into_iter().for_each(Container::forget_cancelled);
+        boot.queue.push_front((priority, action));
     }
 
     /// Somebody stops the container: neither a crash before nor the box's boot starts it now.
     pub(super) fn start_no_more(&mut self, name: &Name) {
         self.state.forget_restarts(name);
         // A start that was cut short for that is no failure.
-        if let Some(container) = self.state.containers.get_mut(name) {
-            container.failure = container.failure.take().filter(|failure| failure.code != Code::Cancelled);
-        }
+        self.state.containers.get_mut(name).into_iter().for_each(Container::forget_cancelled);
         if let Some(boot) = &mut self.boot {
             boot.queue.retain(|(_, action)| !matches!(action, Action::Start(of) if of == name));
         }
@@ -82,7 +132,6 @@ impl Core {
         let (Action::Start(name) | Action::Create { name, .. }) = action else { return true };
         let made = self.state.containers.get(name);
         self.state.config.containers.get(name).is_some_and(|declared| !declared.deleting)
-            && self.state.job_on(name).is_none()
             && made.is_none_or(|container| container.live.is_none())
             && made.is_some() == matches!(action, Action::Start(_))
     }

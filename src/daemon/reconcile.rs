@@ -7,6 +7,7 @@ use crate::model::name::Name;
 use crate::model::plan::{place, plan, plan_for, Action, Seen};
 use crate::operations::{Create, Delete, FirstBoot, Rename, Set, Start, Stop, Task};
 use crate::state::State;
+use crate::steps::ctx::Gate;
 use crate::steps::lxc::first_boot;
 use litemap::LiteMap;
 use log::warn;
@@ -100,13 +101,18 @@ impl Core {
     }
 
     /// Starts the job of an action, unless that was given up.
-    pub(super) fn act(&mut self, action: Action) -> Option<JobId> {
+    fn act(&mut self, action: Action) -> Option<JobId> {
+        self.act_behind(None, action)
+    }
+
+    /// The same with one that starts its container when `gate` is open.
+    pub(super) fn act_behind(&mut self, gate: Option<Gate>, action: Action) -> Option<JobId> {
         if self.state.given_up.contains(&action) {
             return None;
         }
         let name = action.name().clone();
         match task(&self.state, &action) {
-            Ok(Some(task)) => Some(self.begin_own(task)),
+            Ok(Some(task)) => Some(self.begin_behind(gate, task)),
             Ok(None) => {
                 self.act_at_once(action);
                 None

@@ -3,7 +3,7 @@
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::operations::{Ending, Task};
-use crate::steps::ctx::{Cancel, Ctx, Update};
+use crate::steps::ctx::{Cancel, Ctx, Gate, Update};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const BYTES_EVERY: Duration = Duration::from_millis(100);
 /// Where threads send their reports; wakes the loop.
 pub type Sender<R> = Arc<dyn Fn(R) + Send + Sync>;
 
-/// Does a job's work in a thread: `update` hears at which point it is, `done` how it ended.
+/// Does a job's work in a thread, with its start behind `gate`: `update` hears at which point it is, `done` how it ended.
 ///
 /// # Errors
 /// No thread can be had.
@@ -25,11 +25,12 @@ pub fn spawn_job(
     machine: Arc<Machine>,
     task: Box<dyn Task>,
     cancel: Cancel,
+    gate: Option<Gate>,
     update: impl Fn(Update) + Send + Sync + 'static,
     done: impl FnOnce(Ending) + Send + 'static,
 ) -> Result<()> {
     let update = throttled(update);
-    spawn(move || done(task.work(&machine, &Ctx::new(cancel, update))))
+    spawn(move || done(task.work(&machine, &Ctx::new(cancel, update).behind(gate))))
 }
 
 /// Reports what `work` finds, from a thread.

@@ -198,6 +198,7 @@ pub fn start_mounted(
     machine.network.isolate(&Port::of(record))?;
     let running =
         machine.runtime.start(ctx, record, gateway).inspect_err(|_| machine.network.release(&record.veth))?;
+    ctx.runs();
     if let Err(error) = ctx.step("start.watch") {
         // A cancelled job's context would not let the kill begin.
         let stop = |ctx: Ctx| machine.runtime.stop(&ctx, &record.name, record.init, Stop::Kill);

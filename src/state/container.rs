@@ -1,6 +1,6 @@
 //! A container whose files are there, and what runs of it.
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::machine::Machine;
 use crate::model::life::Life;
 use crate::model::spec::Spec;
@@ -35,6 +35,11 @@ impl Container {
     /// One that does not run, and of which nothing is amiss.
     pub fn stopped(record: Box<Record>, life: Life) -> Container {
         Container { record, live: None, failure: None, life, due: None, monitor_left: false }
+    }
+
+    /// A start that was cut short for a call is no failure.
+    pub fn forget_cancelled(&mut self) {
+        self.failure.take_if(|failure| failure.code == Code::Cancelled);
     }
 
     /// Its addresses, as far as they are known; none while it does not run.

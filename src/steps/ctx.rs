@@ -20,6 +20,8 @@ pub enum Update {
     },
     /// What whoever asked for it should know, although nothing failed.
     Note(String),
+    /// The container's init runs: nothing else is begun of it but to watch it.
+    Runs,
 }
 
 /// A request to stop, shared by the loop and the job. Once set it stays set.
@@ -66,17 +68,53 @@ impl Cancel {
     }
 }
 
+/// Where a start waits for its turn, when all that comes before its container's init is done. Once open it stays open.
+#[derive(Debug, Clone)]
+pub struct Gate(Cancel);
+
+impl Gate {
+    /// A closed one.
+    ///
+    /// # Errors
+    /// As [`Cancel::new`].
+    pub fn new() -> Result<Gate> {
+        Cancel::new().map(Gate)
+    }
+
+    /// Lets the job go on.
+    pub fn open(&self) {
+        self.0.cancel();
+    }
+
+    /// Whether it does.
+    pub fn is_open(&self) -> bool {
+        self.0.is_cancelled()
+    }
+
+    /// Readable once open.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.0.fd()
+    }
+}
+
 /// The context of one job.
 pub struct Ctx {
     /// Set when the job shall stop.
     pub cancel: Cancel,
+    /// Where it waits for its turn to start its container; None: it is its turn.
+    pub gate: Option<Gate>,
     report: Arc<dyn Fn(Update) + Send + Sync>,
 }
 
 impl Ctx {
     /// A context that sends what the job says to `report`.
     pub fn new(cancel: Cancel, report: impl Fn(Update) + Send + Sync + 'static) -> Ctx {
-        Ctx { cancel, report: Arc::new(report) }
+        Ctx { cancel, gate: None, report: Arc::new(report) }
+    }
+
+    /// The same, which starts a container when `gate` is open.
+    pub fn behind(self, gate: Option<Gate>) -> Ctx {
+        Ctx { gate, ..self }
     }
 
     /// The same, but deaf to a cancel: for what must not be left half done.
@@ -84,7 +122,7 @@ impl Ctx {
     /// # Errors
     /// As [`Cancel::new`].
     pub fn deaf(&self) -> Result<Ctx> {
-        Ok(Ctx { cancel: Cancel::new()?, report: self.report.clone() })
+        Ok(Ctx { cancel: Cancel::new()?, gate: None, report: self.report.clone() })
     }
 
     /// A context nobody listens to.
@@ -110,6 +148,11 @@ impl Ctx {
     /// full stop.
     pub fn note(&self, text: impl Into<String>) {
         (self.report)(Update::Note(text.into()));
+    }
+
+    /// Tells that the container's init runs.
+    pub fn runs(&self) {
+        (self.report)(Update::Runs);
     }
 
     /// Tells how many bytes the present step handled.

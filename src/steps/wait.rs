@@ -1,6 +1,6 @@
 //! Waiting in a job: for a descriptor, for a deadline, for a cancel; whichever is first.
 
-use super::ctx::Cancel;
+use super::ctx::{Cancel, Ctx};
 use crate::error::{Code, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -40,6 +40,19 @@ pub fn readable(fd: BorrowedFd<'_>, cancel: Option<&Cancel>, deadline: Instant) 
             Err(e) => return Err(Error::os("cannot wait", e)),
         }
     }
+}
+
+/// How long a turn is waited for at once: any time will do, since what opens the gate is waited for.
+const TURN: Duration = Duration::from_secs(3600);
+
+/// Waits until it is the job's turn to start its container.
+///
+/// # Errors
+/// [`Code::Cancelled`].
+pub fn for_turn(ctx: &Ctx) -> Result<()> {
+    let Some(gate) = &ctx.gate else { return Ok(()) };
+    while readable(gate.fd(), Some(&ctx.cancel), Instant::now() + TURN)? != Woken::Ready {}
+    Ok(())
 }
 
 /// Sleeps for `time`, between two looks at something that tells nobody when it changes.

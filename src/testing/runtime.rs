@@ -9,6 +9,7 @@ use crate::steps::ctx::Ctx;
 use crate::steps::lxc::cgroup::{Limits, Usage};
 use crate::steps::lxc::{AfterEnd, Exec, Foreign, Notice, Output, Running, Runtime, Stop};
 use crate::steps::storage::{Record, Shifted};
+use crate::steps::wait;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -16,6 +17,7 @@ use std::path::Path;
 impl Runtime for FakeBox {
     fn start(&self, ctx: &Ctx, record: &Record, _gateway: Option<Ipv4Addr>) -> Result<Running> {
         let name = &record.name;
+        wait::for_turn(ctx)?;
         ctx.step("start.lxc")?;
         self.act("runtime.start", name.as_str(), Some(ctx), |state| {
             if state.world.processes.contains_key(name) {

@@ -1,6 +1,6 @@
 //! What starts with the box, and what does not.
 
-use crate::processes::Process;
+use crate::processes::{self, Process};
 use crate::test_box::{eventually, Image, TestBox};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -113,6 +113,16 @@ fn sixteen_guests_start_by_priority_and_stop_in_reverse() {
         groups
     };
     assert_eq!(groups(told(&the_box, from, " runs")), ["7", "40", "50", "900"]);
+    // LXC's monitor of one is there before its init.
+    let mut runs_since = 0;
+    for group in ["7", "40", "50", "900"] {
+        let names =
+            || (0..16).map(|n| format!("c{n}-p{group}")).filter(|name| the_box.names().contains(name));
+        let began = |pid: i32| processes::start_time(pid).parse::<u64>().unwrap();
+        let first = names().map(|name| began(the_box.monitor(&name))).min().unwrap();
+        assert!(first >= runs_since, "one of group {group} was begun at {first}, before {runs_since}");
+        runs_since = names().map(|name| began(the_box.init(&name))).max().unwrap();
+    }
     for name in the_box.names() {
         // So many at once may want more than the box's usual limits give: whether all of it came up is not the matter.
         eventually(&format!("the boot of {name}"), || {

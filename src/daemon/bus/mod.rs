@@ -103,7 +103,7 @@ impl Core {
                 let error = error.clone();
                 self.held.push(HeldCall { call, request, job, deadline, error });
                 let yields = self.state.jobs.get(job).is_some_and(|job| job.kind.yields);
-                if cut && yields {
+                if self.put_off(job) || cut && yields {
                     self.cut_short(job);
                     self.go_on_with_calls();
                 }

@@ -1,6 +1,8 @@
 //! What a container goes through between its start and its end.
 
 use super::*;
+use crate::daemon::core::Order;
+use crate::daemon::workers;
 use crate::model::life::REBOOTS;
 use crate::model::spec::Reach;
 use crate::operations::Start;
@@ -552,6 +554,26 @@ fn order(bench: &Bench, call: &str) -> Vec<String> {
     calls.iter().filter_map(|c| Some(c.strip_prefix(call)?.trim().to_string())).collect()
 }
 
+/// Lets all go on but what waits for the start of `name`, which is held.
+fn work_until_held_up(bench: &mut Bench, name: &str) {
+    let started = Instant::now();
+    let is_held_up = |bench: &Bench, name: &str| {
+        bench.core.active.iter().all(|(id, active)| {
+            let target = bench.core.state.jobs.get(*id).unwrap().target.to_string();
+            target == name
+                || active.is_behind_gate() && order(bench, &format!("storage.mount {target}")).len() > 1
+        })
+    };
+    while !is_held_up(bench, name) {
+        assert!(started.elapsed() < PATIENCE, "somebody works on");
+        if let Ok(report) = bench.reports.try_recv() {
+            bench.core.handle_report(report);
+        }
+        std::thread::yield_now();
+    }
+    bench.pump();
+}
+
 const GROUPS: [(&str, u16); 6] = [("a", 50), ("b", 10), ("c", 999), ("d", 10), ("e", 50), ("f", 0)];
 
 #[test]
@@ -565,12 +587,14 @@ fn a_box_starts_its_containers_by_priority_one_group_after_the_other() {
     let before = order(&bench, "runtime.start").len();
     let mut bench = bench.restarted();
     bench.work_until_called("runtime.start b", 2);
-    // It hangs: the other of its group goes on if there is a processor for it, but nobody behind them.
-    while bench.core.active.len() > 1 {
-        bench.report();
+    // It hangs: the other of its group goes on. Of the next group all is made that comes before an init, but none runs; of
+    // the last nothing is begun.
+    work_until_held_up(&mut bench, "b");
+    for (name, mounted) in [("a", 2), ("e", 2), ("c", 1)] {
+        assert_eq!(order(&bench, &format!("storage.mount {name}")).len(), mounted, "{name}");
     }
     let begun: Vec<String> = order(&bench, "runtime.start").split_off(before);
-    assert!(["f b", "f b d", "f d b"].contains(&begun.join(" ").as_str()), "{begun:?}");
+    assert!(["f b d", "f d b"].contains(&begun.join(" ").as_str()), "{begun:?}");
     assert!(!bench.dir.path().join("boot").exists(), "cut short now, a later daemon starts the rest");
     bench.fake.release("runtime.start b");
     // One that cannot be started holds up nobody.
@@ -609,6 +633,67 @@ fn what_is_deleted_or_started_while_the_box_starts_is_not_started_twice() {
     assert_eq!(bench.states(), ["a running", "c running", "d running"]);
     assert_eq!(bench.warnings(), Vec::<String>::new());
     assert_eq!(order(&bench, "runtime.start c").len(), 2, "once before and once now");
+}
+
+/// What a person wants of a container that waits for its turn.
+#[test]
+fn a_start_that_waits_for_its_turn_gives_way_to_every_call() {
+    let calls = [
+        ("start", json!({"name": "b", "wait": 15}), "running"),
+        ("stop", json!({"name": "b", "wait": 15}), "stopped"),
+        ("delete", json!({"name": "b", "wait": 15}), ""),
+        ("set", json!({"name": "b", "description": "x", "memory": "8M"}), "running"),
+        ("snapshot", json!({"name": "b", "snapshot": "s", "wait": 15}), "running"),
+        ("rename", json!({"name": "b", "new_name": "x", "wait": 15}), ""),
+    ];
+    for (method, arguments, state) in calls {
+        let mut bench = Bench::new(&with_priorities(&[("a", 1), ("b", 2), ("c", 3)]));
+        bench.work();
+        bench.ok("cloudbox shutdown", json!({"wait": 15}));
+        std::fs::remove_file(bench.dir.path().join("boot")).unwrap();
+        bench.fake.hold("runtime.start a");
+        let mut bench = bench.restarted();
+        bench.work_until_called("runtime.start a", 2);
+        work_until_held_up(&mut bench, "a");
+        let list = bench.ok("cloudbox.container list", json!({}));
+        assert_eq!(list["containers"][1]["state"], "starting", "{list}");
+        bench.ok(&format!("cloudbox.container {method}"), arguments);
+        assert_eq!(bench.states()[0], "a starting", "{method}");
+        bench.fake.release("runtime.start a");
+        bench.work();
+        let states = bench.states();
+        assert!(states.contains(&"a running".into()) && states.contains(&"c running".into()), "{states:?}");
+        let found = states.iter().find_map(|s| s.strip_prefix("b ")).unwrap_or_default();
+        assert_eq!(found, state, "{method}");
+        assert_eq!(bench.warnings(), Vec::<String>::new(), "{method}");
+        assert!(bench.dir.path().join("boot").exists(), "{method}");
+        let order = order(&bench, "runtime.start");
+        let (b, c) = (order.iter().rposition(|n| n == "b"), order.iter().rposition(|n| n == "c"));
+        assert!(state != "running" || b < c, "{method}: {order:?}");
+    }
+}
+
+#[test]
+fn a_start_that_waits_for_its_turn_keeps_no_place_and_ends_with_the_daemon() {
+    let names: Vec<String> = (0..workers::AT_ONCE).map(|n| format!("b{n}")).collect();
+    let mut all = vec![("a", 1)];
+    all.extend(names.iter().map(|name| (name.as_str(), 2)));
+    let mut bench = Bench::new(&with_priorities(&all));
+    bench.work();
+    bench.ok("cloudbox shutdown", json!({"wait": 15}));
+    std::fs::remove_file(bench.dir.path().join("boot")).unwrap();
+    bench.fake.hold("runtime.start a");
+    let mut bench = bench.restarted();
+    work_until_held_up(&mut bench, "a");
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    bench.core.handle_order(Order::End);
+    bench.work();
+    let mounted: Vec<String> = bench.fake.world().roots.iter().map(|(_, name)| name.to_string()).collect();
+    assert_eq!(mounted, ["web"]);
+    bench.fake.release("runtime.start a");
+    let mut bench = bench.restarted();
+    bench.work();
+    assert!(bench.states().iter().all(|state| state.ends_with(" running")), "{:?}", bench.states());
 }
 
 #[test]

@@ -348,6 +348,7 @@ impl Runtime for Lxc {
         // How an earlier run ended is no word about this one.
         self.notices.exit_status(name);
         set_long_log_aside(&dir);
+        wait::for_turn(ctx)?;
         ctx.step("start.lxc")?;
         // Without PATH LXC finds no newuidmap, and writes the id map itself instead of asking /etc/subuid.
         command
