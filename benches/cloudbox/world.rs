@@ -164,6 +164,8 @@ impl World {
             // Directories that are not there: the machine's own avahi-daemon is none of the bench's business.
             .env("CLOUDBOX_AVAHI", layout.run.join("avahi"))
             .env("CLOUDBOX_AVAHI_RUN", layout.run.join("avahi-run"))
+            .env("CLOUDBOX_HOSTS", layout.run.join("hosts"))
+            .env("CLOUDBOX_DNSMASQ_RUN", layout.run.join("dnsmasq"))
             .env("CLOUDBOX_RUN_DIR", layout.run);
         command
     }

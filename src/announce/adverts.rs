@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::model::advert::{self, Advert, DeclaredBy, Host, OfBox};
 use crate::model::name::Name;
 use crate::state::{Container, State};
-use crate::steps::avahi::{self, file_of, Troubles, Wanted};
+use crate::steps::avahi::{self, file_of, may_be_named, Troubles, Wanted};
 use crate::steps::host;
 use log::error;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -176,9 +176,10 @@ impl Announcer {
         self.at_work = None;
     }
 
-    /// The thread has written, but for `troubles`. What is new is told.
-    pub fn written(&mut self, state: &mut State, troubles: Troubles) {
-        let Some(written) = self.at_work.take() else { return };
+    /// The thread has written, but for `troubles`. What is new is told. Returns whether there are other names than before
+    /// for the box's name server.
+    pub fn written(&mut self, state: &mut State, troubles: Troubles) -> bool {
+        let Some(written) = self.at_work.take() else { return false };
         for (file, error) in &troubles {
             if !self.troubles.iter().any(|(known, _)| known == file) {
                 error!("{error}");
@@ -192,6 +193,7 @@ impl Announcer {
             self.wake(Instant::now());
         }
         let before = std::mem::replace(&mut self.done, written);
+        let named_anew = before.names != self.done.names;
         let failed_before = std::mem::replace(&mut self.troubles, troubles);
         let was = |advert: &Advert| !failed(&failed_before, advert);
         let is = |advert: &Advert| !failed(&self.troubles, advert);
@@ -205,6 +207,7 @@ impl Announcer {
         for new in after.iter().filter(|a| is(a) && (!has(&before.adverts, a) || !was(a))) {
             state.notify(BusObject::Service, "service.published", &AdvertSubject::of(new));
         }
+        named_anew
     }
 
     fn wanted(&self, state: &State) -> Wanted {
@@ -212,17 +215,20 @@ impl Announcer {
         if !settings.advertise || !settings.enabled {
             return Wanted::default();
         }
-        let box_name = state.machine.box_name();
-        let mut named = Vec::new();
+        let (box_name, hostname) = (state.machine.box_name(), state.machine.avahi.hostname());
+        let (mut named, mut names) = (Vec::new(), Vec::new());
         for host in hosts(state) {
             let label = advert::host_label(host.name, &box_name);
             if host.down.is_none() && host.advertise && label.len() <= 63 {
                 named.extend(host.addresses.iter().map(|address| (label.clone(), *address)));
+                if may_be_named(host.name.as_str(), &hostname) {
+                    names.extend(host.addresses.iter().map(|address| (host.name.to_string(), *address)));
+                }
             }
         }
         let mut adverts = self.adverts(state, &box_name);
         adverts.retain(|advert| advert.withheld.is_none() && advert.source != DeclaredBy::Guest);
-        Wanted { adverts, hosts: named }
+        Wanted { adverts, hosts: named, names }
     }
 
     /// All services, the box's own first.

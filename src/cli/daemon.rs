@@ -23,6 +23,10 @@ pub struct Daemon {
     avahi: Option<PathBuf>,
     #[arg(long, value_name = "DIRECTORY", help = "its pid file's, instead of /var/run/avahi-daemon")]
     avahi_run: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "dnsmasq's files of host names, instead of /tmp/hosts")]
+    hosts: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "its pid files', instead of /var/run/dnsmasq")]
+    dnsmasq_run: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -45,6 +49,8 @@ impl Daemon {
             run_dir: path(self.run_dir, "CLOUDBOX_RUN_DIR", "/var/run/cloudbox"),
             avahi: path(self.avahi, "CLOUDBOX_AVAHI", "/etc/avahi"),
             avahi_run: path(self.avahi_run, "CLOUDBOX_AVAHI_RUN", "/var/run/avahi-daemon"),
+            hosts: path(self.hosts, "CLOUDBOX_HOSTS", "/tmp/hosts"),
+            dnsmasq_run: path(self.dnsmasq_run, "CLOUDBOX_DNSMASQ_RUN", "/var/run/dnsmasq"),
             foreground: self.foreground,
             verbose: self.verbose,
         }

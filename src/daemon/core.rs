@@ -22,6 +22,7 @@ use crate::steps::network::LinkWatch;
 use litemap::LiteMap;
 use log::{error, info, warn};
 use openwrt_ubus::{Connection, Event, ObjectId, Request};
+use serde::Serialize;
 use std::collections::{BTreeSet, VecDeque};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -29,6 +30,16 @@ use std::time::{Duration, Instant};
 
 /// An object is refused while ubusd still knows that of an earlier daemon: it goes with that one's socket.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
+
+/// How long procd may take to pass a signal on.
+const PROCD_TIME: Duration = Duration::from_secs(5);
+
+/// What procd takes for a signal to a service.
+#[derive(Serialize)]
+struct Signal {
+    name: &'static str,
+    signal: i32,
+}
 
 /// What the loop waits for on behalf of a container.
 #[derive(Debug, Clone)]
@@ -527,10 +538,22 @@ impl Core {
             Report::Update(id, update) => self.job_update(id, update),
             Report::Done(id, ending) => self.job_ended(id, ending),
             Report::Joined(ports) => self.joined(ports),
-            Report::Announced(troubles) => self.announcer.written(&mut self.state, troubles),
+            Report::Announced(troubles) => {
+                if self.announcer.written(&mut self.state, troubles) {
+                    self.have_names_read();
+                }
+            }
             Report::Errand(id, then) => self.errand_ended(id, then),
         }
         self.send_notices();
+    }
+
+    /// Has procd tell dnsmasq that there are other names. Elsewhere there is nobody who hears it.
+    fn have_names_read(&mut self) {
+        let signal = Signal { name: "dnsmasq", signal: nix::sys::signal::Signal::SIGHUP as i32 };
+        if let Ok(fields) = openwrt_ubus::to_fields(&signal) {
+            self.connection.call("service", "signal", &fields, Instant::now() + PROCD_TIME);
+        }
     }
 
     /// Has written what is to be announced by now, if that is something new. The loop calls it when all that came has

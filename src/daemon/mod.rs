@@ -60,6 +60,10 @@ pub struct Options {
     pub avahi: PathBuf,
     /// Where its pid file is, `/var/run/avahi-daemon` on a box.
     pub avahi_run: PathBuf,
+    /// Files with host names that dnsmasq reads, `/tmp/hosts` on a box.
+    pub hosts: PathBuf,
+    /// Where its pid files are, `/var/run/dnsmasq` on a box.
+    pub dnsmasq_run: PathBuf,
     /// Log to standard error instead of syslog.
     pub foreground: bool,
     /// Log more.
@@ -156,7 +160,9 @@ fn serve(options: Options) -> Result<()> {
         Box::new(lxc),
         Box::new(Store::new(&layout.storage, &layout.run, disk_reserve)),
         Box::new(Host::default()),
-        Box::new(Files::new(options.avahi, options.avahi_run)),
+        Box::new(
+            Files::new(options.avahi, options.avahi_run).with_dnsmasq(options.hosts, options.dnsmasq_run),
+        ),
     );
     let config_path = options.config_dir.join("cloudbox");
     let mut core = Core::new(machine, layout, config_path, Some(cgroups), objects(), wake.sender())?;

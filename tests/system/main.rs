@@ -21,6 +21,7 @@ mod community;
 mod config_file;
 mod copies;
 mod daemon_death;
+mod dnsmasq;
 mod ends;
 mod exec;
 mod field;

@@ -198,6 +198,11 @@ impl TestBox {
         self.dir.join("avahi")
     }
 
+    /// What `/tmp/hosts` is on a real box.
+    pub fn hosts(&self) -> PathBuf {
+        self.dir.join("hosts")
+    }
+
     /// Where this box's avahi-daemon keeps `pid` and `socket`.
     pub fn avahi_run(&self) -> PathBuf {
         self.dir.join("avahi-run")
@@ -317,6 +322,8 @@ impl TestBox {
             .env("CLOUDBOX_RUN_DIR", &self.layout.run)
             .env("CLOUDBOX_AVAHI", self.avahi())
             .env("CLOUDBOX_AVAHI_RUN", self.avahi_run())
+            .env("CLOUDBOX_HOSTS", self.hosts())
+            .env("CLOUDBOX_DNSMASQ_RUN", self.dir.join("dnsmasq-run"))
             .env("DBUS_SYSTEM_BUS_ADDRESS", crate::avahi::bus_address(&self.dbus()))
             .envs(&self.environment)
             .stdin(Stdio::null())

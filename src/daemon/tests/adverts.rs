@@ -62,9 +62,12 @@ fn the_box_and_its_containers_have_names_on_the_network() {
     let announced = bench.fake.announced();
     assert_eq!(announced.adverts[0].name(), "alpha");
     assert_eq!(announced.hosts, [("web-alpha".to_string(), address())]);
+    // For the box's own name server.
+    assert_eq!(announced.names, [("web".to_string(), address())]);
     bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
     bench.settle();
     assert_eq!(bench.fake.announced().hosts, []);
+    assert_eq!(bench.fake.announced().names, []);
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! avahi-daemon: what it is to announce, in its own files, and whether it is there to do so.
 //!
+//! And the box's own name server, for those who do not ask it: [`dnsmasq`].
+//!
 //! Its static files work with and without D-Bus, and whenever it is started: nothing is lost when it restarts.
 
+mod dnsmasq;
 mod hosts;
 mod service_file;
+
+pub use dnsmasq::may_be_named;
 
 use super::filesystem::read_text;
 use super::process::Process;
@@ -40,6 +45,8 @@ pub struct Wanted {
     pub adverts: Vec<Advert>,
     /// Host names, without the domain, and their addresses.
     pub hosts: Vec<(String, IpAddr)>,
+    /// What the box's name server is to know: containers' own names, and their addresses.
+    pub names: Vec<(String, IpAddr)>,
 }
 
 /// What avahi-daemon is up to.
@@ -149,6 +156,8 @@ pub struct Files {
     etc: PathBuf,
     /// `/var/run/avahi-daemon`
     run: PathBuf,
+    /// `/tmp/hosts` and `/var/run/dnsmasq`
+    dnsmasq: Option<(PathBuf, PathBuf)>,
     /// The last modification time of each file that was ours, in seconds: also of those that are gone.
     times: Mutex<LiteMap<String, i64>>,
 }
@@ -156,7 +165,21 @@ pub struct Files {
 impl Files {
     /// Those of the avahi-daemon whose configuration is in `etc` and whose pid file is in `run`.
     pub fn new(etc: PathBuf, run: PathBuf) -> Files {
-        Files { etc, run, times: Mutex::default() }
+        Files { etc, run, dnsmasq: None, times: Mutex::default() }
+    }
+
+    /// The same, with the dnsmasq that reads the files in `hosts` and has its pid files in `run`.
+    pub fn with_dnsmasq(self, hosts: PathBuf, run: PathBuf) -> Files {
+        Files { dnsmasq: Some((hosts, run)), ..self }
+    }
+
+    fn announce_names(&self, wanted: &Wanted) -> Result<()> {
+        if let Some((hosts, run)) = &self.dnsmasq {
+            if dnsmasq::announce(hosts, &wanted.names)? {
+                dnsmasq::reread(run);
+            }
+        }
+        Ok(())
     }
 
     fn services(&self) -> PathBuf {
@@ -224,12 +247,13 @@ impl Files {
 
 impl Avahi for Files {
     fn announce(&self, wanted: &Wanted) -> Troubles {
+        let names = self.announce_names(wanted).err().map(|error| ("names".to_string(), error));
         if self.state() == State::Absent {
             let error = Error::new(
                 Code::NotFound,
                 format_args!("{} is not there: {}", self.services().display(), State::Absent.message()),
             );
-            return vec![(String::new(), error)];
+            return [(String::new(), error)].into_iter().chain(names).collect();
         }
         // A name is there before what points at it, and goes after it.
         let hosts = self.announce_hosts(wanted);
@@ -238,6 +262,7 @@ impl Avahi for Files {
             Err(error) => vec![(String::new(), error)],
         };
         troubles.extend(hosts.err().map(|error| ("hosts".to_string(), error)));
+        troubles.extend(names);
         troubles
     }
 
@@ -370,6 +395,7 @@ mod tests {
         Wanted {
             adverts: vec![box_advert("alpha", &of)],
             hosts: vec![("web-alpha".into(), [10, 0, 0, 7].into())],
+            names: vec![("web".into(), [10, 0, 0, 7].into())],
         }
     }
 
