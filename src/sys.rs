@@ -735,6 +735,61 @@ pub fn join_multicast_v4(socket: BorrowedFd<'_>, group: Ipv4Addr, interface: u32
     Ok(setsockopt(&socket, AddMembership, &member)?)
 }
 
+/// A socket for ARP's messages on the interface with number `interface`, without their Ethernet headers; reading from it
+/// never waits.
+///
+/// # Errors
+/// As socket(2) and bind(2).
+pub fn arp_socket(interface: u32) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // Of no protocol, so that nothing is heard before it is bound to the interface.
+    // SAFETY: socket(2) takes three integers and touches no memory of ours.
+    let socket = own(Errno::result(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?.into())?;
+    let at = arp_everywhere(interface);
+    // SAFETY: the kernel reads an address of the length it is told, which lives until the call returns.
+    Errno::result(unsafe {
+        libc::bind(
+            socket.as_raw_fd(),
+            (&raw const at).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    })?;
+    Ok(socket)
+}
+
+/// Sends `message` of ARP to everybody behind the interface.
+///
+/// # Errors
+/// As sendto(2).
+pub fn send_arp(socket: BorrowedFd<'_>, interface: u32, message: &[u8]) -> io::Result<()> {
+    let to = arp_everywhere(interface);
+    // SAFETY: the kernel reads a message and an address of the lengths it is told, which live until the call returns.
+    Errno::result(unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            message.as_ptr().cast(),
+            message.len(),
+            0,
+            (&raw const to).cast(),
+            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
+        )
+    })?;
+    Ok(())
+}
+
+/// Everybody's address behind an interface, for ARP.
+fn arp_everywhere(interface: u32) -> libc::sockaddr_ll {
+    libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as libc::c_ushort,
+        sll_protocol: (libc::ETH_P_ARP as u16).to_be(),
+        sll_ifindex: interface as libc::c_int,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
+    }
+}
+
 /// SO_ATTACH_FILTER, which nix does not have.
 #[derive(Clone, Copy, Debug)]
 struct AttachFilter;

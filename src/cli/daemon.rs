@@ -27,6 +27,8 @@ pub struct Daemon {
     hosts: Option<PathBuf>,
     #[arg(long, value_name = "DIRECTORY", help = "its pid files', instead of /var/run/dnsmasq")]
     dnsmasq_run: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", help = "its leases, instead of /tmp/dhcp.leases")]
+    leases: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -51,6 +53,7 @@ impl Daemon {
             avahi_run: path(self.avahi_run, "CLOUDBOX_AVAHI_RUN", "/var/run/avahi-daemon"),
             hosts: path(self.hosts, "CLOUDBOX_HOSTS", "/tmp/hosts"),
             dnsmasq_run: path(self.dnsmasq_run, "CLOUDBOX_DNSMASQ_RUN", "/var/run/dnsmasq"),
+            leases: path(self.leases, "CLOUDBOX_LEASES", "/tmp/dhcp.leases"),
             foreground: self.foreground,
             verbose: self.verbose,
         }

@@ -64,6 +64,8 @@ pub struct Options {
     pub hosts: PathBuf,
     /// Where its pid files are, `/var/run/dnsmasq` on a box.
     pub dnsmasq_run: PathBuf,
+    /// Its file of leases, `/tmp/dhcp.leases` on a box.
+    pub leases: PathBuf,
     /// Log to standard error instead of syslog.
     pub foreground: bool,
     /// Log more.
@@ -159,7 +161,7 @@ fn serve(options: Options) -> Result<()> {
         Box::new(disk),
         Box::new(lxc),
         Box::new(Store::new(&layout.storage, &layout.run, disk_reserve)),
-        Box::new(Host::default()),
+        Box::new(Host::with_leases(options.leases)),
         Box::new(
             Files::new(options.avahi, options.avahi_run).with_dnsmasq(options.hosts, options.dnsmasq_run),
         ),

@@ -47,6 +47,7 @@ const CHECKS: &[(&str, Examine)] = &[
     ("cgroups", Examine::One(kernel::cgroups)),
     ("bridge", Examine::Many(network::bridges)),
     ("ports", Examine::Many(network::ports)),
+    ("addresses", Examine::Many(network::addresses)),
     ("isolation", Examine::One(network::isolation)),
     ("reach", Examine::One(network::reach)),
     ("storage", Examine::One(storage::storage)),

@@ -2,11 +2,13 @@
 
 use super::{error, note, ok, text_of, told, unseen, warning, Finding, Subject, ERROR, OK, WARNING};
 use crate::error::Result;
+use crate::model::address::Address;
 use crate::model::name::Name;
 use crate::model::plan::Link;
+use crate::model::spec::Spec;
 use crate::steps::avahi::State;
 use crate::steps::filesystem::entries;
-use crate::steps::network::{is_younger, master, Bridge, Port};
+use crate::steps::network::{is_younger, master, stray, Bridge, Port};
 use std::path::Path;
 
 /// Most networks that are named: a line is read at one glance.
@@ -79,6 +81,22 @@ pub(super) fn ports(subject: &Subject<'_>) -> Vec<Finding> {
         }
     };
     subject.known.ports.iter().filter_map(finding).collect()
+}
+
+/// Containers whose static address is in no network of their bridge: it was given another one since.
+pub(super) fn addresses(subject: &Subject<'_>) -> Vec<Finding> {
+    let finding = |(name, spec): &(Name, Spec)| {
+        let Address::Static(net) = spec.address else { return None };
+        let networks = subject.network.bridge_addresses(&spec.bridge);
+        let why = stray(&networks, &spec.bridge, net.addr)?;
+        Some(warning(
+            format_args!("{name}: {why}: few reach it"),
+            format_args!(
+                "`cloudbox set {name} --address` with one of that network, or `--address dhcp`; then `cloudbox restart {name}`"
+            ),
+        ))
+    };
+    subject.known.guests.iter().filter_map(finding).collect()
 }
 
 fn is_in(port: &str) -> String {

@@ -2,7 +2,7 @@
 
 use super::start::start_mounted;
 use super::undo::Undo;
-use super::{birth, About, Operation};
+use super::{address_check, birth, About, Operation};
 use crate::error::{Error, Result};
 use crate::machine::{guest_network, Machine};
 use crate::model::image_source::ImageSource;
@@ -146,6 +146,7 @@ impl Operation for Create {
 fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'a>) -> Result<Made> {
     let mut record = what.record.clone();
     let name: &Name = &what.record.name;
+    let asked = address_check::begin(machine, &what.record.mac, &what.record.spec);
     let network = guest_network(machine, &record.spec)?;
     if what.start {
         machine.network.check_bridge(&record.spec.bridge)?;
@@ -176,5 +177,6 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     birth::give_name(machine, name, undo)?;
     ctx.step("create.named")?;
     let live = what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
+    asked.end(ctx);
     Ok(Made { record: Box::new(record.clone()), live })
 }

@@ -4,6 +4,7 @@
 //! An operation's `ask` looks at the [`State`] and refuses, or makes a value that holds all the job needs. The job runs
 //! in a thread of its own and never sees the state. What it found out is taken over on the deciding thread again.
 
+mod address_check;
 mod adopt;
 pub mod args;
 mod birth;

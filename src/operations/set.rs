@@ -1,7 +1,7 @@
 //! `set`: changing a container; what the kernel allows holds at once.
 
 use super::undo::Undo;
-use super::{About, Operation};
+use super::{address_check, About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::job::Kind;
@@ -194,24 +194,45 @@ fn change_and_apply<'a>(
     undo: &mut Undo<'a>,
 ) -> Result<Option<Box<Record>>> {
     let name = &what.name;
+    let is_new = |was: &Spec| (was.address, &was.bridge) != (what.spec.address, &what.spec.bridge);
+    let mac = what.record.as_ref().map_or("", |record| record.mac.as_str());
+    let asked = what.before.as_ref().filter(|was| is_new(was));
+    let asked = asked.map(|_| address_check::begin(machine, mac, &what.spec));
     if !what.changes.is_empty() {
         ctx.step("set.config")?;
         let was = machine.config.change(name, &what.changes)?;
         undo.push(move || machine.config.change(name, &was).map(drop));
     }
-    let Some(before) = &what.record else { return Ok(None) };
+    let changed = match &what.record {
+        Some(before) => apply_to(machine, ctx, what, before, undo).map(Some),
+        None => Ok(None),
+    }?;
+    if let Some(asked) = asked {
+        asked.end(ctx);
+    }
+    Ok(changed)
+}
+
+/// Applies it to a container that was made; its record then.
+fn apply_to<'a>(
+    machine: &'a Machine,
+    ctx: &Ctx,
+    what: &Set,
+    before: &'a Record,
+    undo: &mut Undo<'a>,
+) -> Result<Box<Record>> {
     let mut after = before.clone();
     if what.running {
         after.spec = what.spec.while_running(&before.spec);
         apply(machine, ctx, before, &mut after, undo)?;
     }
     let after = Box::new(after.told(&what.spec));
-    if after != *before {
+    if *after != *before {
         ctx.step("set.record")?;
         undo.push(move || machine.storage.save_record(before));
         machine.storage.save_record(&after)?;
     }
-    Ok(Some(after))
+    Ok(after)
 }
 
 /// Applies to a container that runs what `after` has and `before` has not; what cannot be had stays in `after` as it was.

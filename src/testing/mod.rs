@@ -37,7 +37,7 @@ use crate::steps::storage::Record;
 use crate::steps::wait;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -89,6 +89,10 @@ struct State {
     /// Where the daemon hears of the box's links.
     links: Option<UnixDatagram>,
     no_bridge: bool,
+    /// Machines in the bridge's network, by their address, with each byte of their hardware address.
+    neighbours: BTreeMap<Ipv4Addr, u8>,
+    /// Who has a lease.
+    leases: BTreeMap<Ipv4Addr, String>,
     /// Ports that are in no bridge.
     apart: BTreeSet<String>,
 }
@@ -315,6 +319,16 @@ impl FakeBox {
     /// The addresses of every container that is started or found from now on.
     pub fn give_addresses(&self, addresses: &[IpAddr]) {
         self.state().addresses = addresses.to_vec();
+    }
+
+    /// A machine in the bridge's network has this address.
+    pub fn add_neighbour(&self, address: Ipv4Addr, byte: u8) {
+        self.state().neighbours.insert(address, byte);
+    }
+
+    /// The DHCP server has given this address away.
+    pub fn add_lease(&self, address: Ipv4Addr, holder: &str) {
+        self.state().leases.insert(address, holder.to_string());
     }
 
     /// Another tool has made this container below /srv/lxc.

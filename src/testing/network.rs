@@ -4,7 +4,9 @@ use super::FakeBox;
 use crate::error::{Code, Error, Result};
 use crate::model::address::Ipv4Net;
 use crate::model::plan::Link;
-use crate::steps::network::{AddressWatch, Bridge, LinkWatch, Neighbourhood, Network, Port, Traffic};
+use crate::steps::network::{
+    AddressWatch, Bridge, LinkWatch, Neighbourhood, Network, Port, Question, Traffic,
+};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixDatagram;
@@ -53,6 +55,20 @@ impl Network for FakeBox {
 
     fn own_addresses(&self) -> Vec<Ipv4Addr> {
         vec![Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(192, 168, 1, 1)]
+    }
+
+    fn who_has(&self, _: &str, address: Ipv4Addr) -> Option<Question> {
+        let (ours, network) = UnixDatagram::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let holder = self.state().neighbours.get(&address).copied()?;
+        let mut answer = vec![0, 1, 8, 0, 6, 4, 0, 2];
+        answer.extend([[holder; 6].as_slice(), &address.octets(), &[0; 10]].concat());
+        network.send(&answer).unwrap();
+        Some(Question::on(ours.into(), 1, [2; 6], address))
+    }
+
+    fn leased_to(&self, address: Ipv4Addr, _: &str) -> Option<String> {
+        self.state().leases.get(&address).cloned()
     }
 
     fn traffic(&self) -> Vec<Traffic> {

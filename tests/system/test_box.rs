@@ -324,6 +324,7 @@ impl TestBox {
             .env("CLOUDBOX_AVAHI_RUN", self.avahi_run())
             .env("CLOUDBOX_HOSTS", self.hosts())
             .env("CLOUDBOX_DNSMASQ_RUN", self.dir.join("dnsmasq-run"))
+            .env("CLOUDBOX_LEASES", self.dir.join("leases"))
             .env("DBUS_SYSTEM_BUS_ADDRESS", crate::avahi::bus_address(&self.dbus()))
             .envs(&self.environment)
             .stdin(Stdio::null())

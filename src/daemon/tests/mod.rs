@@ -3,6 +3,7 @@
 //! Jobs run in real threads; [`Bench`] hands their reports to the core one by one. What the calls answer is compared
 //! with `tests/golden`, the API's contract; `UPDATE_GOLDEN=1 cargo test --lib` writes these files anew.
 
+mod addresses;
 mod adverts;
 mod apart;
 mod bus;

@@ -1,8 +1,10 @@
 //! The box's network: bridges, addresses that are taken, and the addresses that containers get.
 
 mod address_watch;
+mod arp;
 mod bridge;
 mod isolation;
+mod leases;
 mod link_watch;
 mod looks;
 mod nft;
@@ -11,6 +13,7 @@ mod reach;
 mod table;
 
 pub use address_watch::AddressWatch;
+pub use arp::Question;
 pub use bridge::{is_younger, master, Bridge};
 pub use isolation::{Isolation, Port};
 pub use link_watch::{Heard, LinkWatch};
@@ -25,7 +28,7 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The box's network.
 pub trait Network: Send + Sync {
@@ -58,6 +61,13 @@ pub trait Network: Send + Sync {
 
     /// All IPv4 addresses of the box itself.
     fn own_addresses(&self) -> Vec<Ipv4Addr>;
+
+    /// Begins to ask who has `address` in the network of `bridge`; None where that cannot be asked.
+    fn who_has(&self, bridge: &str, address: Ipv4Addr) -> Option<Question>;
+
+    /// Who has a lease of `address` from the box's own DHCP server, as it is told to people; not the container with the
+    /// hardware address `own`.
+    fn leased_to(&self, address: Ipv4Addr, own: &str) -> Option<String>;
 
     /// What went through the hosts' ends of containers' interfaces, sorted by their names.
     fn traffic(&self) -> Vec<Traffic>;
@@ -103,6 +113,16 @@ pub trait Network: Send + Sync {
 
     /// The networks that a container reaches by its word only: those that the box has an address in.
     fn own_networks(&self) -> Vec<String>;
+}
+
+/// Why `address` is none for a container at `bridge`, which has these addresses: it lies in no network of these. On a bridge
+/// without any, which only joins others, all may be.
+pub fn stray(bridge_has: &[Ipv4Net], bridge: &str, address: Ipv4Addr) -> Option<String> {
+    if bridge_has.is_empty() || bridge_has.iter().any(|net| net.contains(address)) {
+        return None;
+    }
+    let networks: Vec<String> = bridge_has.iter().map(Ipv4Net::to_string).collect();
+    Some(format!("address {address} is in no network of the bridge {bridge} ({})", networks.join(", ")))
 }
 
 /// What there is around a container's interface, by which its word about its own addresses is judged.
@@ -165,9 +185,16 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub struct Host {
     isolation: Isolation,
+    /// dnsmasq's file of leases.
+    leases: PathBuf,
 }
 
 impl Host {
+    /// One whose DHCP server keeps its leases in the file `leases`.
+    pub fn with_leases(leases: PathBuf) -> Host {
+        Host { leases, ..Host::default() }
+    }
+
     /// Returns when the kernel knows all of what was released and claimed so far.
     pub fn settle(&self) {
         self.isolation.settle();
@@ -232,6 +259,14 @@ impl Network for Host {
 
     fn own_addresses(&self) -> Vec<Ipv4Addr> {
         ipv4_addresses(None).into_iter().map(|net| net.addr).collect()
+    }
+
+    fn who_has(&self, bridge: &str, address: Ipv4Addr) -> Option<Question> {
+        Question::ask(bridge, address)
+    }
+
+    fn leased_to(&self, address: Ipv4Addr, own: &str) -> Option<String> {
+        leases::holder(&self.leases, address, own)
     }
 
     fn traffic(&self) -> Vec<Traffic> {
