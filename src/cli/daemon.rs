@@ -29,6 +29,8 @@ pub struct Daemon {
     dnsmasq_run: Option<PathBuf>,
     #[arg(long, value_name = "FILE", help = "its leases, instead of /tmp/dhcp.leases")]
     leases: Option<PathBuf>,
+    #[arg(long, value_name = "DIRECTORY", help = "your scripts, instead of /etc/hotplug.d/cloudbox")]
+    hotplug: Option<PathBuf>,
 }
 
 impl Daemon {
@@ -54,6 +56,7 @@ impl Daemon {
             hosts: path(self.hosts, "CLOUDBOX_HOSTS", "/tmp/hosts"),
             dnsmasq_run: path(self.dnsmasq_run, "CLOUDBOX_DNSMASQ_RUN", "/var/run/dnsmasq"),
             leases: path(self.leases, "CLOUDBOX_LEASES", "/tmp/dhcp.leases"),
+            hotplug: path(self.hotplug, "CLOUDBOX_HOTPLUG", crate::steps::hotplug::DIRECTORY),
             foreground: self.foreground,
             verbose: self.verbose,
         }

@@ -1,6 +1,7 @@
 //! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
 //! no I/O that can block: what does is a job.
 
+use super::hotplug::Hotplug;
 use super::workers::{self, Sender};
 use crate::announce::{Announcer, Port, Writing};
 use crate::api::BusObject;
@@ -79,6 +80,8 @@ pub enum Report {
     Announced(Troubles),
     /// A thread has put ports into their bridges again, or could not.
     Joined(Vec<(Name, Result<()>)>),
+    /// The owner's scripts have been told of an event.
+    ScriptsTold,
     /// A thread has worked for a call, whose answer comes of this.
     Errand(u32, Then),
 }
@@ -269,6 +272,7 @@ pub struct Core {
     pub(super) boot: Option<Boot>,
     /// The box goes down.
     pub(super) shutdown: Option<Shutdown>,
+    pub(super) hotplug: Hotplug,
     pub(super) ending: bool,
 }
 
@@ -308,6 +312,7 @@ impl Core {
             boot_pending: false,
             boot: None,
             shutdown: None,
+            hotplug: Hotplug::default(),
             ending: false,
         })
     }
@@ -444,6 +449,7 @@ impl Core {
     /// Tells subscribers and listeners what has happened.
     fn send_notices(&mut self) {
         for notice in std::mem::take(&mut self.state.notices) {
+            self.hotplug.hear(notice.event, &notice.fields);
             let id = self.objects.iter().find(|(_, object)| *object == notice.object).map(|(id, _)| *id);
             if let Some(id) = id.filter(|id| self.connection.has_subscribers(*id)) {
                 // Full or disconnected: notifications may be lost, replies may not.
@@ -451,6 +457,7 @@ impl Core {
             }
             let _ = self.connection.send_event(notice.event, &notice.fields);
         }
+        self.tell_scripts();
     }
 
     /// A signal came.
@@ -471,6 +478,9 @@ impl Core {
                 }
                 for active in self.active.values() {
                     active.cancel.cancel();
+                }
+                if let Some(scripts) = &self.hotplug.at_work {
+                    scripts.cancel();
                 }
                 self.go_on_with_calls();
             }
@@ -543,6 +553,7 @@ impl Core {
                     self.have_names_read();
                 }
             }
+            Report::ScriptsTold => self.scripts_told(),
             Report::Errand(id, then) => self.errand_ended(id, then),
         }
         self.send_notices();

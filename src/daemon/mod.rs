@@ -3,6 +3,7 @@
 mod bus;
 mod core;
 mod event_loop;
+mod hotplug;
 mod jobs;
 mod links;
 mod log_to;
@@ -66,6 +67,8 @@ pub struct Options {
     pub dnsmasq_run: PathBuf,
     /// Its file of leases, `/tmp/dhcp.leases` on a box.
     pub leases: PathBuf,
+    /// The owner's scripts, `/etc/hotplug.d/cloudbox` on a box.
+    pub hotplug: PathBuf,
     /// Log to standard error instead of syslog.
     pub foreground: bool,
     /// Log more.
@@ -169,6 +172,7 @@ fn serve(options: Options) -> Result<()> {
     let config_path = options.config_dir.join("cloudbox");
     let mut core = Core::new(machine, layout, config_path, Some(cgroups), objects(), wake.sender())?;
     core.storage_is_given(storage_given);
+    core.scripts_are_in(options.hotplug);
     core.start_up(loaded)?;
     core.report_health();
     event_loop::run(&mut core, &options.socket, wake, signals)?;

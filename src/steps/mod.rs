@@ -7,6 +7,7 @@ pub mod ctx;
 pub mod filesystem;
 pub mod guest_root;
 pub mod host;
+pub mod hotplug;
 pub mod image;
 pub mod keep;
 pub mod layout;

@@ -325,6 +325,7 @@ impl TestBox {
             .env("CLOUDBOX_HOSTS", self.hosts())
             .env("CLOUDBOX_DNSMASQ_RUN", self.dir.join("dnsmasq-run"))
             .env("CLOUDBOX_LEASES", self.dir.join("leases"))
+            .env("CLOUDBOX_HOTPLUG", self.dir.join("hotplug"))
             .env("DBUS_SYSTEM_BUS_ADDRESS", crate::avahi::bus_address(&self.dbus()))
             .envs(&self.environment)
             .stdin(Stdio::null())

@@ -10,6 +10,7 @@ mod bus;
 mod copies;
 mod errors;
 mod first_boot;
+mod hotplug;
 mod jobs;
 mod life;
 mod links;
