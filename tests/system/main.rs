@@ -11,6 +11,7 @@ mod processes;
 mod test_box;
 mod tree_hash;
 
+mod addresses;
 mod apart;
 mod avahi_by_hand;
 mod bad_input;
