@@ -38,7 +38,9 @@ pub struct Announcer {
     /// What was written last.
     done: Wanted,
     troubles: Troubles,
-    /// Readable when avahi's directory may have come.
+    /// Whether avahi-daemon runs, by the last look at it.
+    daemon: avahi::State,
+    /// Readable when that may have changed; None before the first look.
     watch: Option<OwnedFd>,
 }
 
@@ -65,6 +67,7 @@ impl Announcer {
             at_work: None,
             done: Wanted::default(),
             troubles: Vec::new(),
+            daemon: avahi::State::Absent,
             watch: None,
         }
     }
@@ -84,15 +87,19 @@ impl Announcer {
         self.due.is_some() || self.at_work.is_some() || self.probes.any_unknown()
     }
 
-    /// What the loop shall watch of avahi's directory.
+    /// What the loop shall watch of avahi-daemon.
     pub fn watch(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(OwnedFd::as_fd)
     }
 
-    /// avahi's directory changed.
-    pub fn handle_watch(&mut self) {
-        self.watch = None;
+    /// avahi-daemon may have come or gone, or its directory.
+    pub fn handle_watch(&mut self, state: &State) {
+        self.look_at_daemon(state);
         self.wake(Instant::now() + GATHER);
+    }
+
+    fn look_at_daemon(&mut self, state: &State) {
+        (self.daemon, self.watch) = state.machine.avahi.watch();
     }
 
     /// Something changed that may be announced, or not any more.
@@ -184,11 +191,10 @@ impl Announcer {
                 error!("{error}");
             }
         }
-        let nothing_written = troubles.iter().any(|(file, _)| file.is_empty());
-        self.watch = if nothing_written { state.machine.avahi.watch_directory() } else { None };
-        // It may have come just before it was watched.
+        self.look_at_daemon(state);
+        // Its directory may have come just before it was watched.
         let was_absent = troubles.iter().any(|(_, error)| error.code == Code::NotFound);
-        if was_absent && state.machine.avahi.state() != avahi::State::Absent {
+        if was_absent && self.daemon != avahi::State::Absent {
             self.wake(Instant::now());
         }
         let before = std::mem::replace(&mut self.done, written);
@@ -261,7 +267,8 @@ impl Announcer {
         self.look_again();
         let daemon = state.machine.avahi.state();
         let trouble = self.troubles.first().filter(|_| daemon != avahi::State::Absent);
-        let published = self.done.adverts.iter().filter(|a| !failed(&self.troubles, a)).count();
+        let runs = daemon == avahi::State::Running;
+        let published = self.done.adverts.iter().filter(|a| runs && !failed(&self.troubles, a)).count();
         AvahiReply {
             state: daemon.as_str(),
             message: trouble.map_or(daemon.message().to_string(), |(_, error)| error.message.clone()),

@@ -37,7 +37,7 @@ pub enum Watched {
     Init(Name),
     /// A change of its addresses.
     Addresses(Name),
-    /// avahi's directory, which is missing.
+    /// The end of avahi-daemon, or its beginning.
     Avahi,
     /// The end of a try to connect to one of its ports.
     Port(Port),
@@ -495,7 +495,7 @@ impl Core {
                     }
                 }
             }
-            Watched::Avahi => self.announcer.handle_watch(),
+            Watched::Avahi => self.announcer.handle_watch(&self.state),
             Watched::Port(port) => self.announcer.handle_port(port),
             Watched::Notices => self.state.hear_notices(),
             Watched::Isolation => self.state.machine.network.put_back(),

@@ -2,16 +2,21 @@
 
 use crate::announce::Announcer;
 use crate::api::replies::{ServiceEntry, ServiceList};
-use crate::model::advert::Advert;
+use crate::model::advert::{Advert, DeclaredBy};
 use crate::state::State;
+use crate::steps::avahi;
 
 /// The reply of `service list`. What could not be announced is tried again when somebody looks.
 pub fn services(state: &State, announcer: &mut Announcer) -> ServiceList {
     announcer.look_again();
     let off = (!state.config.settings.advertise).then_some("option advertise '0' in section 'main'");
+    let daemon = state.machine.avahi.state();
+    // A guest announces its own by itself.
+    let silent = |advert: &Advert| daemon != avahi::State::Running && advert.source != DeclaredBy::Guest;
     let entry = |advert: Advert| {
         let trouble = announcer.trouble_of(&advert).map(|error| error.message.clone());
-        let reason = off.map(str::to_string).or(advert.withheld).or(trouble);
+        let silent = silent(&advert).then(|| daemon.message().to_string());
+        let reason = off.map(str::to_string).or(advert.withheld).or(trouble).or(silent);
         ServiceEntry {
             id: advert.id,
             container: advert.container.map(|name| name.to_string()),

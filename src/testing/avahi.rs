@@ -16,12 +16,12 @@ impl Avahi for FakeBox {
         announced.err().map(|error| (String::new(), error)).into_iter().collect()
     }
 
-    fn watch_directory(&self) -> Option<OwnedFd> {
-        None
+    fn state(&self) -> avahi::State {
+        self.watch().0
     }
 
-    fn state(&self) -> avahi::State {
-        avahi::State::Running
+    fn watch(&self) -> (avahi::State, Option<OwnedFd>) {
+        (if self.world().avahi_stopped { avahi::State::Stopped } else { avahi::State::Running }, None)
     }
 
     fn spoken_on(&self) -> avahi::Spoken {

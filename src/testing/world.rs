@@ -26,6 +26,8 @@ pub struct World {
     pub config: String,
     /// `/etc/config/cloudbox-host`.
     pub host_config: String,
+    /// avahi-daemon does not run.
+    pub avahi_stopped: bool,
     /// Containers being built.
     pub unborn: BTreeMap<Name, Files>,
     /// Containers under their own names.

@@ -238,6 +238,11 @@ fn avahi_may_go_and_come_back() {
     here.avahi.kill();
     eventually("stopped", || state(&here)["state"] == "stopped");
     assert!(state(&here)["message"].as_str().unwrap().contains("avahi-daemon"), "{}", state(&here));
+    assert_eq!(state(&here)["published"], 0);
+    for service in here.services() {
+        assert_eq!(service["state"], "withheld");
+        assert!(service["reason"].as_str().unwrap().contains("avahi-daemon does not run"), "{service}");
+    }
     assert_eq!(doctor(&here)["state"], "warning", "{}", doctor(&here));
     here.avahi.start();
     assert_eq!(state(&here)["state"], "running");

@@ -95,6 +95,25 @@ fn a_service_is_announced_while_its_port_answers() {
 }
 
 #[test]
+fn nothing_is_published_while_avahi_daemon_does_not_run() {
+    let mut bench = bench(&["web"]);
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_aa._udp", "port": 1}));
+    assert_eq!(bench.announced(), ["web-alpha 1"]);
+    assert_eq!(bench.service("web_aa_udp_1"), "published");
+    bench.fake.change(|world| world.avahi_stopped = true);
+    for id in ["box", "web_aa_udp_1"] {
+        let said = bench.service(id);
+        assert!(said.starts_with("withheld avahi-daemon does not run"), "{said}");
+    }
+    assert_eq!(bench.ok("cloudbox status", json!({}))["avahi"]["published"], 0);
+    bench.fake.change(|world| world.avahi_stopped = false);
+    bench.core.handle_watched(&Watched::Avahi);
+    bench.settle();
+    assert_eq!(bench.service("web_aa_udp_1"), "published");
+    assert_eq!(bench.ok("cloudbox status", json!({}))["avahi"]["published"], 2);
+}
+
+#[test]
 fn what_is_not_checked_is_announced_while_its_container_runs() {
     let mut bench = bench(&["web"]);
     bench.ok(

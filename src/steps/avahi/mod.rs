@@ -10,6 +10,7 @@ use super::process::Process;
 use crate::error::{Code, Error, Result};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
+use crate::sys;
 use litemap::LiteMap;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{utimensat, UtimensatFlags};
@@ -99,12 +100,12 @@ pub trait Avahi: Send + Sync {
     /// what could not be done; the rest was.
     fn announce(&self, wanted: &Wanted) -> Troubles;
 
-    /// Becomes readable when something changes where its directory of services is or will be: what could not be
-    /// written may be written then.
-    fn watch_directory(&self) -> Option<OwnedFd>;
-
     /// Whether it runs.
     fn state(&self) -> State;
+
+    /// The same, and what becomes readable when that may have changed: its process ends, or a file comes where its pid
+    /// file or its directory of services will be.
+    fn watch(&self) -> (State, Option<OwnedFd>);
 
     /// Where it speaks, by its configuration.
     fn spoken_on(&self) -> Spoken;
@@ -161,6 +162,27 @@ impl Files {
 
     fn services(&self) -> PathBuf {
         self.etc.join("services")
+    }
+
+    /// Its process, if it runs.
+    fn pid(&self) -> Option<i32> {
+        let pid = fs::read_to_string(self.run.join("pid")).ok()?.trim().parse().ok()?;
+        Process::own(pid)?.name().starts_with("avahi-daemon").then_some(pid)
+    }
+
+    /// Readable when something comes where its files will be.
+    fn watch_files(&self) -> Option<OwnedFd> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        // The pid stands in its file when that is closed.
+        let events = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_ATTRIB;
+        for wanted in [&self.services(), &self.run] {
+            let there = wanted.ancestors().find(|dir| dir.is_dir())?;
+            inotify.add_watch(there, events).ok()?;
+        }
+        inotify.as_fd().try_clone_to_owned().ok()
     }
 
     fn announce_services(&self, wanted: &Wanted) -> Result<Troubles> {
@@ -241,25 +263,28 @@ impl Avahi for Files {
         troubles
     }
 
-    fn watch_directory(&self) -> Option<OwnedFd> {
-        let services = self.services();
-        let there = services.ancestors().find(|dir| dir.is_dir())?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-        let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
-        inotify.add_watch(there, events).ok()?;
-        inotify.as_fd().try_clone_to_owned().ok()
-    }
-
     fn state(&self) -> State {
         if !self.services().is_dir() {
             return State::Absent;
         }
-        let pid = fs::read_to_string(self.run.join("pid")).unwrap_or_default();
-        let process = pid.trim().parse().ok().and_then(Process::own);
-        if process.is_some_and(|process| process.name().starts_with("avahi-daemon")) {
+        if self.pid().is_some() {
             State::Running
         } else {
             State::Stopped
+        }
+    }
+
+    fn watch(&self) -> (State, Option<OwnedFd>) {
+        loop {
+            let before = self.state();
+            let watch = match before {
+                State::Running => self.pid().and_then(|pid| sys::pidfd_open(pid).ok()),
+                State::Stopped | State::Absent => self.watch_files(),
+            };
+            // What changed just before it was watched is seen here.
+            if self.state() == before {
+                return (before, watch);
+            }
         }
     }
 
@@ -445,17 +470,40 @@ mod tests {
         let files = Files::new(dir.path().to_path_buf(), dir.path().join("run"));
         assert_eq!(files.state(), State::Absent);
         assert!(files.announce(&advert(1))[0].1.message.contains("avahi-nodbus-daemon"));
-        let watch = files.watch_directory().unwrap();
-        let is_ready = || {
+        let is_ready = |watch: &OwnedFd| {
             let mut fds = [nix::poll::PollFd::new(watch.as_fd(), nix::poll::PollFlags::POLLIN)];
             nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap() == 1
         };
-        assert!(!is_ready());
+        let watch = files.watch().1.unwrap();
+        assert!(!is_ready(&watch));
         fs::create_dir(dir.path().join("services")).unwrap();
-        assert!(is_ready());
-        assert_eq!(files.state(), State::Stopped);
+        assert!(is_ready(&watch));
+        let (state, watch) = files.watch();
+        assert_eq!(state, State::Stopped);
         fs::create_dir(dir.path().join("run")).unwrap();
+        assert!(is_ready(&watch.unwrap()));
+        let watch = files.watch().1.unwrap();
         fs::write(dir.path().join("run/pid"), format!("{}\n", std::process::id())).unwrap();
+        assert!(is_ready(&watch));
         assert_eq!(files.state(), State::Stopped, "a pid file may outlive its process");
+    }
+
+    #[test]
+    fn its_end_is_seen_by_its_process() {
+        let dir = TempDir::make();
+        let files = files(&dir);
+        fs::create_dir(dir.path().join("run")).unwrap();
+        let program = dir.path().join("avahi-daemon");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut daemon = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        fs::write(dir.path().join("run/pid"), format!("{}\n", daemon.id())).unwrap();
+        let (state, watch) = files.watch();
+        assert_eq!(state, State::Running);
+        daemon.kill().unwrap();
+        let watch = watch.unwrap();
+        let mut fds = [nix::poll::PollFd::new(watch.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut fds, 20_000u16).unwrap(), 1);
+        daemon.wait().unwrap();
+        assert_eq!(files.watch().0, State::Stopped);
     }
 }
