@@ -2,7 +2,7 @@
 //! no I/O that can block: what does is a job.
 
 use super::workers::{self, Sender};
-use crate::announce::{Announcer, Port, Writing};
+use crate::announce::{Announcer, Looked, Port, Writing};
 use crate::api::BusObject;
 use crate::doctor;
 use crate::error::{Code, Error, Result};
@@ -66,6 +66,8 @@ pub enum Report {
     Done(JobId, Ending),
     /// What avahi-daemon shall announce is written, but for this.
     Announced(Troubles),
+    /// What of that the network says.
+    Looked(Looked),
     /// A thread has put ports into their bridges again, or could not.
     Joined(Vec<(Name, Result<()>)>),
     /// A thread has worked for a call, whose answer comes of this.
@@ -259,9 +261,12 @@ impl Core {
     ) -> Result<Core> {
         let mut connection = Connection::new();
         let objects = objects.map(|(object, published)| (connection.add_object(published), object)).collect();
+        let state = State::new(machine, layout, config_path, cgroups)?;
+        let mut announcer = Announcer::new(Instant::now());
+        announcer.recall(&state);
         Ok(Core {
-            state: State::new(machine, layout, config_path, cgroups)?,
-            announcer: Announcer::new(Instant::now()),
+            state,
+            announcer,
             links: None,
             apart: BTreeSet::new(),
             joining: false,
@@ -495,7 +500,7 @@ impl Core {
                     }
                 }
             }
-            Watched::Avahi => self.announcer.handle_watch(&self.state),
+            Watched::Avahi => self.announcer.handle_watch(&mut self.state),
             Watched::Port(port) => self.announcer.handle_port(port),
             Watched::Notices => self.state.hear_notices(),
             Watched::Isolation => self.state.machine.network.put_back(),
@@ -511,12 +516,13 @@ impl Core {
             Report::Done(id, ending) => self.job_ended(id, ending),
             Report::Joined(ports) => self.joined(ports),
             Report::Announced(troubles) => self.announcer.written(&mut self.state, troubles),
+            Report::Looked(looked) => self.announcer.looked(&mut self.state, looked),
             Report::Errand(id, then) => self.errand_ended(id, then),
         }
         self.send_notices();
     }
 
-    /// Has written what is to be announced by now, if that is something new. The loop calls it when all that came has
+    /// Has written what is to be announced by now, if that is something new, and looks for it on the network. The loop calls it when all that came has
     /// been handled.
     pub fn announce(&mut self, now: Instant) {
         if std::mem::take(&mut self.state.adverts_changed) {
@@ -527,5 +533,12 @@ impl Core {
         }
         let writing = self.announcer.announce(&self.state, now);
         self.write_adverts(writing);
+        let Some(looking) = self.announcer.look(&self.state) else { return };
+        let machine = self.state.machine.clone();
+        if let Err(error) = workers::spawn_report(&self.sender, move || Report::Looked(looking.run(&machine)))
+        {
+            error!("{error}");
+            self.announcer.not_looked();
+        }
     }
 }

@@ -16,8 +16,15 @@ pub fn services(state: &State, announcer: &mut Announcer) -> ServiceList {
     let entry = |advert: Advert| {
         let trouble = announcer.trouble_of(&advert).map(|error| error.message.clone());
         let silent = silent(&advert).then(|| daemon.message().to_string());
-        let reason = off.map(str::to_string).or(advert.withheld).or(trouble).or(silent);
+        let withheld = off.map(str::to_string).or(advert.withheld.clone()).or(trouble).or(silent);
+        let unseen = announcer.why_unseen(&advert).filter(|_| advert.source != DeclaredBy::Guest);
+        let (state, reason) = match (withheld, unseen) {
+            (Some(why), _) => ("withheld", Some(why)),
+            (None, Some(why)) => ("announced", Some(why)),
+            (None, None) => ("published", None),
+        };
         ServiceEntry {
+            host: announcer.host_of(&advert),
             id: advert.id,
             container: advert.container.map(|name| name.to_string()),
             name: advert.service.name.unwrap_or_default(),
@@ -27,9 +34,8 @@ pub fn services(state: &State, announcer: &mut Announcer) -> ServiceList {
             protocol: advert.service.family.as_str(),
             check: if advert.service.check { "tcp" } else { "none" },
             source: advert.source.as_str(),
-            state: if reason.is_none() { "published" } else { "withheld" },
+            state,
             reason,
-            host: advert.host + ".local",
             addresses: advert.addresses.iter().map(ToString::to_string).collect(),
         }
     };

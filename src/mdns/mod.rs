@@ -3,6 +3,7 @@
 //! It works beside avahi-daemon, with D-Bus and without, beside umdns, and where there is neither.
 
 pub mod browser;
+pub mod lookup;
 pub mod message;
 mod socket;
 

@@ -38,48 +38,70 @@ pub struct Sockets {
 
 struct Socket {
     socket: UdpSocket,
-    interface: u32,
     group: SocketAddr,
 }
 
+/// Where mDNS can be spoken: interfaces that have an IPv4 address, and their link-local IPv6 addresses. The ports of
+/// bridges have none. An interface, and whether by IPv4.
+fn places() -> Result<Vec<(u32, bool)>> {
+    let unknown = |e: Errno| Error::os("cannot list the network interfaces", e);
+    let (addresses, flags) = (assigned_addresses().map_err(unknown)?, interface_flags().map_err(unknown)?);
+    // Up and a network of many, neither the loopback nor a tunnel.
+    let wanted = (libc::IFF_UP | libc::IFF_MULTICAST) as u32;
+    let counts = wanted | (libc::IFF_LOOPBACK | libc::IFF_POINTOPOINT) as u32;
+    let suits =
+        |interface| flags.iter().any(|(index, flags)| *index == interface && flags & counts == wanted);
+    let mut places: Vec<(u32, bool)> = Vec::new();
+    for Assigned { interface, address, .. } in addresses {
+        // IPv4 addresses are listed before those of IPv6.
+        let (ipv4, wanted) = match address {
+            IpAddr::V4(_) => (true, true),
+            IpAddr::V6(six) => (false, six.is_unicast_link_local() && places.contains(&(interface, true))),
+        };
+        if wanted && !places.contains(&(interface, ipv4)) && places.len() < SOCKETS_MAX && suits(interface) {
+            places.push((interface, ipv4));
+        }
+    }
+    Ok(places)
+}
+
+/// The places that are on one of these interfaces.
+fn places_on(interfaces: &[String]) -> Result<Vec<(u32, bool)>> {
+    let named = |index| {
+        if_indextoname(index).is_ok_and(|name| interfaces.iter().any(|i| name.to_bytes() == i.as_bytes()))
+    };
+    Ok(places()?.into_iter().filter(|(index, _)| named(*index)).collect())
+}
+
 impl Sockets {
-    /// Opens them on all interfaces that have an IPv4 address. The ports of bridges have none.
+    /// Opens them on all interfaces.
     ///
     /// # Errors
     /// When there is not one, with the reason.
     pub fn open() -> Result<Sockets> {
-        let unknown = |e: Errno| Error::os("cannot list the network interfaces", e);
-        let (addresses, flags) =
-            (assigned_addresses().map_err(unknown)?, interface_flags().map_err(unknown)?);
-        // Up and a network of many, neither the loopback nor a tunnel.
-        let wanted = (libc::IFF_UP | libc::IFF_MULTICAST) as u32;
-        let counts = wanted | (libc::IFF_LOOPBACK | libc::IFF_POINTOPOINT) as u32;
-        let suits =
-            |interface| flags.iter().any(|(index, flags)| *index == interface && flags & counts == wanted);
+        Sockets::at(places()?)
+    }
+
+    /// Opens them on these interfaces.
+    ///
+    /// # Errors
+    /// As [`Sockets::open`].
+    pub fn open_on(interfaces: &[String]) -> Result<Sockets> {
+        Sockets::at(places_on(interfaces)?)
+    }
+
+    fn at(places: Vec<(u32, bool)>) -> Result<Sockets> {
         let mut list: Vec<Socket> = Vec::new();
         let mut error = None;
-        for Assigned { interface, address, .. } in addresses {
-            // IPv4 addresses are listed before those of IPv6.
-            let has = |ipv4| list.iter().any(|s| s.interface == interface && s.group.is_ipv4() == ipv4);
-            let (ipv4, wanted) = match address {
-                IpAddr::V4(_) => (true, true),
-                IpAddr::V6(address) => (false, address.is_unicast_link_local() && has(true)),
-            };
-            if !wanted || has(ipv4) || list.len() >= SOCKETS_MAX || !suits(interface) {
-                continue;
-            }
+        for (interface, ipv4) in places {
             match open(interface, ipv4) {
-                Ok((socket, group)) => list.push(Socket { socket, interface, group }),
+                Ok((socket, group)) => list.push(Socket { socket, group }),
                 Err(e) => error = Some(e),
             }
         }
         match error {
             Some(e) if list.is_empty() => Err(not_opened(e)),
-            None if list.is_empty() => Err(Error::new(
-                Code::Failed,
-                "no network interface is up and has an IPv4 address, so there is nobody to ask; \
-                 `ip address` shows what is missing",
-            )),
+            None if list.is_empty() => Err(nobody()),
             _ => Ok(Sockets { list, buffer: vec![0; PACKET_MAX] }),
         }
     }
@@ -112,12 +134,7 @@ impl Sockets {
         loop {
             let mut fds: Vec<PollFd> =
                 self.list.iter().map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN)).collect();
-            // One more than whole milliseconds, so that the last one is not spent in a busy loop.
-            let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(e) => return Err(Error::os("cannot wait for answers", e)),
-            }
+            wait(&mut fds, until)?;
             for from in &self.list {
                 while let Ok((length, sender)) = from.socket.recv_from(&mut self.buffer) {
                     // Another port than this cannot be a responder.
@@ -136,13 +153,109 @@ impl Sockets {
     }
 }
 
+/// Sockets whose questions are answered to them alone.
+///
+/// They are on no interface: an answer of the box itself does not come by the one that was asked on.
+pub struct Asking {
+    list: Vec<Socket>,
+    buffer: Vec<u8>,
+}
+
+impl Asking {
+    /// Opens them for these interfaces.
+    ///
+    /// # Errors
+    /// There is none that could be asked on.
+    pub fn open(interfaces: &[String]) -> Result<Asking> {
+        let places = places_on(interfaces)?;
+        let list: Vec<Socket> =
+            places.into_iter().filter_map(|(index, ipv4)| open_asking(index, ipv4).ok()).collect();
+        if list.is_empty() {
+            return Err(nobody());
+        }
+        Ok(Asking { list, buffer: vec![0; PACKET_MAX] })
+    }
+
+    /// Asks everybody, by IPv4 and, if wanted, by IPv6. What cannot be sent is lost, as packets get lost.
+    pub fn send(&self, packet: &[u8], by_ipv6: bool) {
+        for to in self.list.iter().filter(|to| by_ipv6 || to.group.is_ipv4()) {
+            let _ = to.socket.send_to(packet, to.group);
+        }
+    }
+
+    /// Hands what comes until then to `take`, and returns when there was something: answers, and what `others` heard,
+    /// which was said to everybody.
+    ///
+    /// # Errors
+    /// When poll(2) fails.
+    pub fn receive(
+        &mut self,
+        others: Option<&mut Sockets>,
+        until: Instant,
+        take: &mut dyn FnMut(&[u8], IpAddr, bool),
+    ) -> Result<()> {
+        let others = others.map_or(&[][..], |others| &others.list);
+        let mut fds: Vec<PollFd> = self
+            .list
+            .iter()
+            .chain(others)
+            .map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN))
+            .collect();
+        wait(&mut fds, until)?;
+        for (from, to_us) in self.list.iter().map(|s| (s, true)).chain(others.iter().map(|s| (s, false))) {
+            while let Ok((length, sender)) = from.socket.recv_from(&mut self.buffer) {
+                if sender.port() == PORT {
+                    take(self.buffer.get(..length).unwrap_or_default(), sender.ip(), to_us);
+                }
+                if Instant::now() >= until {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until one is readable, or until then.
+fn wait(fds: &mut [PollFd], until: Instant) -> Result<()> {
+    // One more than whole milliseconds, so that the last one is not spent in a busy loop.
+    let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+    match poll(fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(e) => Err(Error::os("cannot wait for answers", e)),
+    }
+}
+
+/// A socket that asks on an interface, and where its questions are sent.
+fn open_asking(index: u32, ipv4: bool) -> io::Result<Socket> {
+    let socket = match ipv4 {
+        true => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+        false => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
+    };
+    socket.set_nonblocking(true)?;
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &QUEUE);
+    if ipv4 {
+        sys::send_multicast_v4(socket.as_fd(), index)?;
+        socket.set_multicast_ttl_v4(HOPS)?;
+    } else {
+        setsockopt(&socket, sockopt::Ipv6MulticastHops, &(HOPS as i32))?;
+    }
+    Ok(Socket { socket, group: group(index, ipv4) })
+}
+
+/// Where what is meant for everybody on an interface is sent.
+fn group(index: u32, ipv4: bool) -> SocketAddr {
+    match ipv4 {
+        true => (GROUP_IPV4, PORT).into(),
+        false => SocketAddrV6::new(GROUP_IPV6, PORT, 0, index).into(),
+    }
+}
+
 /// A socket on an interface, and where what is meant for everybody there is sent.
 fn open(index: u32, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
     let interface = if_indextoname(index)?;
-    let (family, group) = match ipv4 {
-        true => (AddressFamily::Inet, SocketAddr::from((GROUP_IPV4, PORT))),
-        false => (AddressFamily::Inet6, SocketAddrV6::new(GROUP_IPV6, PORT, 0, index).into()),
-    };
+    let family = if ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let group = group(index, ipv4);
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(family, SockType::Datagram, flags, None)?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
@@ -160,6 +273,14 @@ fn open(index: u32, ipv4: bool) -> io::Result<(UdpSocket, SocketAddr)> {
         setsockopt(&socket, sockopt::Ipv6MulticastHops, &(HOPS as i32))?;
     }
     Ok((socket, group))
+}
+
+fn nobody() -> Error {
+    Error::new(
+        Code::Failed,
+        "no network interface is up and has an IPv4 address, so there is nobody to ask; \
+         `ip address` shows what is missing",
+    )
 }
 
 fn not_opened(error: io::Error) -> Error {

@@ -8,8 +8,10 @@ mod service_file;
 use super::filesystem::read_text;
 use super::process::Process;
 use crate::error::{Code, Error, Result};
+use crate::mdns::lookup::{self, Expected, Own, Sight, Times};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
+use crate::netlink::assigned_addresses;
 use crate::sys;
 use litemap::LiteMap;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -21,6 +23,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -115,6 +118,20 @@ pub trait Avahi: Send + Sync {
 
     /// The box's host name.
     fn hostname(&self) -> String;
+
+    /// Asks the network for what was announced: [`lookup::look`]. It is asked where avahi-daemon speaks, on `bridges`
+    /// unless its configuration names interfaces.
+    ///
+    /// # Errors
+    /// There is no network to ask.
+    fn read_back(
+        &self,
+        expected: &[Expected],
+        bridges: &[String],
+        own: Own,
+        times: Times,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Sight>>;
 
     /// The services on the network, of all types or of one; it takes as long as `timeout`.
     ///
@@ -305,6 +322,31 @@ impl Avahi for Files {
         nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
+    fn read_back(
+        &self,
+        expected: &[Expected],
+        bridges: &[String],
+        mut own: Own,
+        times: Times,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Sight>> {
+        let interfaces = match self.spoken_on() {
+            Spoken::All => bridges.to_vec(),
+            Spoken::Only(interfaces) => interfaces,
+            Spoken::AllBut(denied) => bridges.iter().filter(|name| !denied.contains(name)).cloned().collect(),
+        };
+        own.of_box = assigned_addresses()
+            .map_err(|e| Error::os("cannot list the box's addresses", e))?
+            .into_iter()
+            .map(|assigned| assigned.address)
+            .collect();
+        let mut expected = expected.to_vec();
+        for one in expected.iter_mut().filter(|one| one.host.is_none()) {
+            one.addresses.clone_from(&own.of_box);
+        }
+        lookup::look(&expected, &interfaces, &own, times, stop)
+    }
+
     // Not by asking avahi-daemon: without D-Bus it tells nobody.
     fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
         mdns::browse(kind, timeout)
@@ -393,7 +435,7 @@ mod tests {
     fn advert(containers: usize) -> Wanted {
         let of = OfBox { api: 1, version: "0", arch: "mips", memory: 0, containers };
         Wanted {
-            adverts: vec![box_advert("alpha", &of)],
+            adverts: vec![box_advert("alpha", "alpha", &of)],
             hosts: vec![("web-alpha".into(), [10, 0, 0, 7].into())],
         }
     }
