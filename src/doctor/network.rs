@@ -4,7 +4,7 @@ use super::{error, note, ok, told, unseen, warning, Finding, Subject, ERROR, OK,
 use crate::error::Result;
 use crate::model::name::Name;
 use crate::model::plan::Link;
-use crate::steps::avahi::State;
+use crate::steps::avahi::{Spoken, State};
 use crate::steps::filesystem::entries;
 use crate::steps::network::{is_younger, master, Bridge, Port};
 use crate::steps::process::Process;
@@ -16,13 +16,17 @@ const NETWORKS_SHOWN: usize = 6;
 
 /// The bridge of new containers, and those of the containers that run.
 pub(super) fn bridges(subject: &Subject<'_>) -> Vec<Finding> {
+    bridges_of(subject).into_iter().map(|name| bridge(subject, name)).collect()
+}
+
+pub(super) fn bridges_of<'a>(subject: &Subject<'a>) -> Vec<&'a str> {
     let mut names = vec![subject.known.settings.defaults.bridge.as_str()];
     for (_, port) in &subject.known.ports {
         if !names.contains(&port.bridge.as_str()) {
             names.push(&port.bridge);
         }
     }
-    names.into_iter().map(|name| bridge(subject, name)).collect()
+    names
 }
 
 fn bridge(subject: &Subject<'_>, name: &str) -> Finding {
@@ -129,12 +133,51 @@ pub(super) fn avahi(subject: &Subject<'_>) -> Vec<Finding> {
         Some(trouble) if state == State::Running => told(WARNING, &trouble),
         _ => told(if state == State::Running { OK } else { WARNING }, state.message()),
     }];
+    let spoken = judge_spoken(&subject.avahi.spoken_on(), &bridges_of(subject));
+    if state == State::Running && spoken.state != OK {
+        findings.push(spoken);
+    }
     match runs("umdns") {
         Ok(true) => findings.push(beside_umdns(state, Tool::find("apk").is_ok())),
         Ok(false) => {}
         Err(error) => findings.push(unseen(&error)),
     }
     findings
+}
+
+/// Whether avahi-daemon speaks where containers are, and nowhere else.
+pub(super) fn judge_spoken(spoken: &Spoken, bridges: &[&str]) -> Finding {
+    let speaks = |bridge: &&&str| match spoken {
+        Spoken::All => true,
+        Spoken::Only(interfaces) => interfaces.iter().any(|name| name == **bridge),
+        Spoken::AllBut(interfaces) => !interfaces.iter().any(|name| name == **bridge),
+    };
+    let silent: Vec<&str> = bridges.iter().filter(|bridge| !speaks(bridge)).copied().collect();
+    let cure = "of section [server] in /etc/avahi/avahi-daemon.conf, then restart avahi-daemon; on OpenWrt \
+                `/etc/init.d/cloudbox reload` does both, unless you have named interfaces there yourself";
+    if !silent.is_empty() {
+        let silent = silent.join(", ");
+        return warning(
+            format_args!(
+                "avahi-daemon does not speak on {silent}: what its containers offer is not announced there"
+            ),
+            format_args!("add {silent} to `allow-interfaces` {cure}"),
+        );
+    }
+    match spoken {
+        Spoken::Only(interfaces) => {
+            ok(format_args!("what containers offer is announced on {}", interfaces.join(", ")))
+        }
+        Spoken::AllBut(interfaces) => {
+            ok(format_args!("what containers offer is announced everywhere but on {}", interfaces.join(", ")))
+        }
+        Spoken::All => warning(
+            format_args!(
+                "what containers offer is announced on every interface, a router's way to the internet too"
+            ),
+            format_args!("`allow-interfaces={}` as a line {cure}", bridges.join(",")),
+        ),
+    }
 }
 
 /// What it means that umdns runs, too; `apk` is how packages are removed here.
@@ -161,6 +204,22 @@ fn runs(name: &str) -> Result<bool> {
 mod tests {
     use super::*;
     use std::process::Command;
+
+    #[test]
+    fn where_avahi_speaks_is_judged() {
+        let on = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        for (spoken, bridges, state, words) in [
+            (Spoken::Only(on(&["br-lan"])), &["br-lan"][..], OK, ""),
+            (Spoken::AllBut(on(&["wan"])), &["br-lan"], OK, ""),
+            (Spoken::All, &["br-lan", "br-x"], WARNING, "allow-interfaces=br-lan,br-x"),
+            (Spoken::Only(on(&["br-lan"])), &["br-lan", "br-x"], WARNING, "does not speak on br-x"),
+            (Spoken::AllBut(on(&["br-lan"])), &["br-lan"], WARNING, "does not speak on br-lan"),
+        ] {
+            let found = judge_spoken(&spoken, bridges);
+            assert_eq!(found.state, state, "{spoken:?}");
+            assert!(format!("{}; {}", found.message, found.remedy).contains(words), "{found:?}");
+        }
+    }
 
     #[test]
     fn umdns_is_told_of_with_avahi_and_without() {
