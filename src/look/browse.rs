@@ -4,7 +4,7 @@ use crate::api::replies::{FoundService, FoundServices};
 use crate::error::{Code, Error, Result};
 use crate::mdns::ServiceInstance;
 use crate::model::advert;
-use crate::model::service::parse_kind;
+use crate::model::service::parse_kind_or_part;
 use crate::state::{Container, State};
 use crate::steps::avahi::Avahi;
 use serde::Deserialize;
@@ -56,7 +56,7 @@ impl Browse {
         let mut addresses: Vec<IpAddr> = own.into_iter().map(IpAddr::from).collect();
         addresses.extend(state.containers.values().flat_map(Container::addresses));
         Ok(Browse {
-            kind: asked.map(parse_kind).transpose()?,
+            kind: asked.map(parse_kind_or_part).transpose()?,
             timeout: Duration::from_secs(timeout.into()),
             box_name: state.machine.box_name(),
             addresses,
