@@ -138,7 +138,7 @@ impl Announcer {
 
     /// What a thread shall ask the network, if what is announced was not seen there yet.
     pub fn look(&mut self, state: &State) -> Option<Looking> {
-        if !self.sightings.is_looking() {
+        if !self.sightings.is_due() {
             return None;
         }
         let mut bridges = vec![state.config.settings.defaults.bridge.clone()];

@@ -19,7 +19,7 @@ const SETTLE: Duration = Duration::from_millis(400);
 /// A name that somebody else has by then is his.
 const CLAIM: Duration = Duration::from_millis(1500);
 /// When a person looks, what was seen longer ago than this is looked at again, and what was not seen.
-const AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(5));
+const AGAIN: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// All that is announced.
 #[derive(Debug, Default)]
@@ -189,6 +189,11 @@ impl Sightings {
             sighting.since = now.checked_sub(SETTLE).unwrap_or(now);
             sighting.until = Some(now + PATIENCE);
         }
+    }
+
+    /// Whether a look can begin.
+    pub fn is_due(&self) -> bool {
+        self.stop.is_none() && self.is_looking()
     }
 
     /// Whether something is looked for.

@@ -147,12 +147,7 @@ pub(super) fn avahi(subject: &Subject<'_>) -> Vec<Finding> {
 
 /// Whether avahi-daemon speaks where containers are, and nowhere else.
 pub(super) fn judge_spoken(spoken: &Spoken, bridges: &[&str]) -> Finding {
-    let speaks = |bridge: &&&str| match spoken {
-        Spoken::All => true,
-        Spoken::Only(interfaces) => interfaces.iter().any(|name| name == **bridge),
-        Spoken::AllBut(interfaces) => !interfaces.iter().any(|name| name == **bridge),
-    };
-    let silent: Vec<&str> = bridges.iter().filter(|bridge| !speaks(bridge)).copied().collect();
+    let silent: Vec<&str> = bridges.iter().filter(|bridge| !spoken.includes(bridge)).copied().collect();
     let cure = "of section [server] in /etc/avahi/avahi-daemon.conf, then restart avahi-daemon; on OpenWrt \
                 `/etc/init.d/cloudbox reload` does both, unless you have named interfaces there yourself";
     if !silent.is_empty() {

@@ -74,7 +74,7 @@ pub struct Times {
 /// else's, or the time is up. `stop` ends it early.
 ///
 /// # Errors
-/// None of the interfaces can be asked on.
+/// None of the interfaces can be asked on, in all that time.
 pub fn look(
     expected: &[Expected],
     interfaces: &[String],
@@ -84,14 +84,20 @@ pub fn look(
 ) -> Result<Vec<Sight>> {
     let mut look = Look::new(expected, own);
     let id = RandomState::new().build_hasher().finish() as u16;
-    let mut asking = Asking::open(interfaces)?;
-    // Only to hear when something new is said. Where another program has the port for itself, the pauses must do.
-    let mut listening = Sockets::open_on(interfaces).ok();
     let (mut pause, mut turn, mut by_ipv6, mut early) = (PAUSE.0, 0, false, 0);
     let is_over = |now| now >= times.until || stop.load(Ordering::Relaxed);
     while Instant::now() < times.from && !is_over(Instant::now()) {
         std::thread::sleep(STEP.min(times.from.saturating_duration_since(Instant::now())));
     }
+    // A bridge may get its address later than avahi-daemon its services, as at boot.
+    let mut asking = loop {
+        match Asking::open(interfaces) {
+            Err(_) if !is_over(Instant::now()) => std::thread::sleep(STEP),
+            opened => break opened?,
+        }
+    };
+    // Only to hear when something new is said. Where another program has the port for itself, the pauses must do.
+    let mut listening = Sockets::open_on(&|name| interfaces.iter().any(|one| one == name)).ok();
     loop {
         let unseen: Vec<usize> =
             (0..expected.len()).filter(|at| !matches!(look.sight(*at), Sight::Seen(_))).collect();

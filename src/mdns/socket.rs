@@ -82,28 +82,18 @@ fn is_first(places: &[(u32, bool)], interface: u32, ipv4: bool) -> bool {
 }
 
 /// The places that are on one of these interfaces.
-fn places_on(interfaces: &[String]) -> Result<Vec<(u32, bool)>> {
-    let named = |index| {
-        if_indextoname(index).is_ok_and(|name| interfaces.iter().any(|i| name.to_bytes() == i.as_bytes()))
-    };
+fn places_on(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<(u32, bool)>> {
+    let named = |index| if_indextoname(index).is_ok_and(|name| name.to_str().is_ok_and(wanted));
     Ok(places()?.into_iter().filter(|(index, _)| named(*index)).collect())
 }
 
 impl Sockets {
-    /// Opens them on all interfaces.
+    /// Opens them on these interfaces, by name.
     ///
     /// # Errors
     /// When there is not one, with the reason.
-    pub fn open() -> Result<Sockets> {
-        Sockets::at(places()?)
-    }
-
-    /// Opens them on these interfaces.
-    ///
-    /// # Errors
-    /// As [`Sockets::open`].
-    pub fn open_on(interfaces: &[String]) -> Result<Sockets> {
-        Sockets::at(places_on(interfaces)?)
+    pub fn open_on(wanted: &dyn Fn(&str) -> bool) -> Result<Sockets> {
+        Sockets::at(places_on(wanted)?)
     }
 
     fn at(places: Vec<(u32, bool)>) -> Result<Sockets> {
@@ -193,7 +183,7 @@ impl Asking {
     /// # Errors
     /// There is none that could be asked on.
     pub fn open(interfaces: &[String]) -> Result<Asking> {
-        let places = places_on(interfaces)?;
+        let places = places_on(&|name| interfaces.iter().any(|one| one == name))?;
         let open = |(index, ipv4): &(u32, bool)| {
             let socket = open_asking(*index, *ipv4).ok()?;
             Some(Socket { socket, group: group(*index, *ipv4), is_first: is_first(&places, *index, *ipv4) })

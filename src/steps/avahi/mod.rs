@@ -94,6 +94,17 @@ pub enum Spoken {
     AllBut(Vec<String>),
 }
 
+impl Spoken {
+    /// Whether it speaks on this one.
+    pub fn includes(&self, interface: &str) -> bool {
+        match self {
+            Spoken::All => true,
+            Spoken::Only(interfaces) => interfaces.iter().any(|name| name == interface),
+            Spoken::AllBut(interfaces) => !interfaces.iter().any(|name| name == interface),
+        }
+    }
+}
+
 /// What was not written, by the file it belongs to.
 pub type Troubles = Vec<(String, Error)>;
 
@@ -133,7 +144,8 @@ pub trait Avahi: Send + Sync {
         stop: &AtomicBool,
     ) -> Result<Vec<Sight>>;
 
-    /// The services on the network, of all types or of one; it takes as long as `timeout`.
+    /// The services on the network, of all types or of one; it takes as long as `timeout`. The network is where
+    /// avahi-daemon speaks.
     ///
     /// # Errors
     /// The network cannot be asked.
@@ -330,10 +342,10 @@ impl Avahi for Files {
         times: Times,
         stop: &AtomicBool,
     ) -> Result<Vec<Sight>> {
-        let interfaces = match self.spoken_on() {
-            Spoken::All => bridges.to_vec(),
+        let spoken = self.spoken_on();
+        let interfaces = match spoken {
             Spoken::Only(interfaces) => interfaces,
-            Spoken::AllBut(denied) => bridges.iter().filter(|name| !denied.contains(name)).cloned().collect(),
+            _ => bridges.iter().filter(|name| spoken.includes(name)).cloned().collect(),
         };
         own.of_box = assigned_addresses()
             .map_err(|e| Error::os("cannot list the box's addresses", e))?
@@ -349,7 +361,8 @@ impl Avahi for Files {
 
     // Not by asking avahi-daemon: without D-Bus it tells nobody.
     fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
-        mdns::browse(kind, timeout)
+        let spoken = self.spoken_on();
+        mdns::browse_on(kind, timeout, &|interface| spoken.includes(interface))
     }
 }
 
