@@ -174,10 +174,8 @@ impl Announcer {
     fn give_way(&mut self, state: &State, advert: &Advert, sight: &Sight) {
         let machine = &state.machine;
         let hostname = machine.avahi.hostname();
-        // Names that nobody has given are made of the box's, so that another box has that one.
-        let is_given = advert.source == DeclaredBy::Config && advert.name() != advert.host;
         let was_shared = machine.box_name() == machine.own_name();
-        if !was_shared && (*sight == Sight::HostTaken || !is_given) {
+        if !was_shared && (*sight == Sight::HostTaken || advert.container.is_none()) {
             machine.share_name(&hostname);
             warn!(
                 "another box on the network is called {hostname}, too: this one announces itself as {}",

@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::machine::Machine;
-use crate::mdns::lookup::{Expected, Own, Sight, Times};
+use crate::mdns::lookup::{Expected, Sight, Times};
 use crate::model::advert::{Advert, DeclaredBy};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +50,7 @@ struct Sighting {
 pub struct Looking {
     asked: Vec<Advert>,
     bridges: Vec<String>,
-    own: Own,
+    of_containers: Vec<IpAddr>,
     times: Times,
     stop: Arc<AtomicBool>,
 }
@@ -76,7 +76,8 @@ impl Looking {
     /// Asks.
     pub fn run(self, machine: &Machine) -> Looked {
         let expected: Vec<Expected> = self.asked.iter().map(expected).collect();
-        let sights = machine.avahi.read_back(&expected, &self.bridges, self.own, self.times, &self.stop);
+        let sights =
+            machine.avahi.read_back(&expected, &self.bridges, self.of_containers, self.times, &self.stop);
         Looked { asked: self.asked, sights }
     }
 }
@@ -125,7 +126,7 @@ impl Sightings {
         let looking = Looking {
             asked: open().map(|sighting| sighting.advert.clone()).collect(),
             bridges,
-            own: Own { of_box: Vec::new(), of_containers },
+            of_containers,
             times: Times { from: first + SETTLE, taken: last + CLAIM, until },
             stop: Arc::default(),
         };

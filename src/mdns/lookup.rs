@@ -2,7 +2,7 @@
 //! answers at once and to the questioner alone (RFC 6762, section 6.7): what was heard before does not count.
 
 use super::message::{self, Data, Name, Query};
-use super::socket::{Asking, Sockets};
+use super::socket::{own_addresses, Asking, Sockets};
 use crate::error::Result;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -33,7 +33,7 @@ pub struct Expected {
     pub host: Option<String>,
     /// Its port.
     pub port: u16,
-    /// Addresses of that host. One of them is enough.
+    /// Addresses of that host. One of them is enough. The box's own are known.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -51,12 +51,12 @@ pub enum Sight {
 }
 
 /// Whose word is whose.
-#[derive(Debug, Clone, Default)]
-pub struct Own {
-    /// The box's addresses.
-    pub of_box: Vec<IpAddr>,
+#[derive(Debug, Default)]
+struct Own {
+    /// The box's addresses: those of now, and those that it had a moment ago.
+    of_box: Vec<IpAddr>,
     /// Those of its containers.
-    pub of_containers: Vec<IpAddr>,
+    of_containers: Vec<IpAddr>,
 }
 
 /// When to ask.
@@ -71,18 +71,18 @@ pub struct Times {
 }
 
 /// Asks for `expected` on `interfaces`, over and over until there is something new to tell: some are seen, or somebody
-/// else's, or the time is up. `stop` ends it early.
+/// else's, or the time is up. `stop` ends it early. `of_containers` are addresses of the box's containers.
 ///
 /// # Errors
 /// None of the interfaces can be asked on, in all that time.
 pub fn look(
     expected: &[Expected],
     interfaces: &[String],
-    own: &Own,
+    of_containers: Vec<IpAddr>,
     times: Times,
     stop: &AtomicBool,
 ) -> Result<Vec<Sight>> {
-    let mut look = Look::new(expected, own);
+    let mut look = Look::new(expected, Own { of_box: Vec::new(), of_containers });
     let id = RandomState::new().build_hasher().finish() as u16;
     let (mut pause, mut turn, mut by_ipv6, mut early) = (PAUSE.0, 0, false, 0);
     let is_over = |now| now >= times.until || stop.load(Ordering::Relaxed);
@@ -92,6 +92,7 @@ pub fn look(
     // A bridge may get its address later than avahi-daemon its services, as at boot.
     let mut asking = loop {
         match Asking::open(interfaces) {
+            Err(_) if stop.load(Ordering::Relaxed) => return Ok(vec![Sight::Nothing; expected.len()]),
             Err(_) if !is_over(Instant::now()) => std::thread::sleep(STEP),
             opened => break opened?,
         }
@@ -99,6 +100,12 @@ pub fn look(
     // Only to hear when something new is said. Where another program has the port for itself, the pauses must do.
     let mut listening = Sockets::open_on(&|name| interfaces.iter().any(|one| one == name)).ok();
     loop {
+        // An answer of our own from a new address is nobody else's.
+        for address in own_addresses()? {
+            if !look.own.of_box.contains(&address) {
+                look.own.of_box.push(address);
+            }
+        }
         let unseen: Vec<usize> =
             (0..expected.len()).filter(|at| !matches!(look.sight(*at), Sight::Seen(_))).collect();
         let begin = turn % unseen.len().max(1);
@@ -124,7 +131,7 @@ pub fn look(
             let until = now + STEP.min((began + pause).saturating_duration_since(now));
             asking.receive(listening.as_mut(), until, &mut |packet, from, to_us| match to_us {
                 true => look.input(packet, from, id),
-                false => heard |= message::is_response(packet) && own.of_box.contains(&from),
+                false => heard |= message::is_response(packet) && look.own.of_box.contains(&from),
             })?;
         }
         early += u32::from(heard);
@@ -145,7 +152,7 @@ pub fn look(
 /// What was asked and answered.
 struct Look<'a> {
     expected: &'a [Expected],
-    own: &'a Own,
+    own: Own,
     /// Name of the service and of its host, as they are asked for.
     names: Vec<Option<(Name, Option<Name>)>>,
     services: Vec<(Name, Name, u16, IpAddr)>,
@@ -153,7 +160,7 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(expected: &'a [Expected], own: &'a Own) -> Look<'a> {
+    fn new(expected: &'a [Expected], own: Own) -> Look<'a> {
         let name = |one: &Expected| {
             let kind = one.kind.split('.');
             let service = Name::new([one.name.as_str()].into_iter().chain(kind).chain(["local"]))?;
@@ -228,16 +235,21 @@ impl<'a> Look<'a> {
             *port == one.port && host.as_ref().map_or(of_box(from), |host| host == target)
         });
         let host = host.as_ref().or(ours.map(|(_, target, ..)| target));
-        let of_host = self.addresses.iter().filter(|(of, ip, _)| Some(of) == host && counts(one, *ip));
-        let has_ours = of_host.clone().any(|(_, ip, _)| one.addresses.contains(ip));
-        let is_foreign = |from: &IpAddr| !of_box(from) && !self.own.of_containers.contains(from);
+        let is_box = one.host.is_none();
+        let wanted = if is_box { &self.own.of_box } else { &one.addresses };
+        let of_host = self.addresses.iter().filter(|(of, ip, _)| Some(of) == host && counts(wanted, *ip));
+        let has_ours = of_host.clone().any(|(_, ip, _)| wanted.contains(ip));
+        // An address that is good for one link may be a container's of ours: nothing is known of those.
+        let is_foreign =
+            |from: &IpAddr| !of_box(from) && !self.own.of_containers.contains(from) && !is_link_local(*from);
         if let (Some((_, target, ..)), true) = (ours, has_ours) {
             return Sight::Seen(String::from_utf8_lossy(target.label()).into_owned());
         }
-        if one.host.is_some() && !has_ours && of_host.clone().any(|(_, _, from)| is_foreign(from)) {
+        if !is_box && !has_ours && of_host.clone().any(|(_, _, from)| is_foreign(from)) {
             return Sight::HostTaken;
         }
-        if ours.is_none() && said.any(|(.., from)| !of_box(from)) {
+        // The box gives way to strangers only, a service to whoever has its name.
+        if ours.is_none() && said.any(|(.., from)| if is_box { is_foreign(from) } else { !of_box(from) }) {
             return Sight::NameTaken;
         }
         Sight::Nothing
@@ -245,9 +257,12 @@ impl<'a> Look<'a> {
 }
 
 /// Whether an address says anything about whose the host is: every guest has some of its own that are good for one link.
-fn counts(one: &Expected, ip: IpAddr) -> bool {
-    let link_local = matches!(ip, IpAddr::V6(six) if six.is_unicast_link_local());
-    one.addresses.contains(&ip) || (!link_local && one.addresses.iter().any(|a| a.is_ipv4() == ip.is_ipv4()))
+fn counts(wanted: &[IpAddr], ip: IpAddr) -> bool {
+    wanted.contains(&ip) || (!is_link_local(ip) && wanted.iter().any(|a| a.is_ipv4() == ip.is_ipv4()))
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(six) if six.is_unicast_link_local())
 }
 
 #[cfg(test)]
@@ -290,8 +305,7 @@ mod tests {
             port: 80,
             addresses: vec![ip("10.0.0.7")],
         };
-        let of_box = Expected { host: None, addresses: vec![ip("10.0.0.1")], ..of_container.clone() };
-        let own = Own { of_box: vec![ip("10.0.0.1")], of_containers: vec![ip("10.0.0.7")] };
+        let of_box = Expected { host: None, addresses: Vec::new(), ..of_container.clone() };
         let seen = |host: &str| Sight::Seen(host.into());
         let us = "10.0.0.1";
         for (expected, host, port, at, address, from, sight) in [
@@ -305,11 +319,16 @@ mod tests {
             // What a container of ours says of its host is no reason to give way to it.
             (&of_container, "web-alpha", 80, "web-alpha", "10.0.0.8", "10.0.0.7", Sight::Nothing),
             (&of_container, "web-alpha", 80, "web-alpha", "fe80::8", "10.0.0.2", Sight::Nothing),
+            (&of_container, "web-alpha", 80, "web-alpha", "10.0.0.8", "fe80::7", Sight::Nothing),
+            // A service of that name it may have.
+            (&of_container, "web-beta", 80, "web-beta", "10.0.0.7", "10.0.0.7", Sight::NameTaken),
             (&of_box, "OpenWrt-2", 80, "OpenWrt-2", "10.0.0.1", us, seen("OpenWrt-2")),
             (&of_box, "OpenWrt", 80, "OpenWrt", "10.0.0.2", "10.0.0.2", Sight::NameTaken),
+            (&of_box, "OpenWrt", 80, "OpenWrt", "10.0.0.7", "10.0.0.7", Sight::Nothing),
         ] {
             let one = [expected.clone()];
-            let mut look = Look::new(&one, &own);
+            let own = Own { of_box: vec![ip("10.0.0.1")], of_containers: vec![ip("10.0.0.7")] };
+            let mut look = Look::new(&one, own);
             let packet = answer(7, &wiki, host, port, at, address);
             look.input(&packet, ip(from), 8);
             assert_eq!(look.sight(0), Sight::Nothing, "the answer to another question");
@@ -332,8 +351,7 @@ mod tests {
             Expected { host: None, ..one },
             Expected { name: "x".repeat(64), ..all_of_nothing() },
         ];
-        let own = Own::default();
-        let look = Look::new(&all, &own);
+        let look = Look::new(&all, Own::default());
         let kinds = |at: usize| -> Vec<u16> {
             let packets = look.questions(at, 0x1234);
             assert!(packets.iter().all(|packet| packet.starts_with(&[0x12, 0x34])));

@@ -43,6 +43,15 @@ struct Socket {
     is_first: bool,
 }
 
+/// All addresses of the box.
+///
+/// # Errors
+/// A system call fails.
+pub fn own_addresses() -> Result<Vec<IpAddr>> {
+    let addresses = assigned_addresses().map_err(|e| Error::os("cannot list the box's addresses", e))?;
+    Ok(addresses.into_iter().map(|assigned| assigned.address).collect())
+}
+
 /// Where mDNS can be spoken: an interface, and whether by IPv4.
 fn places() -> Result<Vec<(u32, bool)>> {
     let unknown = |e: Errno| Error::os("cannot list the network interfaces", e);

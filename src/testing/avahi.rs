@@ -3,8 +3,9 @@
 use super::FakeBox;
 use crate::error::Result;
 use crate::mdns;
-use crate::mdns::lookup::{Expected, Own, Sight, Times};
+use crate::mdns::lookup::{Expected, Sight, Times};
 use crate::steps::avahi::{self, Avahi, Troubles, Wanted};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -42,7 +43,7 @@ impl Avahi for FakeBox {
         &self,
         expected: &[Expected],
         _bridges: &[String],
-        _own: Own,
+        _of_containers: Vec<IpAddr>,
         _times: Times,
         _stop: &AtomicBool,
     ) -> Result<Vec<Sight>> {

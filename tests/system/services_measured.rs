@@ -111,6 +111,11 @@ fn two_hundred_services_are_seen_in_time_and_each_change_is_written_once() {
     }
     let seen: Vec<String> =
         names.iter().map(|name| here.host(name).trim_end_matches(".local").into()).collect();
+    // What the box says of itself is gathered.
+    let says = |seen: &[crate::neighbour::Seen]| {
+        seen.iter().any(|service| service.txt.contains(&"containers=50".to_string()))
+    };
+    here.neighbour.wait_until("_cloudbox._tcp", "containers=50", says);
     let services = Counter::on(&here.the_box.avahi().join("services"));
     let hosts = Counter::on(&here.the_box.avahi());
 

@@ -8,10 +8,9 @@ mod service_file;
 use super::filesystem::read_text;
 use super::process::Process;
 use crate::error::{Code, Error, Result};
-use crate::mdns::lookup::{self, Expected, Own, Sight, Times};
+use crate::mdns::lookup::{self, Expected, Sight, Times};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
-use crate::netlink::assigned_addresses;
 use crate::sys;
 use litemap::LiteMap;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -130,7 +129,7 @@ pub trait Avahi: Send + Sync {
     /// The box's host name.
     fn hostname(&self) -> String;
 
-    /// Asks the network for what was announced: [`lookup::look`]. It is asked where avahi-daemon speaks, on `bridges`
+    /// Asks the network for what was announced: [`lookup::look`]; `of_containers` are addresses of the box's containers. It is asked where avahi-daemon speaks, on `bridges`
     /// unless its configuration names interfaces.
     ///
     /// # Errors
@@ -139,7 +138,7 @@ pub trait Avahi: Send + Sync {
         &self,
         expected: &[Expected],
         bridges: &[String],
-        own: Own,
+        of_containers: Vec<IpAddr>,
         times: Times,
         stop: &AtomicBool,
     ) -> Result<Vec<Sight>>;
@@ -338,7 +337,7 @@ impl Avahi for Files {
         &self,
         expected: &[Expected],
         bridges: &[String],
-        mut own: Own,
+        of_containers: Vec<IpAddr>,
         times: Times,
         stop: &AtomicBool,
     ) -> Result<Vec<Sight>> {
@@ -347,16 +346,7 @@ impl Avahi for Files {
             Spoken::Only(interfaces) => interfaces,
             _ => bridges.iter().filter(|name| spoken.includes(name)).cloned().collect(),
         };
-        own.of_box = assigned_addresses()
-            .map_err(|e| Error::os("cannot list the box's addresses", e))?
-            .into_iter()
-            .map(|assigned| assigned.address)
-            .collect();
-        let mut expected = expected.to_vec();
-        for one in expected.iter_mut().filter(|one| one.host.is_none()) {
-            one.addresses.clone_from(&own.of_box);
-        }
-        lookup::look(&expected, &interfaces, &own, times, stop)
+        lookup::look(expected, &interfaces, of_containers, times, stop)
     }
 
     // Not by asking avahi-daemon: without D-Bus it tells nobody.
