@@ -29,6 +29,7 @@ pub struct Machine {
     /// avahi-daemon.
     pub avahi: Box<dyn Avahi>,
     holds: Mutex<LiteMap<Name, String>>,
+    shared_name: Mutex<String>,
 }
 
 impl Machine {
@@ -41,12 +42,38 @@ impl Machine {
         network: Box<dyn Network>,
         avahi: Box<dyn Avahi>,
     ) -> Machine {
-        Machine { config, storage, runtime, images, network, avahi, holds: Mutex::default() }
+        Machine {
+            config,
+            storage,
+            runtime,
+            images,
+            network,
+            avahi,
+            holds: Mutex::default(),
+            shared_name: Mutex::default(),
+        }
     }
 
     /// The box's name on the network.
     pub fn box_name(&self) -> String {
-        advert::box_name(&self.avahi.hostname(), &self.storage.box_id().unwrap_or_default())
+        let hostname = self.avahi.hostname();
+        let is_shared = *self.shared_name.lock().unwrap_or_else(PoisonError::into_inner) == hostname;
+        advert::box_name(&hostname, &self.storage.box_id().unwrap_or_default(), is_shared)
+    }
+
+    /// The box's name with something of its own, whether or not another one is called the same.
+    pub fn own_name(&self) -> String {
+        advert::box_name(&self.avahi.hostname(), &self.storage.box_id().unwrap_or_default(), true)
+    }
+
+    /// The host name that another box has as well, if that is known; empty otherwise.
+    pub fn shared_name(&self) -> String {
+        self.shared_name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another box has this host name as well: from now on ours is told from it, for as long as it is called so.
+    pub fn share_name(&self, hostname: &str) {
+        *self.shared_name.lock().unwrap_or_else(PoisonError::into_inner) = hostname.to_string();
     }
 
     fn holds(&self) -> MutexGuard<'_, LiteMap<Name, String>> {

@@ -77,14 +77,37 @@ pub fn assigned_addresses() -> nix::Result<Vec<Assigned>> {
     Ok(all)
 }
 
-/// The numbers and flags (`IFF_…`) of the box's interfaces.
+/// How an interface of the box is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub number: u32,
+    /// `IFF_…`
+    pub flags: u32,
+    /// The number of the bridge whose port it is, or of what else has it; 0 for none.
+    pub master: u32,
+    /// The number of the interface here that is its other end, or that it lies on; 0 for none.
+    pub other: u32,
+}
+
+/// All interfaces of the box.
 ///
 /// # Errors
 /// A system call fails.
-pub fn interface_flags() -> nix::Result<Vec<(u32, u32)>> {
+pub fn links() -> nix::Result<Vec<Link>> {
     let mut all = Vec::new();
-    let flags = |message: &[u8]| Some((u32_at(message, 4)?, u32_at(message, 8)?));
-    dump(libc::RTM_GETLINK, IFINFOMSG, &mut |message| all.extend(flags(message)))?;
+    let link = |message: &[u8]| {
+        let attributes = message.get(IFINFOMSG..)?;
+        let number_of = |kind| attribute(attributes, kind).and_then(|data| u32_at(data, 0)).unwrap_or(0);
+        let is_here = attribute(attributes, libc::IFLA_LINK_NETNSID).is_none();
+        Some(Link {
+            number: u32_at(message, 4)?,
+            flags: u32_at(message, 8)?,
+            master: number_of(libc::IFLA_MASTER),
+            other: if is_here { number_of(libc::IFLA_LINK) } else { 0 },
+        })
+    };
+    dump(libc::RTM_GETLINK, IFINFOMSG, &mut |message| all.extend(link(message)))?;
     Ok(all)
 }
 
@@ -303,12 +326,12 @@ mod tests {
 
     #[test]
     fn the_loopback_interface_is_there() {
-        let flags = interface_flags().unwrap();
+        let links = links().unwrap();
         let wanted = (libc::IFF_LOOPBACK | libc::IFF_UP) as u32;
-        let loopback = flags.iter().find(|(_, flags)| flags & wanted == wanted);
-        let (index, _) = *loopback.expect("the loopback interface is up");
+        let loopback = links.iter().find(|link| link.flags & wanted == wanted);
+        let Link { number, .. } = *loopback.expect("the loopback interface is up");
         let here =
-            Assigned { interface: index, address: Ipv4Addr::LOCALHOST.into(), prefix: 8, tentative: false };
+            Assigned { interface: number, address: Ipv4Addr::LOCALHOST.into(), prefix: 8, tentative: false };
         assert!(assigned_addresses().unwrap().contains(&here));
     }
 }

@@ -790,6 +790,27 @@ fn arp_everywhere(interface: u32) -> libc::sockaddr_ll {
     }
 }
 
+/// IP_MULTICAST_IF by an interface's number, which nix does not have.
+#[derive(Clone)]
+struct MulticastInterface;
+nix::setsockopt_impl!(
+    MulticastInterface,
+    libc::IPPROTO_IP,
+    libc::IP_MULTICAST_IF,
+    libc::ip_mreqn,
+    nix::sys::socket::sockopt::SetStruct<'_, libc::ip_mreqn>
+);
+
+/// Has what `socket` sends to a group leave on the interface with number `interface`.
+///
+/// # Errors
+/// As setsockopt(2).
+pub fn send_multicast_v4(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+    let any = libc::in_addr { s_addr: 0 };
+    let out = libc::ip_mreqn { imr_multiaddr: any, imr_address: any, imr_ifindex: interface as libc::c_int };
+    Ok(setsockopt(&socket, MulticastInterface, &out)?)
+}
+
 /// SO_ATTACH_FILTER, which nix does not have.
 #[derive(Clone, Copy, Debug)]
 struct AttachFilter;

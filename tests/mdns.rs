@@ -3,6 +3,7 @@
 //! Each test has a network namespace of its own with a bridge; each neighbour is one more, with its own daemon.
 
 use cloudbox::error::Code;
+use cloudbox::mdns::message::{questions, Name, A, PTR, SRV, TXT};
 use cloudbox::mdns::{browse, ServiceInstance};
 use nix::sched::{unshare, CloneFlags};
 use nix::sys::socket::{bind, setsockopt, socket, sockopt, AddressFamily, SockFlag, SockType, SockaddrIn};
@@ -359,6 +360,83 @@ fn every_network_is_asked_and_interfaces_without_an_address_are_not() {
     assert!(new.from.unwrap().is_ipv6());
     // br0 and br1, each by IPv4 and by IPv6.
     assert_eq!(watch.join().unwrap(), 4);
+}
+
+#[test]
+fn a_network_with_ipv6_only_is_asked() {
+    if !can_run("browsing without IPv4") {
+        return;
+    }
+    let mut net = Net::new();
+    let _far = net.neighbour("far", &services("far", 5));
+    sh("ip -4 address flush dev br0");
+    let found = browse(None, PATIENCE).unwrap();
+    let whole = |f: &&ServiceInstance| f.host == "far.local" && f.port >= 1000 && !f.addresses.is_empty();
+    assert_eq!(found.iter().filter(whole).count(), 5, "{found:?}");
+    assert!(found.iter().all(|f| f.from.unwrap().is_ipv6()), "{found:?}");
+}
+
+/// Answers questions for a name with records: a name, a type, its data. Until it is told to stop.
+fn responder(stop: &Arc<AtomicBool>, records: Vec<(Vec<u8>, u16, Vec<u8>)>) -> thread::JoinHandle<()> {
+    let (stop, socket) = (stop.clone(), shared_socket());
+    let group = std::net::Ipv4Addr::new(224, 0, 0, 251);
+    socket.join_multicast_v4(&group, &[10, 77, 0, 1].into()).unwrap();
+    socket.set_multicast_ttl_v4(255).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    thread::spawn(move || {
+        let mut packet = [0; 9000];
+        while !stop.load(Ordering::Relaxed) {
+            let Ok(length) = socket.recv(&mut packet) else { continue };
+            if length < 12 || packet[2] & 0x80 != 0 {
+                continue;
+            }
+            for (name, kind) in questions(&packet[..length]).unwrap_or_default() {
+                let asked =
+                    |(of, of_kind, _): &&(Vec<u8>, u16, Vec<u8>)| *of == *name.wire() && *of_kind == kind;
+                for (of, kind, data) in records.iter().filter(asked) {
+                    let mut answer = vec![0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+                    answer.extend_from_slice(
+                        &[of, &[0][..], &kind.to_be_bytes(), &[0, 1, 0, 0, 0, 120]].concat(),
+                    );
+                    answer.extend_from_slice(&(data.len() as u16).to_be_bytes());
+                    answer.extend_from_slice(data);
+                    socket.send_to(&answer, (group, 5353)).unwrap();
+                }
+            }
+        }
+    })
+}
+
+#[test]
+fn who_announces_only_a_part_of_a_type_is_found_as_avahi_browse_finds_it() {
+    if !can_run("browsing for a part of a type") {
+        return;
+    }
+    let mut net = Net::new();
+    sh("ip route add 224.0.0.0/4 dev br0");
+    let far = net.neighbour("far", &[]);
+    let name = |dotted: &str| Name::new(dotted.split('.')).unwrap().wire().to_vec();
+    let (part, service) = ("_wiki._sub._http._tcp.local", name("Part._http._tcp.local"));
+    let whole = |name: &[u8]| [name, &[0]].concat();
+    let stop = Arc::new(AtomicBool::new(false));
+    let records = vec![
+        (name("_services._dns-sd._udp.local"), PTR, whole(&name(part))),
+        (name(part), PTR, whole(&service)),
+        (service.clone(), SRV, [&[0, 0, 0, 0, 0, 80][..], &whole(&name("part.local"))].concat()),
+        (service.clone(), TXT, b"\x06path=/".to_vec()),
+        (name("part.local"), A, vec![10, 77, 0, 1]),
+    ];
+    let responder = responder(&stop, records);
+    for (kind, arguments) in [(Some("_wiki._sub._http._tcp"), "_wiki._sub._http._tcp"), (None, "--all")] {
+        let found: BTreeSet<Row> = browse(kind, PATIENCE).unwrap().into_iter().map(row).collect();
+        let names: Vec<_> = found.iter().map(|row| (&row.0 as &str, &row.1 as &str, row.4)).collect();
+        assert_eq!(names, [("_http._tcp", "Part", 80)], "{kind:?}");
+        assert_avahi_agrees(&found, || {
+            avahi_rows(&far.run(&format!("avahi-browse -rptk {arguments} | grep ';eth0;'")))
+        });
+    }
+    stop.store(true, Ordering::Relaxed);
+    responder.join().unwrap();
 }
 
 /// What is found while somebody says this over and over, by a socket for mDNS or by another.

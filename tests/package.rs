@@ -741,6 +741,78 @@ fn what_is_the_owners_alone_is_moved_once_to_a_file_of_its_own() {
     assert_eq!((config.as_str(), host.contains("\toption storage 'relative'")), (odd, false));
 }
 
+/// What the service makes of avahi-daemon's configuration on a box with these containers, and whether avahi-daemon was
+/// started anew for it.
+fn avahi_conf(dir: &Path, verb: &str, conf: &str, config: &str) -> (String, bool) {
+    let (file, restarted) = (dir.join("avahi-daemon.conf"), dir.join("restarted"));
+    fs::write(&file, conf).unwrap();
+    fs::write(dir.join("config"), config).unwrap();
+    let _ = fs::remove_file(&restarted);
+    let daemon = dir.join("daemon");
+    fs::write(&daemon, format!("#!/bin/sh\n[ $1 = running ] || echo $1 >> {}\n", restarted.display()))
+        .unwrap();
+    fs::set_permissions(&daemon, fs::Permissions::from_mode(0o755)).unwrap();
+    let script = format!(
+        "extra_command() {{ :; }}\nuci() {{ [ \"$*\" = '-q get network.lan.device' ] && echo br-lan; }}\n\
+         . {}\nAVAHI={}\nCONFIG={}\nAVAHI_DAEMON={}\n{verb}\n",
+        project().join("files/etc/init.d/cloudbox").display(),
+        dir.display(),
+        dir.join("config").display(),
+        daemon.display(),
+    );
+    let output = run(Command::new("busybox").args(["ash", "-uc", &script]));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let left: Vec<String> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(!left.iter().any(|name| name.starts_with('.')), "{left:?}");
+    let said = fs::read_to_string(&restarted).unwrap_or_default();
+    assert!(matches!(said.as_str(), "" | "restart\n"), "{said}");
+    (fs::read_to_string(&file).unwrap(), !said.is_empty())
+}
+
+#[test]
+fn avahi_daemon_speaks_where_the_lan_and_the_containers_are() {
+    if run(&mut Command::new("busybox")).status.code().is_none() {
+        println!("skipped: busybox is not installed");
+        return;
+    }
+    let dir = scratch("avahi-conf");
+    let conf = "# mine\n[server]\n#host-name=foo\n#allow-interfaces=eth0\nuse-ipv4=yes\n\n[publish]\n";
+    let limited = |interfaces: &str| {
+        let ours = format!(
+            "[server]\n# cloudbox: begin (written by cloudbox: changes in these lines are lost)\n\
+             allow-interfaces={interfaces}\n# cloudbox: end\n"
+        );
+        conf.replace("[server]\n", &ours)
+    };
+    let nothing = "";
+    let uci = "config cloudbox 'main'\n\toption bridge 'br-cloudbox'\nconfig container web\n  option \"bridge\" br-x # mine\n\
+               config container 'db'\n\toption bridge 'br-lan'\n#\toption bridge 'br-not'\n\toption bridge 'a/b'\n";
+    assert_eq!(avahi_conf(&dir, "limit_avahi", conf, nothing), (limited("br-lan"), true));
+    let all = limited("br-lan,br-cloudbox,br-x");
+    assert_eq!(avahi_conf(&dir, "limit_avahi", conf, uci), (all.clone(), true));
+    // Again: nothing. With other bridges: those. In the end: what there was.
+    assert_eq!(avahi_conf(&dir, "limit_avahi", &all, uci), (all.clone(), false));
+    assert_eq!(avahi_conf(&dir, "limit_avahi", &all, nothing), (limited("br-lan"), true));
+    assert_eq!(avahi_conf(&dir, "free_avahi", &all, uci), (conf.to_string(), true));
+    assert_eq!(avahi_conf(&dir, "free_avahi", conf, uci), (conf.to_string(), false));
+    // What the owner has said goes first, also when he says it later.
+    for own in ["allow-interfaces=br-lan,wlan0\n", "  deny-interfaces = wan\n"] {
+        let owned = conf.replace("use-ipv4=yes\n", own);
+        assert_eq!(avahi_conf(&dir, "limit_avahi", &owned, uci), (owned.clone(), false));
+        let later = all.replace("use-ipv4=yes\n", own);
+        assert_eq!(avahi_conf(&dir, "limit_avahi", &later, uci), (owned, true));
+    }
+    // An empty list is none. Lines that were cut short take nothing of others along.
+    let empty = conf.replace("#allow-interfaces=eth0", "allow-interfaces=");
+    assert!(avahi_conf(&dir, "limit_avahi", &empty, nothing)
+        .0
+        .contains("allow-interfaces=br-lan\n# cloudbox: end"));
+    let cut = conf.replace("use-ipv4=yes\n", "# cloudbox: begin\nuse-ipv4=yes\n");
+    assert_eq!(avahi_conf(&dir, "free_avahi", &cut, nothing), (conf.to_string(), true));
+    assert_eq!(avahi_conf(&dir, "limit_avahi", "", nothing), (String::new(), false));
+}
+
 #[test]
 fn every_script_is_one_that_the_shell_of_a_box_reads() {
     for script in [

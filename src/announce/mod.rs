@@ -2,6 +2,8 @@
 
 mod adverts;
 mod probes;
+mod sightings;
 
 pub use adverts::{hosts, Announcer, Writing};
 pub use probes::Port;
+pub use sightings::{Looked, Looking};

@@ -3,7 +3,7 @@
 
 use super::hotplug::Hotplug;
 use super::workers::{self, Sender};
-use crate::announce::{Announcer, Port, Writing};
+use crate::announce::{Announcer, Looked, Port, Writing};
 use crate::api::BusObject;
 use crate::doctor;
 use crate::error::{Code, Error, Result};
@@ -49,7 +49,7 @@ pub enum Watched {
     Init(Name),
     /// A change of its addresses.
     Addresses(Name),
-    /// avahi's directory, which is missing.
+    /// The end of avahi-daemon, or its beginning.
     Avahi,
     /// The end of a try to connect to one of its ports.
     Port(Port),
@@ -78,6 +78,8 @@ pub enum Report {
     Done(JobId, Ending),
     /// What avahi-daemon shall announce is written, but for this.
     Announced(Troubles),
+    /// What of that the network says.
+    Looked(Looked),
     /// A thread has put ports into their bridges again, or could not.
     Joined(Vec<(Name, Result<()>)>),
     /// The owner's scripts have been told of an event.
@@ -291,9 +293,12 @@ impl Core {
     ) -> Result<Core> {
         let mut connection = Connection::new();
         let objects = objects.map(|(object, published)| (connection.add_object(published), object)).collect();
+        let state = State::new(machine, layout, config_path, cgroups)?;
+        let mut announcer = Announcer::new(Instant::now());
+        announcer.recall(&state);
         Ok(Core {
-            state: State::new(machine, layout, config_path, cgroups)?,
-            announcer: Announcer::new(Instant::now()),
+            state,
+            announcer,
             links: None,
             apart: BTreeSet::new(),
             joining: false,
@@ -533,7 +538,7 @@ impl Core {
                     }
                 }
             }
-            Watched::Avahi => self.announcer.handle_watch(),
+            Watched::Avahi => self.announcer.handle_watch(&mut self.state),
             Watched::Port(port) => self.announcer.handle_port(port),
             Watched::Notices => self.state.hear_notices(),
             Watched::Isolation => self.state.machine.network.put_back(),
@@ -554,6 +559,7 @@ impl Core {
                 }
             }
             Report::ScriptsTold => self.scripts_told(),
+            Report::Looked(looked) => self.announcer.looked(&mut self.state, looked),
             Report::Errand(id, then) => self.errand_ended(id, then),
         }
         self.send_notices();
@@ -567,8 +573,8 @@ impl Core {
         }
     }
 
-    /// Has written what is to be announced by now, if that is something new. The loop calls it when all that came has
-    /// been handled.
+    /// Has written what is to be announced by now, if that is something new, and looks for it on the network. The loop
+    /// calls it when all that came has been handled.
     pub fn announce(&mut self, now: Instant) {
         if std::mem::take(&mut self.state.adverts_changed) {
             self.announcer.wake(now);
@@ -578,5 +584,12 @@ impl Core {
         }
         let writing = self.announcer.announce(&self.state, now);
         self.write_adverts(writing);
+        let Some(looking) = self.announcer.look(&self.state) else { return };
+        let machine = self.state.machine.clone();
+        if let Err(error) = workers::spawn_report(&self.sender, move || Report::Looked(looking.run(&machine)))
+        {
+            error!("{error}");
+            self.announcer.not_looked();
+        }
     }
 }

@@ -55,7 +55,7 @@ const CHECKS: &[(&str, Examine)] = &[
     ("user ids", Examine::One(kernel::user_ids)),
     ("clock", Examine::One(config::clock)),
     ("leftovers", Examine::One(storage::leftovers)),
-    ("avahi", Examine::One(network::avahi)),
+    ("avahi", Examine::Many(network::avahi)),
     ("inotify", Examine::One(kernel::inotify)),
     ("swap", Examine::Many(kernel::swap)),
     ("image tools", Examine::One(tools::image_tools)),

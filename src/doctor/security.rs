@@ -1,10 +1,11 @@
 //! What of the promises of docs/security.md holds on this box, for `doctor --security`.
 
+use super::network::{bridges_of, judge_spoken};
 use super::{error, kernel, ok, seen, text_of, told, unseen, warning, Finding, Subject, OK, WARNING};
 use crate::model::idrange;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
-use crate::steps::avahi::{Spoken, State};
+use crate::steps::avahi::State;
 use crate::steps::filesystem::read_text;
 use crate::steps::lxc::apparmor::{self, Profile};
 use crate::steps::lxc::cgroup::{Cgroups, Family};
@@ -278,24 +279,7 @@ pub(super) fn avahi(subject: &Subject<'_>) -> Finding {
     if subject.avahi.state() != State::Running {
         return ok(format_args!("avahi-daemon does not run: nothing is announced"));
     }
-    judge_spoken(&subject.avahi.spoken_on(), &subject.known.settings.defaults.bridge)
-}
-
-fn judge_spoken(spoken: &Spoken, bridge: &str) -> Finding {
-    match spoken {
-        Spoken::Only(interfaces) => {
-            ok(format_args!("what containers offer is announced on {}", interfaces.join(", ")))
-        }
-        Spoken::AllBut(interfaces) => {
-            ok(format_args!("what containers offer is announced everywhere but on {}", interfaces.join(", ")))
-        }
-        Spoken::All => warning(
-            format_args!(
-                "what containers offer is announced on every interface, a router's way to the internet too"
-            ),
-            format_args!("`allow-interfaces={bridge}` in section [server] of /etc/avahi/avahi-daemon.conf"),
-        ),
-    }
+    judge_spoken(&subject.avahi.spoken_on(), &bridges_of(subject))
 }
 
 /// Containers that have less around them than the others: by their owner's wish, or since they started before.
@@ -426,15 +410,6 @@ mod tests {
         ] {
             assert_eq!(judge_owner(path, owner, mode).map(|f| f.state), state, "{owner} {mode:o}");
         }
-    }
-
-    #[test]
-    fn where_avahi_speaks_is_judged() {
-        let br = || vec!["br-lan".to_string()];
-        assert_eq!(judge_spoken(&Spoken::Only(br()), "br-lan").state, OK);
-        assert_eq!(judge_spoken(&Spoken::AllBut(br()), "br-lan").state, OK);
-        let all = judge_spoken(&Spoken::All, "br-lan");
-        assert!(all.state == WARNING && all.remedy.contains("allow-interfaces=br-lan"), "{all:?}");
     }
 
     #[test]

@@ -42,7 +42,13 @@ fn judge_lxc(version: &str) -> Finding {
         Some(major) if major >= LXC_MIN => ok(format_args!("LXC {version} is installed")),
         Some(_) => warning(
             format_args!("LXC {version} is older than what cloudbox is tested with, {LXC_MIN}.0"),
-            format_args!("install a newer one: `opkg update; opkg upgrade lxc liblxc`, or Debian 12"),
+            format_args!(
+                "install a newer one: `{}`, or Debian 12",
+                match Tool::find("apk") {
+                    Ok(_) => "apk update; apk add --upgrade lxc liblxc",
+                    Err(_) => "opkg update; opkg upgrade lxc liblxc",
+                }
+            ),
         ),
         None => error(
             format_args!("lxc-start does not say its version: {version}"),

@@ -4,7 +4,7 @@ use crate::api::replies::{FoundService, FoundServices};
 use crate::error::{Code, Error, Result};
 use crate::mdns::ServiceInstance;
 use crate::model::advert;
-use crate::model::service::parse_kind;
+use crate::model::service::parse_kind_or_part;
 use crate::state::{Container, State};
 use crate::steps::avahi::Avahi;
 use serde::Deserialize;
@@ -56,7 +56,7 @@ impl Browse {
         let mut addresses: Vec<IpAddr> = own.into_iter().map(IpAddr::from).collect();
         addresses.extend(state.containers.values().flat_map(Container::addresses));
         Ok(Browse {
-            kind: asked.map(parse_kind).transpose()?,
+            kind: asked.map(parse_kind_or_part).transpose()?,
             timeout: Duration::from_secs(timeout.into()),
             box_name: state.machine.box_name(),
             addresses,
@@ -87,9 +87,12 @@ impl Browse {
             avahi.browse(kind, self.timeout)
         })?;
         let is_box = |found: &&ServiceInstance| found.kind == advert::BOX_KIND && !found.host.is_empty();
-        let label = |found: &ServiceInstance| found.host.split('.').next().unwrap_or_default().to_string();
-        let mut names: Vec<String> = found.iter().chain(&boxes).filter(is_box).map(label).collect();
-        names.push(self.box_name.clone());
+        let mut names = vec![(self.box_name.clone(), self.box_name.clone())];
+        for found in found.iter().chain(&boxes).filter(is_box) {
+            // Its containers' hosts are called after the box, and that may be what avahi-daemon calls it, or not.
+            let label = found.host.split('.').next().unwrap_or_default();
+            names.extend([&found.name, label].map(|label| (label.to_string(), found.name.clone())));
+        }
         found.sort_unstable_by(|a, b| (&a.kind, &a.name, &a.host).cmp(&(&b.kind, &b.name, &b.host)));
         let mut room = REPLY_MAX;
         let fits = |found: &ServiceInstance| {
@@ -101,7 +104,7 @@ impl Browse {
         Ok(FoundServices { services: found.into_iter().map(|found| self.entry(found, &names)).collect() })
     }
 
-    fn entry(&self, found: ServiceInstance, boxes: &[String]) -> FoundService {
+    fn entry(&self, found: ServiceInstance, boxes: &[(String, String)]) -> FoundService {
         let mut box_name = advert::box_of(&found.host, boxes);
         let ours = box_name == self.box_name || found.addresses.iter().any(|a| self.addresses.contains(a));
         if ours && box_name.is_empty() {

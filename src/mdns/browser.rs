@@ -79,11 +79,12 @@ struct Address {
 }
 
 impl Browser {
-    /// Looks for the services of one type, such as `_http._tcp`, or of all. None when `kind` is no type.
+    /// Looks for the services of one type, such as `_http._tcp`, of a part of one (`_printer._sub._http._tcp`), or of all.
+    /// None when `kind` is no type.
     pub fn new(kind: Option<&str>) -> Option<Browser> {
         let first = kind.unwrap_or("_services._dns-sd._udp");
         let first = Name::new(first.split('.').chain(["local"]))?;
-        if kind.is_some() && !is_kind(first.wire()) {
+        if kind.is_some() && !is_kind(base(first.wire())) {
             return None;
         }
         let only = kind.map(|_| first.clone());
@@ -143,8 +144,8 @@ impl Browser {
 
     /// Adds what is known already: the services of a type, or the types.
     fn put_known(&self, asked: &Name, query: &mut Query) {
-        if !is_kind(asked.wire()) {
-            for node in self.nodes.iter().filter(|node| is_kind(node.name.wire())) {
+        if !is_kind(base(asked.wire())) {
+            for node in self.nodes.iter().filter(|node| is_kind(base(node.name.wire()))) {
                 query.known(asked, TTL, &node.name);
             }
             return;
@@ -164,7 +165,7 @@ impl Browser {
 
     /// What there is, by type, then by name.
     pub fn found(&self) -> Vec<ServiceInstance> {
-        let services = self.nodes.iter().filter(|node| self.wants(node.name.parent()));
+        let services = self.nodes.iter().filter(|node| self.lists(node.name.parent()));
         services.map(|service| self.describe(service)).collect()
     }
 
@@ -187,6 +188,11 @@ impl Browser {
     /// Whether services of this type are looked for.
     fn wants(&self, kind: &[u8]) -> bool {
         is_kind(kind) && self.only.as_ref().is_none_or(|only| only.wire().eq_ignore_ascii_case(kind))
+    }
+
+    /// Whether services of this type are listed: those of a part of it are called after the whole.
+    fn lists(&self, kind: &[u8]) -> bool {
+        is_kind(kind) && self.only.as_ref().is_none_or(|only| base(only.wire()).eq_ignore_ascii_case(kind))
     }
 
     /// Where `name` is among the nodes, or would be.
@@ -227,9 +233,15 @@ impl Browser {
 
     /// A type has a service, or somebody has services of a type.
     fn pointer(&mut self, record: &Record, to: &Name, now: u32) {
-        let is_new = if !self.wants(record.name.wire()) {
-            self.wants(to.wire()) && record.ttl > 0 && self.enter(to, SERVICES, now + GATHER, now)
-        } else if !to.parent().eq_ignore_ascii_case(record.name.wire()) {
+        let kind = base(record.name.wire());
+        // Who has only a part of a type is heard when that was asked for.
+        let is_part = kind.len() < record.name.wire().len();
+        let is_asked = is_part && self.find(&record.name).is_ok();
+        let is_new = if !is_asked && !self.wants(record.name.wire()) {
+            let wanted =
+                self.wants(to.wire()) || (self.only.is_none() && is_kind(base(to.wire())) && !is_part);
+            wanted && record.ttl > 0 && self.enter(to, SERVICES, now + GATHER, now)
+        } else if !to.parent().eq_ignore_ascii_case(kind) {
             false
         } else if record.ttl > 0 {
             self.enter(&record.name, SERVICES, now + GATHER, now);
@@ -321,6 +333,17 @@ fn is_kind(wire: &[u8]) -> bool {
     (protocol.eq_ignore_ascii_case(b"_tcp") || protocol.eq_ignore_ascii_case(b"_udp"))
         && labels.next().is_some_and(|domain| domain.eq_ignore_ascii_case(b"local"))
         && labels.next().is_none()
+}
+
+/// The type that `wire` is a part of, or `wire` itself: `_printer._sub._http._tcp.local` is a part of `_http._tcp.local`.
+fn base(wire: &[u8]) -> &[u8] {
+    let mut parts = labels(wire);
+    match (parts.next(), parts.next()) {
+        (Some(part), Some(sub)) if sub.eq_ignore_ascii_case(b"_sub") => {
+            wire.get(part.len() + sub.len() + 2..).unwrap_or(wire)
+        }
+        _ => wire,
+    }
 }
 
 /// Labels as people write them.
@@ -661,6 +684,39 @@ mod tests {
         for (from, shown) in [("fe80::1", "fe80::1"), ("10.0.0.9", "10.0.0.9"), ("fe80::2", "10.0.0.9")] {
             browser.input(&response(&wiki()), ip(from), 0);
             assert_eq!(browser.found()[0].from, Some(ip(shown)));
+        }
+    }
+
+    #[test]
+    fn who_announces_only_a_part_of_a_type_is_found_where_that_is_asked_for() {
+        let part = "_wiki._sub._http._tcp.local";
+        let mut all = wiki().to_vec();
+        // As a responder that has forgotten the type itself; and one of the type that is not of the part.
+        all[1] = pointer(part, &instance("a wiki", "_http._tcp"));
+        let other = instance("other", "_http._tcp");
+        all.extend([target(&other, "far.local", 81), strings(&other, b"")]);
+        let mut of_part = Browser::new(Some("_wiki._sub._http._tcp")).unwrap();
+        let mut far = Neighbour::new(&all);
+        far.run(&mut of_part, 0, 10_000);
+        assert_eq!(rows(&of_part), [WIKI]);
+        assert_eq!(far.asked("_http._tcp.local 12"), [0; 0]);
+        of_part.input(&response(&[pointer("_http._tcp.local", &other)]), ip("10.0.0.9"), 0);
+        assert_eq!(rows(&of_part), [WIKI]);
+
+        // All types: where the part is among them.
+        all[0] = pointer(ALL, &name(part));
+        let mut browser = Browser::new(None).unwrap();
+        let mut far = Neighbour::new(&all);
+        far.run(&mut browser, 0, 10_000);
+        assert_eq!(rows(&browser), [WIKI]);
+        browser.input(&response(&[all[1].clone().no_more()]), ip("10.0.0.9"), 0);
+        assert_eq!(rows(&browser), [""; 0]);
+        // One type is not all of its parts.
+        let mut whole = Browser::new(Some("_http._tcp")).unwrap();
+        Neighbour::new(&all).run(&mut whole, 0, 10_000);
+        assert_eq!(rows(&whole), [""; 0]);
+        for wrong in ["_sub._http._tcp", "_wiki._sub._http", "_a._wiki._sub._http._tcp", "_wiki._sub"] {
+            assert!(Browser::new(Some(wrong)).is_none(), "{wrong}");
         }
     }
 

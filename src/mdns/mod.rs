@@ -3,6 +3,7 @@
 //! It works beside avahi-daemon, with D-Bus and without, beside umdns, and where there is neither.
 
 pub mod browser;
+pub mod lookup;
 pub mod message;
 mod socket;
 
@@ -41,6 +42,19 @@ pub struct ServiceInstance {
 /// # Errors
 /// [`Code::InvalidArgument`] when `kind` is no type; otherwise when mDNS is not possible, with what is in the way.
 pub fn browse(kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
+    browse_on(kind, timeout, &|_| true)
+}
+
+/// The same on the interfaces that are `wanted`, by name. What is known already is said in the questions: nobody hears of it
+/// elsewhere.
+///
+/// # Errors
+/// As [`browse`].
+pub fn browse_on(
+    kind: Option<&str>,
+    timeout: Duration,
+    wanted: &dyn Fn(&str) -> bool,
+) -> Result<Vec<ServiceInstance>> {
     let Some(mut browser) = browser::Browser::new(kind) else {
         return Err(Error::new(
             Code::InvalidArgument,
@@ -50,7 +64,7 @@ pub fn browse(kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstan
             ),
         ));
     };
-    let mut sockets = Sockets::open()?;
+    let mut sockets = Sockets::open_on(wanted)?;
     let began = Instant::now();
     loop {
         let now = milliseconds(began.elapsed());

@@ -15,7 +15,7 @@ pub const BOX_KIND: &str = "_cloudbox._tcp";
 /// Where a box's own interface is: LuCI and ubus over HTTP.
 const BOX_PORT: u16 = 80;
 /// What OpenWrt calls every box that nobody gave a name.
-const NAMELESS: [&str; 3] = ["openwrt", "localhost", ""];
+const NAMELESS: [&str; 5] = ["openwrt", "lede", "localhost", "none", ""];
 
 /// Who declared a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,28 +90,38 @@ pub fn host_label(container: &Name, box_name: &str) -> String {
     container.as_str().to_string() + "-" + box_name
 }
 
-/// The box that host `host` (`web-alpha.local`) belongs to, of `boxes`, host names without the domain; empty when it is none's.
-/// The longest name goes before: the box `b` must not get what belongs to the box `a-b`.
-pub fn box_of<'a>(host: &str, boxes: &'a [String]) -> &'a str {
+/// The box that host `host` (`web-alpha.local`) belongs to; empty when it is none's. Of each of `boxes` this is what its
+/// hosts are called after, and its name. The longest one goes before: the box `b` must not get what belongs to the box
+/// `a-b`.
+pub fn box_of<'a>(host: &str, boxes: &'a [(String, String)]) -> &'a str {
     let label = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let belongs = |name: &&String| {
+    let belongs = |(name, _): &&(String, String)| {
         let rest = label.strip_suffix(&name.to_ascii_lowercase());
         !name.is_empty() && rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
     };
-    boxes.iter().filter(belongs).max_by_key(|name| name.len()).map_or("", String::as_str)
+    boxes.iter().filter(belongs).max_by_key(|(name, _)| name.len()).map_or("", |(_, name)| name)
 }
 
-/// The box's name as a DNS label: its host name, and something of its own for one that was never given a name.
-pub fn box_name(hostname: &str, box_id: &str) -> String {
+/// The box's name as a DNS label: its host name, with something of its own if it was never given one, or if another box
+/// is called the same.
+pub fn box_name(hostname: &str, box_id: &str, is_shared: bool) -> String {
     let label = hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let kept: String = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let kept = kept.trim_matches('-').get(..kept.trim_matches('-').len().min(32)).unwrap_or_default();
     let kept = kept.trim_end_matches('-');
-    if !NAMELESS.contains(&kept) {
+    let is_nameless = NAMELESS.contains(&kept);
+    if !is_nameless && !is_shared {
         return kept.to_string();
     }
     let own: String = box_id.chars().filter(char::is_ascii_alphanumeric).take(4).collect();
-    "openwrt-".to_string() + &own.to_ascii_lowercase()
+    let kept = if is_nameless { "openwrt" } else { kept };
+    kept.to_string() + "-" + &own.to_ascii_lowercase()
+}
+
+/// `given`, the name of a service that somebody else's has, too, as it is told from that one.
+pub fn own_name(given: &str, box_name: &str) -> String {
+    let own = format!(" ({box_name})");
+    cut(given, service::NAME_MAX.saturating_sub(own.len())).to_string() + &own
 }
 
 /// Everything that is declared, with what is announced of it. `answers` tells whether a checked port answers.
@@ -300,8 +310,8 @@ pub struct OfBox<'a> {
     pub containers: usize,
 }
 
-/// The box's own advert.
-pub fn box_advert(box_name: &str, of: &OfBox<'_>) -> Advert {
+/// The box's own advert. `host` is what avahi-daemon calls the box.
+pub fn box_advert(box_name: &str, host: &str, of: &OfBox<'_>) -> Advert {
     let txt = vec![
         format!("api={}", of.api),
         format!("version={}", of.version),
@@ -317,7 +327,7 @@ pub fn box_advert(box_name: &str, of: &OfBox<'_>) -> Advert {
         container: None,
         service: Service { name, kind, port: BOX_PORT, txt, family: Family::Any, check: false },
         source: DeclaredBy::Box,
-        host: box_name.to_string(),
+        host: host.to_string(),
         addresses: Vec::new(),
         withheld: None,
     }
@@ -450,13 +460,14 @@ mod tests {
 
     #[test]
     fn a_host_belongs_to_the_box_with_the_longest_name() {
-        let boxes = ["b", "a-b", "OpenWrt-2", ""].map(String::from);
+        let boxes = [("b", "b"), ("a-b", "a-b"), ("OpenWrt-2", "openwrt-3f2a"), ("", "")];
+        let boxes = boxes.map(|(label, name)| (label.to_string(), name.to_string()));
         for (host, expected) in [
             ("b.local", "b"),
             ("web-b.local", "b"),
             ("web-a-b.local", "a-b"),
             ("a-b.local", "a-b"),
-            ("WEB-openwrt-2.local", "OpenWrt-2"),
+            ("WEB-openwrt-2.local", "openwrt-3f2a"),
             ("webb.local", ""),
             ("printer.local", ""),
             ("", ""),
@@ -476,10 +487,19 @@ mod tests {
             ("", "openwrt-3f2a"),
             ("...", "openwrt-3f2a"),
         ] {
-            assert_eq!(box_name(hostname, "3f2a9c"), expected, "{hostname}");
+            assert_eq!(box_name(hostname, "3f2a9c", false), expected, "{hostname}");
         }
-        assert!(box_name(&"ü".repeat(100), "3f2a").starts_with("openwrt-"));
-        assert_eq!(box_name(&"x".repeat(100), "3f2a").len(), 32);
+        assert!(box_name(&"ü".repeat(100), "3f2a", false).starts_with("openwrt-"));
+        assert_eq!(box_name(&"x".repeat(100), "3f2a", false).len(), 32);
+    }
+
+    #[test]
+    fn what_is_called_the_same_elsewhere_gets_something_of_its_own() {
+        assert_eq!(box_name("Alpha.guifi.net", "3F2a9c", true), "alpha-3f2a");
+        assert_eq!(box_name("OpenWrt", "3f2a9c", true), "openwrt-3f2a");
+        assert_eq!(own_name("Our wiki", "alpha"), "Our wiki (alpha)");
+        let long = own_name(&"ü".repeat(31), "alpha-3f2a");
+        assert!(long.len() <= service::NAME_MAX && long.ends_with("ü (alpha-3f2a)"), "{long}");
     }
 
     #[test]
@@ -489,7 +509,7 @@ mod tests {
             assert_eq!(memory_class(bytes), class);
         }
         let of = OfBox { api: 1, version: "0.1.0", arch: "mips", memory: 1 << 30, containers: 3 };
-        let advert = box_advert("alpha", &of);
+        let advert = box_advert("alpha", "Alpha", &of);
         assert!(advert.service.txt.contains(&"containers=3".to_string()));
         assert!(advert.service.txt.contains(&"memory=1G".to_string()));
     }

@@ -167,6 +167,18 @@ pub fn parse_kind(text: &str) -> Result<String> {
     Ok(text.to_ascii_lowercase())
 }
 
+/// Checks a type that is looked for: that of [`parse_kind`], or a part of it, `_printer._sub._http._tcp`.
+///
+/// # Errors
+/// [`crate::error::Code::InvalidArgument`].
+pub fn parse_kind_or_part(text: &str) -> Result<String> {
+    let Some((part, kind)) = text.split_once("._sub.") else { return parse_kind(text) };
+    if !(1..=63).contains(&part.len()) || part.bytes().any(|b| b == b'.' || b.is_ascii_control()) {
+        return Err(invalid("type", text, "write a part of a type as _printer._sub._http._tcp"));
+    }
+    Ok(part.to_string() + "._sub." + &parse_kind(kind)?)
+}
+
 /// Checks a name people see.
 ///
 /// # Errors
@@ -241,6 +253,13 @@ mod tests {
             ["_http._tcp", "_tahoe-lafs._tcp", "_snpservice._tcp", "_proxy3._tcp", "_aa._udp", "_HTTP._tcp"]
         {
             assert_eq!(parse_kind(good).unwrap(), good.to_ascii_lowercase());
+            assert_eq!(parse_kind_or_part(good).unwrap(), good.to_ascii_lowercase());
+            let part = format!("_Printer._sub.{good}");
+            assert_eq!(
+                parse_kind_or_part(&part).unwrap(),
+                format!("_Printer._sub.{}", good.to_ascii_lowercase())
+            );
+            assert!(parse_kind(&part).is_err(), "nothing is announced as that");
         }
         for bad in [
             "",
@@ -260,8 +279,12 @@ mod tests {
             "_ü._tcp",
             "_a._tcp.",
             "_a._tcp\n",
+            "._sub._http._tcp",
+            "_a.b._sub._http._tcp",
+            "_a._sub._http",
         ] {
             assert_eq!(parse_kind(bad).unwrap_err().code, Code::InvalidArgument, "{bad:?}");
+            assert_eq!(parse_kind_or_part(bad).unwrap_err().code, Code::InvalidArgument, "{bad:?}");
         }
     }
 

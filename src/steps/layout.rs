@@ -89,6 +89,11 @@ impl Layout {
         self.run.join("exits")
     }
 
+    /// Which names of ours others on the network have, too.
+    pub fn shared_names(&self) -> PathBuf {
+        self.run.join("shared-names")
+    }
+
     /// What is remembered of containers' ends and restarts.
     pub fn lives(&self) -> PathBuf {
         self.run.join("lives")

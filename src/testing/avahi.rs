@@ -3,8 +3,11 @@
 use super::FakeBox;
 use crate::error::Result;
 use crate::mdns;
+use crate::mdns::lookup::{Expected, Sight, Times};
 use crate::steps::avahi::{self, Avahi, Troubles, Wanted};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 impl Avahi for FakeBox {
@@ -16,12 +19,12 @@ impl Avahi for FakeBox {
         announced.err().map(|error| (String::new(), error)).into_iter().collect()
     }
 
-    fn watch_directory(&self) -> Option<OwnedFd> {
-        None
+    fn state(&self) -> avahi::State {
+        self.watch().0
     }
 
-    fn state(&self) -> avahi::State {
-        avahi::State::Running
+    fn watch(&self) -> (avahi::State, Option<OwnedFd>) {
+        (if self.world().avahi_stopped { avahi::State::Stopped } else { avahi::State::Running }, None)
     }
 
     fn spoken_on(&self) -> avahi::Spoken {
@@ -34,6 +37,28 @@ impl Avahi for FakeBox {
 
     fn hostname(&self) -> String {
         "alpha".to_string()
+    }
+
+    fn read_back(
+        &self,
+        expected: &[Expected],
+        _bridges: &[String],
+        _of_containers: Vec<IpAddr>,
+        _times: Times,
+        _stop: &AtomicBool,
+    ) -> Result<Vec<Sight>> {
+        let world = self.world();
+        let sight = |one: &Expected| {
+            let host = one.host.clone().unwrap_or_else(|| self.hostname());
+            let is_taken = |name: &str| world.taken.iter().any(|taken| taken == name);
+            match (is_taken(&host), is_taken(&one.name)) {
+                (true, _) if one.host.is_some() => Sight::HostTaken,
+                (_, true) => Sight::NameTaken,
+                _ if world.unheard => Sight::Nothing,
+                _ => Sight::Seen(host),
+            }
+        };
+        Ok(expected.iter().map(sight).collect())
     }
 
     fn browse(&self, kind: Option<&str>, _timeout: Duration) -> Result<Vec<mdns::ServiceInstance>> {

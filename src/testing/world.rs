@@ -26,6 +26,12 @@ pub struct World {
     pub config: String,
     /// `/etc/config/cloudbox-host`.
     pub host_config: String,
+    /// avahi-daemon does not run.
+    pub avahi_stopped: bool,
+    /// Names of hosts and of services that somebody else on the network has.
+    pub taken: Vec<String>,
+    /// The network says nothing of what is announced.
+    pub unheard: bool,
     /// Containers being built.
     pub unborn: BTreeMap<Name, Files>,
     /// Containers under their own names.

@@ -122,6 +122,12 @@ impl Avahi {
         fs::rename(services.join(".new"), services.join(file)).unwrap();
     }
 
+    /// Its file of host names.
+    pub fn write_hosts(&self, text: &str) {
+        fs::write(self.place.etc.join("hosts.new"), text).unwrap();
+        fs::rename(self.place.etc.join("hosts.new"), self.place.etc.join("hosts")).unwrap();
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(&self.place.log).unwrap_or_default()
     }

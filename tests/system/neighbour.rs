@@ -104,6 +104,16 @@ impl Neighbour {
         self.avahi.write_service(&format!("{port}.service"), &text);
     }
 
+    /// Announces a host that is not itself, with a service, as a box does of a container.
+    pub fn announce_host(&self, host: &str, address: IpAddr, name: &str, kind: &str, port: u16) {
+        self.avahi.write_hosts(&format!("{address} {host}\n"));
+        let text = format!(
+            "<service-group><name>{name}</name><service protocol=\"ipv4\"><type>{kind}</type>\
+             <host-name>{host}</host-name><port>{port}</port></service></service-group>"
+        );
+        self.avahi.write_service("of-host.service", &text);
+    }
+
     /// The address of a name, if anybody has one; to learn that nobody has takes five seconds.
     pub fn resolve(&self, host: &str) -> Option<IpAddr> {
         self.avahi.resolve(host)

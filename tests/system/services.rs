@@ -39,6 +39,7 @@ fn from_first_to_last(here: &Neighbourhood) {
     assert_eq!(seen.txt, ["lang=ca", "path=/wiki"]);
     assert_eq!(neighbour.resolve(&host), Some(address));
     listener.hears("service.published", &id);
+    here.wait_for_state(&id, "published");
     let service = here.service(&id);
     assert_eq!((&service["state"], &service["reason"]), (&json!("published"), &Value::Null));
     assert_eq!((&service["host"], &service["addresses"]), (&json!(host), &json!([address.to_string()])));
@@ -76,7 +77,7 @@ fn from_first_to_last(here: &Neighbourhood) {
     let id = here.publish("web", HTTP, 8080, json!({}));
     let (_, seen) = watch.found_as(host.trim_end_matches(".local"), begun);
     assert_eq!(seen.txt, Vec::<String>::new());
-    assert_eq!(here.service(&id)["state"], "published");
+    here.wait_for_state(&id, "published");
 
     // With the container, everything of it goes.
     let begun = Instant::now();
@@ -238,6 +239,11 @@ fn avahi_may_go_and_come_back() {
     here.avahi.kill();
     eventually("stopped", || state(&here)["state"] == "stopped");
     assert!(state(&here)["message"].as_str().unwrap().contains("avahi-daemon"), "{}", state(&here));
+    assert_eq!(state(&here)["published"], 0);
+    for service in here.services() {
+        assert_eq!(service["state"], "withheld");
+        assert!(service["reason"].as_str().unwrap().contains("avahi-daemon does not run"), "{service}");
+    }
     assert_eq!(doctor(&here)["state"], "warning", "{}", doctor(&here));
     here.avahi.start();
     assert_eq!(state(&here)["state"], "running");
@@ -266,6 +272,77 @@ fn doctor(here: &Neighbourhood) -> Value {
     let reply = here.the_box.call("cloudbox", "doctor", json!({})).unwrap();
     let checks = reply["checks"].as_array().unwrap();
     checks.iter().find(|check| check["name"] == "avahi").cloned().unwrap_or(reply)
+}
+
+#[test]
+fn the_second_box_of_a_name_is_told_from_the_first() {
+    let Some(the_box) = TestBox::new("two boxes of one name") else { return };
+    let here = Neighbourhood::of(the_box);
+    let (the_box, neighbour, name) = (&here.the_box, &here.neighbour, here.box_name());
+    // The neighbour is the other box: it has a container of that name, and a wiki.
+    let (first, theirs) = (here.host("web"), the_box.address(77).into());
+    let mut watch = neighbour.watch(HTTP);
+    let begun = Instant::now();
+    neighbour.announce_host(&first, theirs, "Our wiki", HTTP, 80);
+    assert_eq!(watch.found_as("Our wiki", begun).1.address, theirs);
+
+    the_box.create("web", json!({}));
+    let ours = the_box.wait_for_address("web");
+    here.serve("web", 80);
+    let begun = Instant::now();
+    let id = here.publish("web", HTTP, 80, json!({ "name": "Our wiki" }));
+    here.wait_for_state(&id, "published");
+    println!("a second box of the same name → published as its own: {:?}", begun.elapsed());
+    let own = here.box_name();
+    assert!(own.starts_with(&format!("{name}-")) && own.len() == name.len() + 5, "{own}");
+    let service = here.service(&id);
+    assert_eq!(
+        (&service["name"], &service["host"]),
+        (&json!(format!("Our wiki ({own})")), &json!(format!("web-{own}.local")))
+    );
+    let (_, seen) = watch.found_as(&format!("Our wiki ({own})"), begun);
+    assert_eq!((seen.host, seen.address), (format!("web-{own}.local"), ours));
+    // The first box's is what it was, and nothing of ours leads there.
+    assert_eq!(neighbour.resolve(&first), Some(theirs));
+    eventually("no other names", || {
+        let (mut names, mut expected) =
+            (neighbour.names(HTTP), ["Our wiki".to_string(), format!("Our wiki ({own})")]);
+        names.sort();
+        expected.sort();
+        names == expected
+    });
+    here.wait_for_state("box", "published");
+    let found = here.call("browse", json!({ "type": "_cloudbox._tcp" })).unwrap()["services"].clone();
+    let of_box =
+        found.as_array().unwrap().iter().find(|s| s["name"] == own.as_str()).cloned().unwrap_or_default();
+    assert_eq!((&of_box["host"], &of_box["box"]), (&here.service("box")["host"], &json!(own)), "{found}");
+    the_box.delete("web");
+    the_box.assert_nothing_left();
+}
+
+#[test]
+fn the_box_does_not_go_while_twenty_containers_are_made() {
+    let Some(the_box) = TestBox::new("twenty creations") else { return };
+    let here = Neighbourhood::of(the_box);
+    let (the_box, name) = (&here.the_box, here.box_name());
+    let mut watch = here.neighbour.watch("_cloudbox._tcp");
+    let begun = Instant::now();
+    watch.found(&name, begun - Duration::from_secs(600));
+    let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        the_box.create(name, json!({ "memory": "16M" }));
+    }
+    println!("twenty creations: {:?}", begun.elapsed());
+    here.neighbour.wait_until("_cloudbox._tcp", "containers=20", says("containers=20"));
+    println!("the box says so: {:?}", begun.elapsed());
+    assert_eq!(watch.times_gone(&name, begun), 0);
+    here.wait_for_state("box", "published");
+    for name in &names {
+        the_box.delete(name);
+    }
+    here.neighbour.wait_until("_cloudbox._tcp", "containers=0", says("containers=0"));
+    assert_eq!(watch.times_gone(&name, begun), 0);
+    the_box.assert_nothing_left();
 }
 
 #[test]

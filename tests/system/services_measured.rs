@@ -24,7 +24,7 @@ fn the_neighbour_sees_a_start_and_a_stop_in_time() {
     let address = the_box.address(20);
     the_box.create("web", json!({ "address": format!("{address}/24") }));
     here.publish("web", "_http._tcp", 80, json!({ "name": "Wiki" }));
-    let mut worst = (Duration::ZERO, Duration::ZERO);
+    let mut worst = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     // A program may take its time until it answers.
     for seconds in [0, 0, 0, 0, 1, 4, 12] {
         the_box.inside(
@@ -39,7 +39,12 @@ fn the_neighbour_sees_a_start_and_a_stop_in_time() {
             (began, answer.join().unwrap())
         });
         let found = watch.found("Wiki", began).saturating_sub(answered - began);
-        println!("port answers {:?} after the start → resolved after {found:?}", answered - began);
+        here.wait_for_state("web_http_80", "published");
+        let published = answered.elapsed();
+        println!(
+            "port answers {:?} after the start → resolved after {found:?}, published by {published:?}",
+            answered - began
+        );
         let begun = Instant::now();
         if seconds % 2 == 0 {
             the_box.stop("web");
@@ -48,11 +53,12 @@ fn the_neighbour_sees_a_start_and_a_stop_in_time() {
         }
         let gone = watch.gone("Wiki", begun);
         println!("stop → gone after {gone:?}");
-        worst = (worst.0.max(found), worst.1.max(gone));
+        worst = (worst.0.max(found), worst.1.max(gone), worst.2.max(published));
         the_box.start("web");
     }
     assert!(worst.0 <= BAR, "port answers → resolved: {:?}", worst.0);
     assert!(worst.1 <= BAR, "stop → gone: {:?}", worst.1);
+    assert!(worst.2 <= BAR, "port answers → read back and published: {:?}", worst.2);
     the_box.delete_last("web");
 }
 
@@ -105,6 +111,11 @@ fn two_hundred_services_are_seen_in_time_and_each_change_is_written_once() {
     }
     let seen: Vec<String> =
         names.iter().map(|name| here.host(name).trim_end_matches(".local").into()).collect();
+    // What the box says of itself is gathered.
+    let says = |seen: &[crate::neighbour::Seen]| {
+        seen.iter().any(|service| service.txt.contains(&"containers=50".to_string()))
+    };
+    here.neighbour.wait_until("_cloudbox._tcp", "containers=50", says);
     let services = Counter::on(&here.the_box.avahi().join("services"));
     let hosts = Counter::on(&here.the_box.avahi());
 
@@ -184,6 +195,10 @@ fn services_that_are_not_checked_cost_nothing() {
         here.publish(&name, "_bb._udp", 80, json!({}));
     }
     here.wait_for_all_published(7);
+    // What the box says of itself is gathered.
+    let says =
+        |seen: &[crate::neighbour::Seen]| seen.iter().any(|s| s.txt.contains(&"containers=3".to_string()));
+    here.neighbour.wait_until("_cloudbox._tcp", "containers=3", says);
     wait_for_rest(the_box.daemon_pid());
     let in_ten_seconds = || wakings(the_box.daemon_pid(), Duration::from_secs(10));
     // These waits are the measurements.

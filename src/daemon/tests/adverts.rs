@@ -98,6 +98,126 @@ fn a_service_is_announced_while_its_port_answers() {
 }
 
 #[test]
+fn nothing_is_published_while_avahi_daemon_does_not_run() {
+    let mut bench = bench(&["web"]);
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_aa._udp", "port": 1}));
+    assert_eq!(bench.announced(), ["web-alpha 1"]);
+    assert_eq!(bench.service("web_aa_udp_1"), "published");
+    bench.fake.change(|world| world.avahi_stopped = true);
+    for id in ["box", "web_aa_udp_1"] {
+        let said = bench.service(id);
+        assert!(said.starts_with("withheld avahi-daemon does not run"), "{said}");
+    }
+    assert_eq!(bench.ok("cloudbox status", json!({}))["avahi"]["published"], 0);
+    bench.fake.change(|world| world.avahi_stopped = false);
+    bench.core.handle_watched(&Watched::Avahi);
+    bench.settle();
+    assert_eq!(bench.service("web_aa_udp_1"), "published");
+    assert_eq!(bench.ok("cloudbox status", json!({}))["avahi"]["published"], 2);
+}
+
+#[test]
+fn only_what_the_network_says_is_published() {
+    let mut bench = bench(&["web"]);
+    bench.listen();
+    bench.fake.change(|world| world.unheard = true);
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_aa._udp", "port": 1}));
+    bench.core.announce(Instant::now() + Duration::from_millis(100));
+    bench.report();
+    let said = bench.service("web_aa_udp_1");
+    assert!(said.starts_with("announced avahi-daemon was told"), "{said}");
+    assert_eq!(bench.service("box"), "published", "it was seen before");
+    assert_eq!(bench.ok("cloudbox status", json!({}))["avahi"]["published"], 1);
+    assert!(!bench.heard().iter().any(|event| event.contains("service.published")));
+    bench.fake.change(|world| world.unheard = false);
+    bench.settle();
+    assert_eq!(bench.service("web_aa_udp_1"), "published");
+    assert!(bench.heard().iter().any(|event| event.contains("service.published")));
+    // avahi-daemon goes, and what it said with it.
+    bench.fake.change(|world| world.avahi_stopped = true);
+    bench.core.handle_watched(&Watched::Avahi);
+    bench.pump();
+    assert!(bench.heard().iter().any(|event| event.contains("service.withdrawn")));
+}
+
+#[test]
+fn the_second_box_of_a_name_and_the_second_service_of_one_get_something_of_their_own() {
+    let mut bench = bench(&["web"]);
+    let own = bench.core.state.machine.own_name();
+    assert!(own.starts_with("alpha-") && own.len() == "alpha-".len() + 4, "{own}");
+    let wiki =
+        json!({"container": "web", "type": "_http._tcp", "port": 80, "name": "Our wiki", "check": "none"});
+    bench.ok("cloudbox.service publish", wiki);
+    bench.ok("cloudbox.service publish", json!({"container": "web", "type": "_aa._udp", "port": 1}));
+    assert_eq!(bench.announced(), ["web-alpha 1", "Our wiki 80"]);
+
+    // Somebody has a service of this name: this one alone is called otherwise.
+    let again = |bench: &mut Bench| {
+        for stopped in [true, false] {
+            bench.fake.change(|world| world.avahi_stopped = stopped);
+            bench.core.handle_watched(&Watched::Avahi);
+        }
+    };
+    bench.fake.change(|world| world.taken = vec!["Our wiki".into()]);
+    again(&mut bench);
+    let told_apart = format!("Our wiki ({own}) 80");
+    assert_eq!(bench.announced(), ["web-alpha 1".to_string(), told_apart.clone()]);
+    assert_eq!(bench.service("web_http_80"), "published");
+
+    // Another box of this name: all names that are made of it are.
+    bench.fake.change(|world| world.taken.push("web-alpha".into()));
+    again(&mut bench);
+    let all = [format!("web-{own} 1"), told_apart];
+    assert_eq!(bench.announced(), all);
+    assert_eq!(bench.fake.announced().hosts[0].0, format!("web-{own}"));
+    assert_eq!(bench.fake.announced().adverts[0].name(), own);
+    let list = bench.ok("cloudbox.service list", json!({}));
+    let of_web = list["services"][1].clone();
+    assert_eq!(
+        (&of_web["state"], &of_web["host"]),
+        (&json!("published"), &json!(format!("web-{own}.local")))
+    );
+
+    // The next daemon knows it.
+    let written =
+        |bench: &Bench| bench.fake.calls().iter().filter(|c| c.starts_with("avahi.announce")).count();
+    let mut bench = bench.restarted();
+    let before = written(&bench);
+    assert_eq!(bench.announced(), all);
+    assert_eq!(written(&bench), before + 1);
+
+    // What is taken as well is told, and not changed for ever.
+    bench.fake.change(|world| world.taken.push(format!("web-{own}")));
+    again(&mut bench);
+    assert_eq!(bench.announced(), all);
+    let said = bench.service("web_aa_udp_1");
+    assert!(said.starts_with("announced another machine on the network is called web-"), "{said}");
+}
+
+#[test]
+fn what_the_box_says_of_itself_is_written_once_in_ten_seconds() {
+    let mut bench = bench(&[]);
+    let containers = |bench: &Bench| bench.fake.announced().adverts[0].service.txt[4].clone();
+    let mut said = vec![containers(&bench)];
+    for number in 0..20 {
+        bench.ok("cloudbox.container create", json!({"name": format!("c{number}"), "wait": 15}));
+        bench.settle();
+        said.push(containers(&bench));
+    }
+    said.dedup();
+    assert_eq!(said, ["containers=0", "containers=1"], "the rest waits");
+    // The containers' own names are there at once.
+    assert_eq!(bench.fake.announced().hosts.len(), 20);
+    let later = Instant::now() + Duration::from_secs(11);
+    assert!(bench.core.next_time().is_some_and(|next| next <= later));
+    bench.core.announce(later);
+    bench.report();
+    bench.settle();
+    assert_eq!(containers(&bench), "containers=20");
+    assert_eq!(bench.core.next_time(), None);
+}
+
+#[test]
 fn what_is_not_checked_is_announced_while_its_container_runs() {
     let mut bench = bench(&["web"]);
     bench.ok(

@@ -13,8 +13,10 @@ pub use dnsmasq::may_be_named;
 use super::filesystem::read_text;
 use super::process::Process;
 use crate::error::{Code, Error, Result};
+use crate::mdns::lookup::{self, Expected, Sight, Times};
 use crate::mdns::{self, ServiceInstance};
 use crate::model::advert::Advert;
+use crate::sys;
 use litemap::LiteMap;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::stat::{utimensat, UtimensatFlags};
@@ -25,6 +27,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -97,6 +100,17 @@ pub enum Spoken {
     AllBut(Vec<String>),
 }
 
+impl Spoken {
+    /// Whether it speaks on this one.
+    pub fn includes(&self, interface: &str) -> bool {
+        match self {
+            Spoken::All => true,
+            Spoken::Only(interfaces) => interfaces.iter().any(|name| name == interface),
+            Spoken::AllBut(interfaces) => !interfaces.iter().any(|name| name == interface),
+        }
+    }
+}
+
 /// What was not written, by the file it belongs to.
 pub type Troubles = Vec<(String, Error)>;
 
@@ -106,12 +120,12 @@ pub trait Avahi: Send + Sync {
     /// what could not be done; the rest was.
     fn announce(&self, wanted: &Wanted) -> Troubles;
 
-    /// Becomes readable when something changes where its directory of services is or will be: what could not be
-    /// written may be written then.
-    fn watch_directory(&self) -> Option<OwnedFd>;
-
     /// Whether it runs.
     fn state(&self) -> State;
+
+    /// The same, and what becomes readable when that may have changed: its process ends, or a file comes where its pid
+    /// file or its directory of services will be.
+    fn watch(&self) -> (State, Option<OwnedFd>);
 
     /// Where it speaks, by its configuration.
     fn spoken_on(&self) -> Spoken;
@@ -122,7 +136,22 @@ pub trait Avahi: Send + Sync {
     /// The box's host name.
     fn hostname(&self) -> String;
 
-    /// The services on the network, of all types or of one; it takes as long as `timeout`.
+    /// Asks the network for what was announced: [`lookup::look`]; `of_containers` are addresses of the box's containers. It is asked where avahi-daemon speaks, on `bridges`
+    /// unless its configuration names interfaces.
+    ///
+    /// # Errors
+    /// There is no network to ask.
+    fn read_back(
+        &self,
+        expected: &[Expected],
+        bridges: &[String],
+        of_containers: Vec<IpAddr>,
+        times: Times,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Sight>>;
+
+    /// The services on the network, of all types or of one; it takes as long as `timeout`. The network is where
+    /// avahi-daemon speaks.
     ///
     /// # Errors
     /// The network cannot be asked.
@@ -184,6 +213,27 @@ impl Files {
 
     fn services(&self) -> PathBuf {
         self.etc.join("services")
+    }
+
+    /// Its process, if it runs.
+    fn pid(&self) -> Option<i32> {
+        let pid = fs::read_to_string(self.run.join("pid")).ok()?.trim().parse().ok()?;
+        Process::own(pid)?.name().starts_with("avahi-daemon").then_some(pid)
+    }
+
+    /// Readable when something comes where its files will be.
+    fn watch_files(&self) -> Option<OwnedFd> {
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
+        // The pid stands in its file when that is closed.
+        let events = AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_ATTRIB;
+        for wanted in [&self.services(), &self.run] {
+            let there = wanted.ancestors().find(|dir| dir.is_dir())?;
+            inotify.add_watch(there, events).ok()?;
+        }
+        inotify.as_fd().try_clone_to_owned().ok()
     }
 
     fn announce_services(&self, wanted: &Wanted) -> Result<Troubles> {
@@ -266,25 +316,28 @@ impl Avahi for Files {
         troubles
     }
 
-    fn watch_directory(&self) -> Option<OwnedFd> {
-        let services = self.services();
-        let there = services.ancestors().find(|dir| dir.is_dir())?;
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-        let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ATTRIB;
-        inotify.add_watch(there, events).ok()?;
-        inotify.as_fd().try_clone_to_owned().ok()
-    }
-
     fn state(&self) -> State {
         if !self.services().is_dir() {
             return State::Absent;
         }
-        let pid = fs::read_to_string(self.run.join("pid")).unwrap_or_default();
-        let process = pid.trim().parse().ok().and_then(Process::own);
-        if process.is_some_and(|process| process.name().starts_with("avahi-daemon")) {
+        if self.pid().is_some() {
             State::Running
         } else {
             State::Stopped
+        }
+    }
+
+    fn watch(&self) -> (State, Option<OwnedFd>) {
+        loop {
+            let before = self.state();
+            let watch = match before {
+                State::Running => self.pid().and_then(|pid| sys::pidfd_open(pid).ok()),
+                State::Stopped | State::Absent => self.watch_files(),
+            };
+            // What changed just before it was watched is seen here.
+            if self.state() == before {
+                return (before, watch);
+            }
         }
     }
 
@@ -305,9 +358,26 @@ impl Avahi for Files {
         nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
+    fn read_back(
+        &self,
+        expected: &[Expected],
+        bridges: &[String],
+        of_containers: Vec<IpAddr>,
+        times: Times,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Sight>> {
+        let spoken = self.spoken_on();
+        let interfaces = match spoken {
+            Spoken::Only(interfaces) => interfaces,
+            _ => bridges.iter().filter(|name| spoken.includes(name)).cloned().collect(),
+        };
+        lookup::look(expected, &interfaces, of_containers, times, stop)
+    }
+
     // Not by asking avahi-daemon: without D-Bus it tells nobody.
     fn browse(&self, kind: Option<&str>, timeout: Duration) -> Result<Vec<ServiceInstance>> {
-        mdns::browse(kind, timeout)
+        let spoken = self.spoken_on();
+        mdns::browse_on(kind, timeout, &|interface| spoken.includes(interface))
     }
 }
 
@@ -393,7 +463,7 @@ mod tests {
     fn advert(containers: usize) -> Wanted {
         let of = OfBox { api: 1, version: "0", arch: "mips", memory: 0, containers };
         Wanted {
-            adverts: vec![box_advert("alpha", &of)],
+            adverts: vec![box_advert("alpha", "alpha", &of)],
             hosts: vec![("web-alpha".into(), [10, 0, 0, 7].into())],
             names: vec![("web".into(), [10, 0, 0, 7].into())],
         }
@@ -471,17 +541,40 @@ mod tests {
         let files = Files::new(dir.path().to_path_buf(), dir.path().join("run"));
         assert_eq!(files.state(), State::Absent);
         assert!(files.announce(&advert(1))[0].1.message.contains("avahi-nodbus-daemon"));
-        let watch = files.watch_directory().unwrap();
-        let is_ready = || {
+        let is_ready = |watch: &OwnedFd| {
             let mut fds = [nix::poll::PollFd::new(watch.as_fd(), nix::poll::PollFlags::POLLIN)];
             nix::poll::poll(&mut fds, nix::poll::PollTimeout::ZERO).unwrap() == 1
         };
-        assert!(!is_ready());
+        let watch = files.watch().1.unwrap();
+        assert!(!is_ready(&watch));
         fs::create_dir(dir.path().join("services")).unwrap();
-        assert!(is_ready());
-        assert_eq!(files.state(), State::Stopped);
+        assert!(is_ready(&watch));
+        let (state, watch) = files.watch();
+        assert_eq!(state, State::Stopped);
         fs::create_dir(dir.path().join("run")).unwrap();
+        assert!(is_ready(&watch.unwrap()));
+        let watch = files.watch().1.unwrap();
         fs::write(dir.path().join("run/pid"), format!("{}\n", std::process::id())).unwrap();
+        assert!(is_ready(&watch));
         assert_eq!(files.state(), State::Stopped, "a pid file may outlive its process");
+    }
+
+    #[test]
+    fn its_end_is_seen_by_its_process() {
+        let dir = TempDir::make();
+        let files = files(&dir);
+        fs::create_dir(dir.path().join("run")).unwrap();
+        let program = dir.path().join("avahi-daemon");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut daemon = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        fs::write(dir.path().join("run/pid"), format!("{}\n", daemon.id())).unwrap();
+        let (state, watch) = files.watch();
+        assert_eq!(state, State::Running);
+        daemon.kill().unwrap();
+        let watch = watch.unwrap();
+        let mut fds = [nix::poll::PollFd::new(watch.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut fds, 20_000u16).unwrap(), 1);
+        daemon.wait().unwrap();
+        assert_eq!(files.watch().0, State::Stopped);
     }
 }

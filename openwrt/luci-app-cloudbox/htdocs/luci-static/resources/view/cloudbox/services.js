@@ -37,7 +37,7 @@ function ourRow(columns, service, look) {
 		service.container ? [ el('a', { 'href': dialogs.link('container', service.container) }, service.container) ] : [],
 		[ logic.typeWords(service.type), el('div', { 'class': 'cb-muted' }, `${service.type} ${service.port}`) ],
 		[ el('span', { 'class': 'cb-state', 'data-tone': told ? 'good' : 'idle' },
-			told ? _('announced') : _('not announced')),
+			told ? _('announced') : service.state === 'announced' ? _('not seen yet') : _('not announced')),
 		told ? el('div', { 'class': 'cb-muted' }, place(service)) :
 			el('div', { 'class': 'cb-remark' }, widgets.sentence(service.reason ?? '')) ],
 		[ 'box', 'guest' ].includes(service.source) ? [] : [ el('div', { 'class': 'cb-buttons' },
