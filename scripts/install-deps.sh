@@ -30,8 +30,8 @@ python3 -m pip --version >/dev/null 2>&1 || demo="$demo python3 python3-pip"
 # The static build and the packages.
 package="file git xz-utils python3 python3-venv debian-archive-keyring ca-certificates gcc libc6-dev"
 # The tests add the small image, the tools that look at the result from outside, nft for isolation, something that the
-# distro can draw graphs of, the packages, a disk of XFS, certificates, and what signs as OpenWrt's usign does.
-test="$demo $package busybox-static nftables curl jq snmpd make xfsprogs openssl signify-openbsd"
+# distro can draw graphs of, the packages, a disk of XFS, certificates, what signs as OpenWrt's usign does, and brokers.
+test="$demo $package busybox-static nftables curl jq snmpd make xfsprogs openssl signify-openbsd mosquitto nats-server"
 # The virtual box.
 vm="$package mmdebstrap busybox-static e2fsprogs squashfs-tools kmod cpio xz-utils qemu-system-x86"
 # Continuous integration adds the linters, other processors, what the C peers of the differential tests need, and node for

@@ -115,7 +115,7 @@ run_tests() {
 		RUSTC_BOOTSTRAP=1 \
 		RUSTFLAGS="$plain" \
 		cargo-zigbuild test --release --config 'profile.release.panic="unwind"' --config profile.release.lto=false \
-		--package openwrt-ubus --package openwrt-uci --lib --tests --target "$target" \
+		--package openwrt-ubus --package openwrt-uci --package mqtt-session --lib --tests --target "$target" \
 		-Zbuild-std=std,panic_unwind,test -- --skip killed --skip processes
 }
 

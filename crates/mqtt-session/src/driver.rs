@@ -55,6 +55,7 @@ impl Driver {
     pub fn turn(&mut self, session: &mut Session, now: Instant) {
         session.handle_timeout(now);
         self.follow(session, now);
+        // Not before the session knows that it is connected: what is read would be lost.
         if !matches!(session.state(), State::Connecting { .. }) {
             self.read(session, now);
         }

@@ -146,7 +146,7 @@ fn broken_packets_do_no_harm() {
     let valid = valid();
     let mut random = Random(number("MQTT_SEED", 1).max(1));
     let start = Instant::now();
-    let wanted = number("MQTT_MUTATIONS", 200_000);
+    let wanted = number("MQTT_MUTATIONS", 100_000);
     let mut events = 0;
     for tried in 0..wanted {
         let before = random.0;
