@@ -13,7 +13,8 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-/// A session with its socket. It does not connect a second time: what is lost is an error.
+/// A session with its socket. It does not connect a second time: what is lost is an error, and nothing can be sent after it.
+/// Messages that come while it waits for something else are kept, however many.
 #[derive(Debug)]
 pub struct Client {
     session: Session,
@@ -199,8 +200,14 @@ impl Client {
             self.driver.turn(&mut self.session, now);
             while let Some(event) = self.session.poll_event() {
                 match event {
-                    Event::Lost { reason, .. } => return Err(ClientError::Lost(reason)),
-                    Event::Refused(refusal) => return Err(ClientError::Refused(refusal)),
+                    Event::Lost { reason, .. } => {
+                        self.session.close(now);
+                        return Err(ClientError::Lost(reason));
+                    }
+                    Event::Refused(refusal) => {
+                        self.session.close(now);
+                        return Err(ClientError::Refused(refusal));
+                    }
                     event if wanted(&event) => return Ok(Some(event)),
                     event => self.kept.push_back(event),
                 }

@@ -14,8 +14,9 @@
 //! - *TLS.* A tunnel does that.
 //!
 //! A broker is not trusted, nor who else publishes there. Input never panics. No packet of more than [`MAX_PACKET_LEN`] is kept:
-//! a longer message is let go by and told ([`Event::Skipped`]), anything else ends the connection. The codec is the crate
-//! mqttbytes, guarded in `packet.rs`.
+//! a longer message is let go by and told ([`Event::Skipped`]), anything else ends the connection. It still passes the line: how
+//! long messages may be is for the broker to say (mosquitto: `message_size_limit`). The codec is the crate mqttbytes, guarded in
+//! `packet.rs`.
 //!
 //! What MQTT 3.1.1 does not tell, nobody can know from here: a broker acknowledges a message that its access list refuses
 //! (subscribe to it and see whether it comes), or closes the connection on it; and it may drop retained messages of a wide

@@ -240,7 +240,8 @@ fn parse(packet: Vec<u8>, header: usize) -> Result<Incoming, ProtocolError> {
 }
 
 fn parse_publish(packet: Vec<u8>, header: usize) -> Result<Incoming, ProtocolError> {
-    let fixed = FixedHeader::new(packet[0], header - 1, packet.len() - header);
+    let first = packet.first().copied().unwrap_or_default();
+    let fixed = FixedHeader::new(first, header - 1, packet.len() - header);
     // Held for the case that its topic is none. It is no copy.
     let packet = Bytes::from(packet);
     let publish = match v4::Publish::read(fixed, packet.clone()) {

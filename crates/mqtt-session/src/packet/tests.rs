@@ -153,6 +153,7 @@ fn messages_of_no_use_are_let_go_by() {
         (&[0x32, 4, 0, 0, 0, 7], skipped("", Skip::Topic(TopicError::Empty), Some(7))),
         (&[0x30, 3, 0, 1, b'#'], skipped("#", Skip::Topic(TopicError::Wildcard('#')), None)),
         (&[0x30, 4, 0, 1, b'+', 1], skipped("+", Skip::Topic(TopicError::Wildcard('+')), None)),
+        (&[0x30, 5, 0, 3, b'a', b'/', b'#'], skipped("a/#", Skip::Topic(TopicError::Wildcard('#')), None)),
         (&[0x30, 3, 0, 1, 0], skipped("\0", Skip::Topic(TopicError::Character('\0')), None)),
         (&[0x30, 3, 0, 1, 0xff], skipped("\u{fffd}", Skip::Utf8, None)),
         (&[0x32, 6, 0, 1, 0xff, 0, 3, 1], skipped("\u{fffd}", Skip::Utf8, Some(3))),

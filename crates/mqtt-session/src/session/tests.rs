@@ -329,10 +329,16 @@ fn a_slow_broker_is_given_only_so_much() {
     let half = here.session.transmit().len() - QUEUE_LIMIT / 2;
     here.session.consumed(half - 1);
     assert_eq!(here.events(), []);
+    // What is sent is soon no longer held.
+    assert!(here.session.out.len() <= 2 * here.session.transmit().len(), "{}", here.session.out.len());
     here.session.consumed(1);
     assert_eq!(here.events(), [Event::Room]);
+    let rest = here.session.transmit().len();
+    here.session.consumed(rest - 10);
+    assert!(here.session.out.len() <= 20);
     here.sent();
     assert_eq!(here.events(), []);
+    assert!(here.session.out.capacity() <= QUEUE_KEPT);
 
     // And only so many packets.
     let tokens: Vec<_> =
@@ -385,9 +391,15 @@ fn leaving_waits_for_the_broker_to_close() {
     assert_eq!(here.session.publish("a", b"", false), Err(SendError::Disconnected));
     here.hear(b"\x30\x03\0\x01b");
     assert!(here.session.state().has_socket());
+    // Once is enough.
+    here.session.close(here.now + SECOND);
+    assert_eq!(here.session.state(), State::Closing { give_up: here.now + 5 * SECOND });
+    assert_eq!((here.sent(), here.events()), (vec![], vec![]));
     here.session.socket_closed(here.now);
     assert_eq!(here.events(), [Event::Closed { unacknowledged: vec![token] }]);
     assert_eq!((here.session.state(), here.session.poll_timeout()), (State::Closed, None));
+    here.session.close(here.now);
+    assert_eq!(here.events(), []);
     here.session.connect_now(here.now);
     here.session.handle_timeout(here.now + 1000 * SECOND);
     assert_eq!(here.session.state(), State::Closed);
