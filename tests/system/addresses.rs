@@ -1,10 +1,8 @@
 //! Static addresses that somebody else has, and a network that is renumbered.
 
-use crate::processes::{sh, Process};
-use crate::test_box::{eventually, TestBox};
+use crate::processes::{network_namespace, sh, Process};
+use crate::test_box::TestBox;
 use serde_json::{json, Value};
-use std::fs;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// The notes of the job that made container `name`.
@@ -17,12 +15,7 @@ fn notes(the_box: &TestBox, name: &str) -> Vec<Value> {
 
 /// Another machine on the box's bridge, with an address of its own.
 fn machine(the_box: &TestBox, last: u8) -> Process {
-    let mut command = Command::new("unshare");
-    command.args(["--net", "sleep", "infinity"]).stdin(Stdio::null());
-    let holder = Process::spawn(&mut command);
-    let namespace = format!("/proc/{}/ns/net", holder.pid());
-    let own = fs::read_link("/proc/self/ns/net").unwrap();
-    eventually("a network namespace", || fs::read_link(&namespace).is_ok_and(|it| it != own));
+    let (holder, namespace) = network_namespace();
     sh(&format!(
         "ip link add {port} type veth peer name eth0 address 02:11:22:33:44:55 netns {pid}; \
          ip link set {port} master {bridge} up; \
