@@ -240,7 +240,13 @@ CLOUDBOX_STORAGE=$dir/storage
 CLOUDBOX_RUN_DIR=$dir/run
 CLOUDBOX_AVAHI=$dir/avahi
 CLOUDBOX_AVAHI_RUN=$dir/avahi-run
+# The machine's own name server, leases and scripts are none of the demo's business.
+CLOUDBOX_HOSTS=$dir/hosts
+CLOUDBOX_DNSMASQ_RUN=$dir/dnsmasq-run
+CLOUDBOX_LEASES=$dir/leases
+CLOUDBOX_HOTPLUG=$dir/hotplug
 export UBUS_SOCKET CLOUDBOX_CONFIG_DIR CLOUDBOX_STORAGE CLOUDBOX_RUN_DIR CLOUDBOX_AVAHI CLOUDBOX_AVAHI_RUN
+export CLOUDBOX_HOSTS CLOUDBOX_DNSMASQ_RUN CLOUDBOX_LEASES CLOUDBOX_HOTPLUG
 
 setsid "$bus" -s "$UBUS_SOCKET" >"$dir/bus.log" 2>&1 &
 bus_pid=$!

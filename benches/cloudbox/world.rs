@@ -166,6 +166,8 @@ impl World {
             .env("CLOUDBOX_AVAHI_RUN", layout.run.join("avahi-run"))
             .env("CLOUDBOX_HOSTS", layout.run.join("hosts"))
             .env("CLOUDBOX_DNSMASQ_RUN", layout.run.join("dnsmasq"))
+            .env("CLOUDBOX_LEASES", layout.run.join("leases"))
+            .env("CLOUDBOX_HOTPLUG", layout.run.join("hotplug"))
             .env("CLOUDBOX_RUN_DIR", layout.run);
         command
     }

@@ -65,8 +65,7 @@ pub enum Command {
     /// run the service; /etc/init.d/cloudbox does it
     ///
     /// The environment says the same as the options: UBUS_SOCKET, CLOUDBOX_CONFIG_DIR, CLOUDBOX_STORAGE,
-    /// CLOUDBOX_RUN_DIR, CLOUDBOX_AVAHI, CLOUDBOX_AVAHI_RUN, CLOUDBOX_HOSTS,
-    /// CLOUDBOX_DNSMASQ_RUN, CLOUDBOX_LEASES,
+    /// CLOUDBOX_RUN_DIR, CLOUDBOX_AVAHI, CLOUDBOX_AVAHI_RUN, CLOUDBOX_HOSTS, CLOUDBOX_DNSMASQ_RUN, CLOUDBOX_LEASES,
     /// CLOUDBOX_HOTPLUG. An option goes first.
     #[command(aliases = ["serve", "server"], after_help = examples! {
         "daemon -f -v" => "in a terminal, with everything it has to say",

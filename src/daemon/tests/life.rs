@@ -615,16 +615,21 @@ fn a_box_starts_its_containers_by_priority_one_group_after_the_other() {
     assert_eq!(bench.states()[0], "a stopped");
 }
 
-#[test]
-fn what_is_deleted_or_started_while_the_box_starts_is_not_started_twice() {
-    let bench = Bench::new(&with_priorities(&[("a", 1), ("b", 2), ("c", 3), ("d", 4)]));
-    let mut bench = bench;
+/// A box that boots with these, all of which ran before; the start of `a` is held up.
+fn booting(priorities: &[(&str, u16)]) -> Bench {
+    let mut bench = Bench::new(&with_priorities(priorities));
     bench.work();
     bench.ok("cloudbox shutdown", json!({"wait": 15}));
     std::fs::remove_file(bench.dir.path().join("boot")).unwrap();
     bench.fake.hold("runtime.start a");
     let mut bench = bench.restarted();
     bench.work_until_called("runtime.start a", 2);
+    bench
+}
+
+#[test]
+fn what_is_deleted_or_started_while_the_box_starts_is_not_started_twice() {
+    let mut bench = booting(&[("a", 1), ("b", 2), ("c", 3), ("d", 4)]);
     bench.ok("cloudbox.container delete", json!({"name": "b", "wait": 15}));
     bench.ok("cloudbox.container start", json!({"name": "c", "wait": 15}));
     bench.ok("cloudbox reload", json!({}));
@@ -647,13 +652,7 @@ fn a_start_that_waits_for_its_turn_gives_way_to_every_call() {
         ("rename", json!({"name": "b", "new_name": "x", "wait": 15}), ""),
     ];
     for (method, arguments, state) in calls {
-        let mut bench = Bench::new(&with_priorities(&[("a", 1), ("b", 2), ("c", 3)]));
-        bench.work();
-        bench.ok("cloudbox shutdown", json!({"wait": 15}));
-        std::fs::remove_file(bench.dir.path().join("boot")).unwrap();
-        bench.fake.hold("runtime.start a");
-        let mut bench = bench.restarted();
-        bench.work_until_called("runtime.start a", 2);
+        let mut bench = booting(&[("a", 1), ("b", 2), ("c", 3)]);
         work_until_held_up(&mut bench, "a");
         let list = bench.ok("cloudbox.container list", json!({}));
         assert_eq!(list["containers"][1]["state"], "starting", "{list}");

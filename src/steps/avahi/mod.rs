@@ -136,8 +136,8 @@ pub trait Avahi: Send + Sync {
     /// The box's host name.
     fn hostname(&self) -> String;
 
-    /// Asks the network for what was announced: [`lookup::look`]; `of_containers` are addresses of the box's containers. It is asked where avahi-daemon speaks, on `bridges`
-    /// unless its configuration names interfaces.
+    /// Asks the network for what was announced: [`lookup::look`]; `of_containers` are addresses of the box's containers.
+    /// It is asked where avahi-daemon speaks, on `bridges` unless its configuration names interfaces.
     ///
     /// # Errors
     /// There is no network to ask.
