@@ -162,7 +162,7 @@ impl SecretKey {
     /// Reads a key file.
     ///
     /// # Errors
-    /// It is none, or has a password.
+    /// It is none, is damaged, or has a password.
     pub fn parse(text: &str) -> Result<SecretKey> {
         let bytes = decode(text, "secret key")?;
         split(&bytes, SECRET, "secret key")?;
@@ -173,7 +173,14 @@ impl SecretKey {
             ));
         }
         let rest = &bytes[SECRET_NUMBER_AT..];
-        Ok(SecretKey { number: Number(fixed(rest)), key: fixed(&rest[NUMBER..]) })
+        let key: [u8; 64] = fixed(&rest[NUMBER..]);
+        let checksum = &bytes[SECRET_NUMBER_AT - CHECKSUM..SECRET_NUMBER_AT];
+        if hmac_sha512::Hash::hash(key)[..CHECKSUM] != *checksum
+            || ed25519::KeyPair::from_slice(&key).is_err()
+        {
+            return Err(wrong("secret key", "it is damaged; bring it back from a copy"));
+        }
+        Ok(SecretKey { number: Number(fixed(rest)), key })
     }
 
     /// Signs `message`.
@@ -226,7 +233,8 @@ fn decode(text: &str, what: &str) -> Result<Vec<u8>> {
         return Err(wrong(what, "it is an SSH key; `usign -G` makes the right kind"));
     }
     BASE64.decode(line).ok().filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-        let shown: String = line.chars().take(20).collect();
+        // No more than tells a key from something else: it may be a secret.
+        let shown: String = line.chars().take(3).collect();
         wrong(what, &format!("{} is no base64", quoted(&shown)))
     })
 }
@@ -268,6 +276,21 @@ mod tests {
         signature
             .verify(&mut &b"hello\n"[..], &[PublicKey::parse(&new.public().to_line()).unwrap()])
             .unwrap();
+    }
+
+    #[test]
+    fn a_damaged_secret_key_is_none_and_nothing_of_it_is_shown() {
+        let bytes = decode(SECRET_KEY, "key").unwrap();
+        for at in [24, 31, 40, 71, 72, 103] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            let refusal = SecretKey::parse(&BASE64.encode(damaged)).err().unwrap();
+            assert!(refusal.message.contains("it is damaged"), "byte {at}: {}", refusal.message);
+        }
+        let (_, secret) = SECRET_KEY.trim_end().rsplit_once('\n').unwrap();
+        let cut = secret[60..].trim_end_matches('=');
+        let refusal = PublicKey::parse(cut).unwrap_err();
+        assert!(!refusal.message.contains(&cut[..4]), "{}", refusal.message);
     }
 
     #[test]

@@ -105,7 +105,12 @@ fn no_key_is_overwritten_and_none_is_for_everybodys_eyes() {
     let complaint = place.cloudbox("key new anna").unwrap_err();
     assert!(complaint.contains("anna.sec is there already, and is not overwritten"), "{complaint}");
     assert_eq!(place.read("anna.sec"), before);
-    // Half a pair is left by nobody.
+    // Half a pair is left by nobody, and half of what was split.
+    fs::create_dir(place.0.join("t.txt.sig")).unwrap();
+    let text = sign(&SecretKey::parse(&before).unwrap(), Purpose::Ask, &json!({})).unwrap();
+    place.write("t", &text);
+    assert!(place.cloudbox("key split t").unwrap_err().contains("t.txt.sig is there already"));
+    assert!(!place.0.join("t.txt").exists());
     place.write("bert.pub", b"");
     let complaint = place.cloudbox("key new bert").unwrap_err();
     assert!(complaint.contains("bert.pub is there already"), "{complaint}");

@@ -40,7 +40,8 @@ pub enum Command {
     Id(Lazy<Key>),
     /// take a signed text apart, into what usign -V verifies
     ///
-    /// Writes FILE.txt, which is what was signed, and FILE.txt.sig, the signature. `signify -V -e` verifies FILE itself.
+    /// Writes FILE.txt, which is what was signed, and FILE.txt.sig, the signature, and verifies nothing. `signify -V -e`
+    /// verifies FILE itself.
     #[command(after_help = examples! {
         "key split wiki.signed" => "then: usign -V -m wiki.signed.txt -p anna.pub",
     })]
@@ -97,11 +98,7 @@ fn new(name: &Path, json: bool, page: &mut Page) -> Result<()> {
     let key = SecretKey::new(*seed, number);
     let (secret, public) = (with_ending(name, ".sec"), with_ending(name, ".pub"));
     write_new(&secret, 0o600, key.to_text().as_bytes())?;
-    if let Err(error) = write_new(&public, 0o644, key.public().to_text().as_bytes()) {
-        // Half a pair is none.
-        let left = std::fs::remove_file(&secret).map_err(|e| Error::io("cannot remove", &secret, e)).err();
-        return Err(error.with_leftovers(left.as_slice()));
-    }
+    write_second(&secret, &public, key.public().to_text().as_bytes())?;
     if !json {
         page.line(&format!("{}: keep a copy elsewhere, and show it to nobody", secret.display()));
         page.line(&format!("{}: for everybody", public.display()));
@@ -127,8 +124,12 @@ fn split(file: &Path, page: &mut Page) -> Result<()> {
     let message = with_ending(file, ".txt");
     let signature = with_ending(&message, ".sig");
     write_new(&message, 0o644, parts.message)?;
-    write_new(&signature, 0o644, parts.signature.to_text().as_bytes())?;
-    page.line(&format!("{}: what was signed, by key {}", message.display(), parts.signature.number));
+    write_second(&message, &signature, parts.signature.to_text().as_bytes())?;
+    page.line(&format!(
+        "{}: what was signed, by its own words by key {}; it is not verified",
+        message.display(),
+        parts.signature.number
+    ));
     page.line(&format!(
         "{}: the signature; `usign -V -m {} -p KEY` verifies it",
         signature.display(),
@@ -172,19 +173,28 @@ fn read(file: &Path, most: u64) -> Result<Vec<u8>> {
 
 /// Writes a file that is not there yet: no key is ever overwritten.
 fn write_new(path: &Path, mode: u32, text: &[u8]) -> Result<()> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let told = made.and_then(|mut file| {
-        // Whatever the umask says.
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.write_all(text)?;
-        file.sync_all()
-    });
-    told.map_err(|e| match e.kind() {
+    let options = OpenOptions::new().write(true).create_new(true).mode(mode).clone();
+    let mut file = options.open(path).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => {
             let why =
                 format!("{} is there already, and is not overwritten; choose another name", path.display());
             Error::new(Code::Exists, why)
         }
         _ => Error::io("cannot write", path, e),
-    })
+    })?;
+    // Whatever the umask says.
+    let told = file.set_permissions(std::fs::Permissions::from_mode(mode));
+    let told = told.and_then(|()| file.write_all(text)).and_then(|()| file.sync_all());
+    told.map_err(|e| without(path, Error::io("cannot write", path, e)))
+}
+
+/// Writes the second of two files; the first is removed if that fails: half of them is none.
+fn write_second(first: &Path, second: &Path, text: &[u8]) -> Result<()> {
+    write_new(second, 0o644, text).map_err(|error| without(first, error))
+}
+
+/// Removes a file that was written just now, because of `error`.
+fn without(path: &Path, error: Error) -> Error {
+    let left = std::fs::remove_file(path).map_err(|e| Error::io("cannot remove", path, e)).err();
+    error.with_leftovers(left.as_slice())
 }
