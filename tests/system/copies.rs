@@ -164,20 +164,22 @@ fn a_snapshot_stops_its_guest_no_longer_than_the_copy_takes() {
         let dir = the_box.container("web");
         let source = if disk == "none" { dir.upper() } else { dir.disk() };
         let copy = the_box.dir.join("copy");
-        let (mut best, mut best_cp) = (Duration::MAX, Duration::MAX);
-        for round in 0..3 {
+        let mut ratios = Vec::new();
+        for round in 0..5 {
             let called = format!("s{round}");
             let frozen = frozen_during(&the_box, "web", || snapshot(&the_box, "web", &called));
             let cp = time(|| sh(&format!("cp -a {} {}", source.display(), copy.display())));
             sh(&format!("rm -r {}; sync", copy.display()));
             let ratio = frozen.as_secs_f64() / cp.as_secs_f64();
             println!("200 MB, disk {disk}: frozen {frozen:?}, cp -a {cp:?}, {ratio:.2}x");
-            (best, best_cp) = (best.min(frozen), best_cp.min(cp));
+            ratios.push(ratio);
             let arguments = json!({ "name": "web", "snapshot": called });
             the_box.whole("cloudbox.container", "snapshot_delete", arguments).unwrap();
         }
-        // The bar is 1.2; the machine may have other work.
-        assert!(best < best_cp * 2, "frozen {best:?}, cp -a {best_cp:?}");
+        // The bar is 1.2; the machine may have other work. Only what was measured side by side is compared: of one
+        // machine under load the quickest copy and the quickest freeze need not be of the same minute.
+        ratios.sort_by(f64::total_cmp);
+        assert!(ratios[ratios.len() / 2] < 2.0, "frozen / cp -a: {ratios:.2?}");
         the_box.delete("web");
     }
     the_box.assert_nothing_left();

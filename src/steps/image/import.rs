@@ -1,8 +1,9 @@
 //! Brings a file into the store: a squashfs is copied, a tarball becomes a squashfs on the way.
 
+use super::judge;
 use super::squashfs;
 use super::store::{Building, Store};
-use super::tar::{self, Again, LeftOut, Passed, Sink};
+use super::tar::{self, Known, LeftOut, Passed, Sink};
 use super::{bad, hex, parse_sha256};
 use crate::error::{Code, Error, Result};
 use crate::model::idrange;
@@ -24,7 +25,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The most a conversion may take. An Atom needs some minutes for a Debian; a hung disk must not hold a worker for ever.
-const CONVERSION: Duration = Duration::from_secs(3600);
+pub(super) const CONVERSION: Duration = Duration::from_secs(3600);
 /// Making a squashfs of nothing.
 const TRIAL: Duration = Duration::from_secs(60);
 /// Bytes copied at once.
@@ -218,18 +219,18 @@ impl ImageImport<'_> {
     ) -> Result<String> {
         self.check_space(1)?;
         let compressor = self.compressor(building)?;
-        let mut known = None;
+        let mut known = Known::default();
         loop {
             self.ctx.step("image.convert")?;
             input.rewind()?;
-            let passed = self.stream(&mut input, format, building, compressor, known)?;
+            let passed = self.stream(&mut input, format, building, compressor, &known)?;
             // A decompressor may have stopped before the end of the file.
             input.read_to_end()?;
             if input.sha256() != sha256 {
                 return Err(bad("it changed while it was read; import it when it is complete"));
             }
             match passed {
-                Passed::Again(again) => known = Some(again),
+                Passed::Again(again) => known = again,
                 Passed::Whole(left_out) => {
                     self.tell(left_out);
                     break;
@@ -247,7 +248,7 @@ impl ImageImport<'_> {
         format: &Format,
         building: &Building,
         compressor: &[&str],
-        known: Option<Again>,
+        known: &Known,
     ) -> Result<Passed> {
         let mut mksquashfs = self.mksquashfs(Path::new("-"), &building.rootfs, compressor)?;
         let filter = match format {
@@ -255,7 +256,7 @@ impl ImageImport<'_> {
             _ => None,
         };
         let mut unpacked = Unpacked { input, filter, left: self.store.free()?, store: self.store };
-        let passed = tar::pass(&mut unpacked, &mut ToMksquashfs(&mut mksquashfs), known);
+        let passed = judge::pass(self.ctx, &mut unpacked, &mut ToMksquashfs(&mut mksquashfs), known);
         let passed = passed.map_err(|e| self.explain(e))?;
         // What does not count is not waited for.
         if let Passed::Whole(_) = passed {

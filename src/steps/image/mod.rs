@@ -7,6 +7,7 @@
 //! image is ever unpacked on the host**: a tarball streams through our checks into mksquashfs.
 
 mod import;
+mod judge;
 mod lists;
 mod manifest;
 mod remote;

@@ -9,11 +9,12 @@
 //!
 //! Of several entries of one name the last one holds, as for tar, while mksquashfs takes the first. Whether there will
 //! be another one only the end tells. So an archive is passed on as it comes; where a name turns out to come twice, it is
-//! read [`Again`], by what is known then.
+//! read once more, by what is [`Known`] then.
 
 use super::bad;
 use crate::error::{quoted, Code, Error, Result};
 use crate::steps::tool::Source;
+use serde::{Deserialize, Serialize};
 use std::collections::hash_map::{DefaultHasher, RandomState};
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +24,7 @@ use tar::{EntryType, Header};
 /// What tar counts in.
 pub const BLOCK: usize = 512;
 /// Entries in one image, and names in it. Debian with a desktop has some 200,000.
-const MAX_ENTRIES: u32 = 1_000_000;
+pub const MAX_ENTRIES: u32 = 1_000_000;
 /// Bytes of the long names and extended headers before one entry. The longest path is 4,096 bytes, an extended attribute
 /// 65,536.
 const MAX_EXTENSION: u64 = 1 << 20;
@@ -33,6 +34,9 @@ const MAX_PATH: usize = 4096;
 const MAX_COMPONENT: usize = 255;
 /// Longest name in a header; longer ones are in an extended header.
 const NAME_MAX: usize = 100;
+
+/// Bytes of a name as [`Known::names`] tells it.
+pub const NAME_BYTES: usize = 17;
 
 /// The first entry of a container's archive, and how that begins in every version of the format.
 pub const MANIFEST: &[u8] = b"manifest.json";
@@ -54,11 +58,11 @@ pub enum Passed {
     /// It was passed on, without this.
     Whole(LeftOut),
     /// Nothing that was passed on counts: it is to be read from its beginning once more, with this.
-    Again(Again),
+    Again(Known),
 }
 
 /// What a squashfs cannot hold.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// POSIX access lists.
     pub acls: u64,
@@ -93,47 +97,87 @@ impl fmt::Display for LeftOut {
     }
 }
 
-/// What is known of an archive that was read to its end.
-#[derive(Debug)]
-pub struct Again {
-    /// Its names; None when they were not understood before the end.
-    names: Option<Names>,
+/// What is known of an archive before it is read: nothing, or what an earlier reading to its end came to.
+#[derive(Debug, Default, Clone)]
+pub struct Known {
+    names: Names,
+    /// `names` has all of the archive's.
+    complete: bool,
     unified: bool,
 }
 
-/// Passes the archive in `source` on to `sink`, to its end marker; then reads `source` to its end. `again` is what an
-/// earlier reading of the same archive came to.
+impl Known {
+    /// The same without names, which are told by [`Known::names`].
+    pub fn head(&self) -> (bool, bool) {
+        (self.complete, self.unified)
+    }
+
+    /// What has this `head`, and no names yet; their hashes are those of `self`.
+    pub fn with_head(&self, (complete, unified): (bool, bool)) -> Known {
+        let names = Names { hash: self.names.hash.clone(), names: HashMap::new() };
+        Known { names, complete, unified }
+    }
+
+    /// Its names, each as [`NAME_BYTES`] bytes, in no order.
+    pub fn names(&self) -> impl Iterator<Item = [u8; NAME_BYTES]> + '_ {
+        self.names.names.iter().map(|(key, name)| {
+            let mut bytes = [0; NAME_BYTES];
+            bytes[..8].copy_from_slice(&key.to_le_bytes());
+            bytes[8..12].copy_from_slice(&name.last.to_le_bytes());
+            bytes[12..16].copy_from_slice(&name.file.to_le_bytes());
+            bytes[16] = name.left_out.into();
+            bytes
+        })
+    }
+
+    /// Takes up a name that [`Known::names`] told; false when there are more than an archive may have.
+    pub fn add_name(&mut self, bytes: [u8; NAME_BYTES]) -> bool {
+        let [k0, k1, k2, k3, k4, k5, k6, k7, l0, l1, l2, l3, f0, f1, f2, f3, left_out] = bytes;
+        let name = Name {
+            last: u32::from_le_bytes([l0, l1, l2, l3]),
+            file: u32::from_le_bytes([f0, f1, f2, f3]),
+            left_out: left_out != 0,
+        };
+        self.names.names.insert(u64::from_le_bytes([k0, k1, k2, k3, k4, k5, k6, k7]), name);
+        self.names.names.len() <= MAX_ENTRIES as usize
+    }
+}
+
+/// Passes the archive in `source` on to `sink`, to its end marker; then reads `source` to its end.
 ///
 /// # Errors
 /// [`Code::BadImage`] naming the first entry that breaks a rule, or those of `source` and `sink`.
-pub fn pass(source: &mut dyn Source, sink: &mut dyn Sink, again: Option<Again>) -> Result<Passed> {
-    let (names, unified) = again.map_or((None, false), |known| (known.names, known.unified));
+pub fn pass(source: &mut dyn Source, sink: &mut dyn Sink, known: &Known) -> Result<Passed> {
     let mut archive = Archive {
         source,
         sink,
         block: [0; BLOCK],
         entries: 0,
         next: Extension::default(),
-        known: names.is_some(),
-        names: names.unwrap_or_default(),
-        unified,
+        names: known.with_head(known.head()).names,
+        known: known.complete.then_some(&known.names),
+        unified: known.unified,
         has_root: false,
         useless: Useless::No,
         left_out: LeftOut::default(),
     };
     while archive.entry()? {}
     archive.rest()?;
-    let names = match archive.useless {
+    let complete = match archive.useless {
         Useless::No if archive.unified && !archive.has_root => {
             return Err(bad(
                 "it has a metadata.yaml, as images of Incus and LXD have, but no rootfs beside it",
             ));
         }
         Useless::No => return Ok(Passed::Whole(archive.left_out)),
-        Useless::Replaced => Some(archive.names),
-        Useless::Misunderstood => None,
+        Useless::Replaced => true,
+        Useless::Misunderstood => false,
     };
-    Ok(Passed::Again(Again { names, unified: archive.unified }))
+    let mut again = known.with_head((complete, archive.unified));
+    if complete {
+        again.names = archive.names;
+    }
+    Ok(Passed::Again(again))
 }
 
 /// Whether what was passed on does not count.
@@ -154,9 +198,10 @@ struct Archive<'a> {
     entries: u32,
     /// What extension headers said of the entry to come.
     next: Extension,
+    /// Those that came so far; of no use where all are known.
     names: Names,
-    /// `names` is of an earlier reading, and complete.
-    known: bool,
+    /// All, of an earlier reading.
+    known: Option<&'a Names>,
     /// It is an image of Incus or LXD: the root is below `rootfs/`, beside what they say of it.
     unified: bool,
     /// There is something below that.
@@ -239,9 +284,9 @@ impl Archive<'_> {
     fn enter_root(&mut self, member: &mut Member) -> std::result::Result<bool, String> {
         if member.path == b"metadata.yaml" && member.kind == EntryType::Regular && !self.unified {
             self.unified = true;
-            if !self.names.is_empty() {
+            if !self.names.names.is_empty() {
                 self.useless = Useless::Misunderstood;
-                self.names = Names::default();
+                self.names.names.clear();
             }
         }
         if self.unified {
@@ -261,8 +306,8 @@ impl Archive<'_> {
     fn passes(&mut self, member: &Member) -> std::result::Result<bool, String> {
         let (path, entry) = (&member.path, self.entries);
         let target = (member.kind == EntryType::Link).then_some(member.target.as_slice());
-        if self.known {
-            return self.names.holds(path, target, entry);
+        if let Some(names) = self.known {
+            return names.holds(path, target, entry);
         }
         let left_out = member.is_in_dev() || target.is_some_and(|target| self.names.is_left_out(target));
         let seen = Seen { entry, is_directory: member.kind == EntryType::Directory, left_out };
@@ -383,7 +428,7 @@ fn below_rootfs(path: &[u8]) -> Option<Vec<u8>> {
 ///
 /// A name is kept as a hash of 64 bits that nobody can foresee. Should two of a million names share theirs (1 in 10^7),
 /// they are taken for one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Names {
     hash: RandomState,
     names: HashMap<u64, Name>,
@@ -414,10 +459,6 @@ struct Seen {
 }
 
 impl Names {
-    fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
     /// The keys of the directories that `path` is in, the outermost first, then its own.
     fn keys<'a>(&self, path: &'a [u8]) -> impl Iterator<Item = u64> + 'a {
         components(path).scan(self.hash.build_hasher(), |hasher: &mut DefaultHasher, component| {
@@ -919,22 +960,23 @@ mod tests {
 
     #[test]
     fn nothing_is_passed_to_a_reader_that_left_at_the_end_marker() {
-        let passed = pass(&mut Memory(one(b"file", b'0', b""), 0), &mut Hasty { ended: false }, None);
+        let passed =
+            pass(&mut Memory(one(b"file", b'0', b""), 0), &mut Hasty { ended: false }, &Known::default());
         assert!(matches!(passed, Ok(Passed::Whole(_))));
     }
 
     /// What mksquashfs is given of an archive, and what is left out.
     fn passed(archive: &[u8]) -> std::result::Result<(Vec<u8>, LeftOut), String> {
-        let mut again = None;
+        let mut again = Known::default();
         for _ in 0..3 {
             let mut out = Vec::new();
-            let passed = pass(&mut Memory(archive.to_vec(), 0), &mut out, again).map_err(|e| {
+            let passed = pass(&mut Memory(archive.to_vec(), 0), &mut out, &again).map_err(|e| {
                 assert_eq!(e.code, Code::BadImage, "{}", e.message);
                 e.into_message()
             })?;
             match passed {
                 Passed::Whole(left_out) => return Ok((out, left_out)),
-                Passed::Again(known) => again = Some(known),
+                Passed::Again(known) => again = known,
             }
         }
         panic!("read three times, and still not known");

@@ -950,7 +950,11 @@ mod tests {
         for image in [None, Some(&[9; 1000][..])] {
             let path = pack(dir.path(), image);
             let mut out = Nowhere;
-            let passed = image::tar::pass(&mut FromFile(File::open(&path).unwrap()), &mut out, None);
+            let passed = image::tar::pass(
+                &mut FromFile(File::open(&path).unwrap()),
+                &mut out,
+                &image::tar::Known::default(),
+            );
             let error = passed.unwrap_err();
             assert!(error.message.contains("`cloudbox import FILE NAME`"), "{error}");
         }
