@@ -206,14 +206,12 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
         }
         core.handle_time(now);
         core.announce(now);
+        // What is owed goes a little at a time: between two parts, calls that came meanwhile are answered.
+        let mut owes = false;
         if let Some(driver) = &mut bus {
-            let flushed = loop {
-                core.pay();
-                let flushed = driver.flush(core.connection());
-                if driver.wants_write() || !core.owes() || !matches!(flushed, Ok(Progress::Open)) {
-                    break flushed;
-                }
-            };
+            core.pay();
+            let flushed = driver.flush(core.connection());
+            owes = core.owes() && !driver.wants_write();
             if !matches!(flushed, Ok(Progress::Open)) {
                 bus = None;
                 backoff.tried(now);
@@ -225,7 +223,8 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
             return Ok(());
         }
 
-        let next = [core.next_time(), end, bus.is_none().then(|| backoff.due().unwrap_or(now))];
+        let reconnect = bus.is_none().then(|| backoff.due().unwrap_or(now));
+        let next = [core.next_time(), end, reconnect, owes.then_some(now)];
         let deadline = next.into_iter().flatten().min();
         fleet.follow(core)?;
         for woken in sleep(core, &fleet, bus.as_ref(), &wake, &signals, deadline)? {

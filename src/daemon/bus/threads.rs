@@ -14,8 +14,8 @@ use openwrt_ubus::Request;
 use std::sync::Arc;
 
 /// Bytes on their way to the bus beyond which shared answers wait. Hundreds of copies of a long one would take all memory,
-/// and who asks for little would wait behind them.
-const ON_THE_WAY: usize = 64 << 10;
+/// and who asks for little would wait behind them: so there are few of short ones, too.
+const ON_THE_WAY: usize = 8 << 10;
 /// How many may wait in all.
 const WAITING: usize = 512;
 

@@ -180,6 +180,26 @@ fn many_looks_share_answers_and_of_one_caller_few_wait() {
     assert!(looks <= 20, "{looks} looks at the network");
 }
 
+/// Who asks for little does not wait until hundreds have got the answer that they share.
+#[test]
+fn between_parts_of_what_is_owed_others_are_answered() {
+    let mut bench = Bench::with(&[]);
+    bench.fake.hold("avahi.browse");
+    let same: Vec<CallId> =
+        (0..300).map(|_| bench.begin("cloudbox.service browse", json!({"type": "_http._tcp"}))).collect();
+    bench.work_until_held("avahi.browse _http._tcp");
+    bench.fake.release("avahi.browse");
+    let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+    bench.core.handle_report(report);
+    let first = bench.core.connection().transmit().len();
+    assert!(bench.core.owes() && (1..16 << 10).contains(&first), "{first} bytes are on their way");
+    bench.ok("cloudbox.container list", json!({}));
+    for call in same {
+        assert_eq!(bench.wait_for(call).status, 0);
+    }
+    assert!(!bench.core.owes());
+}
+
 /// 20,000 sections that cannot be used make no reply fail: it is shortened, and says so.
 #[test]
 fn replies_that_others_made_too_long_are_shortened() {

@@ -178,6 +178,7 @@ impl Bench {
     fn pump(&mut self) {
         loop {
             let mut moved = false;
+            self.core.pay();
             for (at, connection) in
                 [(self.daemon_at, self.core.connection()), (self.client_at, &mut self.client)]
             {
