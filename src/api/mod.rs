@@ -64,6 +64,26 @@ pub struct ImageSubject<'a> {
     pub sha256: &'a str,
 }
 
+/// What is told of an image of which its server has a newer version.
+#[derive(Serialize)]
+pub struct NewerImage<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The server and the name that it has there.
+    pub source: &'a str,
+    /// The newer version.
+    pub version: &'a str,
+}
+
+/// What is told of a disk.
+#[derive(Serialize)]
+pub struct DiskSubject<'a> {
+    /// The directory of which it is the disk.
+    pub path: &'a str,
+    /// Bytes that are free.
+    pub free: u64,
+}
+
 /// What is told of a container that has another name.
 #[derive(Serialize)]
 pub struct Renamed<'a> {

@@ -8,7 +8,7 @@ use super::view::View;
 use openwrt_ubus::{Event, Fields};
 use std::time::Duration;
 
-const PATTERNS: [&str; 4] = ["container.*", "image.*", "service.*", "job.*"];
+const PATTERNS: [&str; 5] = ["container.*", "image.*", "service.*", "job.*", "disk.*"];
 
 /// Prints events until it is interrupted. ubusd may be restarted in the meantime.
 pub fn run(context: &mut Context) -> Result<u8, Failure> {

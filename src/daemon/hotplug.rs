@@ -14,8 +14,13 @@ use std::path::PathBuf;
 const WAITING_MAX: usize = 32;
 
 /// The events that scripts are told, and what they are called there.
-const TOLD: [(&str, &str); 3] =
-    [("container.failed", "failed"), ("container.oom", "oom"), ("container.disk_failed", "disk_failed")];
+const TOLD: [(&str, &str); 5] = [
+    ("container.failed", "failed"),
+    ("container.oom", "oom"),
+    ("container.disk_failed", "disk_failed"),
+    ("disk.nearly_full", "disk_nearly_full"),
+    ("image.newer", "image_newer"),
+];
 
 /// The scripts, and what they have not been told yet.
 #[derive(Debug, Default)]
@@ -33,8 +38,9 @@ impl Hotplug {
     /// Notes what is told on the bus, if scripts are told it too.
     pub(super) fn hear(&mut self, event: &str, fields: &[u8]) {
         let Some((_, action)) = TOLD.iter().find(|(told, _)| *told == event) else { return };
-        let name = Fields::new(fields).get("name").and_then(|name| name.as_str().map(str::to_string));
-        let (Some(name), true) = (name, self.dir.is_some()) else { return };
+        let text =
+            |field| Fields::new(fields).get(field).and_then(|value| value.as_str().map(str::to_string));
+        let (Some(name), true) = (text("name").or_else(|| text("path")), self.dir.is_some()) else { return };
         let happening = Happening { action, name };
         if self.waiting.contains(&happening) {
             return;

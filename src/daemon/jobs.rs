@@ -175,6 +175,7 @@ impl Core {
             if self.state.containers.values().all(|c| c.live.is_none()) {
                 self.state.machine.runtime.tidy();
             }
+            self.state.tell_of_a_full_disk();
             // What a burst of work needed is not kept through the quiet that follows.
             crate::sys::trim_heap();
         }

@@ -6,7 +6,7 @@ use crate::machine::Machine;
 use crate::model::image_source;
 use crate::model::remote::Remote;
 use crate::simplestreams::{self, Offer};
-use crate::state::{Newer, State};
+use crate::state::State;
 use crate::steps::ctx::Ctx;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -111,15 +111,21 @@ fn entry(state: &mut State, remote: &str, offer: Offer) -> OfferEntry {
     let item = offer.item.as_ref().ok();
     let here = state.images.iter().any(|image| item.is_some_and(|item| item.sha256 == image.manifest.sha256));
     let pulled = state.images.iter().find(|i| !i.names.is_empty() && sources.contains(&i.manifest.source));
-    state.newer.retain(|newer| !sources.contains(&newer.source));
+    let pulled =
+        pulled.and_then(|image| Some((image.names.first()?.to_string(), image.manifest.source.clone())));
     let word = match (here, pulled) {
-        (true, _) => "here",
-        (false, Some(image)) => {
-            let source = image.manifest.source.clone();
-            state.newer.push(Newer { source, version: offer.version.clone() });
+        (false, Some((name, source))) => {
+            state.note_newer(&name, source, offer.version.clone());
             "newer"
         }
-        (false, None) => "new",
+        (here, _) => {
+            state.newer.retain(|newer| !sources.contains(&newer.source));
+            if here {
+                "here"
+            } else {
+                "new"
+            }
+        }
     };
     OfferEntry {
         remote: remote.to_string(),

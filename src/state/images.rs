@@ -12,7 +12,7 @@ use log::error;
 const SHORT_HASH: usize = 12;
 
 /// A version that this box has not.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Newer {
     /// `remote:alias` of the image.
     pub source: String,

@@ -15,7 +15,7 @@ pub use checks::{never_made, no_container, no_section};
 pub use container::{Container, Live, Made, Reading};
 pub use images::{called, Newer};
 
-use crate::api::{BusObject, ImageSubject, Subject};
+use crate::api::{BusObject, ImageSubject, NewerImage, Subject};
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::model::config::Config;
@@ -79,6 +79,8 @@ pub struct State {
     pub jobs_changed: bool,
     /// What is remembered of containers' ends differs from what is kept on disk.
     pub lives_changed: bool,
+    /// That the storage's disk is nearly full was told.
+    pub full_disk_told: bool,
     /// Something changed that is announced, or no longer.
     pub adverts_changed: bool,
     /// The job that stops all containers, since the box goes down.
@@ -135,6 +137,7 @@ impl State {
             given_up: Vec::new(),
             images: Vec::new(),
             newer: Vec::new(),
+            full_disk_told: false,
             jobs: Jobs::default(),
             jobs_changed: false,
             lives_changed: false,
@@ -172,6 +175,17 @@ impl State {
     /// Has something told of a container.
     pub fn notify_container(&mut self, event: &'static str, name: &Name) {
         self.notify(BusObject::Container, event, &Subject { name: name.as_str() });
+    }
+
+    /// Remembers that the server of the image called `name` has version `version`, and tells it once.
+    pub fn note_newer(&mut self, name: &str, source: String, version: String) {
+        let newer = Newer { source, version };
+        if !self.newer.contains(&newer) {
+            let subject = NewerImage { name, source: &newer.source, version: &newer.version };
+            self.notify(BusObject::Image, "image.newer", &subject);
+        }
+        self.newer.retain(|other| other.source != newer.source);
+        self.newer.push(newer);
     }
 
     /// Has an image's coming told.

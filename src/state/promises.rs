@@ -1,6 +1,7 @@
 //! What the box has promised to containers, and whether it can promise more: memory, disk, ids, addresses.
 
 use super::{now, State};
+use crate::api::{BusObject, DiskSubject};
 use crate::error::{Code, Error, Result};
 use crate::model::address::{self, Address};
 use crate::model::admission;
@@ -13,6 +14,7 @@ use crate::model::spec::Spec;
 use crate::steps::filesystem::Space;
 use crate::steps::host;
 use crate::steps::storage::Record;
+use log::warn;
 
 impl State {
     /// The records of containers that are made, or being made.
@@ -145,6 +147,24 @@ impl State {
             free: Space::of(&self.layout.storage).map_or(0, |space| space.free),
             reserve: self.config.settings.disk_reserve,
             promised: self.records().map(unused).sum(),
+        }
+    }
+
+    /// Tells, once, that the storage's disk has no more free than what is kept for the box. It is told again when there
+    /// was more room meanwhile, by an eighth, so that what is written and removed in turn does not tell it each time.
+    pub fn tell_of_a_full_disk(&mut self) {
+        let Ok(space) = Space::of(&self.layout.storage) else { return };
+        let reserve = self.config.settings.disk_reserve;
+        if space.free > reserve.saturating_add(reserve / 8) {
+            self.full_disk_told = false;
+        } else if space.free <= reserve && !std::mem::replace(&mut self.full_disk_told, true) {
+            let path = self.layout.storage.display().to_string();
+            warn!(
+                "{path} has {} free, {} is kept for the box: delete containers or images",
+                Bytes(space.free),
+                Bytes(reserve)
+            );
+            self.notify(BusObject::Box, "disk.nearly_full", &DiskSubject { path: &path, free: space.free });
         }
     }
 

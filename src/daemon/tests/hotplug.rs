@@ -41,6 +41,29 @@ fn scripts_are_told_what_has_gone_wrong_and_nothing_else() {
 }
 
 #[test]
+fn a_disk_that_is_nearly_full_is_told_once_until_there_is_room_again() {
+    let mut bench = Bench::with_script("");
+    let mut kept = "0";
+    let mut reserve = |bench: &mut Bench, reserve: &'static str| {
+        let option = |value| format!("disk_reserve '{value}'");
+        let mut text = String::new();
+        bench.fake.change(|world| text = world.config.replace(&option(kept), &option(reserve)));
+        kept = reserve;
+        bench.reload(&text);
+        bench.ok("cloudbox.container restart", json!({"name": "web", "wait": 15}));
+    };
+    let storage = bench.core.state.layout.storage.display().to_string();
+    bench.core.state.tell_of_a_full_disk();
+    assert_eq!(bench.told(), [""; 0]);
+    reserve(&mut bench, "1000T");
+    reserve(&mut bench, "1001T");
+    assert_eq!(bench.told(), [format!("disk_nearly_full {storage}")]);
+    reserve(&mut bench, "1M");
+    reserve(&mut bench, "1000T");
+    assert_eq!(bench.told().len(), 2);
+}
+
+#[test]
 fn scripts_run_one_at_a_time_and_as_many_events_wait_as_there_is_room_for() {
     let mut bench = Bench::with_script("");
     let gate = bench.dir.path().join("gate");

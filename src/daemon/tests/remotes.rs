@@ -108,7 +108,12 @@ fn versions_follow_each_other_and_containers_keep_theirs() {
     assert_eq!(state(&mut bench), "here");
     bench.fake.image_store().offer("lan", "alpine", "4", "0b");
     assert_eq!(bench.image_names()[1], "alpine lan:alpine");
+    bench.listen();
     assert_eq!(state(&mut bench), "newer");
+    assert_eq!(state(&mut bench), "newer");
+    let told: Vec<String> =
+        bench.notified().into_iter().filter(|told| told.starts_with("image.newer")).collect();
+    assert_eq!(told, [r#"image.newer {"name":"alpine","source":"lan:alpine","version":"4"}"#], "told once");
     assert_eq!(bench.image_names(), ["distro", "alpine lan:alpine 4"]);
     bench.ok("cloudbox.image pull", json!({"name": "alpine", "wait": 15}));
     assert_eq!(state(&mut bench), "here");
