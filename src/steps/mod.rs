@@ -1,5 +1,6 @@
 //! The steps that touch the system: each behind a small trait, with a fake in `testing`. They block, so only jobs call them.
 
+pub mod apart;
 pub mod avahi;
 pub mod config;
 pub mod console;

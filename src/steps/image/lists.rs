@@ -3,31 +3,25 @@
 
 use crate::error::{Code, Error, Result};
 use crate::simplestreams::{self, Item, ListFile, Offer, PassedOver};
+use crate::steps::apart::{apart, strange, Frames};
 use crate::steps::ctx::Ctx;
-use crate::steps::tool::{self, Pipes, Running, Source, Tool};
+use crate::steps::tool::Source;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read};
 use std::time::Duration;
 
 /// A list of 64 MiB takes an Atom some seconds.
 const LIMIT: Duration = Duration::from_secs(300);
-/// The longest line that the child writes: an offer with all of its texts as long as they may be, each of their bytes
-/// escaped, has a quarter of it.
-const LINE_MAX: usize = 64 << 10;
-const CHUNK: usize = 64 << 10;
+/// What is found in a list, as JSON: an offer with all of its texts as long as they may be, each of their bytes escaped, has
+/// a quarter of this.
+const FOUND_MAX: usize = 64 << 10;
 
-/// What the child says, a line each.
-#[derive(Serialize, Deserialize)]
-enum Said<T, E> {
-    /// Something that stands in the list.
-    Found(T),
-    /// The list was read to its end, and this is to be told of it.
-    End(E),
-    /// What is wrong with it, by its code and in words.
-    Wrong(String, String),
-}
+/// A frame with something that stands in the list.
+const FOUND: u8 = b'f';
+/// A frame with what is to be told of a list that was read to its end.
+const END: u8 = b'e';
 
 /// An [`Offer`] on its way from the child.
 #[derive(Serialize, Deserialize)]
@@ -60,7 +54,7 @@ impl SaidOffer {
 /// As [`simplestreams::read_index`], in a child.
 pub fn read_index(ctx: &Ctx, list: File) -> Result<Vec<ListFile>> {
     let mut lists = Vec::new();
-    apart(
+    read_apart(
         ctx,
         list,
         |input, found| simplestreams::read_index(input)?.into_iter().try_for_each(found),
@@ -81,7 +75,7 @@ pub fn read_offers(
     visit: &mut dyn FnMut(Offer) -> Result<()>,
 ) -> Result<PassedOver> {
     let arch = arch.to_string();
-    apart(
+    read_apart(
         ctx,
         list,
         move |input, found| simplestreams::read_offers(input, &arch, &mut |offer| found(offer.into())),
@@ -90,59 +84,37 @@ pub fn read_offers(
 }
 
 /// Has a child `read` what is in `list`, and shows `visit` what it finds; returns what it tells at the end.
-fn apart<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
+fn read_apart<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
     ctx: &Ctx,
     list: File,
     read: impl Fn(&mut dyn Read, &mut dyn FnMut(T) -> Result<()>) -> Result<E> + Send + Sync + 'static,
     visit: &mut dyn FnMut(T) -> Result<()>,
 ) -> Result<E> {
-    let mut command = Tool::worker("list reader", move |mut input, output| {
-        let mut output = BufWriter::new(output);
-        let mut say = |said: &Said<T, E>| -> io::Result<()> {
-            serde_json::to_writer(&mut output, said)?;
-            output.write_all(b"\n")
-        };
-        let found = read(&mut input, &mut |found| {
-            say(&Said::Found(found)).map_err(|e| Error::new(Code::Failed, e.to_string()))
-        });
-        let told = match found {
-            Ok(end) => say(&Said::End(end)),
-            Err(e) => say(&Said::Wrong(e.code.as_str().to_string(), e.into_message())),
-        };
-        told.and_then(|()| output.flush()).is_ok()
-    });
-    let pipes = Pipes { stdin: true, stdout: true };
-    let mut child = Running::start(&mut command, pipes, ctx, LIMIT)?;
-    let (mut list, mut chunk, mut line, mut end) = (Whole(list), vec![0; CHUNK], Vec::new(), None);
-    loop {
-        let got = child.read_feeding(&mut list, &mut chunk)?;
-        if got == 0 {
-            break;
-        }
-        for part in chunk[..got].split_inclusive(|byte| *byte == b'\n') {
-            line.extend_from_slice(part);
-            if line.len() > LINE_MAX {
-                return Err(strange());
+    let work = move |source: &mut dyn Source, frames: &mut Frames| {
+        let told = read(&mut Reading(source), &mut |found| frames.say_json(FOUND, &found))?;
+        frames.say_json(END, &told)
+    };
+    let mut end = None;
+    apart(ctx, "list reader", LIMIT, &mut Whole(list), work, &mut |kind, content| {
+        match kind {
+            FOUND if content.len() <= FOUND_MAX => {
+                visit(serde_json::from_slice(content).map_err(|_| strange())?)?;
             }
-            if line.ends_with(b"\n") {
-                match serde_json::from_slice::<Said<T, E>>(&line).map_err(|_| strange())? {
-                    Said::Found(found) => visit(found)?,
-                    Said::End(told) => end = Some(told),
-                    Said::Wrong(code, message) => return Err(Error::new(Code::from_text(&code), message)),
-                }
-                line.clear();
-            }
+            END => end = Some(serde_json::from_slice(content).map_err(|_| strange())?),
+            _ => return Err(strange()),
         }
-    }
-    let output = child.end()?;
-    match end {
-        Some(end) if output.status.success() => Ok(end),
-        _ => Err(tool::failure("the reader of lists", output.status, &output.stderr)),
-    }
+        Ok(true)
+    })?;
+    end.ok_or_else(strange)
 }
 
-fn strange() -> Error {
-    Error::new(Code::Failed, "the reader of lists says what it never says: the list may be an attack")
+/// The child's input, as a parser takes it.
+struct Reading<'a>(&'a mut dyn Source);
+
+impl Read for Reading<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|e| io::Error::other(e.to_string()))
+    }
 }
 
 /// A file from where it stands to its end.
@@ -203,7 +175,7 @@ mod tests {
         let (dir, ctx) = (TempDir::make(), Ctx::silent().unwrap());
         for path in ["../../etc/shadow", "http://elsewhere/x", ""] {
             let path = path.to_string();
-            let captured = apart(
+            let captured = read_apart(
                 &ctx,
                 file_with(&dir, ""),
                 move |_, found| found(ListFile { path: path.clone(), sha256: None }),
@@ -211,8 +183,12 @@ mod tests {
             );
             assert!(captured.is_err());
         }
-        let long =
-            apart(&ctx, file_with(&dir, ""), |_, found| found("x".repeat(LINE_MAX)), &mut |_: String| Ok(()));
+        let long = read_apart(
+            &ctx,
+            file_with(&dir, ""),
+            |_, found| found("x".repeat(FOUND_MAX)),
+            &mut |_: String| Ok(()),
+        );
         assert!(long.unwrap_err().message.contains("never says"));
     }
 
@@ -222,7 +198,7 @@ mod tests {
         let mut status = String::new();
         // What it can still see of itself tells what it is: the file was opened before it gave its rights up.
         let own = std::path::PathBuf::from("/proc/self/status");
-        apart(
+        read_apart(
             &ctx,
             file_with(&dir, ""),
             move |_, found| found(std::fs::read_to_string(&own).unwrap_or_default()),
@@ -234,7 +210,7 @@ mod tests {
         .unwrap();
         assert_eq!(status, "", "it opens files");
         let panicked: Result<()> =
-            apart(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
+            read_apart(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
         assert!(panicked.unwrap_err().message.contains("signal"));
     }
 }

@@ -107,7 +107,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// The same without names, which are told by [`Known::names`].
+    /// Whether all names are known, and whether it is an image of Incus or LXD.
     pub fn head(&self) -> (bool, bool) {
         (self.complete, self.unified)
     }
@@ -116,6 +116,11 @@ impl Known {
     pub fn with_head(&self, (complete, unified): (bool, bool)) -> Known {
         let names = Names { hash: self.names.hash.clone(), names: HashMap::new() };
         Known { names, complete, unified }
+    }
+
+    /// Takes up what [`Known::head`] told.
+    pub fn set_head(&mut self, (complete, unified): (bool, bool)) {
+        (self.complete, self.unified) = (complete, unified);
     }
 
     /// Its names, each as [`NAME_BYTES`] bytes, in no order.
