@@ -207,7 +207,9 @@ impl Listener {
 mod tests {
     use super::*;
 
-    fn hear(bytes: &[u8], piece: usize) -> (Vec<(u8, Vec<u8>)>, std::result::Result<bool, String>) {
+    type Heard = Vec<(u8, Vec<u8>)>;
+
+    fn hear(bytes: &[u8], piece: usize) -> (Heard, std::result::Result<bool, String>) {
         let (mut heard, mut listener) = (Vec::new(), Listener::default());
         let mut take = |kind: u8, content: &[u8]| {
             match heard.last_mut() {
