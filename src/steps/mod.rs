@@ -15,6 +15,7 @@ pub mod lxc;
 pub mod network;
 pub mod outside;
 pub mod process;
+pub mod replace;
 pub mod storage;
 pub mod tool;
 pub mod wait;
