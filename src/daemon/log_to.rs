@@ -129,6 +129,8 @@ pub fn abort_on_panic() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::alone;
+    use log::{debug, info};
     use std::os::unix::net::UnixDatagram;
     use std::os::unix::process::ExitStatusExt;
 
@@ -157,25 +159,31 @@ mod tests {
 
     #[test]
     fn a_panic_is_logged_and_ends_the_program() {
-        const CHILD: &str = "CLOUDBOX_TEST_PANIC";
-        if std::env::var_os(CHILD).is_some() {
-            let _ = log::set_logger(&Stderr);
-            log::set_max_level(LevelFilter::Info);
+        let Some(output) = alone("daemon::log_to::tests::a_panic_is_logged_and_ends_the_program") else {
+            set_up(true, false);
+            info!("told");
+            debug!("told to those who want more");
             abort_on_panic();
             let _ = std::thread::spawn(|| panic!("the words of a bug")).join();
             return;
-        }
-        let name = "daemon::log_to::tests::a_panic_is_logged_and_ends_the_program";
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
+        };
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("cloudbox: ERROR: bug, the daemon ends: ") && said.contains("the words of a bug"),
-            "{said}"
-        );
+        for part in
+            ["cloudbox: INFO: told\n", "cloudbox: ERROR: bug, the daemon ends: ", "the words of a bug"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!said.contains("who want more"), "{said}");
         assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+    }
+
+    #[test]
+    fn more_is_logged_where_it_is_asked_for() {
+        let Some(output) = alone("daemon::log_to::tests::more_is_logged_where_it_is_asked_for") else {
+            set_up(true, true);
+            return debug!("told to those who want more");
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cloudbox: DEBUG: told to those who want more\n"), "{said}");
     }
 }

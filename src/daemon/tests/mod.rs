@@ -9,6 +9,7 @@ mod apart;
 mod bus;
 mod copies;
 mod errors;
+mod event_loop;
 mod first_boot;
 mod hotplug;
 mod jobs;
@@ -103,6 +104,17 @@ impl From<Reply> for Answer {
     }
 }
 
+/// A core that has started on `fake`; `dir` is its storage and runtime directory.
+fn start(fake: &FakeBox, dir: &Path, sender: Sender<Report>) -> Core {
+    let layout = Layout { storage: dir.to_path_buf(), run: dir.to_path_buf() };
+    let config_path = Path::new("/etc/config/cloudbox").to_path_buf();
+    let cgroups = Cgroups::detect("cloudbox-test").ok();
+    let mut core = Core::new(fake.machine(), layout, config_path, cgroups, super::objects(), sender).unwrap();
+    core.storage_is_given(true);
+    core.start_up(load(fake)).unwrap();
+    core
+}
+
 /// A daemon's core with all it needs, and a client that calls it.
 struct Bench {
     core: Core,
@@ -139,16 +151,9 @@ impl Bench {
 
     /// A daemon that starts on `fake`; `dir` is its storage and runtime directory.
     fn of(fake: FakeBox, dir: TempDir) -> Bench {
-        let layout = Layout { storage: dir.path().to_path_buf(), run: dir.path().to_path_buf() };
         let (sender, reports) = mpsc::channel();
         // Fails only when the test is over.
-        let sender: Sender<Report> = Arc::new(move |report| drop(sender.send(report)));
-        let config_path = Path::new("/etc/config/cloudbox").to_path_buf();
-        let cgroups = Cgroups::detect("cloudbox-test").ok();
-        let mut core =
-            Core::new(fake.machine(), layout, config_path, cgroups, super::objects(), sender).unwrap();
-        core.storage_is_given(true);
-        core.start_up(load(&fake)).unwrap();
+        let core = start(&fake, dir.path(), Arc::new(move |report| drop(sender.send(report))));
         let mut broker = Broker::new(1);
         let daemon_at = broker.connect(Credentials::root());
         let client_at = broker.connect(Credentials::root());
@@ -211,6 +216,9 @@ impl Bench {
             Event::CallEnded { call, reply } => self.answers.push((call, reply.into())),
             Event::Notification { name, data, .. } => self.heard.push(format!("{name} {}", text(&data))),
             Event::BusEvent { id, data } => self.heard.push(format!("event {id} {}", text(&data))),
+            Event::Call { method, arguments, .. } => {
+                self.heard.push(format!("call {method} {}", text(&arguments)));
+            }
             _ => {}
         }
     }

@@ -60,7 +60,7 @@ impl SaidOffer {
 /// As [`simplestreams::read_index`], in a child.
 pub fn read_index(ctx: &Ctx, list: File) -> Result<Vec<ListFile>> {
     let mut lists = Vec::new();
-    apart(
+    in_a_child(
         ctx,
         list,
         |input, found| simplestreams::read_index(input)?.into_iter().try_for_each(found),
@@ -81,7 +81,7 @@ pub fn read_offers(
     visit: &mut dyn FnMut(Offer) -> Result<()>,
 ) -> Result<PassedOver> {
     let arch = arch.to_string();
-    apart(
+    in_a_child(
         ctx,
         list,
         move |input, found| simplestreams::read_offers(input, &arch, &mut |offer| found(offer.into())),
@@ -90,7 +90,7 @@ pub fn read_offers(
 }
 
 /// Has a child `read` what is in `list`, and shows `visit` what it finds; returns what it tells at the end.
-fn apart<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
+fn in_a_child<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
     ctx: &Ctx,
     list: File,
     read: impl Fn(&mut dyn Read, &mut dyn FnMut(T) -> Result<()>) -> Result<E> + Send + Sync + 'static,
@@ -203,7 +203,7 @@ mod tests {
         let (dir, ctx) = (TempDir::make(), Ctx::silent().unwrap());
         for path in ["../../etc/shadow", "http://elsewhere/x", ""] {
             let path = path.to_string();
-            let captured = apart(
+            let captured = in_a_child(
                 &ctx,
                 file_with(&dir, ""),
                 move |_, found| found(ListFile { path: path.clone(), sha256: None }),
@@ -211,8 +211,12 @@ mod tests {
             );
             assert!(captured.is_err());
         }
-        let long =
-            apart(&ctx, file_with(&dir, ""), |_, found| found("x".repeat(LINE_MAX)), &mut |_: String| Ok(()));
+        let long = in_a_child(
+            &ctx,
+            file_with(&dir, ""),
+            |_, found| found("x".repeat(LINE_MAX)),
+            &mut |_: String| Ok(()),
+        );
         assert!(long.unwrap_err().message.contains("never says"));
     }
 
@@ -222,7 +226,7 @@ mod tests {
         let mut status = String::new();
         // What it can still see of itself tells what it is: the file was opened before it gave its rights up.
         let own = std::path::PathBuf::from("/proc/self/status");
-        apart(
+        in_a_child(
             &ctx,
             file_with(&dir, ""),
             move |_, found| found(std::fs::read_to_string(&own).unwrap_or_default()),
@@ -234,7 +238,7 @@ mod tests {
         .unwrap();
         assert_eq!(status, "", "it opens files");
         let panicked: Result<()> =
-            apart(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
+            in_a_child(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
         assert!(panicked.unwrap_err().message.contains("signal"));
     }
 }
