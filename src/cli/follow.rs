@@ -188,17 +188,14 @@ impl Follower {
     /// Begins a slice of waiting for each job for which none is in flight.
     fn ask_all(&mut self, context: &mut Context) -> Result<(), Failure> {
         self.away = None;
-        (0..self.open.len()).try_for_each(|index| self.ask(context, index))
-    }
-
-    fn ask(&mut self, context: &mut Context, index: usize) -> Result<(), Failure> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs() + 1);
         let seconds = left.and_then(|left| u32::try_from(left).ok()).unwrap_or(WAIT_MAX);
-        let Some(open) = self.open.get_mut(index).filter(|open| open.call.is_none()) else { return Ok(()) };
-        let request = job_wait(&open.id, seconds)?;
-        let due = Instant::now() + request.patience;
-        let connection = context.client()?.connection();
-        open.call = Some(connection.call(&request.object, &request.method, &request.fields, due));
+        for open in self.open.iter_mut().filter(|open| open.call.is_none()) {
+            let request = job_wait(&open.id, seconds)?;
+            let due = Instant::now() + request.patience;
+            let connection = context.client()?.connection();
+            open.call = Some(connection.call(&request.object, &request.method, &request.fields, due));
+        }
         Ok(())
     }
 
@@ -210,7 +207,7 @@ impl Follower {
                     return self.job_ended(index, &reply.data);
                 }
                 self.show_progress(&reply.data);
-                self.ask(context, index)
+                self.ask_all(context)
             }
             // Away for a moment, as at an upgrade; it keeps its jobs over a restart.
             Status::NOT_FOUND | Status::CONNECTION_FAILED if !reply.from_callee && self.met => {

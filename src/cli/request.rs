@@ -105,21 +105,6 @@ impl Request {
         Ok(Request { object: object.into(), method: method.into(), fields, patience: PATIENCE, file: None })
     }
 
-    /// As [`Request::new`], about the thing called `name`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn about(
-        name: &str,
-        object: &str,
-        method: &str,
-        arguments: &impl Serialize,
-    ) -> Result<Request, Failure> {
-        let mut request = Request::new(object, method, &Named { name })?;
-        request.fields.extend(Request::new(object, method, arguments)?.fields);
-        Ok(request)
-    }
-
     /// One whose reply comes after `seconds` at the latest.
     pub fn taking(mut self, seconds: u32) -> Request {
         self.patience = Duration::from_secs(seconds.into()) + MARGIN;
@@ -127,9 +112,12 @@ impl Request {
     }
 }
 
+/// The arguments of a method on the thing called `name`.
 #[derive(Serialize)]
-struct Named<'a> {
-    name: &'a str,
+pub struct About<'a, T> {
+    pub name: &'a str,
+    #[serde(flatten)]
+    pub options: T,
 }
 
 /// Of all containers the names and the `wanted` fields; everything, if none are wanted in particular.
@@ -143,7 +131,7 @@ pub fn container_list(wanted: Option<&[&str]>) -> Result<Request, Failure> {
 
 /// What `info` tells of container `name`.
 pub fn container_info(name: &str) -> Result<Request, Failure> {
-    Request::new(CONTAINER, "info", &Named { name })
+    Request::new(CONTAINER, "info", &About { name, options: () })
 }
 
 /// One slice of waiting for job `id`, of `seconds` at most.
