@@ -152,6 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_logged_has_the_systems_word_for_how_bad_it_is() {
+        let path = std::env::temp_dir().join(format!("cloudbox-levels-{}", std::process::id()));
+        let logd = UnixDatagram::bind(&path).unwrap();
+        logd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let logger = Syslog(Mutex::new(syslog::unix_custom(LogdFormat, &path).unwrap()));
+        std::fs::remove_file(&path).unwrap();
+        let levels =
+            [(Level::Error, "<27>"), (Level::Warn, "<28>"), (Level::Info, "<30>"), (Level::Debug, "<31>")];
+        for (level, priority) in levels {
+            logger.log(&Record::builder().level(level).args(format_args!("words")).build());
+            let mut line = [0; 100];
+            let length = logd.recv(&mut line).unwrap();
+            let line = String::from_utf8_lossy(&line[..length]);
+            assert!(line.starts_with(priority) && line.ends_with(": words"), "{line}");
+        }
+    }
+
+    #[test]
     fn what_a_guest_said_commands_no_terminal_of_a_log() {
         let said = one_line(&format_args!("it said {}", "\x1b[2J\u{9b}31m\u{202e}\nerr: forged ü"));
         assert_eq!(said, "it said  [2J 31m  err: forged ü");

@@ -163,6 +163,9 @@ fn calls_jobs_containers_and_signals_wake_the_loop() {
     daemon.bus.hear("container.stopped {\"name\":\"web\"}");
     daemon.reload(&format!("{CONFIG}{}", sections(&["web", "db"])));
     daemon.bus.hear("container.started {\"name\":\"db\"}");
+    let port = daemon.fake.world().alive[&name("db")].record.as_ref().map(|record| record.veth.clone());
+    daemon.fake.take_out(&port.unwrap());
+    daemon.bus.hear("container.rejoined {\"name\":\"db\",\"bridge\":\"br-lan\"}");
     assert!(daemon.dir.path().join("jobs.json").exists(), "the table of jobs is kept");
     assert!(daemon.end() < LAST_WORDS, "nothing was left to do");
 }

@@ -516,7 +516,7 @@ pub struct Input<'a> {
     ctx: &'a Ctx,
     path: &'a Path,
     file: File,
-    /// Where it begins.
+    /// The byte of the file that the image begins at.
     start: u64,
     size: u64,
     /// It ends before the file does.

@@ -113,7 +113,7 @@ pub trait Images: Send + Sync {
     /// The store cannot be read.
     fn partial(&self) -> Result<u64>;
 
-    /// Removes that.
+    /// Removes what pulls that ended early have left.
     ///
     /// # Errors
     /// The first thing that could not be removed, with the others.

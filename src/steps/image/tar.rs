@@ -34,9 +34,9 @@ const MAX_COMPONENT: usize = 255;
 /// Longest name in a header; longer ones are in an extended header.
 const NAME_MAX: usize = 100;
 
-/// The first entry of a container's archive, and how that begins in every version of the format.
+/// The first entry of a container's archive, in every version of the format.
 pub const MANIFEST: &[u8] = b"manifest.json";
-/// See [`MANIFEST`].
+/// How the content of [`MANIFEST`] begins.
 pub const BEGIN: &str = "{\"cloudbox\":";
 
 /// Where the checked stream goes.

@@ -728,7 +728,7 @@ impl Unfinished {
         Ok(())
     }
 
-    /// Leaves the last one.
+    /// Leaves the directory that was entered last, and finishes it.
     fn close(&mut self, upper: &Path) -> Result<()> {
         let Some(node) = self.nodes.pop() else { return Ok(()) };
         self.xattrs -= xattr_bytes(&node);

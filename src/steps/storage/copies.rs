@@ -68,7 +68,7 @@ pub trait Copies {
     /// When they cannot be read.
     fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>>;
 
-    /// One of them.
+    /// The snapshot of container `name` that is called `snapshot`.
     ///
     /// # Errors
     /// [`Code::NotFound`].
