@@ -1,27 +1,23 @@
 //! `cloudbox push` and `pull`: a file into a container, and out of it.
 //!
-//! The host's root works in a directory tree that a guest may change meanwhile: every path is walked by
-//! [`GuestRoot`], and behind the walk [`Target`] uses only names in an open directory.
+//! The host's root works in a directory tree that a guest may change meanwhile: every path is walked with the guest's
+//! root as root, and behind the walk [`Target`] uses only names in an open directory.
 
 use super::bus::Context;
 use super::failure::{Failure, OK};
 use super::interrupt;
-use super::request;
+use super::request::container_info;
 use super::text::Terminal;
 use super::view::View;
-use crate::error::{errno_text, os_text, quoted, Code, Error};
+use crate::error::{errno_text, quoted, Error};
 use crate::model::name::Name;
-use crate::steps::guest_root::{is_kernels, GuestRoot};
+use crate::steps::guest_files::GuestFiles;
 use crate::steps::layout::Layout;
-use crate::steps::lxc::exec::root_of;
-use crate::steps::lxc::{Lxc, Runtime};
 use crate::steps::replace::{copy, Target};
-use crate::steps::storage::{self, PrivateRoot};
 use clap::Args;
-use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -43,7 +39,7 @@ impl Push {
     pub fn run(self, context: &mut Context) -> Result<u8, Failure> {
         let from = self.file.as_path();
         let (mut source, mode) = open_source(from)?;
-        let guest = Guest::open(context, &self.place.name)?;
+        let guest = files_of(context, &self.place.name)?;
         let own_name = from.file_name().filter(|_| !is_standard(from));
         let target = guest.target(&self.place.path, own_name)?;
         target.fill(&mut source, u64::MAX, mode, interrupt::before_end)?;
@@ -59,8 +55,8 @@ impl Pull {
             true => None,
             false => Some(host_target(&self.file, path.file_name())?),
         };
-        let guest = Guest::open(context, &name)?;
-        let (mut source, meta) = guest.root.open_file(&path).map_err(|e| guest.unreadable(&path, &e))?;
+        let guest = files_of(context, &name)?;
+        let (mut source, meta) = guest.open_file(&path)?;
         let size = meta.len();
         match target {
             // A guest's file does not command the terminal of whoever looks at it.
@@ -77,19 +73,9 @@ impl Pull {
     }
 }
 
-/// The daemon's directories, as far as they are needed here: those on the disk.
-pub fn layout(lxcpath: &str) -> Layout {
-    let storage = Path::new(lxcpath).parent().map(Path::to_path_buf).unwrap_or_default();
-    Layout { run: storage.join("run"), storage }
-}
-
 /// `-`: standard input or output.
 fn is_standard(file: &Path) -> bool {
     file.as_os_str() == "-"
-}
-
-fn error(message: String) -> Error {
-    Error::new(Code::Failed, message)
 }
 
 /// A container and a path in it.
@@ -131,82 +117,17 @@ fn open_source(from: &Path) -> Result<(File, u32), Failure> {
     Ok((file, meta.permissions().mode()))
 }
 
-/// A container's root, of one that runs or of one that does not.
-struct Guest {
-    name: Name,
-    // Closed before what it is mounted by.
-    root: GuestRoot,
-    /// The host's id of its root.
-    owner: u32,
-    _mounts: Option<PrivateRoot>,
-}
-
-impl Guest {
-    fn open(context: &mut Context, name: &Name) -> Result<Guest, Failure> {
-        if !nix::unistd::geteuid().is_root() {
-            return Err(Failure::refusal("only root may reach into a container; try as root"));
-        }
-        let request = request::container_info(name.as_str())?;
-        let layout = layout(&View::new(&context.call(&request)?).raw("lxcpath"));
-        let dir = layout.container(name);
-        let record = storage::read_record(&dir)?;
-        let owner = record.ids.base;
-        let running = Lxc::new(layout.clone()).and_then(|lxc| lxc.find(name))?;
-        if let Some(running) = running {
-            let root = root_of(&running)?;
-            return Ok(Guest { name: name.clone(), root, owner, _mounts: None });
-        }
-        // Claimed first and asked then: a start that is told of later finds it claimed.
-        let claim = storage::claim(&dir)?;
-        let state = View::new(&context.call(&request)?).text("state");
-        if !["stopped", "failed", "orphan"].contains(&state.as_str()) {
-            let why = format!("{name} is {state}; try again when that has ended");
-            return Err(Failure::refusal(why));
-        }
-        let mounts = PrivateRoot::mount(&layout, &record, claim)?;
-        let root = GuestRoot::open(&mounts.root(), owner)?;
-        Ok(Guest { name: name.clone(), root, owner, _mounts: Some(mounts) })
+/// The files of container `name`.
+fn files_of(context: &mut Context, name: &Name) -> Result<GuestFiles, Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::refusal("only root may reach into a container; try as root"));
     }
-
-    fn shown(&self, path: &Path) -> String {
-        format!("{}:{}", self.name, path.display())
-    }
-
-    fn unreadable(&self, path: &Path, e: &io::Error) -> Error {
-        let path = self.shown(path);
-        error(match e.kind() {
-            ErrorKind::InvalidInput => format!("{path} is no regular file; `cloudbox exec` may help"),
-            _ => format!("cannot read {path}: {}", os_text(e)),
-        })
-    }
-
-    /// Where a file pushed to `path` goes: into it, when it is a directory.
-    fn target(&self, path: &Path, own_name: Option<&OsStr>) -> Result<Target, Error> {
-        let into = self.root.open_dir(path).ok().map(|dir| (dir, own_name));
-        let opened = match into {
-            Some((dir, name)) => Ok((dir, name)),
-            None if path.as_os_str().as_encoded_bytes().ends_with(b"/") => Err(Errno::ENOENT.into()),
-            None => {
-                let parent = path.parent().unwrap_or(Path::new("/"));
-                self.root.open_dir(parent).map(|dir| (dir, path.file_name()))
-            }
-        };
-        let (dir, name) = opened.map_err(|e| {
-            let remedy = match e.kind() {
-                ErrorKind::NotFound => "; make its directory first: `cloudbox exec NAME -- mkdir -p PATH`",
-                _ => "",
-            };
-            error(format!("cannot write {}: {}{remedy}", self.shown(path), os_text(&e)))
-        })?;
-        let dir = File::from(dir);
-        if is_kernels(&dir).unwrap_or(true) {
-            return Err(error(format!(
-                "{} belongs to the kernel; nothing is pushed there",
-                self.shown(path)
-            )));
-        }
-        Target::new(dir.into(), name, self.shown(path), Some(self.owner))
-    }
+    let request = container_info(name.as_str())?;
+    let layout = Layout::around(&View::new(&context.call(&request)?).raw("lxcpath"));
+    GuestFiles::open(&layout, name, || match &*View::new(&context.call(&request)?).text("state") {
+        "stopped" | "failed" | "orphan" => Ok(()),
+        state => Err(Failure::refusal(format!("{name} is {state}; try again when that has ended"))),
+    })
 }
 
 /// Where a file pulled to `path` goes.

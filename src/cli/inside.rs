@@ -2,7 +2,7 @@
 
 use super::action::{examples, Action, Lazy, Named};
 use super::bus::Context;
-use super::copy::{layout, Pull, Push};
+use super::copy::{Pull, Push};
 use super::failure::{complain, Failure};
 use super::log::Log;
 use super::page::Page;
@@ -13,6 +13,7 @@ use super::view::View;
 use crate::error::os_text;
 use crate::model::name::Name;
 use crate::operations::EXEC_TIMEOUT;
+use crate::steps::layout::Layout;
 use crate::steps::lxc::exec::{find_user, root_of, User};
 use crate::steps::lxc::{Lxc, Runtime};
 use clap::{Args, Subcommand};
@@ -174,7 +175,7 @@ fn running(context: &mut Context, name: &str) -> Result<(Name, String), Failure>
 
 /// The container's user called `who`.
 fn user_of(name: &Name, lxcpath: &str, who: &str) -> crate::error::Result<User> {
-    let lxc = Lxc::new(layout(lxcpath))?;
+    let lxc = Lxc::new(Layout::around(lxcpath))?;
     match lxc.find(name)? {
         Some(running) => find_user(&root_of(&running)?, name, who),
         // lxc-attach will say so.

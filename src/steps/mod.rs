@@ -5,6 +5,7 @@ pub mod config;
 pub mod console;
 pub mod ctx;
 pub mod filesystem;
+pub mod guest_files;
 pub mod guest_root;
 pub mod host;
 pub mod hotplug;
