@@ -130,7 +130,7 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
     let mut bench = Bench::new(&format!("{CONFIG}{}", sections(&["web"])));
     bench.core.connection().disconnected();
     while !bench.core.is_quiet() {
-        let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+        let report = bench.next_report();
         bench.core.handle_report(report);
     }
     bench.fake.end("web");
@@ -138,7 +138,7 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
     bench.core.handle_watched(&ended);
     assert_eq!(bench.core.state.jobs.iter().count(), 2);
     while !bench.core.is_quiet() {
-        let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+        let report = bench.next_report();
         bench.core.handle_report(report);
     }
     restart_bus(&mut bench);

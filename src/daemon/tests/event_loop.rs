@@ -6,7 +6,6 @@ use crate::error::Result;
 use openwrt_ubus::Status;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 /// How long the loop may take for anything.
