@@ -6,7 +6,7 @@ use super::failure::{Failure, OK};
 use super::follow::Work;
 use super::listing::Listing;
 use super::page::Page;
-use super::request::{About, Handed, Request};
+use super::request::{Handed, NameAnd, Request};
 use super::view::View;
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -160,7 +160,7 @@ impl<T: Args + Serialize> Job<Each<T>> {
         let mut requests = Vec::new();
         for (at, name) in names.iter().enumerate() {
             if !names[..at].contains(name) {
-                requests.push(Request::new(object, method, &About { name, options: &options })?);
+                requests.push(Request::new(object, method, &NameAnd { name, options: &options })?);
             }
         }
         Ok(Action::Work(Work { requests, no_wait: self.no_wait, starts: false }))

@@ -4,7 +4,7 @@ use super::failure::{Failure, OK};
 use super::page::Page;
 use super::text::count;
 use crate::simplestreams::publish::Version;
-use crate::steps::image::server::{secret_key, Said, ServerTree};
+use crate::steps::image::server::{secret_key, GivenFacts, ServerTree};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub struct Publish {
 
 impl Publish {
     pub fn run(self) -> Result<u8, Failure> {
-        let said: Said = [self.name, self.serial, self.os, self.release, self.arch];
+        let said: GivenFacts = [self.name, self.serial, self.os, self.release, self.arch];
         if self.images.len() > 1 && said.iter().any(Option::is_some) {
             let why = "several images cannot have the same name or version; publish them one by one";
             return Err(Failure::usage(why));

@@ -114,7 +114,7 @@ impl Request {
 
 /// The arguments of a method on the thing called `name`.
 #[derive(Serialize)]
-pub struct About<'a, T> {
+pub struct NameAnd<'a, T> {
     pub name: &'a str,
     #[serde(flatten)]
     pub options: T,
@@ -131,7 +131,7 @@ pub fn container_list(wanted: Option<&[&str]>) -> Result<Request, Failure> {
 
 /// What `info` tells of container `name`.
 pub fn container_info(name: &str) -> Result<Request, Failure> {
-    Request::new(CONTAINER, "info", &About { name, options: () })
+    Request::new(CONTAINER, "info", &NameAnd { name, options: () })
 }
 
 /// One slice of waiting for job `id`, of `seconds` at most.

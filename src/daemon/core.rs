@@ -3,7 +3,7 @@
 
 use super::hotplug::Hotplug;
 use super::workers::{self, Sender};
-use crate::announce::{Announcer, Looked, Port, Writing};
+use crate::announce::{Announcer, CheckedPort, Looked, Writing};
 use crate::api::BusObject;
 use crate::doctor;
 use crate::error::{Code, Error, Result};
@@ -52,7 +52,7 @@ pub enum Watched {
     /// The end of avahi-daemon, or its beginning.
     Avahi,
     /// The end of a try to connect to one of its ports.
-    Port(Port),
+    Port(CheckedPort),
     /// What LXC and the kernel tell of all of them.
     Notices,
     /// A change of the rules of what they may send.

@@ -4,7 +4,7 @@
 use crate::error::{Code, Error, Result};
 use crate::simplestreams::{self, Item, ListFile, Offer, PassedOver};
 use crate::steps::ctx::Ctx;
-use crate::steps::tool::{self, Pipes, Running, Source, Tool};
+use crate::steps::tool::{self, Pipes, RunningTool, Source, Tool};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -112,7 +112,7 @@ fn in_a_child<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
         told.and_then(|()| output.flush()).is_ok()
     });
     let pipes = Pipes { stdin: true, stdout: true };
-    let mut child = Running::start(&mut command, pipes, ctx, LIMIT)?;
+    let mut child = RunningTool::start(&mut command, pipes, ctx, LIMIT)?;
     let (mut list, mut chunk, mut line, mut end) = (Whole(list), vec![0; CHUNK], Vec::new(), None);
     loop {
         let got = child.read_feeding(&mut list, &mut chunk)?;

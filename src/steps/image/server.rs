@@ -34,7 +34,7 @@ const FACTS: [(&str, &str); 5] =
     [("name", "name"), ("version", "serial"), ("os", "os"), ("release", "release"), ("arch", "arch")];
 
 /// What is said of an image: name, version, system, release and architecture. It goes before what the image says.
-pub type Said = [Option<String>; FACTS.len()];
+pub type GivenFacts = [Option<String>; FACTS.len()];
 
 /// The key in the file at `path`, by which lists are signed.
 ///
@@ -59,7 +59,7 @@ impl ServerTree {
     /// # Errors
     /// [`Code::BadImage`]; [`Code::InvalidArgument`] where nobody says what it is; [`Code::Exists`] when this version is
     /// published with another content; what cannot be read or written.
-    pub fn add(&self, path: &Path, said: &Said) -> Result<Version> {
+    pub fn add(&self, path: &Path, said: &GivenFacts) -> Result<Version> {
         let (packing, file_name) = packing(path)?;
         let mut facts = facts(path, packing, said)?;
         let made = made(path, packing)?;
@@ -257,7 +257,7 @@ fn packing(path: &Path) -> Result<(Packing, &'static str)> {
 }
 
 /// Name, version, system, release and architecture: of the options, of the manifest beside the image, of the image.
-fn facts(path: &Path, packing: Packing, said: &Said) -> Result<Vec<String>> {
+fn facts(path: &Path, packing: Packing, said: &GivenFacts) -> Result<Vec<String>> {
     let beside = manifest_beside(path).map(|manifest| read(&manifest)).transpose()?;
     let inside = match packing {
         Packing::Squashfs => look_inside(path)?,
