@@ -113,7 +113,7 @@ impl Signals {
 /// The descriptors of the containers, kept by the kernel: they are many and seldom change, and what happens on the bus
 /// shall not cost a look at each.
 pub(super) struct Fleet {
-    epoll: Epoll,
+    pub(super) epoll: Epoll,
     /// Whose they are, in the order of [`Core::fleet`], and whether their addresses are watched at the time.
     members: Vec<(u32, bool)>,
 }

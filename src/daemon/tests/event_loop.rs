@@ -5,6 +5,7 @@ use crate::daemon::event_loop::{run, Signals, Wake, LAST_WORDS};
 use crate::error::Result;
 use openwrt_ubus::Status;
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread::{self, JoinHandle};
 
@@ -202,4 +203,18 @@ fn the_loop_finds_a_bus_again_that_has_ended() {
         assert!(Instant::now() < deadline, "its end was not seen");
     }
     daemon.end();
+}
+
+#[test]
+fn containers_are_lined_up_anew_only_when_others_run() {
+    let mut bench = Bench::with(&["web"]);
+    let lined_up = |bench: &mut Bench| {
+        bench.poll_containers();
+        bench.fleet.epoll.0.as_raw_fd()
+    };
+    let before = lined_up(&mut bench);
+    assert_eq!(lined_up(&mut bench), before);
+    bench.ok("cloudbox.container create", json!({"name": "db", "wait": 15}));
+    // The set of before is there until the new one is.
+    assert_ne!(lined_up(&mut bench), before);
 }
