@@ -8,10 +8,6 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-[ "$(id -u)" = 0 ] || {
-	echo "attack.sh: the attacks come from containers and need root" >&2
-	exit 1
-}
 . scripts/test-places.sh
 export CLOUDBOX_ATTACK=long
 status=0

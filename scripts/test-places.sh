@@ -2,6 +2,10 @@
 # What the tests of the whole are given, for a script to read in (`.`) at the top of the tree: the images, and a real disk.
 # `place` is the disk's directory.
 
+[ "$(id -u)" = 0 ] || {
+	echo "${0##*/}: the tests start containers and need root" >&2
+	exit 1
+}
 scripts/install-deps.sh test
 scripts/image.sh distro mini
 mkdir -p target/tmp

@@ -1,6 +1,6 @@
 //! What the box announces: worked out anew after each change, written by a thread, one at a time.
 
-use super::probes::{Port, Probes};
+use super::probes::{CheckedPort, Probes};
 use super::sightings::{Looked, Looking, News, Sightings};
 use crate::api::replies::AvahiReply;
 use crate::api::{AdvertSubject, BusObject};
@@ -228,7 +228,7 @@ impl Announcer {
     }
 
     /// The connections to ports that the loop shall watch: writable when they have ended.
-    pub fn trying(&self) -> impl Iterator<Item = (&Port, BorrowedFd<'_>)> {
+    pub fn trying(&self) -> impl Iterator<Item = (&CheckedPort, BorrowedFd<'_>)> {
         self.probes.trying()
     }
 
@@ -245,7 +245,7 @@ impl Announcer {
     }
 
     /// A try of a port has ended.
-    pub fn handle_port(&mut self, port: &Port) {
+    pub fn handle_port(&mut self, port: &CheckedPort) {
         let now = Instant::now();
         if self.probes.handle_ended(port, now) {
             self.wake(now + GATHER);
@@ -422,13 +422,13 @@ impl Announcer {
 }
 
 /// The ports that must be known to answer.
-fn checked_ports(state: &State) -> Vec<Port> {
+fn checked_ports(state: &State) -> Vec<CheckedPort> {
     let mut up = hosts(state);
     up.retain(|host| host.down.is_none() && host.advertise);
     if !state.config.settings.advertise {
         return Vec::new();
     }
-    let mut ports: Vec<Port> = Vec::new();
+    let mut ports: Vec<CheckedPort> = Vec::new();
     // With every port answering, those are left that nothing else withholds.
     for advert in advert::adverts(&state.config.services, &up, "", &|_, _| true) {
         let Some(container) = advert.container else { continue };

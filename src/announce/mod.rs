@@ -5,5 +5,5 @@ mod probes;
 mod sightings;
 
 pub use adverts::{hosts, Announcer, Writing};
-pub use probes::Port;
+pub use probes::CheckedPort;
 pub use sightings::{Looked, Looking};

@@ -20,7 +20,7 @@ const SILENT: (Duration, u32, Duration) = (Duration::from_millis(100), 64, Durat
 const ANSWERING: (Duration, u32, Duration) = (Duration::from_secs(2), 4, Duration::from_secs(30));
 
 /// A port of a container.
-pub type Port = (Name, u16);
+pub type CheckedPort = (Name, u16);
 
 /// What is known of a port.
 #[derive(Debug)]
@@ -67,11 +67,11 @@ fn pause(so_far: Duration, answers: bool) -> Duration {
 
 /// All ports that are checked.
 #[derive(Debug, Default)]
-pub struct Probes(LiteMap<Port, Probe>);
+pub struct Probes(LiteMap<CheckedPort, Probe>);
 
 impl Probes {
     /// Checks `ports` from now on, and no others.
-    pub fn line_up(&mut self, ports: &[Port], now: Instant) {
+    pub fn line_up(&mut self, ports: &[CheckedPort], now: Instant) {
         self.0.retain(|port, _| ports.contains(port));
         for port in ports {
             if !self.0.contains_key(port) {
@@ -81,7 +81,7 @@ impl Probes {
     }
 
     /// Whether a port answers.
-    pub fn answers(&self, port: &Port) -> bool {
+    pub fn answers(&self, port: &CheckedPort) -> bool {
         self.0.get(port).is_some_and(|probe| probe.answers == Some(true))
     }
 
@@ -122,12 +122,12 @@ impl Probes {
     }
 
     /// The connections under way: writable when they have ended.
-    pub fn trying(&self) -> impl Iterator<Item = (&Port, BorrowedFd<'_>)> {
+    pub fn trying(&self) -> impl Iterator<Item = (&CheckedPort, BorrowedFd<'_>)> {
         self.0.iter().filter_map(|(port, probe)| Some((port, probe.trying.as_ref()?.as_fd())))
     }
 
     /// A try has ended. Returns whether something new is known.
-    pub fn handle_ended(&mut self, port: &Port, now: Instant) -> bool {
+    pub fn handle_ended(&mut self, port: &CheckedPort, now: Instant) -> bool {
         let Some(probe) = self.0.get_mut(port) else { return false };
         let Some(trying) = probe.trying.take() else { return false };
         let answers = matches!(getsockopt(&trying, SocketError), Ok(0));
@@ -153,7 +153,7 @@ mod tests {
     use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
     use std::net::TcpListener;
 
-    fn port_of(listener: &TcpListener) -> Port {
+    fn port_of(listener: &TcpListener) -> CheckedPort {
         (Name::new("web").unwrap(), listener.local_addr().unwrap().port())
     }
 
@@ -162,9 +162,9 @@ mod tests {
     }
 
     /// Lets one try take place.
-    fn try_once(probes: &mut Probes, port: &Port, now: Instant) -> bool {
+    fn try_once(probes: &mut Probes, port: &CheckedPort, now: Instant) -> bool {
         let mut news = probes.handle_time(now, &local);
-        let trying: Vec<Port> = probes.trying().map(|(port, _)| port.clone()).collect();
+        let trying: Vec<CheckedPort> = probes.trying().map(|(port, _)| port.clone()).collect();
         for trying in trying {
             let fd = probes.0[port].trying.as_ref().unwrap().as_fd();
             poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::from(5000u16)).unwrap();

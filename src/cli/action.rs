@@ -4,8 +4,9 @@ use super::bus::Context;
 use super::daemon::Daemon;
 use super::failure::{Failure, OK};
 use super::follow::Work;
+use super::listing::Listing;
 use super::page::Page;
-use super::request::{Handed, Request};
+use super::request::{Handed, NameAnd, Request};
 use super::view::View;
 use clap::builder::Resettable;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -38,6 +39,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// One call with `arguments`, whose reply `show` writes.
+    pub fn ask(
+        object: &str,
+        method: &str,
+        arguments: &impl Serialize,
+        show: impl FnOnce(&View<'_>, &mut Page) + 'static,
+    ) -> Result<Action, Failure> {
+        Ok(Action::show(Request::new(object, method, arguments)?, show))
+    }
+
     /// One call, whose reply `show` writes.
     pub fn show(request: Request, show: impl FnOnce(&View<'_>, &mut Page) + 'static) -> Action {
         let show = |view: &View<'_>, page: &mut Page| {
@@ -81,6 +92,12 @@ impl<T: FromArgMatches> FromArgMatches for Lazy<T> {
     }
 }
 
+/// A thing by its id.
+#[derive(Args, Serialize)]
+pub struct Id {
+    id: String,
+}
+
 /// A thing by its name.
 #[derive(Args, Serialize)]
 pub struct Named {
@@ -96,6 +113,13 @@ pub struct NoOptions {}
 pub struct Names {
     #[arg(long, help = "print names only")]
     pub names: bool,
+}
+
+impl Names {
+    /// What `object` tells by `method`, which takes nothing.
+    pub fn ask(self, object: &str, method: &str, listing: &'static Listing) -> Result<Action, Failure> {
+        Action::ask(object, method, &(), move |view, page| listing.show(view, self.names, page))
+    }
 }
 
 /// Several things by their names, with one call for each.
@@ -136,7 +160,7 @@ impl<T: Args + Serialize> Job<Each<T>> {
         let mut requests = Vec::new();
         for (at, name) in names.iter().enumerate() {
             if !names[..at].contains(name) {
-                requests.push(Request::about(name, object, method, &options)?);
+                requests.push(Request::new(object, method, &NameAnd { name, options: &options })?);
             }
         }
         Ok(Action::Work(Work { requests, no_wait: self.no_wait, starts: false }))

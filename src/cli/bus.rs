@@ -45,17 +45,16 @@ impl Context {
     pub fn call(&mut self, request: &Request) -> Result<Vec<u8>, Failure> {
         let file = request.file.as_ref().map(Handed::open).transpose()?;
         let Request { object, method, fields, patience, .. } = request;
-        let called = self.client().map(|client| client.call_with(object, method, fields, file, *patience));
-        let called = called.inspect_err(|_| take_back(request))?;
-        if called.is_err() {
-            take_back(request);
-        }
-        match called {
-            Ok(reply) => Ok(reply.data),
-            Err(CallError::Failed(reply)) => Err(failure(request, reply)),
-            Err(CallError::Io(error)) => Err(self.unreachable(&error)),
-            Err(error) => Err(Failure::new(UNREACHABLE, format_args!("{error}"))),
-        }
+        let called = match self.client() {
+            Ok(client) => match client.call_with(object, method, fields, file, *patience) {
+                Ok(reply) => Ok(reply.data),
+                Err(CallError::Failed(reply)) => Err(failure(request, reply)),
+                Err(CallError::Io(error)) => Err(self.unreachable(&error)),
+                Err(error) => Err(Failure::new(UNREACHABLE, error)),
+            },
+            Err(unreachable) => Err(unreachable),
+        };
+        called.inspect_err(|_| request.file.iter().for_each(Handed::take_back))
     }
 
     /// Forgets a connection that has ended.
@@ -70,17 +69,8 @@ impl Context {
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => "try again",
             _ => "is ubusd running? --socket or UBUS_SOCKET names another socket",
         };
-        let socket = self.socket.display();
-        Failure::new(
-            UNREACHABLE,
-            format_args!("cannot reach ubusd on {socket}: {}; {remedy}", os_text(error)),
-        )
-    }
-}
-
-fn take_back(request: &Request) {
-    if let Some(file) = &request.file {
-        file.take_back();
+        let why = format!("cannot reach ubusd on {}: {}; {remedy}", self.socket.display(), os_text(error));
+        Failure::new(UNREACHABLE, why)
     }
 }
 

@@ -6,13 +6,12 @@ use super::follow::Work;
 use super::listing::{pairs, Listing};
 use super::page::Page;
 use super::pattern::fill;
-use super::request::{container_list, if_given, negated, Request, CONTAINER};
+use super::request::{as_one_list, container_list, if_given, negated, Request, CONTAINER};
 use super::text::Table;
 use super::top::Top;
-use super::value::{content, keys, seconds, yes_or_no};
+use super::value::{content, keys, seconds, yes_or_no, Keys};
 use super::view::View;
-use crate::error::quoted;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
 
 #[derive(Subcommand)]
@@ -136,13 +135,10 @@ pub struct Create {
     #[arg(long, help = "do not start it now")]
     #[serde(rename = "start", serialize_with = "negated")]
     no_start: bool,
-    #[arg(long, help = "SSH key of its root, or a file of keys; may be repeated")]
-    #[arg(value_hint = clap::ValueHint::FilePath)]
-    #[serde(skip)]
-    key: Vec<String>,
-    /// What is found in those files.
-    #[arg(skip)]
-    authorized_keys: Option<Vec<String>>,
+    #[arg(long, value_parser = keys, help = "SSH key of its root, or a file of keys; may be repeated")]
+    #[arg(value_hint = ValueHint::FilePath)]
+    #[serde(rename = "authorized_keys", serialize_with = "as_one_list")]
+    key: Vec<Keys>,
     #[arg(long, value_name = "NAME", help = "a service of its image to switch on; may be repeated")]
     #[serde(rename = "services")]
     service: Option<Vec<String>>,
@@ -160,7 +156,7 @@ pub struct Create {
     #[arg(long, value_name = "ZONE", help = "such as Europe/Madrid")]
     timezone: Option<String>,
     #[arg(long, value_name = "FILE", value_parser = content, help = "a script that is run once inside")]
-    #[arg(value_hint = clap::ValueHint::FilePath)]
+    #[arg(value_hint = ValueHint::FilePath)]
     first_boot: Option<String>,
 }
 
@@ -239,7 +235,14 @@ pub struct Delete {
 pub struct Prune {
     #[arg(short, long, help = "do it")]
     #[serde(serialize_with = "if_given")]
-    pub yes: bool,
+    yes: bool,
+}
+
+impl Prune {
+    /// What can be removed, or is; `show` is told which.
+    pub fn ask(self, object: &str, show: fn(&View<'_>, bool, &mut Page)) -> Result<Action, Failure> {
+        Action::ask(object, "prune", &self, move |view, page| show(view, self.yes, page))
+    }
 }
 
 #[derive(Args, Serialize)]
@@ -273,37 +276,22 @@ impl Command {
                 let request = container_list(Some(wanted).filter(|_| !json))?;
                 Ok(Action::show(request, move |view, page| list(view, names, page)))
             }
-            Command::Info(Lazy(named)) => Ok(Action::show(Request::new(CONTAINER, "info", &named)?, info)),
+            Command::Info(Lazy(named)) => Action::ask(CONTAINER, "info", &named, info),
             Command::Top(Lazy(top)) => Ok(Action::own(move |context| top.run(context))),
-            Command::Create(Lazy(job)) => job.create(),
+            Command::Create(Lazy(Job { task, no_wait })) => {
+                let requests = vec![Request::new(CONTAINER, "create", &task)?];
+                Ok(Action::Work(Work { requests, no_wait, starts: !task.no_start }))
+            }
             Command::Set(Lazy(job)) => job.call(CONTAINER, "set"),
             Command::Delete(Lazy(job)) => job.call_each(CONTAINER, "delete"),
             Command::Adopt(Lazy(job)) => job.call_each(CONTAINER, "adopt"),
-            Command::Prune(Lazy(prune)) => {
-                let request = Request::new(CONTAINER, "prune", &prune)?;
-                Ok(Action::show(request, move |view, page| pruned(view, prune.yes, page)))
-            }
+            Command::Prune(Lazy(prune)) => prune.ask(CONTAINER, pruned),
             Command::Start(Lazy(job)) => job.call_each(CONTAINER, "start"),
             Command::Stop(Lazy(job)) => job.call_each(CONTAINER, "stop"),
             Command::Restart(Lazy(job)) => job.call_each(CONTAINER, "restart"),
             Command::Rename(Lazy(job)) => job.call(CONTAINER, "rename"),
             Command::Freeze(Lazy(job)) => job.call_each(CONTAINER, "freeze"),
             Command::Unfreeze(Lazy(job)) => job.call_each(CONTAINER, "unfreeze"),
-        }
-    }
-}
-
-impl Job<Create> {
-    fn create(mut self) -> Result<Action, Failure> {
-        let not_started = self.task.no_start;
-        for text in &self.task.key {
-            let found =
-                keys(text).map_err(|why| Failure::usage(format_args!("--key {} {why}", quoted(text))))?;
-            self.task.authorized_keys.get_or_insert_default().extend(found);
-        }
-        match self.call(CONTAINER, "create")? {
-            Action::Work(work) => Ok(Action::Work(Work { starts: !not_started, ..work })),
-            other => Ok(other),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `cloudbox events`: what happens on the bus, line by line.
 
 use super::bus::Context;
-use super::failure::{complain, Failure, REFUSED};
+use super::failure::{complain, Failure};
 use super::page::{push_json, write_stdout};
 use super::text::visible;
 use super::view::View;
@@ -14,12 +14,8 @@ const PATTERNS: [&str; 5] = ["container.*", "image.*", "service.*", "job.*", "di
 pub fn run(context: &mut Context) -> Result<u8, Failure> {
     context.client()?;
     loop {
-        let failure = match follow(context) {
-            Err(Ended::Bus(failure)) => failure,
-            Err(Ended::Finally(failure)) => return Err(failure),
-            Ok(never) => match never {},
-        };
-        complain(&format!("{failure}; waiting for it to come back"));
+        let lost = follow(context)?;
+        complain(&format!("{lost}; waiting for it to come back"));
         loop {
             context.disconnect();
             std::thread::sleep(Duration::from_secs(1));
@@ -30,32 +26,22 @@ pub fn run(context: &mut Context) -> Result<u8, Failure> {
     }
 }
 
-enum Ended {
-    Bus(Failure),
-    Finally(Failure),
-}
-
-fn follow(context: &mut Context) -> Result<std::convert::Infallible, Ended> {
-    let client = context.client().map_err(Ended::Bus)?;
-    for pattern in &PATTERNS {
-        client.connection().register_event(pattern);
-    }
+/// Prints events for as long as there is a bus; then says why there is none.
+fn follow(context: &mut Context) -> Result<Failure, Failure> {
+    let connection = context.client()?.connection();
+    PATTERNS.iter().for_each(|pattern| connection.register_event(pattern));
     loop {
-        let event = context.client().map_err(Ended::Bus)?.next_event(None);
-        match event {
+        match context.client()?.next_event(None) {
             Ok(Some(Event::BusEvent { id, data })) => {
                 let line = if context.json { json_line(&id, &data) } else { line(&id, &data) };
-                write_stdout(line.as_bytes()).map_err(Ended::Finally)?;
+                write_stdout(line.as_bytes())?;
             }
             Ok(Some(Event::ListenFailed { pattern, status })) => {
                 let status = status.text();
-                return Err(Ended::Finally(Failure::new(
-                    REFUSED,
-                    format_args!("cannot listen to {pattern}: {status}; try as root"),
-                )));
+                return Err(Failure::refusal(format!("cannot listen to {pattern}: {status}; try as root")));
             }
             Ok(_) => {}
-            Err(error) => return Err(Ended::Bus(context.unreachable(&error))),
+            Err(error) => return Ok(context.unreachable(&error)),
         }
     }
 }

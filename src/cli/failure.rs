@@ -28,16 +28,26 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn new(exit: u8, message: fmt::Arguments<'_>) -> Failure {
+    pub fn new(exit: u8, message: impl fmt::Display) -> Failure {
         Failure { exit, message: message.to_string(), reply: Vec::new() }
     }
 
-    pub fn usage(message: fmt::Arguments<'_>) -> Failure {
+    pub fn usage(message: impl fmt::Display) -> Failure {
         Failure::new(USAGE, message)
     }
 
+    pub fn refusal(message: impl fmt::Display) -> Failure {
+        Failure::new(REFUSED, message)
+    }
+
     pub fn refused(error: Error) -> Failure {
-        Failure { exit: REFUSED, message: error.into_message(), reply: Vec::new() }
+        Failure::new(REFUSED, error.into_message())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::refused(error)
     }
 }
 

@@ -5,7 +5,7 @@
 //! A daemon or a ubusd that is restarted in the meantime is waited for.
 
 use super::bus::{self, Context};
-use super::failure::{complain, Failure, OK, REFUSED, TIMEOUT, UNREACHABLE};
+use super::failure::{complain, Failure, OK, TIMEOUT, UNREACHABLE};
 use super::interrupt::{goes_on, Followed};
 use super::page::{print_json, write_stdout, Page};
 use super::pattern::fill;
@@ -36,11 +36,9 @@ pub struct Work {
 impl Work {
     /// Sends the calls and follows the jobs they become. One that fails does not keep the others from going on.
     pub fn run(self, context: &mut Context) -> Result<u8, Failure> {
-        let begun = Instant::now();
         let several = self.requests.len() > 1;
-        let mut follower = Follower::new(context.json, several);
-        follower.begun = Some(begun);
-        follower.starts = self.starts;
+        let follower = Follower::new(context.json, several);
+        let mut follower = Follower { begun: Some(Instant::now()), starts: self.starts, ..follower };
         for request in &self.requests {
             match context.call(request) {
                 Ok(reply) => follower.begun(&reply, self.no_wait)?,
@@ -63,8 +61,8 @@ impl Work {
 
 /// `cloudbox job wait`, for `limit` seconds at most.
 pub fn wait(context: &mut Context, ids: Vec<String>, limit: Option<u32>) -> Result<u8, Failure> {
-    let mut follower = Follower::new(context.json, ids.len() > 1);
-    follower.until = limit.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    let until = limit.map(|seconds| Instant::now() + Duration::from_secs(seconds.into()));
+    let mut follower = Follower { until, ..Follower::new(context.json, ids.len() > 1) };
     ids.into_iter().for_each(|id| follower.add(id));
     follower.follow(context)
 }
@@ -76,6 +74,7 @@ struct Open {
     call: Option<CallId>,
 }
 
+#[derive(Default)]
 struct Follower {
     json: bool,
     /// There is more than one: messages say which.
@@ -101,15 +100,10 @@ impl Follower {
         Follower {
             json,
             several,
-            starts: false,
             followed: Followed::watch(),
-            open: Vec::new(),
             progress: Progress::stderr(),
-            begun: None,
-            until: None,
-            away: None,
-            met: false,
             exit: OK,
+            ..Follower::default()
         }
     }
 
@@ -140,11 +134,12 @@ impl Follower {
         let result = self.follow_all(context);
         self.progress.clear();
         match result {
-            Err(mut failure) if (self.met || failure.exit == TIMEOUT) && !self.open.is_empty() => {
-                failure.message = format!("{}; {}", failure.message, goes_on(&self.ids()));
+            Err(mut failure) => {
+                if (self.met || failure.exit == TIMEOUT) && !self.open.is_empty() {
+                    failure.message = format!("{}; {}", failure.message, goes_on(&self.ids()));
+                }
                 Err(failure)
             }
-            Err(failure) => Err(failure),
             Ok(()) => Ok(self.exit),
         }
     }
@@ -193,17 +188,14 @@ impl Follower {
     /// Begins a slice of waiting for each job for which none is in flight.
     fn ask_all(&mut self, context: &mut Context) -> Result<(), Failure> {
         self.away = None;
-        (0..self.open.len()).try_for_each(|index| self.ask(context, index))
-    }
-
-    fn ask(&mut self, context: &mut Context, index: usize) -> Result<(), Failure> {
         let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).as_secs() + 1);
         let seconds = left.and_then(|left| u32::try_from(left).ok()).unwrap_or(WAIT_MAX);
-        let Some(open) = self.open.get_mut(index).filter(|open| open.call.is_none()) else { return Ok(()) };
-        let request = job_wait(&open.id, seconds)?;
-        let due = Instant::now() + request.patience;
-        let connection = context.client()?.connection();
-        open.call = Some(connection.call(&request.object, &request.method, &request.fields, due));
+        for open in self.open.iter_mut().filter(|open| open.call.is_none()) {
+            let request = job_wait(&open.id, seconds)?;
+            let due = Instant::now() + request.patience;
+            let connection = context.client()?.connection();
+            open.call = Some(connection.call(&request.object, &request.method, &request.fields, due));
+        }
         Ok(())
     }
 
@@ -215,7 +207,7 @@ impl Follower {
                     return self.job_ended(index, &reply.data);
                 }
                 self.show_progress(&reply.data);
-                self.ask(context, index)
+                self.ask_all(context)
             }
             // Away for a moment, as at an upgrade; it keeps its jobs over a restart.
             Status::NOT_FOUND | Status::CONNECTION_FAILED if !reply.from_callee && self.met => {
@@ -253,11 +245,10 @@ impl Follower {
         }
         // The reply has been printed already.
         let mut failure = bus::told(&[], &job).unwrap_or_else(|| {
-            Failure::new(REFUSED, format_args!("job {} has {}", job.text("id"), job.text("state")))
+            Failure::refusal(format_args!("job {} has {}", job.text("id"), job.text("state")))
         });
         let target = job.text("target");
-        let unclear = self.several && !failure.message.contains(&target);
-        if unclear {
+        if self.several && !failure.message.contains(&target) {
             failure.message.insert_str(0, &format!("{target}: "));
         }
         self.failed(failure)
@@ -318,13 +309,11 @@ impl Follower {
     fn check_time(&self) -> Result<(), Failure> {
         let now = Instant::now();
         if self.until.is_some_and(|until| until <= now) {
-            return Err(Failure::new(TIMEOUT, format_args!("the time is up")));
+            return Err(Failure::new(TIMEOUT, "the time is up"));
         }
         if self.away.is_some_and(|since| since + ABSENCE <= now) {
-            return Err(Failure::new(
-                UNREACHABLE,
-                format_args!("the cloudbox daemon has left the bus and does not come back"),
-            ));
+            let why = "the cloudbox daemon has left the bus and does not come back";
+            return Err(Failure::new(UNREACHABLE, why));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::listing::{pairs, Listing};
 use super::page::Page;
 #[cfg(feature = "publish")]
 use super::publish::Publish;
-use super::request::{if_given, Handed, Request, IMAGE};
+use super::request::{if_given, Handed, IMAGE};
 use super::text::Table;
 use super::value::{image_name, path};
 use super::view::View;
@@ -115,33 +115,22 @@ pub struct Pull {
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         match self {
-            Command::List(Lazy(Names { names })) => {
-                let request = Request::new(IMAGE, "list", &())?;
-                Ok(Action::show(request, move |view, page| IMAGES.show(view, names, page)))
-            }
-            Command::Info(Lazy(named)) => Ok(Action::show(Request::new(IMAGE, "info", &named)?, info)),
+            Command::List(Lazy(names)) => names.ask(IMAGE, "list", &IMAGES),
+            Command::Info(Lazy(named)) => Action::ask(IMAGE, "info", &named, info),
             Command::Import(Lazy(mut job)) => {
                 if job.task.name.is_none() {
-                    let name =
-                        image_name(&job.task.path).map_err(|why| Failure::usage(format_args!("{why}")))?;
-                    job.task.name = Some(name);
+                    job.task.name = Some(image_name(&job.task.path).map_err(Failure::usage)?);
                 }
                 let file = Handed::Read(job.task.path.clone().into());
                 job.call_with(IMAGE, "import", Some(file))
             }
-            Command::Remotes(Lazy(Names { names })) => {
-                let request = Request::new(IMAGE, "remotes", &())?;
-                Ok(Action::show(request, move |view, page| REMOTES.show(view, names, page)))
-            }
+            Command::Remotes(Lazy(names)) => names.ask(IMAGE, "remotes", &REMOTES),
             Command::Available(Lazy(asked)) => {
-                let request = Request::new(IMAGE, "available", &asked)?;
-                Ok(Action::show(request, move |view, page| available(view, asked.names, page)))
+                let show = move |view: &View<'_>, page: &mut Page| available(view, asked.names, page);
+                Action::ask(IMAGE, "available", &asked, show)
             }
             Command::Pull(Lazy(job)) => job.call_each(IMAGE, "pull"),
-            Command::Prune(Lazy(prune)) => {
-                let request = Request::new(IMAGE, "prune", &prune)?;
-                Ok(Action::show(request, move |view, page| pruned(view, prune.yes, page)))
-            }
+            Command::Prune(Lazy(prune)) => prune.ask(IMAGE, pruned),
             #[cfg(feature = "publish")]
             Command::Publish(Lazy(publish)) => Ok(Action::own(move |_| publish.run())),
             Command::Delete(Lazy(job)) => job.call_each(IMAGE, "delete"),

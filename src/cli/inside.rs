@@ -2,26 +2,25 @@
 
 use super::action::{examples, Action, Lazy, Named};
 use super::bus::Context;
-use super::copy::{layout, Pull, Push};
-use super::failure::{complain, Failure, REFUSED};
+use super::copy::{Pull, Push};
+use super::failure::{complain, Failure};
 use super::log::Log;
 use super::page::Page;
 use super::request::{container_info, Request, CONTAINER};
 use super::text::shown;
 use super::value::seconds;
 use super::view::View;
-use crate::error::errno_text;
+use crate::error::os_text;
 use crate::model::name::Name;
 use crate::operations::EXEC_TIMEOUT;
+use crate::steps::layout::Layout;
 use crate::steps::lxc::exec::{find_user, root_of, User};
 use crate::steps::lxc::{Lxc, Runtime};
 use clap::{Args, Subcommand};
-use nix::errno::Errno;
-use nix::unistd::execvp;
 use serde::Serialize;
-use std::ffi::CString;
-use std::fmt;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command as Program;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -141,43 +140,42 @@ fn ran(view: &View<'_>, page: &mut Page) -> u8 {
 fn console(context: &mut Context, name: &str) -> Result<u8, Failure> {
     let (name, path) = running(context, name)?;
     complain(&format!("the console of {name}; Ctrl-a, then q leaves it"));
-    become_program(&["lxc-console", "-n", name.as_str(), "-P", &path, "-t", "0"])
+    become_program("lxc-console", &["-n", name.as_str(), "-P", &path, "-t", "0"])
 }
 
 /// `cloudbox shell`: becomes lxc-attach, which gives the shell a terminal of the container's own.
 fn shell(context: &mut Context, to: &Shell) -> Result<u8, Failure> {
     let (name, path) = running(context, &to.name)?;
-    let user = user_of(&name, &path, &to.user).map_err(Failure::refused)?;
+    let user = user_of(&name, &path, &to.user)?;
     let user_words = user.attach_words();
     // What the terminal can do is known to the terminal only.
     let term = ["TERM=", &std::env::var("TERM").unwrap_or_else(|_| "vt100".to_string())].concat();
-    let mut words = vec!["lxc-attach", "-n", name.as_str(), "-P", &path];
+    let mut words = vec!["-n", name.as_str(), "-P", &path];
     user_words.iter().for_each(|word| words.push(word));
     words.extend(["--set-var", &term, "--", "/bin/sh", "-c", r#"cd; exec "$0" -l"#, &user.shell]);
     // lxc-attach goes to the path it comes from, which is one of the host.
     let _ = std::env::set_current_dir("/");
-    become_program(&words)
+    become_program("lxc-attach", &words)
 }
 
 /// The name and LXC's path of a container that runs, for one who may enter it.
 fn running(context: &mut Context, name: &str) -> Result<(Name, String), Failure> {
-    let refused = |message: fmt::Arguments<'_>| Err(Failure::new(REFUSED, message));
     if !nix::unistd::geteuid().is_root() {
-        return refused(format_args!("only root may enter a container; try as root"));
+        return Err(Failure::refusal("only root may enter a container; try as root"));
     }
     let reply = context.call(&container_info(name)?)?;
     let view = View::new(&reply);
-    let name = Name::new(&view.raw("name")).map_err(Failure::refused)?;
-    match &*view.text("state") {
-        "running" => Ok((name, view.raw("lxcpath").into_owned())),
-        "frozen" => refused(format_args!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on")),
-        state => refused(format_args!("{name} is not running ({state}); `cloudbox start {name}` starts it")),
-    }
+    let name = Name::new(&view.raw("name"))?;
+    Err(Failure::refusal(match &*view.text("state") {
+        "running" => return Ok((name, view.raw("lxcpath").into_owned())),
+        "frozen" => format!("{name} is frozen; `cloudbox unfreeze {name}` lets it go on"),
+        state => format!("{name} is not running ({state}); `cloudbox start {name}` starts it"),
+    }))
 }
 
 /// The container's user called `who`.
 fn user_of(name: &Name, lxcpath: &str, who: &str) -> crate::error::Result<User> {
-    let lxc = Lxc::new(layout(lxcpath))?;
+    let lxc = Lxc::new(Layout::around(lxcpath))?;
     match lxc.find(name)? {
         Some(running) => find_user(&root_of(&running)?, name, who),
         // lxc-attach will say so.
@@ -185,27 +183,11 @@ fn user_of(name: &Name, lxcpath: &str, who: &str) -> crate::error::Result<User> 
     }
 }
 
-/// Becomes the program `words[0]`, or says why not. SIGPIPE stays ignored, which a program at a terminal never notices.
-fn become_program(words: &[&str]) -> Result<u8, Failure> {
-    let program = words.first().copied().unwrap_or_default();
-    Err(match execute(words) {
-        Errno::ENOENT => {
-            Failure::new(REFUSED, format_args!("{program} is missing; install the package {program}"))
-        }
-        errno => Failure::new(REFUSED, format_args!("cannot run {program}: {}", errno_text(errno))),
-    })
-}
-
-fn execute(words: &[&str]) -> Errno {
-    let mut strings: Vec<CString> = Vec::new();
-    for word in words {
-        match CString::new(*word) {
-            Ok(word) => strings.push(word),
-            Err(_) => return Errno::EINVAL,
-        }
-    }
-    match strings.first().map(|program| execvp(program, &strings)) {
-        Some(Err(errno)) => errno,
-        _ => Errno::EINVAL,
-    }
+/// Becomes `program`, or says why not.
+fn become_program(program: &str, words: &[&str]) -> Result<u8, Failure> {
+    let error = Program::new(program).args(words).exec();
+    Err(Failure::refusal(match error.kind() {
+        io::ErrorKind::NotFound => format!("{program} is missing; install the package {program}"),
+        _ => format!("cannot run {program}: {}", os_text(&error)),
+    }))
 }

@@ -1,15 +1,14 @@
 //! Jobs: what is being done, and what was done last.
 
-use super::action::{examples, Action, Lazy, Names};
+use super::action::{examples, Action, Id, Lazy, Names};
 use super::failure::Failure;
 use super::follow;
 use super::listing::{only_pairs, Listing};
 use super::page::Page;
-use super::request::{Request, JOB};
+use super::request::JOB;
 use super::value::seconds;
 use super::view::View;
 use clap::{Args, Subcommand};
-use serde::Serialize;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -37,11 +36,6 @@ pub enum Command {
     Cancel(Lazy<Id>),
 }
 
-#[derive(Args, Serialize)]
-pub struct Id {
-    id: String,
-}
-
 #[derive(Args)]
 pub struct Wait {
     #[arg(value_name = "ID", required = true)]
@@ -54,15 +48,12 @@ pub struct Wait {
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         match self {
-            Command::List(Lazy(Names { names })) => {
-                let request = Request::new(JOB, "list", &())?;
-                Ok(Action::show(request, move |view, page| LIST.show(view, names, page)))
-            }
-            Command::Status(Lazy(id)) => Ok(Action::show(Request::new(JOB, "status", &id)?, status)),
+            Command::List(Lazy(names)) => names.ask(JOB, "list", &LIST),
+            Command::Status(Lazy(id)) => Action::ask(JOB, "status", &id, status),
             Command::Wait(Lazy(Wait { ids, timeout })) => {
                 Ok(Action::own(move |context| follow::wait(context, ids, timeout)))
             }
-            Command::Cancel(Lazy(id)) => Ok(Action::show(Request::new(JOB, "cancel", &id)?, status)),
+            Command::Cancel(Lazy(id)) => Action::ask(JOB, "cancel", &id, status),
         }
     }
 }

@@ -200,6 +200,6 @@ fn help(command: Vec<String>) -> Result<Action, Failure> {
     match Line::read(&words) {
         Err(Stop::Explain(text)) => Ok(Action::own(move |_| write_stdout(text.as_bytes()).map(|()| OK))),
         Err(Stop::Fail(failure)) => Err(failure),
-        _ => Err(Failure::usage(format_args!("`cloudbox help` lists all commands"))),
+        _ => Err(Failure::usage("`cloudbox help` lists all commands")),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::action::Action;
 use super::bus::Context;
-use super::failure::{Failure, OK, REFUSED};
+use super::failure::{Failure, OK};
 use super::page::{write_stdout, Page};
 use super::request::{container_info, if_given, Request, CONTAINER};
 use super::text::shown;
@@ -75,7 +75,7 @@ impl Log {
                 io::ErrorKind::NotFound => "the container was never started",
                 _ => "only root may follow a log; try as root",
             };
-            Failure::new(REFUSED, format_args!("cannot read {path}: {error}; {remedy}"))
+            Failure::refusal(format_args!("cannot read {path}: {error}; {remedy}"))
         })?;
         Ok((path, file))
     }
@@ -83,7 +83,7 @@ impl Log {
 
 /// Shows what is added to `file`, and to the one that takes its place.
 fn follow(path: &str, mut file: File) -> Result<u8, Failure> {
-    let failed = |error: io::Error| Failure::new(REFUSED, format_args!("cannot read {path}: {error}"));
+    let failed = |error: io::Error| Failure::refusal(format_args!("cannot read {path}: {error}"));
     let mut chunk = [0; CHUNK];
     loop {
         let read = file.read(&mut chunk).map_err(failed)?;

@@ -61,16 +61,12 @@ pub fn explain(error: &Error, mut root: Command, words: &[OsString]) -> Stop {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
             match help::name(command) {
                 "" if !words.is_empty() => {
-                    let message = format_args!("a command is missing; `cloudbox help` lists them all");
-                    Stop::Fail(Failure::usage(message))
+                    Stop::Fail(Failure::usage("a command is missing; `cloudbox help` lists them all"))
                 }
                 _ => Stop::Incomplete(help::page(command)),
             }
         }
-        _ => {
-            let message = Mistake { error, command, operands }.message();
-            Stop::Fail(Failure::usage(format_args!("{message}")))
-        }
+        _ => Stop::Fail(Failure::usage(Mistake { error, command, operands }.message())),
     }
 }
 
@@ -114,8 +110,8 @@ impl Mistake<'_> {
         let value = self.context(ContextKind::InvalidValue);
         match self.error.kind() {
             ErrorKind::InvalidSubcommand => self.unknown_command(),
-            ErrorKind::UnknownArgument if argument.starts_with('-') => self.unknown_option(&argument),
-            ErrorKind::UnknownArgument => self.too_much(&argument),
+            ErrorKind::UnknownArgument if argument.starts_with('-') => self.unknown_option(argument),
+            ErrorKind::UnknownArgument => self.too_much(argument),
             ErrorKind::MissingRequiredArgument => {
                 let name = help::name(self.command);
                 let missing = argument.trim_matches(['<', '>', '.']);
@@ -127,17 +123,17 @@ impl Mistake<'_> {
             ErrorKind::InvalidValue if value.is_empty() => format!("missing argument for option '{option}'"),
             ErrorKind::InvalidValue => {
                 let known = self.contexts(ContextKind::ValidValue);
-                format!("{option} {}: write {}", quoted(&value), any_of(&known))
+                format!("{option} {}: write {}", quoted(value), any_of(&known))
             }
             ErrorKind::ValueValidation => {
                 let why = std::error::Error::source(self.error).map(ToString::to_string).unwrap_or_default();
                 match option.starts_with('-') {
-                    true => format!("{option} {} {why}", quoted(&value)),
-                    false => format!("{} {why}", quoted(&value)),
+                    true => format!("{option} {} {why}", quoted(value)),
+                    false => format!("{} {why}", quoted(value)),
                 }
             }
             ErrorKind::TooManyValues => {
-                format!("unexpected argument for option '{option}': {}", quoted(&value))
+                format!("unexpected argument for option '{option}': {}", quoted(value))
             }
             ErrorKind::InvalidUtf8 => {
                 let wrong = self.operands.iter().find(|word| word.contains('\u{fffd}'));
@@ -211,13 +207,9 @@ impl Mistake<'_> {
         format!("{} is too much for `{name}`: {}", quoted(word), usage(self.command))
     }
 
-    /// What clap says about `kind`, if it is one text.
-    fn context(&self, kind: ContextKind) -> String {
-        match self.error.get(kind) {
-            Some(ContextValue::String(text)) => text.clone(),
-            Some(ContextValue::Strings(texts)) => texts.first().cloned().unwrap_or_default(),
-            _ => String::new(),
-        }
+    /// The first of what clap says about `kind`.
+    fn context(&self, kind: ContextKind) -> &str {
+        self.contexts(kind).first().copied().unwrap_or_default()
     }
 
     fn contexts(&self, kind: ContextKind) -> Vec<&str> {

@@ -1,6 +1,6 @@
 //! What goes to standard output.
 
-use super::failure::{Failure, REFUSED};
+use super::failure::Failure;
 use super::pattern::fill;
 use super::text::{tone, visible};
 use super::view::View;
@@ -63,7 +63,7 @@ impl Page {
     /// Adds encoded fields as JSON, over several lines.
     pub fn json(&mut self, fields: &[u8]) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&Fields::new(fields))
-            .map_err(|error| Failure::new(REFUSED, format_args!("the reply cannot be decoded: {error}")))?;
+            .map_err(|error| Failure::refusal(format_args!("the reply cannot be decoded: {error}")))?;
         push_json(&mut self.text, &json);
         self.text.push('\n');
         Ok(())
@@ -104,7 +104,7 @@ pub fn write_stdout(bytes: &[u8]) -> Result<(), Failure> {
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Failure::new(REFUSED, format_args!("cannot write to standard output: {error}"))),
+        Err(error) => Err(Failure::refusal(format_args!("cannot write to standard output: {error}"))),
     }
 }
 

@@ -41,6 +41,7 @@ pub fn progress_line(job: &View<'_>) -> String {
 }
 
 /// The line on standard error that shows how far a job is. Only for people: nothing is shown but on a terminal.
+#[derive(Default)]
 pub struct Progress {
     terminal: bool,
     color: bool,

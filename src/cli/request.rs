@@ -1,7 +1,7 @@
 //! Calls, made of a command's typed arguments. What the values mean is the daemon's to judge: nothing is checked here
 //! that it checks.
 
-use super::failure::{Failure, REFUSED};
+use super::failure::Failure;
 use crate::api::WAIT_MAX;
 use crate::error::{os_text, quoted};
 use nix::fcntl::OFlag;
@@ -60,31 +60,27 @@ impl Handed {
         match self {
             Handed::Read(path) => {
                 let wrong = |why: &str| {
-                    Failure::new(
-                        REFUSED,
-                        format_args!("cannot read {}: {why}", quoted(&path.to_string_lossy())),
-                    )
+                    Failure::refusal(format_args!("cannot read {}: {why}", quoted(&path.to_string_lossy())))
                 };
                 // A pipe would make us wait.
                 let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
                 let file = File::options().read(true).custom_flags(flags.bits()).open(path);
                 let file = file.map_err(|e| wrong(&os_text(&e)))?;
-                if !file.metadata().is_ok_and(|meta| meta.is_file()) {
-                    return Err(wrong("it is no regular file"));
+                match file.metadata().is_ok_and(|meta| meta.is_file()) {
+                    true => Ok(file.into()),
+                    false => Err(wrong("it is no regular file")),
                 }
-                Ok(file.into())
             }
             Handed::New(path) => {
                 let file = File::options().write(true).create_new(true).mode(0o600).open(path);
                 let file = file.map_err(|e| {
-                    let shown = quoted(&path.to_string_lossy()).to_string();
-                    let why = match e.kind() {
+                    let shown = quoted(&path.to_string_lossy());
+                    Failure::refusal(match e.kind() {
                         ErrorKind::AlreadyExists => {
                             format!("{shown} is there already; choose another name, or remove it first")
                         }
                         _ => format!("cannot write {shown}: {}", os_text(&e)),
-                    };
-                    Failure::new(REFUSED, format_args!("{why}"))
+                    })
                 });
                 Ok(file?.into())
             }
@@ -105,23 +101,8 @@ impl Request {
     /// # Errors
     /// They cannot be sent: more than 1 MiB, or a NUL inside a text.
     pub fn new(object: &str, method: &str, arguments: &impl Serialize) -> Result<Request, Failure> {
-        let fields = to_fields(arguments).map_err(|error| Failure::usage(format_args!("{error}")))?;
+        let fields = to_fields(arguments).map_err(Failure::usage)?;
         Ok(Request { object: object.into(), method: method.into(), fields, patience: PATIENCE, file: None })
-    }
-
-    /// As [`Request::new`], about the thing called `name`.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn about(
-        name: &str,
-        object: &str,
-        method: &str,
-        arguments: &impl Serialize,
-    ) -> Result<Request, Failure> {
-        let mut request = Request::new(object, method, &Named { name })?;
-        request.fields.extend(Request::new(object, method, arguments)?.fields);
-        Ok(request)
     }
 
     /// One whose reply comes after `seconds` at the latest.
@@ -131,9 +112,12 @@ impl Request {
     }
 }
 
+/// The arguments of a method on the thing called `name`.
 #[derive(Serialize)]
-struct Named<'a> {
-    name: &'a str,
+pub struct NameAnd<'a, T> {
+    pub name: &'a str,
+    #[serde(flatten)]
+    pub options: T,
 }
 
 /// Of all containers the names and the `wanted` fields; everything, if none are wanted in particular.
@@ -147,7 +131,7 @@ pub fn container_list(wanted: Option<&[&str]>) -> Result<Request, Failure> {
 
 /// What `info` tells of container `name`.
 pub fn container_info(name: &str) -> Result<Request, Failure> {
-    Request::new(CONTAINER, "info", &Named { name })
+    Request::new(CONTAINER, "info", &NameAnd { name, options: () })
 }
 
 /// One slice of waiting for job `id`, of `seconds` at most.
@@ -159,6 +143,11 @@ pub fn job_wait(id: &str, seconds: u32) -> Result<Request, Failure> {
     }
     let timeout = seconds.min(WAIT_MAX);
     Ok(Request::new(JOB, "wait", &Wait { id, timeout })?.taking(timeout))
+}
+
+/// Several lists are sent as one, and left out when there are none.
+pub fn as_one_list<S: Serializer>(lists: &[Vec<String>], serializer: S) -> Result<S::Ok, S::Error> {
+    (!lists.is_empty()).then(|| lists.concat()).serialize(serializer)
 }
 
 /// A flag is sent when it was given, and left out otherwise.

@@ -1,10 +1,12 @@
 //! Services that containers offer on the network.
 
-use super::action::{examples, Action, Lazy, Names};
+use super::action::{examples, Action, Id, Lazy, Names};
 use super::failure::Failure;
 use super::listing::Listing;
+use super::page::Page;
 use super::request::{Request, SERVICE};
 use super::value::seconds;
+use super::view::View;
 use crate::look::BROWSE_TIMEOUT;
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -32,7 +34,7 @@ pub enum Command {
     #[command(aliases = ["unpublish", "rm", "delete"], after_help = examples! {
         "service withdraw web_http_80" => "by its id",
     })]
-    Withdraw(Lazy<Withdraw>),
+    Withdraw(Lazy<Id>),
 }
 
 #[derive(Args, Serialize)]
@@ -52,11 +54,6 @@ pub struct Publish {
 }
 
 #[derive(Args, Serialize)]
-pub struct Withdraw {
-    id: String,
-}
-
-#[derive(Args, Serialize)]
 pub struct Browse {
     r#type: Option<String>,
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
@@ -66,15 +63,12 @@ pub struct Browse {
 
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
-        let request = match self {
-            Command::List(Lazy(Names { names })) => {
-                let request = Request::new(SERVICE, "list", &())?;
-                return Ok(Action::show(request, move |view, page| LIST.show(view, names, page)));
-            }
-            Command::Publish(Lazy(publish)) => Request::new(SERVICE, "publish", &publish)?,
-            Command::Withdraw(Lazy(withdraw)) => Request::new(SERVICE, "withdraw", &withdraw)?,
-        };
-        Ok(Action::show(request, |view, page| page.line(&view.text("id"))))
+        let show_id = |view: &View<'_>, page: &mut Page| page.line(&view.text("id"));
+        match self {
+            Command::List(Lazy(names)) => names.ask(SERVICE, "list", &LIST),
+            Command::Publish(Lazy(publish)) => Action::ask(SERVICE, "publish", &publish, show_id),
+            Command::Withdraw(Lazy(id)) => Action::ask(SERVICE, "withdraw", &id, show_id),
+        }
     }
 }
 

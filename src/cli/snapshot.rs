@@ -1,10 +1,12 @@
 //! Snapshots and copies of containers.
 
-use super::action::{examples, Action, Job, Lazy, Named};
+use super::action::{examples, Action, Job, Lazy};
 use super::failure::Failure;
 use super::listing::Listing;
-use super::request::{if_given, Handed, Request, CONTAINER};
+use super::page::Page;
+use super::request::{if_given, Handed, CONTAINER};
 use super::value::path;
+use super::view::View;
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
 
@@ -74,11 +76,11 @@ pub struct Snapshot {
     snapshot: Option<String>,
 }
 
-#[derive(Args)]
+#[derive(Args, Serialize)]
 pub struct Snapshots {
-    #[command(flatten)]
-    container: Named,
+    name: String,
     #[arg(long, help = "print names only")]
+    #[serde(skip)]
     names: bool,
 }
 
@@ -128,9 +130,9 @@ impl Command {
     pub fn action(self) -> Result<Action, Failure> {
         match self {
             Command::Snapshot(Lazy(job)) => job.call(CONTAINER, "snapshot"),
-            Command::Snapshots(Lazy(Snapshots { container, names })) => {
-                let request = Request::new(CONTAINER, "snapshots", &container)?;
-                Ok(Action::show(request, move |view, page| SNAPSHOTS.show(view, names, page)))
+            Command::Snapshots(Lazy(asked)) => {
+                let show = move |view: &View<'_>, page: &mut Page| SNAPSHOTS.show(view, asked.names, page);
+                Action::ask(CONTAINER, "snapshots", &asked, show)
             }
             Command::Restore(Lazy(job)) => job.call(CONTAINER, "restore"),
             Command::SnapshotDelete(Lazy(job)) => job.call(CONTAINER, "snapshot_delete"),

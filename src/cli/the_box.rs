@@ -11,7 +11,6 @@ use super::text::{count, spaces};
 use super::value::seconds;
 use super::view::View;
 use crate::doctor;
-use crate::error::{Code, Error};
 use crate::look;
 use clap::{Args, Subcommand};
 use openwrt_ubus::{from_fields, to_fields};
@@ -92,14 +91,13 @@ pub struct Shutdown {
 
 impl Command {
     pub fn action(self) -> Result<Action, Failure> {
-        let ask = |method| Request::new(BOX, method, &());
         match self {
             Command::Browse(Lazy(browse)) => browse.action(),
-            Command::Status => Ok(Action::show(ask("status")?, status)),
+            Command::Status => Action::ask(BOX, "status", &(), status),
             Command::Doctor(Lazy(asked)) => {
                 Ok(Action::Show(Request::new(BOX, "doctor", &asked)?, Box::new(doctor)))
             }
-            Command::Reload => Ok(Action::Show(ask("reload")?, Box::new(reload))),
+            Command::Reload => Ok(Action::Show(Request::new(BOX, "reload", &())?, Box::new(reload))),
             Command::Shutdown(Lazy(job)) => job.call(BOX, "shutdown"),
             Command::Daemon(Lazy(daemon)) => Ok(Action::Daemon(daemon)),
             Command::Version => Ok(Action::own(|_| write_stdout(VERSION.as_bytes()).map(|()| OK))),
@@ -133,10 +131,9 @@ pub fn without_daemon(request: &Request, failure: Failure) -> Result<Vec<u8>, Fa
     if failure.exit != UNREACHABLE || (request.object.as_str(), request.method.as_str()) != (BOX, "doctor") {
         return Err(failure);
     }
-    let asked: look::args::Doctor =
-        from_fields(&request.fields).map_err(|e| Failure::usage(format_args!("{e}")))?;
+    let asked: look::args::Doctor = from_fields(&request.fields).map_err(Failure::usage)?;
     let reply = doctor::examine_without_daemon(daemon::usual_paths(), failure.message.clone(), asked.about());
-    to_fields(&reply).map_err(|e| Failure::refused(Error::new(Code::Failed, e.to_string())))
+    to_fields(&reply).map_err(Failure::refusal)
 }
 
 /// The exit code is 1 when something does not work.

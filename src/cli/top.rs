@@ -36,11 +36,12 @@ impl Top {
     pub fn run(self, context: &mut Context) -> Result<u8, Failure> {
         let interval = Duration::from_secs(self.interval.max(1).into());
         let terminal = io::stdout().is_terminal();
-        let mut before = look(context)?;
+        let request = container_list(Some(FIELDS))?;
+        let mut before = samples(&View::new(&context.call(&request)?));
         loop {
             let looked = Instant::now();
             std::thread::sleep(interval);
-            let reply = context.call(&container_list(Some(FIELDS))?)?;
+            let reply = context.call(&request)?;
             let mut page = Page::stdout();
             let milliseconds = u64::try_from(looked.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
             show(&View::new(&reply), &before, milliseconds, &mut page);
@@ -54,11 +55,6 @@ impl Top {
             before = samples(&View::new(&reply));
         }
     }
-}
-
-fn look(context: &mut Context) -> Result<Vec<Sample>, Failure> {
-    let reply = context.call(&container_list(Some(FIELDS))?)?;
-    Ok(samples(&View::new(&reply)))
 }
 
 fn samples(view: &View<'_>) -> Vec<Sample> {

@@ -37,8 +37,11 @@ pub fn content(path: &str) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
 }
 
+/// SSH keys.
+pub type Keys = Vec<String>;
+
 /// The SSH keys that `text` gives: one key, or a file with one in each line.
-pub fn keys(text: &str) -> Result<Vec<String>, String> {
+pub fn keys(text: &str) -> Result<Keys, String> {
     let is_key = ["ssh-", "ecdsa-", "sk-"].iter().any(|kind| text.starts_with(kind));
     if is_key && text.contains(' ') {
         return Ok(vec![text.to_string()]);

@@ -3,7 +3,7 @@
 
 use super::hotplug::Hotplug;
 use super::workers::{self, Sender};
-use crate::announce::{Announcer, Looked, Port, Writing};
+use crate::announce::{Announcer, CheckedPort, Looked, Writing};
 use crate::api::BusObject;
 use crate::doctor;
 use crate::error::{Code, Error, Result};
@@ -37,7 +37,7 @@ const PROCD_TIME: Duration = Duration::from_secs(5);
 
 /// What procd takes for a signal to a service.
 #[derive(Serialize)]
-struct Signal {
+struct ProcdSignal {
     name: &'static str,
     signal: i32,
 }
@@ -52,7 +52,7 @@ pub enum Watched {
     /// The end of avahi-daemon, or its beginning.
     Avahi,
     /// The end of a try to connect to one of its ports.
-    Port(Port),
+    Port(CheckedPort),
     /// What LXC and the kernel tell of all of them.
     Notices,
     /// A change of the rules of what they may send.
@@ -61,12 +61,12 @@ pub enum Watched {
     Links,
 }
 
-/// What a signal asks for.
+/// A signal to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// Read the configuration again.
+pub enum Signal {
+    /// The configuration is to be read again.
     Reload,
-    /// End.
+    /// The daemon is to end; containers go on running.
     End,
 }
 
@@ -102,7 +102,7 @@ pub enum Answer {
 
 /// A caller whose reply is held back until a job ends.
 pub struct Waiter {
-    /// The job.
+    /// The job it waits for.
     pub job: JobId,
     pub(super) request: Request,
     /// When it is answered at the latest.
@@ -115,14 +115,14 @@ pub struct Waiter {
 pub(super) struct HeldCall {
     pub(super) call: Call,
     pub(super) request: Request,
-    /// The job.
+    /// The job that is in its way.
     pub(super) job: JobId,
     /// When it is answered at the latest, and with what.
     pub(super) deadline: Instant,
     pub(super) error: Error,
 }
 
-/// A call as it came.
+/// A call as it came, to be attended to once more when its way is free.
 pub(super) struct Call {
     pub(super) caller: u32,
     /// What its method does.
@@ -245,7 +245,7 @@ pub struct Core {
     /// What tells of the box's bridges and their ports; None where that cannot be heard.
     pub(super) links: Option<LinkWatch>,
     /// Containers whose ports are to be put into their bridges again.
-    pub(super) apart: BTreeSet<Name>,
+    pub(super) to_join: BTreeSet<Name>,
     /// A thread puts some of them there.
     pub(super) joining: bool,
     /// Whose turn it is when everything is listed.
@@ -300,7 +300,7 @@ impl Core {
             state,
             announcer,
             links: None,
-            apart: BTreeSet::new(),
+            to_join: BTreeSet::new(),
             joining: false,
             readings: Readings::default(),
             connection,
@@ -397,7 +397,7 @@ impl Core {
         watched
     }
 
-    /// Time has come.
+    /// The time has come that [`Core::next_time`] told, or another one.
     pub fn handle_time(&mut self, now: Instant) {
         self.connection.handle_timeout(now);
         self.pay();
@@ -466,15 +466,15 @@ impl Core {
     }
 
     /// A signal came.
-    pub fn handle_order(&mut self, order: Order) {
-        match order {
-            Order::Reload => {
+    pub fn handle_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Reload => {
                 let reply = self.reload();
                 for warning in &reply.warnings {
                     warn!("{warning}");
                 }
             }
-            Order::End => {
+            Signal::End => {
                 info!("ending; containers go on running");
                 self.ending = true;
                 self.withdraw_if_nothing_runs();
@@ -567,7 +567,7 @@ impl Core {
 
     /// Has procd tell dnsmasq that there are other names. Elsewhere there is nobody who hears it.
     fn have_names_read(&mut self) {
-        let signal = Signal { name: "dnsmasq", signal: nix::sys::signal::Signal::SIGHUP as i32 };
+        let signal = ProcdSignal { name: "dnsmasq", signal: nix::sys::signal::Signal::SIGHUP as i32 };
         if let Ok(fields) = openwrt_ubus::to_fields(&signal) {
             self.connection.call("service", "signal", &fields, Instant::now() + PROCD_TIME);
         }

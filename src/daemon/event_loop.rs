@@ -1,6 +1,6 @@
 //! The loop: waits for the bus, the jobs, signals and containers; never for anything else.
 
-use super::core::{Core, Order, Report, Watched};
+use super::core::{Core, Report, Signal, Watched};
 use super::workers::Sender;
 use crate::error::{errno_text, Code, Error, Result};
 use crate::state::Live;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(5);
 /// When the daemon is told to end, jobs get this long to undo or finish what they do. procd kills after 5 s.
-const LAST_WORDS: Duration = Duration::from_secs(4);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// Where threads put their reports.
 pub struct Wake(Arc<Letterbox>);
@@ -51,7 +51,7 @@ impl Letterbox {
 }
 
 impl Wake {
-    /// An empty one.
+    /// One without reports.
     ///
     /// # Errors
     /// No descriptor can be had.
@@ -61,7 +61,7 @@ impl Wake {
         Ok(Wake(Arc::new(Letterbox { event, reports: Mutex::default() })))
     }
 
-    /// What threads call.
+    /// What threads hand their reports to.
     pub fn sender(&self) -> Sender<Report> {
         let letterbox = self.0.clone();
         Arc::new(move |report| letterbox.put(report))
@@ -74,11 +74,11 @@ impl Wake {
 /// containers' inits among them.
 pub struct Signals {
     /// Readable when there may be one.
-    pipe: UnixStream,
+    pub(super) pipe: UnixStream,
     /// SIGHUP.
-    reload: Arc<AtomicBool>,
+    pub(super) reload: Arc<AtomicBool>,
     /// SIGTERM and SIGINT.
-    end: Arc<AtomicBool>,
+    pub(super) end: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -113,13 +113,13 @@ impl Signals {
 /// The descriptors of the containers, kept by the kernel: they are many and seldom change, and what happens on the bus
 /// shall not cost a look at each.
 pub(super) struct Fleet {
-    epoll: Epoll,
+    pub(super) epoll: Epoll,
     /// Whose they are, in the order of [`Core::fleet`], and whether their addresses are watched at the time.
     members: Vec<(u32, bool)>,
 }
 
 impl Fleet {
-    /// Of nobody.
+    /// Without a container.
     ///
     /// # Errors
     /// No descriptor can be had.
@@ -245,10 +245,10 @@ pub fn run(core: &mut Core, socket: &Path, wake: Wake, signals: Signals) -> Resu
                 Woken::Signal => {
                     let (to_reload, to_end) = signals.take();
                     if to_reload {
-                        core.handle_order(Order::Reload);
+                        core.handle_signal(Signal::Reload);
                     }
                     if to_end {
-                        core.handle_order(Order::End);
+                        core.handle_signal(Signal::End);
                         end.get_or_insert(Instant::now() + LAST_WORDS);
                     }
                 }
@@ -320,7 +320,7 @@ mod tests {
     use super::*;
     use crate::steps::ctx::{Ctx, Update};
     use crate::steps::tool::{self, Tool};
-    use nix::sys::signal::{raise, Signal};
+    use nix::sys::signal::{raise, Signal as Posix};
 
     #[test]
     fn reports_wake_the_loop_and_come_in_their_order() {
@@ -344,12 +344,12 @@ mod tests {
     fn signals_are_told_and_programs_have_none_blocked() {
         let signals = Signals::catch().unwrap();
         assert_eq!(signals.take(), (false, false));
-        raise(Signal::SIGHUP).unwrap();
+        raise(Posix::SIGHUP).unwrap();
         let mut fds = [PollFd::new(signals.pipe.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut fds, 5000u16), Ok(1));
         assert_eq!(signals.take(), (true, false));
-        raise(Signal::SIGTERM).unwrap();
-        raise(Signal::SIGTERM).unwrap();
+        raise(Posix::SIGTERM).unwrap();
+        raise(Posix::SIGTERM).unwrap();
         assert_eq!(signals.take(), (false, true));
         assert_eq!(poll(&mut fds, 0u16), Ok(0));
 

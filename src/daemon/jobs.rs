@@ -23,17 +23,17 @@ impl Core {
         self.begin_task(Box::new(operation))
     }
 
-    /// The same with any of them.
+    /// Adds a job of any operation that somebody asked for.
     pub(super) fn begin_task(&mut self, task: Box<dyn Task>) -> JobId {
         self.add_and_begin(task, false, None)
     }
 
-    /// The same with one that nobody asked for: a person's call about the same container waits for its end.
+    /// Adds a job that nobody asked for: a person's call about the same container waits for its end.
     pub(super) fn begin_own(&mut self, task: Box<dyn Task>) -> JobId {
         self.add_and_begin(task, true, None)
     }
 
-    /// The same with one that starts its container when `gate` is open.
+    /// Adds a job that nobody asked for, and that starts its container when `gate` is open.
     pub(super) fn begin_behind(&mut self, gate: Option<Gate>, task: Box<dyn Task>) -> JobId {
         self.add_and_begin(task, true, gate)
     }

@@ -27,11 +27,11 @@ impl Core {
 
     /// Has a thread put into their bridges the ports that are to be there; one thread at a time.
     pub(super) fn join_ports(&mut self) {
-        if self.joining || self.apart.is_empty() || self.ending {
+        if self.joining || self.to_join.is_empty() || self.ending {
             return;
         }
         let mut ports = Vec::new();
-        for name in std::mem::take(&mut self.apart) {
+        for name in std::mem::take(&mut self.to_join) {
             let container = self.state.containers.get(&name);
             ports.extend(container.map(|container| (name, Port::of(&container.record))));
         }
@@ -58,7 +58,7 @@ impl Core {
             match joined {
                 // What was heard meanwhile was its joining, or somebody has taken it out again: it is looked at anew.
                 Ok(()) => {
-                    self.apart.remove(&name);
+                    self.to_join.remove(&name);
                     self.state.take_joined(&name);
                     self.reconcile(&name);
                 }

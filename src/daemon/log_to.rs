@@ -129,6 +129,8 @@ pub fn abort_on_panic() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::alone;
+    use log::{debug, info};
     use std::os::unix::net::UnixDatagram;
     use std::os::unix::process::ExitStatusExt;
 
@@ -150,6 +152,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_logged_has_the_systems_word_for_how_bad_it_is() {
+        let path = std::env::temp_dir().join(format!("cloudbox-levels-{}", std::process::id()));
+        let logd = UnixDatagram::bind(&path).unwrap();
+        logd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let logger = Syslog(Mutex::new(syslog::unix_custom(LogdFormat, &path).unwrap()));
+        std::fs::remove_file(&path).unwrap();
+        let levels =
+            [(Level::Error, "<27>"), (Level::Warn, "<28>"), (Level::Info, "<30>"), (Level::Debug, "<31>")];
+        for (level, priority) in levels {
+            logger.log(&Record::builder().level(level).args(format_args!("words")).build());
+            let mut line = [0; 100];
+            let length = logd.recv(&mut line).unwrap();
+            let line = String::from_utf8_lossy(&line[..length]);
+            assert!(line.starts_with(priority) && line.ends_with(": words"), "{line}");
+        }
+    }
+
+    #[test]
     fn what_a_guest_said_commands_no_terminal_of_a_log() {
         let said = one_line(&format_args!("it said {}", "\x1b[2J\u{9b}31m\u{202e}\nerr: forged ü"));
         assert_eq!(said, "it said  [2J 31m  err: forged ü");
@@ -157,25 +177,31 @@ mod tests {
 
     #[test]
     fn a_panic_is_logged_and_ends_the_program() {
-        const CHILD: &str = "CLOUDBOX_TEST_PANIC";
-        if std::env::var_os(CHILD).is_some() {
-            let _ = log::set_logger(&Stderr);
-            log::set_max_level(LevelFilter::Info);
+        let Some(output) = alone("daemon::log_to::tests::a_panic_is_logged_and_ends_the_program") else {
+            set_up(true, false);
+            info!("told");
+            debug!("told to those who want more");
             abort_on_panic();
             let _ = std::thread::spawn(|| panic!("the words of a bug")).join();
             return;
-        }
-        let name = "daemon::log_to::tests::a_panic_is_logged_and_ends_the_program";
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
+        };
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            said.contains("cloudbox: ERROR: bug, the daemon ends: ") && said.contains("the words of a bug"),
-            "{said}"
-        );
+        for part in
+            ["cloudbox: INFO: told\n", "cloudbox: ERROR: bug, the daemon ends: ", "the words of a bug"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!said.contains("who want more"), "{said}");
         assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+    }
+
+    #[test]
+    fn more_is_logged_where_it_is_asked_for() {
+        let Some(output) = alone("daemon::log_to::tests::more_is_logged_where_it_is_asked_for") else {
+            set_up(true, true);
+            return debug!("told to those who want more");
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cloudbox: DEBUG: told to those who want more\n"), "{said}");
     }
 }

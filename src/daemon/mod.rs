@@ -182,8 +182,9 @@ fn serve(options: Options) -> Result<()> {
 
 #[cfg(test)]
 mod tests_of_starts {
-    use super::count_start;
-    use crate::testing::TempDir;
+    use super::{count_start, raise_file_limit};
+    use crate::testing::{alone, TempDir};
+    use nix::sys::resource::{getrlimit, setrlimit, Resource};
 
     #[test]
     fn starts_are_counted_until_one_ends_well() {
@@ -192,5 +193,25 @@ mod tests_of_starts {
         assert_eq!([count_start(&path), count_start(&path), count_start(&path)], [0, 1, 2]);
         std::fs::write(&path, "garbage, and more of it than a number has").unwrap();
         assert_eq!([count_start(&path), count_start(&path)], [0, 1]);
+    }
+
+    #[test]
+    fn there_are_descriptors_for_many_containers() {
+        let name = "daemon::tests_of_starts::there_are_descriptors_for_many_containers";
+        if let Some(output) = alone(name) {
+            assert!(output.status.success(), "{output:?}");
+            return;
+        }
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        let most = 4096.min(hard);
+        setrlimit(Resource::RLIMIT_NOFILE, 256, most).unwrap();
+        // Whoever may have more than the hard limit, has more.
+        let expected = match setrlimit(Resource::RLIMIT_NOFILE, 256, 16_384) {
+            Ok(()) => 16_384,
+            Err(_) => most,
+        };
+        setrlimit(Resource::RLIMIT_NOFILE, 256, most).unwrap();
+        raise_file_limit();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE), Ok((expected, expected)));
     }
 }

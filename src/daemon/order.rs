@@ -13,7 +13,7 @@ use crate::operations::{self, args, stop_how, SHUTDOWN};
 use crate::state::{now, Container};
 use crate::steps::ctx::Gate;
 use crate::steps::host::processors;
-use crate::steps::lxc::Stop;
+use crate::steps::lxc::StopHow;
 use log::info;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -145,8 +145,8 @@ impl Core {
             return Ok(shutdown.job);
         }
         let time = match stop_how(Some(args.timeout.unwrap_or(operations::SHUTDOWN_TIMEOUT)), false)? {
-            Stop::Ask(time) => time,
-            Stop::Kill => Duration::ZERO,
+            StopHow::Ask(time) => time,
+            StopHow::Kill => Duration::ZERO,
         };
         let job = self.state.jobs.add(SHUTDOWN, Target::AllContainers, None, now());
         if let Some(job) = self.state.jobs.get_mut(job) {
@@ -202,7 +202,7 @@ impl Core {
         next.truncate(AT_ONCE.saturating_sub(open));
         // Each group gets its share of the time that is left, so that one that hangs leaves some to the others.
         let share = shutdown.until.saturating_duration_since(Instant::now()) / groups.len() as u32;
-        let how = if share.is_zero() { Stop::Kill } else { Stop::Ask(share) };
+        let how = if share.is_zero() { StopHow::Kill } else { StopHow::Ask(share) };
         shutdown.total = shutdown.total.max(left.len() as u64);
         if let Some(job) = self.state.jobs.get_mut(shutdown.job) {
             (job.bytes, job.total) = (shutdown.total - left.len() as u64, Some(shutdown.total));

@@ -44,7 +44,7 @@ impl Core {
         self.carry_out_actions(actions, boot)
     }
 
-    /// The same for some containers, whose bridge may have come: what starts, starts in order.
+    /// Does what the plan wants of some containers, whose bridge may have come: what starts, starts in order.
     pub(super) fn carry_out_for(&mut self, names: &[Name]) {
         if !self.may_act() {
             return;
@@ -73,7 +73,7 @@ impl Core {
         jobs
     }
 
-    /// The same for one container, of which something has changed.
+    /// Does what the plan wants of one container, of which something has changed.
     pub(super) fn reconcile(&mut self, name: &Name) {
         if !self.may_act() {
             return;
@@ -95,7 +95,7 @@ impl Core {
     fn act_at_once(&mut self, action: Action) {
         match action {
             Action::Await(name) => self.state.await_bridge(&name),
-            Action::Join(name) => drop(self.apart.insert(name)),
+            Action::Join(name) => drop(self.to_join.insert(name)),
             _ => {}
         }
     }

@@ -173,7 +173,7 @@ fn boot_is_done(marker: &Path) -> bool {
     fs::read_to_string(marker).is_ok_and(|last| last == boot_id())
 }
 
-/// Remembers that it was.
+/// Remembers that what starts at boot was started.
 pub fn write_boot_marker(marker: &Path) {
     if let Err(error) = fs::write(marker, boot_id()) {
         warn!("cannot write {}: {error}", marker.display());

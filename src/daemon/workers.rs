@@ -69,3 +69,38 @@ fn throttled(update: impl Fn(Update) + Send + Sync) -> impl Fn(Update) + Send + 
         update(news);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_now_and_then_and_steps_at_once() {
+        let told = Mutex::new(Vec::new());
+        let update = throttled(|news| {
+            told.lock().unwrap().push(match news {
+                Update::Step(step) => step.to_string(),
+                Update::Bytes { done, .. } => done.to_string(),
+                _ => String::new(),
+            });
+        });
+        let bytes = |done| Update::Bytes { done, total: None };
+        update(Update::Step("copy"));
+        let first = Instant::now();
+        update(bytes(1));
+        update(bytes(2));
+        // The first of another step tell how many there are.
+        update(Update::Step("flush"));
+        update(bytes(3));
+        let at_once = first.elapsed() < BYTES_EVERY;
+        let last = Instant::now();
+        while last.elapsed() <= BYTES_EVERY {
+            std::thread::yield_now();
+        }
+        update(bytes(4));
+        drop(update);
+        let told = told.into_inner().unwrap();
+        assert!(!at_once || told == ["copy", "1", "flush", "3", "4"], "{told:?}");
+        assert_eq!(told.last().map(String::as_str), Some("4"));
+    }
+}

@@ -80,7 +80,7 @@ pub(super) fn ports(subject: &Subject<'_>) -> Vec<Finding> {
                 format_args!("{name} has lost its bridge: there is no {bridge}, and its port {veth} {}", is_in(veth)),
                 format_args!("make {bridge} again: it is put back then; `logread -e netifd` may say who removed it"),
             )),
-            Link::Apart => Some(error(
+            Link::NotJoined => Some(error(
                 format_args!("{name} is not in its bridge {bridge}: its port {veth} {}", is_in(veth)),
                 format_args!("`cloudbox reload` puts it back; `cloudbox log --daemon` may say why it could not be"),
             )),

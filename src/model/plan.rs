@@ -14,7 +14,7 @@ pub enum Link {
     #[default]
     Joined,
     /// It runs, and its port is in no bridge, or in another one.
-    Apart,
+    NotJoined,
     /// There is no such bridge.
     NoBridge,
 }
@@ -129,7 +129,7 @@ pub fn plan_for(config: &Config, name: &Name, now: Seen, boot: bool) -> Vec<Acti
             }
         }
     }
-    if now.running && now.link == Link::Apart {
+    if now.running && now.link == Link::NotJoined {
         actions.push(Action::Join(name.clone()));
     }
     if now.first_boot {
@@ -142,7 +142,7 @@ pub fn plan_for(config: &Config, name: &Name, now: Seen, boot: bool) -> Vec<Acti
 fn if_bridged(now: Seen, action: Action) -> Action {
     match now.link {
         Link::NoBridge => Action::Await(action.name().clone()),
-        Link::Joined | Link::Apart => action,
+        Link::Joined | Link::NotJoined => action,
     }
 }
 
@@ -200,7 +200,7 @@ mod tests {
     const BUSY: Seen = Seen { busy: true, ..ABSENT };
     const NEW: Seen = Seen { first_boot: true, ..RUNNING };
     const WAITING: Seen = Seen { awaits: true, ..STOPPED };
-    const APART: Seen = Seen { link: Link::Apart, ..RUNNING };
+    const NOT_JOINED: Seen = Seen { link: Link::NotJoined, ..RUNNING };
 
     fn no_bridge(seen: Seen) -> Seen {
         Seen { link: Link::NoBridge, ..seen }
@@ -261,10 +261,10 @@ mod tests {
             ("no bridge yet", Some(good(false)), no_bridge(WAITING), false, vec![Action::Await(web())]),
             ("its bridge has come", Some(good(false)), WAITING, false, vec![Action::Start(web())]),
             ("its bridge has come, broken", Some(broken()), WAITING, false, vec![]),
-            ("apart", Some(good(true)), APART, false, vec![Action::Join(web())]),
-            ("apart, broken", Some(broken()), APART, false, vec![Action::Join(web())]),
-            ("apart, busy", Some(good(true)), Seen { busy: true, ..APART }, false, vec![]),
-            ("orphan, apart", None, APART, false, vec![Action::StopOrphan(web())]),
+            ("not joined", Some(good(true)), NOT_JOINED, false, vec![Action::Join(web())]),
+            ("not joined, broken", Some(broken()), NOT_JOINED, false, vec![Action::Join(web())]),
+            ("not joined, busy", Some(good(true)), Seen { busy: true, ..NOT_JOINED }, false, vec![]),
+            ("orphan, not joined", None, NOT_JOINED, false, vec![Action::StopOrphan(web())]),
             ("orphan, for the first time", None, NEW, false, vec![Action::StopOrphan(web())]),
             ("orphan, stopped: its data stays", None, STOPPED, true, vec![]),
             ("orphan, running", None, RUNNING, false, vec![Action::StopOrphan(web())]),

@@ -9,7 +9,7 @@ use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::state::State;
 use crate::steps::ctx::Ctx;
-use crate::steps::lxc::Stop;
+use crate::steps::lxc::StopHow;
 use serde::Deserialize;
 
 /// The kind of a job that removes a container.
@@ -114,7 +114,7 @@ impl Operation for Delete {
         machine.config.mark_deleting(name)?;
         self.section = Section::Marked;
         ctx.step("delete.stop")?;
-        machine.runtime.stop(ctx, name, self.init, Stop::Kill)?;
+        machine.runtime.stop(ctx, name, self.init, StopHow::Kill)?;
         ctx.step("delete.unmount")?;
         machine.storage.unmount(name)?;
         machine.release_image(name)?;

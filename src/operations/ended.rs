@@ -8,7 +8,7 @@ use crate::model::job::Kind;
 use crate::model::life::{Reason, REBOOTS};
 use crate::state::{Live, State};
 use crate::steps::ctx::Ctx;
-use crate::steps::lxc::{AfterEnd, Stop};
+use crate::steps::lxc::{AfterEnd, StopHow};
 use crate::steps::storage::Record;
 use log::warn;
 
@@ -63,7 +63,7 @@ impl Operation for Ended {
                 Ok(Outcome::Rebooted(Box::new(Live { reboots: self.reboots + 1, ..*live })))
             }
             AfterEnd::Rebooted(_) | AfterEnd::Reboots => {
-                stop(machine, ctx, name, *init, Stop::Kill)?;
+                stop(machine, ctx, name, *init, StopHow::Kill)?;
                 Ok(Outcome::RebootedTooOften)
             }
             AfterEnd::Stopped => {

@@ -9,7 +9,7 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
-use crate::steps::lxc::Stop;
+use crate::steps::lxc::StopHow;
 use serde::Deserialize;
 
 /// The kind of a job that restarts a container.
@@ -32,7 +32,7 @@ pub struct Restart {
     /// How it is started.
     pub start: Start,
     /// How it is stopped.
-    pub how: Stop,
+    pub how: StopHow,
 }
 
 impl Restart {

@@ -12,7 +12,7 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
-use crate::steps::lxc::Stop;
+use crate::steps::lxc::StopHow;
 use crate::steps::storage::{Record, Snapshot};
 
 /// The kind of a job that restores a snapshot.
@@ -111,7 +111,7 @@ fn put_in_place<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Restore, undo: &m
         });
     }
     // What it was about to write is given up in any case: there is nothing to wait for.
-    stop(machine, ctx, &record.name, record.init, Stop::Kill)?;
+    stop(machine, ctx, &record.name, record.init, StopHow::Kill)?;
     ctx.step("restore.exchange")?;
     machine.storage.exchange_layer(record)
 }

@@ -13,7 +13,7 @@ use crate::model::plan::Action;
 use crate::model::size::Bytes;
 use crate::state::{no_container, no_section, Live, Made, State};
 use crate::steps::ctx::Ctx;
-use crate::steps::lxc::Stop;
+use crate::steps::lxc::StopHow;
 use crate::steps::network::Port;
 use crate::steps::storage::{Record, Stage};
 use log::warn;
@@ -201,7 +201,7 @@ pub fn start_mounted(
     ctx.runs();
     if let Err(error) = ctx.step("start.watch") {
         // A cancelled job's context would not let the kill begin.
-        let stop = |ctx: Ctx| machine.runtime.stop(&ctx, &record.name, record.init, Stop::Kill);
+        let stop = |ctx: Ctx| machine.runtime.stop(&ctx, &record.name, record.init, StopHow::Kill);
         let left = Ctx::silent().and_then(stop).err();
         machine.network.release(&record.veth);
         return Err(error.with_leftovers(left.as_slice()));

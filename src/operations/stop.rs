@@ -49,14 +49,14 @@ pub struct Stop {
     /// What it runs as its init, which knows how it is asked to halt.
     pub init: Init,
     /// How.
-    pub how: lxc::Stop,
+    pub how: lxc::StopHow,
 }
 
 /// How a container is stopped by somebody who says so.
 ///
 /// # Errors
 /// [`Code::InvalidArgument`] for a time that is too long.
-pub fn stop_how(timeout: Option<u32>, force: bool) -> Result<lxc::Stop> {
+pub fn stop_how(timeout: Option<u32>, force: bool) -> Result<lxc::StopHow> {
     let timeout = timeout.unwrap_or(TIMEOUT);
     if timeout > TIMEOUT_MAX {
         return Err(Error::new(
@@ -65,7 +65,7 @@ pub fn stop_how(timeout: Option<u32>, force: bool) -> Result<lxc::Stop> {
         ));
     }
     let kill = force || timeout == 0;
-    Ok(if kill { lxc::Stop::Kill } else { lxc::Stop::Ask(Duration::from_secs(timeout.into())) })
+    Ok(if kill { lxc::StopHow::Kill } else { lxc::StopHow::Ask(Duration::from_secs(timeout.into())) })
 }
 
 impl Stop {
@@ -90,7 +90,7 @@ impl Stop {
     /// A container that is asked to shut down as long as usual.
     pub fn gently(state: &State, name: &Name) -> Stop {
         let init = state.containers.get(name).map_or(Init::Other, |container| container.record.init);
-        Stop { name: name.clone(), init, how: lxc::Stop::Ask(Duration::from_secs(TIMEOUT.into())) }
+        Stop { name: name.clone(), init, how: lxc::StopHow::Ask(Duration::from_secs(TIMEOUT.into())) }
     }
 }
 
@@ -126,7 +126,7 @@ impl Operation for Stop {
 ///
 /// # Errors
 /// What a step refused. It may be stopped then, and not unmounted.
-pub fn stop(machine: &Machine, ctx: &Ctx, name: &Name, init: Init, how: lxc::Stop) -> Result<bool> {
+pub fn stop(machine: &Machine, ctx: &Ctx, name: &Name, init: Init, how: lxc::StopHow) -> Result<bool> {
     let killed = machine.runtime.stop(ctx, name, init, how)?;
     ctx.step("stop.unmount")?;
     machine.storage.unmount(name)?;

@@ -115,7 +115,7 @@ fn to_start(record: Box<Record>, before: Option<Box<Record>>) -> Start {
     Start { record, before }
 }
 
-fn to_stop(how: lxc::Stop) -> Stop {
+fn to_stop(how: lxc::StopHow) -> Stop {
     Stop { name: name("web"), init: Init::Systemd, how }
 }
 
@@ -171,19 +171,19 @@ const CASES: [Case; 24] = [
     Case {
         title: "stop",
         before: || Bench::new().with_container("web", true),
-        run: |machine, ctx| run(machine, ctx, to_stop(lxc::Stop::Ask(Duration::from_secs(30)))),
+        run: |machine, ctx| run(machine, ctx, to_stop(lxc::StopHow::Ask(Duration::from_secs(30)))),
         failed: Failed::Resumable,
     },
     Case {
         title: "kill, beside one that shares the image",
         before: || Bench::new().with_container("web", true).with_container("other", true),
-        run: |machine, ctx| run(machine, ctx, to_stop(lxc::Stop::Kill)),
+        run: |machine, ctx| run(machine, ctx, to_stop(lxc::StopHow::Kill)),
         failed: Failed::Resumable,
     },
     Case {
         title: "stop what is stopped",
         before: || Bench::new().with_container("web", false),
-        run: |machine, ctx| run(machine, ctx, to_stop(lxc::Stop::Kill)),
+        run: |machine, ctx| run(machine, ctx, to_stop(lxc::StopHow::Kill)),
         failed: Failed::Resumable,
     },
     Case {
@@ -229,7 +229,7 @@ const CASES: [Case; 24] = [
         before: || Bench::new().with_container("web", true),
         run: |machine, ctx| {
             let start = to_start(changed_record(), Some(record("web")));
-            run(machine, ctx, Restart { start, how: lxc::Stop::Kill })
+            run(machine, ctx, Restart { start, how: lxc::StopHow::Kill })
         },
         failed: Failed::Resumable,
     },
@@ -238,7 +238,7 @@ const CASES: [Case; 24] = [
         before: || Bench::new().with_container("web", false),
         run: |machine, ctx| {
             let start = to_start(record("web"), None);
-            run(machine, ctx, Restart { start, how: lxc::Stop::Kill })
+            run(machine, ctx, Restart { start, how: lxc::StopHow::Kill })
         },
         failed: Failed::Resumable,
     },
@@ -628,9 +628,9 @@ fn an_image_is_mounted_once_and_until_its_last_container_is_down() {
     let bench = Bench::new().with_container("a", true).with_container("b", true);
     assert_eq!(bench.fake.world().images.len(), 1);
     assert!(bench.machine.is_held(&distro().manifest.sha256));
-    run_now(&bench, Stop { name: name("a"), ..to_stop(lxc::Stop::Kill) }).unwrap();
+    run_now(&bench, Stop { name: name("a"), ..to_stop(lxc::StopHow::Kill) }).unwrap();
     assert_eq!(bench.fake.world().images.len(), 1);
-    run_now(&bench, Stop { name: name("b"), ..to_stop(lxc::Stop::Kill) }).unwrap();
+    run_now(&bench, Stop { name: name("b"), ..to_stop(lxc::StopHow::Kill) }).unwrap();
     assert!(bench.fake.world().images.is_empty());
     assert!(!bench.machine.is_held(&distro().manifest.sha256));
 }

@@ -52,7 +52,7 @@ impl Container {
 /// A container that was made or started.
 #[derive(Debug)]
 pub struct Made {
-    /// Its record.
+    /// What is known of it beside its section.
     pub record: Box<Record>,
     /// What runs of it.
     pub live: Option<Box<Live>>,
@@ -61,7 +61,7 @@ pub struct Made {
 /// A container that runs, with what the loop watches of it.
 #[derive(Debug)]
 pub struct Live {
-    /// No other has it. Descriptors are known by it, since their numbers are used again.
+    /// A number that no other run has. Descriptors are known by it, since their numbers are used again.
     pub serial: u32,
     /// Its processes.
     pub running: Running,
@@ -139,7 +139,7 @@ impl Live {
         sys::boottime().saturating_sub(self.began)
     }
 
-    /// A [`Live::serial`].
+    /// A number that no other run of a container has.
     pub fn next_serial() -> u32 {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         NEXT.fetch_add(1, Ordering::Relaxed)

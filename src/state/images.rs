@@ -16,7 +16,7 @@ const SHORT_HASH: usize = 12;
 pub struct Newer {
     /// `remote:alias` of the image.
     pub source: String,
-    /// The version.
+    /// What the server has.
     pub version: String,
 }
 

@@ -9,19 +9,19 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-/// Where they are on a box.
+/// Where the owner's scripts are on a box.
 pub const DIRECTORY: &str = "/etc/hotplug.d/cloudbox";
 /// OpenWrt's program that runs those of one kind of event, and what it is to be told.
 const CALLER: (&str, &str) = ("hotplug-call", "cloudbox");
 /// How long all of them may take together.
 const TIME: Duration = Duration::from_secs(60);
 
-/// What has happened.
+/// Something that scripts are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Happening {
-    /// What: `failed`.
+    /// What has happened: `failed`.
     pub action: &'static str,
-    /// To whom.
+    /// The container it happened to.
     pub name: String,
 }
 

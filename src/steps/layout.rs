@@ -14,6 +14,12 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// That of the daemon whose containers are in `lxcpath`, as far as it is on the disk.
+    pub fn around(lxcpath: &str) -> Layout {
+        let storage = Path::new(lxcpath).parent().map(Path::to_path_buf).unwrap_or_default();
+        Layout { run: storage.join("run"), storage }
+    }
+
     /// The file that holds the box's random identity.
     pub fn box_id(&self) -> PathBuf {
         self.storage.join("box-id")

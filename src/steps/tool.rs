@@ -170,10 +170,10 @@ pub fn run(command: &mut Command, ctx: &Ctx, limit: Duration) -> Result<Output> 
 /// # Errors
 /// [`Code::Timeout`] or [`Code::Cancelled`].
 pub fn output(command: &mut Command, ctx: &Ctx, limit: Duration) -> Result<Output> {
-    Running::start(command, Pipes { stdin: false, stdout: true }, ctx, limit)?.end()
+    RunningTool::start(command, Pipes { stdin: false, stdout: true }, ctx, limit)?.end()
 }
 
-/// Which ends of a [`Running`] program are ours; the others are /dev/null. Its standard error is always read.
+/// Which ends of a [`RunningTool`] program are ours; the others are /dev/null. Its standard error is always read.
 #[derive(Debug, Clone, Copy)]
 pub struct Pipes {
     /// We write its input.
@@ -192,7 +192,7 @@ pub trait Source {
 }
 
 /// A program at work that we feed or read. Dropped before its end, it is killed with its whole group.
-pub struct Running<'a> {
+pub struct RunningTool<'a> {
     ctx: &'a Ctx,
     name: String,
     child: Child,
@@ -208,12 +208,17 @@ pub struct Running<'a> {
     reaped: bool,
 }
 
-impl<'a> Running<'a> {
+impl<'a> RunningTool<'a> {
     /// Starts `command` in a process group of its own; it may take `limit` in all.
     ///
     /// # Errors
     /// It cannot be started.
-    pub fn start(command: &mut Command, pipes: Pipes, ctx: &'a Ctx, limit: Duration) -> Result<Running<'a>> {
+    pub fn start(
+        command: &mut Command,
+        pipes: Pipes,
+        ctx: &'a Ctx,
+        limit: Duration,
+    ) -> Result<RunningTool<'a>> {
         let name = name_of(command);
         let failed = |what: &str, e: io::Error| {
             Error::new(Code::Failed, format_args!("cannot {what} {name}: {e}")).caused_by(e)
@@ -225,7 +230,7 @@ impl<'a> Running<'a> {
             kill_group(&mut child);
             failed("watch", e)
         })?;
-        Ok(Running {
+        Ok(RunningTool {
             ctx,
             name,
             child,
@@ -442,7 +447,7 @@ impl<'a> Running<'a> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningTool<'_> {
     fn drop(&mut self) {
         if !self.reaped {
             kill_group(&mut self.child);
@@ -464,7 +469,7 @@ fn watch(child: &mut Child) -> io::Result<(OwnedFd, [Option<File>; 3])> {
     Ok((sys::pidfd_open(child.id() as i32)?, pipes.map(|pipe| pipe.map(File::from))))
 }
 
-/// What [`Running::wait`] is to wait for, and what it found.
+/// What [`RunningTool::wait`] is to wait for, and what it found.
 #[derive(Default, Clone, Copy)]
 struct Want {
     input: bool,
@@ -735,7 +740,7 @@ mod tests {
     fn the_deadline_ends_the_whole_group() {
         let ctx = Ctx::silent().unwrap();
         let limit = Duration::from_millis(300);
-        let running = Running::start(
+        let running = RunningTool::start(
             &mut shell("sleep 1000 & sleep 1000"),
             Pipes { stdin: false, stdout: true },
             &ctx,
@@ -766,7 +771,7 @@ mod tests {
             let cancel = Cancel::new().unwrap();
             let ctx = Ctx::new(cancel.clone(), |_| {});
             let pipes = Pipes { stdin: what == "write", stdout: what == "read" };
-            let mut running = Running::start(&mut shell("exec sleep 1000"), pipes, &ctx, LONG).unwrap();
+            let mut running = RunningTool::start(&mut shell("exec sleep 1000"), pipes, &ctx, LONG).unwrap();
             let canceller = std::thread::spawn(move || cancel.cancel());
             let error = match what {
                 "read" => running.read(&mut [0; 10]).unwrap_err(),
@@ -788,7 +793,8 @@ mod tests {
         let data: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
         let mut source = Bytes(data.clone(), 0);
         let mut filter =
-            Running::start(&mut shell("exec cat"), Pipes { stdin: true, stdout: true }, &ctx, LONG).unwrap();
+            RunningTool::start(&mut shell("exec cat"), Pipes { stdin: true, stdout: true }, &ctx, LONG)
+                .unwrap();
         let mut got = Vec::new();
         let mut chunk = [0; 70_000];
         loop {
@@ -805,7 +811,7 @@ mod tests {
     #[test]
     fn a_program_that_ends_early_tells_why() {
         let ctx = Ctx::silent().unwrap();
-        let mut sink = Running::start(
+        let mut sink = RunningTool::start(
             &mut shell("head -c 5 >/dev/null; echo full >&2; exit 4"),
             Pipes { stdin: true, stdout: false },
             &ctx,

@@ -7,20 +7,24 @@
 //!
 //! This file is how a test drives the box; each trait has a file of its own.
 
+mod alone;
 mod avahi;
 mod config;
 mod copies;
 pub mod golden;
 mod images;
 mod network;
+mod numbers;
 mod record;
 mod runtime;
 mod storage;
 mod temp_dir;
 mod world;
 
+pub use alone::alone;
 pub use images::{image, ImageStore};
 pub use network::link_message;
+pub use numbers::Numbers;
 pub use record::record;
 pub use temp_dir::TempDir;
 pub use world::{Files, World};
@@ -94,7 +98,7 @@ struct State {
     /// Who has a lease.
     leases: BTreeMap<Ipv4Addr, String>,
     /// Ports that are in no bridge.
-    apart: BTreeSet<String>,
+    unbridged: BTreeSet<String>,
 }
 
 impl State {
@@ -141,7 +145,7 @@ impl FakeBox {
         for port in &ports {
             state.tell(link_message(libc::RTM_DELLINK, libc::AF_BRIDGE, 3, port, 7, false));
         }
-        state.apart.extend(ports);
+        state.unbridged.extend(ports);
     }
 
     /// Somebody makes br-lan anew.
@@ -153,7 +157,7 @@ impl FakeBox {
 
     /// A port is in no bridge any more, and nobody tells.
     pub fn lose_port(&self, port: &str) {
-        self.state().apart.insert(port.to_string());
+        self.state().unbridged.insert(port.to_string());
     }
 
     /// Somebody takes a port out of br-lan.

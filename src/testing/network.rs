@@ -24,7 +24,7 @@ impl Network for FakeBox {
         let state = self.state();
         match port {
             _ if !state.has_bridge(bridge) => Link::NoBridge,
-            Some(port) if state.apart.contains(port) => Link::Apart,
+            Some(port) if state.unbridged.contains(port) => Link::NotJoined,
             _ => Link::Joined,
         }
     }
@@ -41,7 +41,7 @@ impl Network for FakeBox {
 
     fn join(&self, port: &Port) -> Result<()> {
         self.act("network.join", &port.veth, None, |state| {
-            state.apart.remove(&port.veth);
+            state.unbridged.remove(&port.veth);
             Ok(())
         })
     }

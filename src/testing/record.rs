@@ -1,6 +1,7 @@
 //! A container's record, for tests that need any.
 
 use crate::model::address::Address;
+use crate::model::config::Settings;
 use crate::model::idrange::IdRange;
 use crate::model::image::Init;
 use crate::model::name::{ImageName, Name};
@@ -29,18 +30,8 @@ pub fn record(name: &str) -> Record {
             description: "a \"quoted\" \\ wiki — é".into(),
             authorized_keys: vec!["ssh-ed25519 AAAA me".into(), "ssh-rsa BBBB you".into()],
             slice: "guifi".into(),
-            advertise: true,
             protected: true,
-            isolate: true,
-            reach: None,
-            rate: None,
-            connections: None,
-            nesting: false,
-            io_uring: false,
-            hostname: String::new(),
-            timezone: String::new(),
-            first_boot: String::new(),
-            services: Vec::new(),
+            ..Settings::default().defaults.spec()
         },
         said: None,
         image_sha256: "ab".repeat(32),

@@ -7,7 +7,7 @@ use crate::model::image::Init;
 use crate::model::name::Name;
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::cgroup::{Limits, Usage};
-use crate::steps::lxc::{AfterEnd, Exec, Foreign, Notice, Output, Running, Runtime, Stop};
+use crate::steps::lxc::{AfterEnd, Exec, Foreign, Notice, Output, Running, Runtime, StopHow};
 use crate::steps::storage::{Record, Shifted};
 use crate::steps::wait;
 use std::net::Ipv4Addr;
@@ -41,13 +41,13 @@ impl Runtime for FakeBox {
     }
 
     /// As the real one, it begins its steps only while the job is not cancelled.
-    fn stop(&self, ctx: &Ctx, name: &Name, _init: Init, how: Stop) -> Result<bool> {
+    fn stop(&self, ctx: &Ctx, name: &Name, _init: Init, how: StopHow) -> Result<bool> {
         if self.state().world.processes.contains_key(name) {
-            ctx.step(if how == Stop::Kill { "stop.kill" } else { "stop.ask" })?;
+            ctx.step(if how == StopHow::Kill { "stop.kill" } else { "stop.ask" })?;
         }
         self.act("runtime.stop", name.as_str(), Some(ctx), |state| {
             state.kill(name);
-            Ok(how == Stop::Kill)
+            Ok(how == StopHow::Kill)
         })
     }
 

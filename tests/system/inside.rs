@@ -334,14 +334,12 @@ fn a_shell_is_a_login_shell_on_a_terminal_of_its_own() {
     the_box.create("web", json!({}));
     the_box.create("deb", json!({ "image": "distro", "memory": "256M" }));
     for name in ["web", "deb"] {
-        let said =
-            the_box.type_into(&["shell", name], "pwd; echo $HOME $USER $CLOUDBOX_X; hostname; exit 7\n");
-        assert_eq!(
-            (said.out.as_str(), said.code),
-            (&*format!("/root\n/root root\n{name}\n"), 7),
-            "{}",
-            said.err
-        );
+        // A pipe that nobody reads ends a program (141), as in any shell.
+        let pipe = "{ yes; echo $? >/tmp/end; } | head -n 1; cat /tmp/end";
+        let keys = format!("pwd; echo $HOME $USER $CLOUDBOX_X; hostname; {pipe}; exit 7\n");
+        let said = the_box.type_into(&["shell", name], &keys);
+        let expected = format!("/root\n/root root\n{name}\ny\n141\n");
+        assert_eq!((said.out.as_str(), said.code), (expected.as_str(), 7), "{}", said.err);
         // On a terminal: one of the container's, of the kind of ours.
         let line = format!("{} shell {name}", env!("CARGO_BIN_EXE_cloudbox"));
         let mut script = Command::new("script");

@@ -7,6 +7,8 @@
 mod avahi;
 mod bus;
 mod neighbour;
+#[path = "../../src/testing/numbers.rs"]
+mod numbers;
 mod processes;
 mod test_box;
 mod tree_hash;

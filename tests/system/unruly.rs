@@ -2,6 +2,7 @@
 //! told to wait for what the daemon does by itself.
 
 use crate::bus::Refusal;
+use crate::numbers::Numbers;
 use crate::processes::sh;
 use crate::test_box::{eventually, Image, TestBox};
 use serde_json::{json, Value};
@@ -88,18 +89,6 @@ fn a_guest_that_reboots_for_ever_is_held_up_and_ended_at_once() {
     the_box.assert_nothing_left();
 }
 
-/// Numbers as they come, the same each time for a seed: xorshift64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 /// One guest, and the jobs that were made because somebody called.
 struct Torment<'a> {
     the_box: &'a TestBox,
@@ -133,10 +122,10 @@ impl Torment<'_> {
         assert!(is_mine, "{}: {refusal:?} after {:#?}", self.kind, self.said);
     }
 
-    fn run(&mut self, dice: &mut Dice) {
+    fn run(&mut self, dice: &mut Numbers) {
         create(self.the_box, &self.name, self.kind);
         for _ in 0..CALLS {
-            let waits = dice.below(4) > 0;
+            let waits = dice.one_of(&[true, true, true, false]);
             match dice.below(5) {
                 0 => self.call("stop", json!({ "timeout": 1 }), waits),
                 1 => self.call("stop", json!({ "force": true }), waits),
@@ -181,7 +170,7 @@ fn nobody_is_told_to_wait_for_what_the_daemon_does_by_itself() {
                     return;
                 }
                 // A seed of its own for each, so that one that fails can be had again; never 0.
-                let mut dice = Dice((seed + u64::from(sequence)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+                let mut dice = Numbers((seed + u64::from(sequence)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
                 let kind = KINDS[sequence as usize % KINDS.len()];
                 let name = format!("c{sequence}");
                 let (mine, said) = (BTreeSet::new(), vec![format!("sequence {sequence} of seed {seed}")]);

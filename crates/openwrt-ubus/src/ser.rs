@@ -150,6 +150,15 @@ impl<'a> Ser<'a> {
     }
 }
 
+/// Numbers that fit into an `i64`.
+macro_rules! integers {
+    ($($method:ident($ty:ty))*) => {
+        $(fn $method(self, v: $ty) -> Result<(), Error> {
+            self.serialize_i64(v.into())
+        })*
+    };
+}
+
 impl<'a> Serializer for Ser<'a> {
     type Ok = ();
     type Error = Error;
@@ -166,16 +175,9 @@ impl<'a> Serializer for Ser<'a> {
         Ok(())
     }
 
-    fn serialize_i8(self, v: i8) -> Result<(), Error> {
-        self.serialize_i64(v.into())
-    }
-
-    fn serialize_i16(self, v: i16) -> Result<(), Error> {
-        self.serialize_i64(v.into())
-    }
-
-    fn serialize_i32(self, v: i32) -> Result<(), Error> {
-        self.serialize_i64(v.into())
+    integers! {
+        serialize_i8(i8) serialize_i16(i16) serialize_i32(i32)
+        serialize_u8(u8) serialize_u16(u16) serialize_u32(u32)
     }
 
     fn serialize_i64(self, v: i64) -> Result<(), Error> {
@@ -184,18 +186,6 @@ impl<'a> Serializer for Ser<'a> {
             Err(_) => self.out.scalar(Type::Int64, &[&v.to_be_bytes()]),
         }
         Ok(())
-    }
-
-    fn serialize_u8(self, v: u8) -> Result<(), Error> {
-        self.serialize_i64(v.into())
-    }
-
-    fn serialize_u16(self, v: u16) -> Result<(), Error> {
-        self.serialize_i64(v.into())
-    }
-
-    fn serialize_u32(self, v: u32) -> Result<(), Error> {
-        self.serialize_i64(v.into())
     }
 
     fn serialize_u64(self, v: u64) -> Result<(), Error> {

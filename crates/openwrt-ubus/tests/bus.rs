@@ -105,6 +105,23 @@ impl Net {
         events.remove(0)
     }
 
+    /// Two nodes, of which the first serves an object.
+    fn serving() -> (Net, ObjectId) {
+        let mut net = Net::new(2);
+        net.events(1);
+        let object = net.serve(0);
+        (net, object)
+    }
+
+    /// The same, and the second has subscribed to it.
+    fn subscribed() -> (Net, ObjectId) {
+        let (mut net, object) = Net::serving();
+        net.at(1).subscribe("service");
+        net.events(0);
+        net.events(1);
+        (net, object)
+    }
+
     fn serve(&mut self, node: usize) -> ObjectId {
         let object = self.at(node).add_object(service());
         let events = self.events(node);
@@ -190,9 +207,7 @@ fn a_call_and_its_answer() {
 
 #[test]
 fn deferred_answers_in_any_order() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     let mut requests = Vec::new();
     for n in 0..100 {
         net.call(1, "a", json!({ "n": n }));
@@ -211,9 +226,7 @@ fn deferred_answers_in_any_order() {
 
 #[test]
 fn data_reaches_the_caller_even_with_an_error() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     net.call(1, "a", json!({}));
     let (_, _, request) = net.called(0);
     net.at(0).reply(&request, &fields(json!({"error": {"code": "exists"}}))).unwrap();
@@ -225,9 +238,7 @@ fn data_reaches_the_caller_even_with_an_error() {
 
 #[test]
 fn several_data_messages_are_joined() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     net.call(1, "a", json!({}));
     let (_, _, request) = net.called(0);
     net.at(0).reply(&request, &fields(json!({"a": "x"}))).unwrap();
@@ -238,9 +249,7 @@ fn several_data_messages_are_joined() {
 
 #[test]
 fn a_dropped_request_is_answered_all_the_same() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     net.call(1, "a", json!({}));
     let (_, _, request) = net.called(0);
     std::thread::spawn(move || drop(request)).join().unwrap();
@@ -249,9 +258,7 @@ fn a_dropped_request_is_answered_all_the_same() {
 
 #[test]
 fn what_is_not_there() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     net.call(1, "nope", json!({}));
     let reply = net.reply(1);
     assert_eq!((reply.status, reply.from_callee), (Status::METHOD_NOT_FOUND, true));
@@ -266,9 +273,7 @@ fn what_is_not_there() {
 
 #[test]
 fn deadlines() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     net.call(1, "a", json!({}));
     let (_, _, request) = net.called(0);
     net.pass(29);
@@ -319,9 +324,7 @@ fn a_stalled_callee_harms_nobody_else() {
 
 #[test]
 fn a_restart_of_ubusd() {
-    let mut net = Net::new(2);
-    net.events(1);
-    let object = net.serve(0);
+    let (mut net, object) = Net::serving();
     let subscription = net.at(1).subscribe("service");
     net.at(1).register_event("hello.*");
     net.events(0);
@@ -548,12 +551,7 @@ fn lookups() {
 
 #[test]
 fn one_mebibyte_and_no_more() {
-    let mut net = Net::new(2);
-    net.events(1);
-    let object = net.serve(0);
-    net.at(1).subscribe("service");
-    net.events(0);
-    net.events(1);
+    let (mut net, object) = Net::subscribed();
     let of = |len: usize| fields(json!({"s": "x".repeat(len)}));
     let deadline = net.now + Duration::from_secs(1);
 
@@ -579,12 +577,7 @@ fn one_mebibyte_and_no_more() {
 
 #[test]
 fn notifications_are_dropped_rather_than_piled_up() {
-    let mut net = Net::new(2);
-    net.events(1);
-    let object = net.serve(0);
-    net.at(1).subscribe("service");
-    net.events(0);
-    net.events(1);
+    let (mut net, object) = Net::subscribed();
     let data = fields(json!({"s": "x".repeat(1000)}));
     let sent = (0..1000).take_while(|_| net.at(0).notify(object, "n", &data).is_ok()).count();
     assert_eq!(net.at(0).notify(object, "n", &data), Err(SendError::Full));
@@ -596,9 +589,7 @@ fn notifications_are_dropped_rather_than_piled_up() {
 
 #[test]
 fn sequence_numbers_wrap_and_skip_what_is_in_flight() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     net.call(1, "b", json!({"first": true}));
     let (_, _, first) = net.called(0);
     for _ in 0..70_000 {
@@ -624,9 +615,7 @@ fn more_calls_than_numbers() {
 
 #[test]
 fn hostile_nesting_is_refused_and_nothing_else_happens() {
-    let mut net = Net::new(2);
-    net.events(1);
-    net.serve(0);
+    let (mut net, _) = Net::serving();
     let mut nested: Vec<u8> = Vec::new();
     for _ in 0..200 {
         let len = nested.len() as u32 + 8;
@@ -733,12 +722,7 @@ fn a_client_without_rights() {
 
 #[test]
 fn names_that_c_readers_would_cut() {
-    let mut net = Net::new(2);
-    net.events(1);
-    let object = net.serve(0);
-    net.at(1).subscribe("service");
-    net.events(0);
-    net.events(1);
+    let (mut net, object) = Net::subscribed();
     assert_eq!(net.at(0).notify(object, "n\0", &[]), Err(SendError::Nul));
     assert_eq!(net.at(0).send_event("e\0", &[]), Err(SendError::Nul));
     net.at(0).add_object(Object::new("a\0b"));

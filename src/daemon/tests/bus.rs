@@ -1,6 +1,7 @@
 //! What the bus is told without asking, and what becomes of it all when ubusd restarts.
 
 use super::*;
+use openwrt_ubus::Object;
 use std::net::IpAddr;
 
 #[test]
@@ -129,7 +130,7 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
     let mut bench = Bench::new(&format!("{CONFIG}{}", sections(&["web"])));
     bench.core.connection().disconnected();
     while !bench.core.is_quiet() {
-        let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+        let report = bench.next_report();
         bench.core.handle_report(report);
     }
     bench.fake.end("web");
@@ -137,7 +138,7 @@ fn without_a_bus_jobs_and_containers_are_seen_to() {
     bench.core.handle_watched(&ended);
     assert_eq!(bench.core.state.jobs.iter().count(), 2);
     while !bench.core.is_quiet() {
-        let report = bench.reports.recv_timeout(PATIENCE).unwrap();
+        let report = bench.next_report();
         bench.core.handle_report(report);
     }
     restart_bus(&mut bench);
@@ -220,4 +221,56 @@ fn replies_that_others_made_too_long_are_shortened() {
     let some = bench.ok("cloudbox.container list", json!({"fields": ["state", "error"]}));
     assert_eq!(some["truncated"], true);
     assert!(some["containers"][0].get("image").is_none());
+}
+
+/// ubusd still knows the objects of a daemon that has just ended: it goes with that one's socket.
+#[test]
+fn what_ubusd_refuses_is_published_a_little_later() {
+    let mut bench = Bench::new(CONFIG);
+    bench.broker = Broker::new(3);
+    let before_at = bench.broker.connect(Credentials::root());
+    let mut before = Connection::new();
+    before.add_object(Object::new("cloudbox"));
+    for _ in 0..2 {
+        before.handle_input(bench.broker.transmit(before_at)).unwrap();
+        bench.broker.consumed(before_at, usize::MAX);
+        bench.broker.handle_input(before_at, before.transmit()).unwrap();
+        before.consumed(usize::MAX);
+    }
+    for connection in [bench.core.connection(), &mut bench.client] {
+        connection.disconnected();
+    }
+    bench.daemon_at = bench.broker.connect(Credentials::root());
+    bench.client_at = bench.broker.connect(Credentials::root());
+    bench.pump();
+    bench.broker.disconnect(before_at);
+    assert_eq!(bench.call("cloudbox status", json!({})).status, 4, "there is no such object");
+    bench.ok("cloudbox.container list", json!({}));
+    let soon = Instant::now() + Duration::from_secs(3);
+    assert!(bench.core.next_time().is_some_and(|next| next < soon));
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.call("cloudbox status", json!({})).status, 4, "it is not time yet");
+    bench.pass(Duration::from_secs(2));
+    bench.ok("cloudbox status", json!({}));
+}
+
+/// procd passes the signal on to dnsmasq, which may run in a jail.
+#[test]
+fn the_name_server_is_told_of_other_names_and_of_nothing_else() {
+    let mut bench = Bench::new(CONFIG);
+    bench.client.add_object(Object::new("service").method_of("signal", Vec::new()));
+    bench.listen();
+    bench.fake.give_addresses(&["10.0.0.77".parse().unwrap()]);
+    let told = |bench: &mut Bench| {
+        bench.settle();
+        bench.heard().into_iter().filter(|line| line.starts_with("call ")).collect::<Vec<String>>()
+    };
+    let signal = r#"call signal {"name":"dnsmasq","signal":1}"#;
+    bench.ok("cloudbox.container create", json!({"name": "web", "wait": 15}));
+    assert_eq!(told(&mut bench), [signal]);
+    let service = json!({"container": "web", "type": "_http._tcp", "port": 80, "check": "none"});
+    bench.ok("cloudbox.service publish", service);
+    assert_eq!(told(&mut bench), [] as [String; 0]);
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    assert_eq!(told(&mut bench), [signal]);
 }

@@ -1,7 +1,7 @@
 //! The owner's scripts.
 
 use super::*;
-use crate::daemon::core::Order;
+use crate::daemon::core::Signal;
 
 impl Bench {
     /// With a script that writes what it is told, and then does `more`.
@@ -90,7 +90,7 @@ fn a_script_that_hangs_ends_with_the_daemon() {
     let mut bench = Bench::with_script("sleep 1000");
     bench.core.state.notify_container("container.failed", &name("web"));
     bench.core.handle_bus();
-    bench.core.handle_order(Order::End);
+    bench.core.handle_signal(Signal::End);
     let begun = Instant::now();
     bench.told();
     assert!(begun.elapsed() < PATIENCE, "nobody waits for it");

@@ -305,7 +305,7 @@ fn told_to_end_the_daemon_begins_nothing_more_and_interrupts_what_waits() {
         bench.job("cloudbox.container create", json!({"name": format!("c{n}")}));
     }
     let waiting = bench.begin("cloudbox.container create", json!({"name": "last", "wait": 15}));
-    bench.core.handle_order(crate::daemon::core::Order::End);
+    bench.core.handle_signal(crate::daemon::core::Signal::End);
     bench.pump();
     assert_eq!(bench.answer(waiting).unwrap().code(), "interrupted");
     let late = bench.job("cloudbox.container create", json!({"name": "late"}));
@@ -319,7 +319,7 @@ fn told_to_end_the_daemon_begins_nothing_more_and_interrupts_what_waits() {
 #[test]
 fn told_to_end_the_daemon_lets_containers_run_and_watches_none() {
     let mut bench = Bench::with(&["web"]);
-    bench.core.handle_order(crate::daemon::core::Order::End);
+    bench.core.handle_signal(crate::daemon::core::Signal::End);
     assert_eq!(bench.fake.world().processes.len(), 1);
     bench.fake.end("web");
     let jobs = bench.core.state.jobs.iter().count();

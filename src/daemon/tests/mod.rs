@@ -9,6 +9,7 @@ mod apart;
 mod bus;
 mod copies;
 mod errors;
+mod event_loop;
 mod first_boot;
 mod hotplug;
 mod jobs;
@@ -37,11 +38,26 @@ use openwrt_ubus::conn::{CallId, Reply};
 use openwrt_ubus::{to_fields, Connection, Event, Fields};
 use serde_json::{json, Value as Json};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc};
 use std::time::{Duration, Instant};
 
 /// How long a job may take before the test gives it up; none takes more than a moment.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A test has waited in vain. What is so broken keeps hundreds of them waiting: they wait no longer than this.
+static IN_VAIN: AtomicBool = AtomicBool::new(false);
+const NO_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Gives up a wait that began at `started`, when it has taken too long.
+#[track_caller]
+fn give_up(started: Instant, what: std::fmt::Arguments<'_>) {
+    let in_vain = IN_VAIN.load(Ordering::Relaxed);
+    if started.elapsed() > if in_vain { NO_PATIENCE } else { PATIENCE } {
+        IN_VAIN.store(true, Ordering::Relaxed);
+        panic!("{what}");
+    }
+}
 
 /// Small containers without quotas, and nothing kept for the box: the machine of the tests may be small.
 const CONFIG: &str = "config cloudbox 'main'\n\toption memory '16M'\n\toption disk 'none'\n\
@@ -103,6 +119,17 @@ impl From<Reply> for Answer {
     }
 }
 
+/// A core that has started on `fake`; `dir` is its storage and runtime directory.
+fn start(fake: &FakeBox, dir: &Path, sender: Sender<Report>) -> Core {
+    let layout = Layout { storage: dir.to_path_buf(), run: dir.to_path_buf() };
+    let config_path = Path::new("/etc/config/cloudbox").to_path_buf();
+    let cgroups = Cgroups::detect("cloudbox-test").ok();
+    let mut core = Core::new(fake.machine(), layout, config_path, cgroups, super::objects(), sender).unwrap();
+    core.storage_is_given(true);
+    core.start_up(load(fake)).unwrap();
+    core
+}
+
 /// A daemon's core with all it needs, and a client that calls it.
 struct Bench {
     core: Core,
@@ -139,16 +166,9 @@ impl Bench {
 
     /// A daemon that starts on `fake`; `dir` is its storage and runtime directory.
     fn of(fake: FakeBox, dir: TempDir) -> Bench {
-        let layout = Layout { storage: dir.path().to_path_buf(), run: dir.path().to_path_buf() };
         let (sender, reports) = mpsc::channel();
         // Fails only when the test is over.
-        let sender: Sender<Report> = Arc::new(move |report| drop(sender.send(report)));
-        let config_path = Path::new("/etc/config/cloudbox").to_path_buf();
-        let cgroups = Cgroups::detect("cloudbox-test").ok();
-        let mut core =
-            Core::new(fake.machine(), layout, config_path, cgroups, super::objects(), sender).unwrap();
-        core.storage_is_given(true);
-        core.start_up(load(&fake)).unwrap();
+        let core = start(&fake, dir.path(), Arc::new(move |report| drop(sender.send(report))));
         let mut broker = Broker::new(1);
         let daemon_at = broker.connect(Credentials::root());
         let client_at = broker.connect(Credentials::root());
@@ -212,6 +232,9 @@ impl Bench {
             Event::CallEnded { call, reply } => self.answers.push((call, reply.into())),
             Event::Notification { name, data, .. } => self.heard.push(format!("{name} {}", text(&data))),
             Event::BusEvent { id, data } => self.heard.push(format!("event {id} {}", text(&data))),
+            Event::Call { method, arguments, .. } => {
+                self.heard.push(format!("call {method} {}", text(&arguments)));
+            }
             _ => {}
         }
     }
@@ -231,9 +254,21 @@ impl Bench {
         Some(self.answers.remove(at).1)
     }
 
+    /// Waits for the next report of a thread.
+    #[track_caller]
+    fn next_report(&mut self) -> Report {
+        let started = Instant::now();
+        loop {
+            if let Ok(report) = self.reports.recv_timeout(NO_PATIENCE) {
+                return report;
+            }
+            give_up(started, format_args!("no thread has anything to say"));
+        }
+    }
+
     /// Waits for the next report of a thread, and lets the core see it.
     fn report(&mut self) {
-        let report = self.reports.recv_timeout(PATIENCE).expect("no thread has anything to say");
+        let report = self.next_report();
         self.core.handle_report(report);
         self.pump();
     }
@@ -290,7 +325,7 @@ impl Bench {
     fn work_until_called(&mut self, call: &str, times: usize) {
         let started = Instant::now();
         while self.fake.calls().iter().filter(|c| *c == call).count() < times {
-            assert!(started.elapsed() < PATIENCE, "{call} was not made {times} times");
+            give_up(started, format_args!("{call} was not made {times} times"));
             if let Ok(report) = self.reports.try_recv() {
                 self.core.handle_report(report);
             }
@@ -302,7 +337,7 @@ impl Bench {
     /// Lets everything be announced that is to be, once its ports were tried.
     fn settle(&mut self) {
         let started = Instant::now();
-        while started.elapsed() < PATIENCE {
+        loop {
             self.try_ports();
             self.core.announce(Instant::now() + Duration::from_millis(100));
             if let Ok(report) = self.reports.try_recv() {
@@ -311,9 +346,9 @@ impl Bench {
             } else if !self.core.is_announcing() {
                 return;
             }
+            give_up(started, format_args!("there is no end of announcing"));
             std::thread::yield_now();
         }
-        panic!("there is no end of announcing");
     }
 
     /// Lets the tries under way end.

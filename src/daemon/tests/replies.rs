@@ -495,3 +495,36 @@ fn of_very_many_containers_a_list_reads_some_in_turn() {
     bench.ok("cloudbox.container info", json!({ "name": "e" }));
     assert_eq!(bench.fake.take_usages(), [name("e")]);
 }
+
+#[test]
+fn times_are_those_of_the_clock_and_what_is_used_is_a_share_of_them() {
+    let begun = crate::state::now();
+    let mut bench = Bench::with(&["web"]);
+    let job = bench.ok("cloudbox.job status", json!({"id": 1}));
+    let created = bench.ok("cloudbox.container info", json!({"name": "web"}))["created"].clone();
+    for time in [&job["started"], &job["finished"], &created] {
+        assert!((begun..begun + 60).contains(&time.as_u64().unwrap()), "{time}");
+    }
+    // It began a thousand seconds earlier, and nobody has looked since.
+    let live = bench.core.state.containers.get_mut(&name("web")).unwrap().live.as_mut().unwrap();
+    live.began = crate::sys::boottime().saturating_sub(Duration::from_secs(1000));
+    live.reading.set(None);
+    let entry = bench.entry("web");
+    assert!((1000..1060).contains(&entry["uptime"].as_u64().unwrap()), "{entry}");
+    // 1.2 s of them, in thousandths of a processor.
+    assert_eq!((&entry["cpu_time"], &entry["cpu"]), (&json!(1_234_567), &json!(1)));
+    assert_eq!(bench.entry("web")["cpu"], 0, "it has used nothing since");
+}
+
+#[test]
+fn another_storage_is_used_from_the_next_start_on() {
+    let mut bench = Bench::new(CONFIG);
+    assert_eq!(bench.warnings(), Vec::<String>::new(), "the environment has named it");
+    bench.core.storage_is_given(false);
+    let used = bench.dir.path().display().to_string();
+    let warning = format!("storage is {used} until the daemon is restarted; move what is in it to ");
+    assert!(bench.warnings()[0].starts_with(&warning), "{:?}", bench.warnings());
+    bench.fake.change(|world| world.host_config.push_str(&format!("\toption storage '{used}'\n")));
+    bench.ok("cloudbox reload", json!({}));
+    assert_eq!(bench.warnings(), Vec::<String>::new());
+}

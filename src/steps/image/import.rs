@@ -12,7 +12,7 @@ use crate::model::name::ImageName;
 use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::outside::HostFile;
-use crate::steps::tool::{Pipes, Running, Source, Tool};
+use crate::steps::tool::{Pipes, RunningTool, Source, Tool};
 use crate::steps::walk::{walk, Moved, What};
 use crate::sys::{self, Rights};
 use log::warn;
@@ -290,15 +290,15 @@ impl ImageImport<'_> {
         Ok(packed.sha256())
     }
 
-    fn decompressor(&self, tool: &str) -> Result<Running<'_>> {
+    fn decompressor(&self, tool: &str) -> Result<RunningTool<'_>> {
         let mut command = Tool::confined(tool, Rights::Pipes)?;
         command.arg("-dc").env("XZ_DEFAULTS", XZ_LIMIT);
-        Running::start(&mut command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
+        RunningTool::start(&mut command, Pipes { stdin: true, stdout: true }, self.ctx, CONVERSION)
     }
 
     /// mksquashfs of a directory, or waiting for a tar stream. The options keep it to half the processors, and the root
     /// directory from being writable for everybody, which is its default for tar streams.
-    fn mksquashfs(&self, from: &Path, out: &Path, compressor: &[&str]) -> Result<Running<'_>> {
+    fn mksquashfs(&self, from: &Path, out: &Path, compressor: &[&str]) -> Result<RunningTool<'_>> {
         let processors = processors().div_ceil(2);
         let from_tar = from == Path::new("-");
         // A tree's files may be anybody's.
@@ -311,7 +311,7 @@ impl ImageImport<'_> {
         command.args(["-quiet", "-no-progress", "-noappend", "-comp"]).args(compressor);
         command.args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-mem", MKSQUASHFS_MEMORY]);
         command.args(["-processors", &processors.to_string()]);
-        Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, CONVERSION)
+        RunningTool::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, CONVERSION)
     }
 
     /// The best compressor that both mksquashfs and the kernel have. OpenWrt's kernels differ; trying tells for sure.
@@ -345,7 +345,7 @@ impl ImageImport<'_> {
             compressor,
         ]);
         let mut mksquashfs =
-            Running::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, TRIAL)?;
+            RunningTool::start(&mut command, Pipes { stdin: true, stdout: false }, self.ctx, TRIAL)?;
         // An archive of nothing but its end marker.
         let made = mksquashfs.write_all(&[0; 1024]).and_then(|()| mksquashfs.finish());
         let tried = made.map_err(|e| self.explain(e)).and_then(|_| self.store.look_into(trial, &|_| Ok(())));
@@ -517,7 +517,7 @@ pub struct Input<'a> {
     ctx: &'a Ctx,
     path: &'a Path,
     file: File,
-    /// Where it begins.
+    /// The byte of the file that the image begins at.
     start: u64,
     size: u64,
     /// It ends before the file does.
@@ -654,7 +654,7 @@ impl Source for Input<'_> {
 /// The tar stream in the input, at most as long as there is room.
 struct Unpacked<'a, 'i> {
     input: &'a mut Input<'i>,
-    filter: Option<Running<'a>>,
+    filter: Option<RunningTool<'a>>,
     left: u64,
     store: &'a Store,
 }
@@ -688,7 +688,7 @@ impl Source for Unpacked<'_, '_> {
 }
 
 /// mksquashfs as the checks' sink.
-struct ToMksquashfs<'a, 'b>(&'a mut Running<'b>);
+struct ToMksquashfs<'a, 'b>(&'a mut RunningTool<'b>);
 
 impl Sink for ToMksquashfs<'_, '_> {
     fn write(&mut self, data: &[u8]) -> Result<()> {

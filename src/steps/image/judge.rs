@@ -4,8 +4,8 @@
 use super::import::CONVERSION;
 use super::tar::{self, Known, LeftOut, Passed, Sink, NAME_BYTES};
 use crate::error::Result;
-use crate::steps::apart::{apart, strange, Frames, STREAM};
 use crate::steps::ctx::Ctx;
+use crate::steps::in_a_child::{in_a_child, strange, Frames, STREAM};
 use crate::steps::tool::Source;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ enum End {
 /// As [`tar::pass`], in a child.
 ///
 /// # Errors
-/// Those of [`tar::pass`] and of [`apart`].
+/// Those of [`tar::pass`] and of [`in_a_child`].
 pub fn pass(ctx: &Ctx, source: &mut dyn Source, sink: &mut dyn Sink, known: &Known) -> Result<Passed> {
     let child_knows = known.clone();
     let judge =
@@ -43,7 +43,7 @@ pub fn pass(ctx: &Ctx, source: &mut dyn Source, sink: &mut dyn Sink, known: &Kno
         };
     let mut again = known.with_head(known.head());
     let mut end = None;
-    apart(ctx, "archive reader", CONVERSION, source, judge, &mut |kind, content| {
+    in_a_child(ctx, "archive reader", CONVERSION, source, judge, &mut |kind, content| {
         match kind {
             STREAM => sink.write(content)?,
             NAMES => add_names(&mut again, content)?,

@@ -3,8 +3,8 @@
 
 use crate::error::{Code, Error, Result};
 use crate::simplestreams::{self, Item, ListFile, Offer, PassedOver};
-use crate::steps::apart::{apart, strange, Frames};
 use crate::steps::ctx::Ctx;
+use crate::steps::in_a_child::{in_a_child, strange, Frames};
 use crate::steps::tool::Source;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ impl SaidOffer {
 /// As [`simplestreams::read_index`], in a child.
 pub fn read_index(ctx: &Ctx, list: File) -> Result<Vec<ListFile>> {
     let mut lists = Vec::new();
-    read_apart(
+    read_in_a_child(
         ctx,
         list,
         |input, found| simplestreams::read_index(input)?.into_iter().try_for_each(found),
@@ -75,7 +75,7 @@ pub fn read_offers(
     visit: &mut dyn FnMut(Offer) -> Result<()>,
 ) -> Result<PassedOver> {
     let arch = arch.to_string();
-    read_apart(
+    read_in_a_child(
         ctx,
         list,
         move |input, found| simplestreams::read_offers(input, &arch, &mut |offer| found(offer.into())),
@@ -84,7 +84,7 @@ pub fn read_offers(
 }
 
 /// Has a child `read` what is in `list`, and shows `visit` what it finds; returns what it tells at the end.
-fn read_apart<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
+fn read_in_a_child<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
     ctx: &Ctx,
     list: File,
     read: impl Fn(&mut dyn Read, &mut dyn FnMut(T) -> Result<()>) -> Result<E> + Send + Sync + 'static,
@@ -95,7 +95,7 @@ fn read_apart<T: Serialize + DeserializeOwned, E: Serialize + DeserializeOwned>(
         frames.say_json(END, &told)
     };
     let mut end = None;
-    apart(ctx, "list reader", LIMIT, &mut Whole(list), work, &mut |kind, content| {
+    in_a_child(ctx, "list reader", LIMIT, &mut Whole(list), work, &mut |kind, content| {
         match kind {
             FOUND if content.len() <= FOUND_MAX => {
                 visit(serde_json::from_slice(content).map_err(|_| strange())?)?;
@@ -175,7 +175,7 @@ mod tests {
         let (dir, ctx) = (TempDir::make(), Ctx::silent().unwrap());
         for path in ["../../etc/shadow", "http://elsewhere/x", ""] {
             let path = path.to_string();
-            let captured = read_apart(
+            let captured = read_in_a_child(
                 &ctx,
                 file_with(&dir, ""),
                 move |_, found| found(ListFile { path: path.clone(), sha256: None }),
@@ -183,7 +183,7 @@ mod tests {
             );
             assert!(captured.is_err());
         }
-        let long = read_apart(
+        let long = read_in_a_child(
             &ctx,
             file_with(&dir, ""),
             |_, found| found("x".repeat(FOUND_MAX)),
@@ -198,7 +198,7 @@ mod tests {
         let mut status = String::new();
         // What it can still see of itself tells what it is: the file was opened before it gave its rights up.
         let own = std::path::PathBuf::from("/proc/self/status");
-        read_apart(
+        read_in_a_child(
             &ctx,
             file_with(&dir, ""),
             move |_, found| found(std::fs::read_to_string(&own).unwrap_or_default()),
@@ -210,7 +210,7 @@ mod tests {
         .unwrap();
         assert_eq!(status, "", "it opens files");
         let panicked: Result<()> =
-            read_apart(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
+            read_in_a_child(&ctx, file_with(&dir, ""), |_, _| panic!("hostile"), &mut |_: String| Ok(()));
         assert!(panicked.unwrap_err().message.contains("signal"));
     }
 }

@@ -1,7 +1,8 @@
 //! Images: read-only root filesystems, each known by the sha256 of the file it was imported from.
 //!
 //! The rooms: `store` keeps them and mounts them, `import` brings a file in, `remote` brings one from a server by way of
-//! `transfer`, `tar` and `squashfs` judge what the file holds, `manifest` looks into the finished image.
+//! `transfer`, `tar` and `squashfs` judge what the file holds, `manifest` looks into the finished image,
+//! `server` makes the files of a server.
 //!
 //! **An image on disk is whole or absent**: it is built in a hidden directory and renamed to its sha256. **Nothing of an
 //! image is ever unpacked on the host**: a tarball streams through our checks into mksquashfs.
@@ -11,6 +12,8 @@ mod judge;
 mod lists;
 mod manifest;
 mod remote;
+#[cfg(feature = "publish")]
+pub mod server;
 mod squashfs;
 mod store;
 pub(super) mod tar;
@@ -111,7 +114,7 @@ pub trait Images: Send + Sync {
     /// The store cannot be read.
     fn partial(&self) -> Result<u64>;
 
-    /// Removes that.
+    /// Removes what pulls that ended early have left.
     ///
     /// # Errors
     /// The first thing that could not be removed, with the others.

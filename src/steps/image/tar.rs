@@ -38,9 +38,9 @@ const NAME_MAX: usize = 100;
 /// Bytes of a name as [`Known::names`] tells it.
 pub const NAME_BYTES: usize = 17;
 
-/// The first entry of a container's archive, and how that begins in every version of the format.
+/// The first entry of a container's archive, in every version of the format.
 pub const MANIFEST: &[u8] = b"manifest.json";
-/// See [`MANIFEST`].
+/// How the content of [`MANIFEST`] begins.
 pub const BEGIN: &str = "{\"cloudbox\":";
 
 /// Where the checked stream goes.

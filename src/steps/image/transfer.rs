@@ -6,7 +6,7 @@
 use crate::error::{Code, Error, Result};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem;
-use crate::steps::tool::{failure, Output, Pipes, Running, Tool};
+use crate::steps::tool::{failure, Output, Pipes, RunningTool, Tool};
 use crate::sys::Rights;
 use log::debug;
 use std::fs::File;
@@ -67,7 +67,7 @@ impl Transfer<'_> {
         let resumed = *have > 0;
         let (mut command, kind) = self.command(*have)?;
         let pipes = Pipes { stdin: false, stdout: true };
-        let mut program = Running::start(&mut command, pipes, self.ctx, self.limit.unwrap_or(LIMIT))?;
+        let mut program = RunningTool::start(&mut command, pipes, self.ctx, self.limit.unwrap_or(LIMIT))?;
         let mut chunk = vec![0; CHUNK];
         loop {
             let got = program.read(&mut chunk).map_err(|e| self.about(e))?;

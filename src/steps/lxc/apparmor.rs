@@ -35,7 +35,7 @@ pub struct Found {
     pub parser: bool,
 }
 
-/// What LXC is told.
+/// The profile that LXC is told to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
     /// Nothing: it knows no AppArmor, or has nothing to do with it.
@@ -46,12 +46,12 @@ pub enum Profile {
     Generated,
     /// [`GUEST`], once it has been loaded.
     Loadable,
-    /// [`GUEST`].
+    /// [`GUEST`], which is loaded.
     Guest,
 }
 
 impl Found {
-    /// Looks at this box.
+    /// Looks what this box has.
     pub fn look() -> Found {
         let on = fs::read_to_string("/sys/module/apparmor/parameters/enabled");
         let kernel = on.is_ok_and(|text| text.trim() == "Y");

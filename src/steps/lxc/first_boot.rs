@@ -4,7 +4,7 @@ use super::super::ctx::Ctx;
 use super::super::filesystem::read_text;
 use super::super::layout::ContainerDir;
 use super::super::storage::{write_durably, FIRST_BOOT_SCRIPT};
-use super::super::tool::{Pipes, Running as Program};
+use super::super::tool::{Pipes, RunningTool};
 use super::exec::{root_of, User};
 use super::Running;
 use crate::error::{Error, Result};
@@ -53,7 +53,7 @@ pub fn run(ctx: &Ctx, dir: &ContainerDir, running: &Running, mut attach: Command
     let mut file = File::create(&log).map_err(failed)?;
     set_status(dir, RUNNING)?;
     attach.args(User::root().attach_words()).args(["--", "/bin/sh", "-c", COMMAND]);
-    let begun = Program::start(&mut attach, Pipes { stdin: false, stdout: true }, ctx, TIME);
+    let begun = RunningTool::start(&mut attach, Pipes { stdin: false, stdout: true }, ctx, TIME);
     let mut program = begun.inspect_err(|_| {
         let _ = fs::remove_file(dir.first_boot_status());
     })?;

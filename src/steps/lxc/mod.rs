@@ -43,7 +43,7 @@ pub struct Running {
 
 /// How a container is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
+pub enum StopHow {
     /// Its init is asked to halt; if it has not within this time, it is killed.
     Ask(Duration),
     /// It is killed.
@@ -89,7 +89,7 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// [`crate::error::Code::Timeout`] when it cannot even be killed, [`crate::error::Code::Cancelled`].
-    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<bool>;
+    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: StopHow) -> Result<bool>;
 
     /// Waits until LXC has cleaned up after a container whose init ended by itself.
     ///

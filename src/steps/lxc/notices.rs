@@ -45,7 +45,7 @@ pub struct Notices {
 struct State {
     last: u64,
     watched: Vec<Watched>,
-    /// Not yet told.
+    /// What [`Notices::read`] has not told yet.
     left: Vec<(Name, Notice)>,
     exits: Vec<(Name, i32)>,
 }
@@ -65,7 +65,7 @@ pub enum Notice {
     DiskFailed,
 }
 
-/// Who tells.
+/// The descriptors by which the kernel tells.
 enum Source {
     Memory(Memory),
     /// The kernel changes this file, which has the number of errors of an ext4 (since Linux 5.9).
@@ -146,12 +146,12 @@ impl Notices {
         Ok(())
     }
 
-    /// Listens no longer.
+    /// Listens no longer to what is said of `name`.
     pub fn forget(&self, name: &Name) {
         self.state().forget(name);
     }
 
-    /// Reads what there is.
+    /// What has been told since the last time.
     pub fn read(&self) -> Vec<(Name, Notice)> {
         let mut state = self.state();
         self.read_exits(&mut state);

@@ -17,7 +17,7 @@ use super::foreign::{self, Foreign};
 use super::notices::{Notice, Notices};
 use super::seccomp;
 use super::system_conf;
-use super::{AfterEnd, Running, Runtime, Stop};
+use super::{AfterEnd, Running, Runtime, StopHow};
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::image::Init;
 use crate::model::life::REBOOTS;
@@ -430,19 +430,19 @@ impl Runtime for Lxc {
         Ok(None)
     }
 
-    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: Stop) -> Result<bool> {
+    fn stop(&self, ctx: &Ctx, name: &Name, init: Init, how: StopHow) -> Result<bool> {
         let mut killed = false;
         let running = self.find(name)?;
         let parent = running.as_ref().and_then(|running| running.monitor);
         let monitor = self.monitor(name).or_else(|| Some((parent?, sys::pidfd_open(parent?).ok()?)));
         if let Some(running) = running {
             let ended = match how {
-                Stop::Ask(timeout) => {
+                StopHow::Ask(timeout) => {
                     ctx.step("stop.ask")?;
                     self.thaw(name)?;
                     self.ask(ctx, name, &running, init, timeout)?
                 }
-                Stop::Kill => false,
+                StopHow::Kill => false,
             };
             if !ended {
                 ctx.step("stop.kill")?;

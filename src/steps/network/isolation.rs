@@ -65,7 +65,7 @@ const OTHERS: [u8; 4] = [47, 50, 132, 136];
 /// The host's end of a container's interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Its name.
+    /// What it is called on the host: `cb…`.
     pub veth: String,
     /// The container's hardware address, `02:…`.
     pub mac: String,
@@ -84,7 +84,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// That of a container.
+    /// The port of the container with this record.
     pub fn of(record: &Record) -> Port {
         let address = match record.spec.address {
             Address::Static(net) => Some(net.addr),
@@ -113,7 +113,7 @@ struct Guest {
     rate: Rate,
     /// What it has for sure: its static address, its link-local one.
     given: Vec<IpAddr>,
-    /// What it took besides.
+    /// Addresses it was seen to take besides.
     taken: Vec<IpAddr>,
 }
 
@@ -130,7 +130,7 @@ impl Guest {
         self.given.contains(address) || self.taken.contains(address)
     }
 
-    /// Its keys.
+    /// What stands in nf_tables' sets for it.
     fn keys(&self, veth: &str) -> Vec<Key> {
         let mut keys = vec![Key::of(PORTS, padded(veth)), Key::of(MACS, port_key(veth, self.mac))];
         if self.isolate {
@@ -154,7 +154,7 @@ impl Guest {
 enum Change {
     /// The key shall be in its set.
     Put(Key),
-    /// It shall not.
+    /// The key shall not be in its set.
     Take(Key),
     /// The box's own addresses and networks are these now.
     Around(Surroundings),

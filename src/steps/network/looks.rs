@@ -19,7 +19,7 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    /// All may be used.
+    /// With all credits.
     pub(super) fn new(now: Instant) -> Looks {
         Looks { credits: CREDITS_MAX, counted: now, rest: None }
     }
@@ -34,7 +34,7 @@ impl Looks {
         self.rest = self.rest.filter(|until| *until > now);
     }
 
-    /// Takes a look.
+    /// Counts a look.
     pub(super) fn pay(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.counted);
         let earned = u32::try_from(passed.as_millis() / CREDIT_EVERY.as_millis()).unwrap_or(CREDITS_MAX);

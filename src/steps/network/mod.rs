@@ -220,7 +220,7 @@ impl Network for Host {
     fn link(&self, port: Option<&str>, bridge: &str) -> Link {
         match port {
             _ if !bridge::is_there(bridge) => Link::NoBridge,
-            Some(port) if bridge::master(port).as_deref() != Some(bridge) => Link::Apart,
+            Some(port) if bridge::master(port).as_deref() != Some(bridge) => Link::NotJoined,
             _ => Link::Joined,
         }
     }

@@ -66,11 +66,11 @@ impl Attributes {
 pub enum Verdict {
     /// It is let through.
     Accept,
-    /// It is not.
+    /// It is dropped.
     Drop,
-    /// Another chain says.
+    /// What another chain says.
     Goto(&'static str),
-    /// The same; where it says nothing, what stands behind.
+    /// What another chain says; where that says nothing, what stands behind.
     Jump(&'static str),
     /// Back to where the last jump was.
     Return,
@@ -449,7 +449,7 @@ impl Batch {
         });
     }
 
-    /// Has the kernel do it.
+    /// Has the kernel make all changes of the batch.
     ///
     /// # Errors
     /// The first thing that it refuses; nothing is changed then.

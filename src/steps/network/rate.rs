@@ -13,12 +13,12 @@ use super::table::{ether, padded, Key, ICMP, ICMPV6, KEYS_MAX};
 
 /// Ports with a limit of connections.
 const COUNTED: &str = "counted";
-/// Their limits.
+/// The limits of connections.
 const CONNECTIONS: &str = "connections";
 /// Ports with a limit of bytes: of what their containers send, and of what they get.
 const SENT: &str = "sent";
 const GOT: &str = "got";
-/// Their flows, for as long as they are known.
+/// The flows of counted ports, for as long as they are known.
 const FLOWS: [&str; 2] = ["flows4", "flows6"];
 /// How long a flow is known. Milliseconds.
 const KNOWN: u64 = 20_000;

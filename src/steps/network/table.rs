@@ -2,7 +2,7 @@
 
 use super::nft::{self, Batch, Limit, Rule, ETHERNET, NAME, NETWORK};
 
-/// Its name.
+/// What the table is called.
 pub const TABLE: &str = "cloudbox";
 /// IPv6 prefixes of 64 bits, as routers announced them.
 pub const PREFIXES: &str = "prefixes6";
@@ -28,7 +28,7 @@ const DASH: char = '-';
 pub struct Key {
     /// The set's name.
     pub set: &'static str,
-    /// Its bytes.
+    /// Its bytes, as many as keys of that set have.
     pub bytes: Vec<u8>,
     /// In a map: the name of the limit that it leads to, and how much that is.
     limit: Option<(String, Limit)>,
@@ -54,7 +54,7 @@ impl Key {
         Some(Key::limited(map, veth, limit(most)))
     }
 
-    /// Puts it in.
+    /// Has `batch` put it into its set or map.
     pub fn put(&self, batch: &mut Batch) {
         match &self.limit {
             None => batch.add(self.set, &self.bytes),

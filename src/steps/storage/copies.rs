@@ -68,7 +68,7 @@ pub trait Copies {
     /// When they cannot be read.
     fn snapshots(&self, name: &Name) -> Result<Vec<Snapshot>>;
 
-    /// One of them.
+    /// The snapshot of container `name` that is called `snapshot`.
     ///
     /// # Errors
     /// [`Code::NotFound`].
@@ -592,15 +592,18 @@ mod tests {
         mount::mount_apart(&container.disk(), &container.layer(), MsFlags::empty()).unwrap();
     }
 
+    /// A disk, and the container web, for root only.
+    fn web() -> Option<(TempDir, Disk, Record, ContainerDir)> {
+        let dir = super::super::tests::is_root().then(TempDir::make)?;
+        let (disk, record) = (disk(&dir), record("web"));
+        let container = layout(&dir).container(&record.name);
+        Some((dir, disk, record, container))
+    }
+
     #[test]
     fn a_snapshot_gives_every_byte_back() {
-        if !super::super::tests::is_root() {
-            return;
-        }
-        let dir = TempDir::make();
-        let (disk, layout, record) = (disk(&dir), layout(&dir), record("web"));
+        let Some((_dir, disk, record, container)) = web() else { return };
         let ctx = Ctx::silent().unwrap();
-        let container = layout.container(&record.name);
         make_dir(&container.layer(), 0o700).unwrap();
         make_dir(&container.work(), 0o700).unwrap();
         make_layer(&container.upper());
@@ -630,13 +633,8 @@ mod tests {
     /// A container that is starting has all mounts for a moment, in a mount namespace of its own.
     #[test]
     fn a_disk_is_read_that_is_still_mounted_elsewhere_and_mounted_that_is_still_read() {
-        if !super::super::tests::is_root() {
-            return;
-        }
-        let dir = TempDir::make();
-        let (layout, record) = (layout(&dir), record("web"));
-        let container = layout.container(&record.name);
-        let ctx = Ctx::silent().unwrap();
+        let Some((dir, _, _, container)) = web() else { return };
+        let (ctx, layout) = (Ctx::silent().unwrap(), layout(&dir));
         let (layer, apart) = (container.layer(), dir.path().join("apart"));
         for place in [&layer, &apart, &layout.blanks()] {
             make_dir(place, 0o700).unwrap();
@@ -659,13 +657,8 @@ mod tests {
 
     #[test]
     fn what_a_crash_left_is_swept_and_nothing_else() {
-        if !super::super::tests::is_root() {
-            return;
-        }
-        let dir = TempDir::make();
-        let (disk, layout, record) = (disk(&dir), layout(&dir), record("web"));
+        let Some((_dir, disk, record, container)) = web() else { return };
         let ctx = Ctx::silent().unwrap();
-        let container = layout.container(&record.name);
         make_dir(container.path(), 0o710).unwrap();
         disk.save_record(&record).unwrap();
         make_dir(&container.layer(), 0o700).unwrap();
@@ -689,14 +682,9 @@ mod tests {
 
     #[test]
     fn with_a_quota_the_file_system_rests_while_it_is_copied() {
-        if !super::super::tests::is_root() {
-            return;
-        }
-        let dir = TempDir::make();
-        let (disk, layout, mut record) = (disk(&dir), layout(&dir), record("web"));
+        let Some((dir, disk, mut record, container)) = web() else { return };
         record.spec.disk = Some(Bytes(64 << 20));
-        let ctx = Ctx::silent().unwrap();
-        let container = layout.container(&record.name);
+        let (ctx, layout) = (Ctx::silent().unwrap(), layout(&dir));
         make_dir(&container.layer(), 0o700).unwrap();
         super::super::disk::make(&ctx, &layout.blanks(), &container.disk(), Bytes(64 << 20)).unwrap();
         attach(&container);

@@ -81,7 +81,7 @@ impl Drop for PrivateRoot {
 /// Tries whether an overlay can have its upper layer in the storage, in a mount namespace of a thread's own.
 ///
 /// # Errors
-/// It cannot.
+/// It cannot have it there, or no thread can be had.
 pub fn try_overlay(layout: &Layout) -> Result<()> {
     /// Two that try at the same time would be in each other's way.
     static ALONE: Mutex<()> = Mutex::new(());

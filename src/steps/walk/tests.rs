@@ -4,14 +4,13 @@ use super::*;
 use crate::steps::ctx::Ctx;
 use crate::steps::storage::tree::{copy, size, Progress, Shift};
 use crate::steps::wait;
-use crate::testing::TempDir;
+use crate::testing::{alone, Numbers, TempDir};
 use nix::mount::{mount, umount, MsFlags};
 use nix::sched::{unshare, CloneFlags};
 use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use nix::sys::stat::{makedev, mknod, Mode, SFlag};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const STACK: usize = 256 << 10;
@@ -19,7 +18,6 @@ const DESCRIPTORS: u64 = 256;
 const DEPTH: usize = 20_000;
 const WIDTH: usize = 100_000;
 const SIDES: usize = 100;
-const INSIDE: &str = "CLOUDBOX_TEST_ALONE";
 
 /// In memory, where there is room: a disk takes minutes for so many directories.
 fn large_dir() -> TempDir {
@@ -41,10 +39,7 @@ fn is_root() -> bool {
 /// Does `work` in a thread with the stack of the daemon's, in a process of its own that has few descriptors. `test` is
 /// the name of the test that calls.
 fn in_a_small_process(test: &str, work: impl FnOnce() + Send) {
-    if std::env::var_os(INSIDE).is_none() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", &format!("steps::walk::tests::{test}"), "--nocapture"]).env(INSIDE, "1");
-        let output = command.output().unwrap();
+    if let Some(output) = alone(&format!("steps::walk::tests::{test}")) {
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success(),
@@ -161,18 +156,6 @@ fn coming_back_leaves_nothing_out() {
         }
         all_of_it(dir.path(), SIDES * (1 + 4 * OPEN_MAX) + 1, 2 * OPEN_MAX + 2);
     });
-}
-
-/// Numbers for trees that look random, and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % end
-    }
 }
 
 /// A tree of everything that there is, in odd places and with odd names.

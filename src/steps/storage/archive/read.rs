@@ -10,8 +10,8 @@ use super::super::Record;
 use super::{plain, travels, Manifest, CHUNK, SMALL_MAX, VERSION};
 use crate::error::{Code, Error, Result};
 use crate::model::image::parse_sha256;
-use crate::steps::apart::{apart, strange, Frames, STREAM};
 use crate::steps::ctx::Ctx;
+use crate::steps::in_a_child::{in_a_child, strange, Frames, STREAM};
 use crate::steps::outside::HostFile;
 use crate::steps::tool::Source;
 use serde::{Deserialize, Serialize};
@@ -140,7 +140,7 @@ pub(super) fn read(
         reader.end()
     };
     let mut entry = empty();
-    apart(ctx, "archive reader", LIMIT, input, work, &mut |kind, content| {
+    in_a_child(ctx, "archive reader", LIMIT, input, work, &mut |kind, content| {
         let said = match kind {
             WHOLE => {
                 let manifest: Box<Manifest> = serde_json::from_slice(content).map_err(|_| strange())?;

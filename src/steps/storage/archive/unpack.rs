@@ -8,9 +8,9 @@ use super::read::{about, read, Entry, Said};
 use super::{Manifest, ENTRY, NAME_BYTES, XATTRS_MAX};
 use crate::error::{Code, Error, Result};
 use crate::model::idrange::SIZE;
-use crate::steps::apart::strange;
 use crate::steps::ctx::Ctx;
 use crate::steps::image::Input;
+use crate::steps::in_a_child::strange;
 use crate::steps::outside::HostFile;
 use crate::steps::walk::{self, at, open_dir, Descent};
 use std::ffi::{CString, OsStr};
@@ -213,7 +213,7 @@ impl Unfinished {
         Ok(())
     }
 
-    /// Leaves the last one.
+    /// Leaves the directory that was entered last, and finishes it.
     fn close(&mut self, upper: &Path) -> Result<()> {
         let Some(node) = self.nodes.pop() else { return Ok(()) };
         self.xattrs -= xattr_bytes(&node);

@@ -17,6 +17,9 @@ const UPLOAD = '/tmp/cloudbox-upload';
 const { fill } = logic;
 const { el } = widgets;
 
+/** What pages have in common: they save nothing as a whole, and know first what may be done. */
+const PAGE = { 'handleSaveApply': null, 'handleSave': null, 'handleReset': null, 'load': () => api.learn() };
+
 function link(...path) {
 	return L.url('admin/services/cloudbox', ...path);
 }
@@ -473,5 +476,5 @@ async function upload(file, place) {
 }
 
 return baseclass.extend({
-	link, bridges, remotes, checked, read, spot, finish, create, remove, another, prune, act, buttons, addImage
+	PAGE, link, bridges, remotes, checked, read, spot, finish, create, remove, another, prune, act, buttons, addImage
 });

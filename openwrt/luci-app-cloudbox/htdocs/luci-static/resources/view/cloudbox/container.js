@@ -468,13 +468,7 @@ function terminal(name, closed) {
 // --- The page ----------------------------------------------------------------------------------------------
 
 return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return api.learn();
-	},
+	...dialogs.PAGE,
 
 	render() {
 		const name = L.env.requestpath[L.env.requestpath.length - 1];

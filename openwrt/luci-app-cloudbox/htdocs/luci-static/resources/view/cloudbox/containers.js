@@ -115,13 +115,7 @@ function boxNode(status) {
 }
 
 return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return api.learn();
-	},
+	...dialogs.PAGE,
 
 	render() {
 		const columns = COLUMNS();

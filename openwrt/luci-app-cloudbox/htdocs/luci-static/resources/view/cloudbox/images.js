@@ -162,13 +162,7 @@ function servers(look) {
 }
 
 return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return api.learn();
-	},
+	...dialogs.PAGE,
 
 	render() {
 		const columns = COLUMNS();

@@ -62,13 +62,7 @@ function foundGroup(group) {
 }
 
 return view.extend({
-	handleSaveApply: null,
-	handleSave: null,
-	handleReset: null,
-
-	load() {
-		return api.learn();
-	},
+	...dialogs.PAGE,
 
 	render() {
 		const columns = OURS();

@@ -5,7 +5,7 @@
 //! A frame is a byte that says its kind, its length as four bytes, the lowest first, and so many bytes.
 
 use super::ctx::Ctx;
-use super::tool::{self, Pipes, Running, Source, Tool};
+use super::tool::{self, Pipes, RunningTool, Source, Tool};
 use crate::error::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -100,7 +100,7 @@ impl Source for Input {
 /// # Errors
 /// That of `work` by its code and its words, that of `source`, that of `take`, [`strange`]; the child's end where it said
 /// nothing of it.
-pub fn apart(
+pub fn in_a_child(
     ctx: &Ctx,
     name: &str,
     limit: Duration,
@@ -117,7 +117,7 @@ pub fn apart(
         };
         said.is_ok() && frames.output.flush().is_ok()
     });
-    let mut child = Running::start(&mut command, Pipes { stdin: true, stdout: true }, ctx, limit)?;
+    let mut child = RunningTool::start(&mut command, Pipes { stdin: true, stdout: true }, ctx, limit)?;
     let (mut listener, mut chunk) = (Listener::default(), vec![0; CHUNK]);
     loop {
         let got = child.read_feeding(source, &mut chunk)?;
@@ -282,19 +282,20 @@ mod tests {
                 }
             }
         };
-        apart(&ctx, "copy", limit, &mut Bytes(&input), copy, &mut |kind, content| {
+        in_a_child(&ctx, "copy", limit, &mut Bytes(&input), copy, &mut |kind, content| {
             if kind == STREAM { &mut heard } else { &mut end }.extend_from_slice(content);
             Ok(true)
         })
         .unwrap();
         assert!(heard == input && end == br#""end""#);
         let fail = |_: &mut dyn Source, _: &mut Frames| Err(Error::new(Code::BadImage, "it is damaged"));
-        let error = apart(&ctx, "fail", limit, &mut Bytes(&input), fail, &mut |_, _| Ok(true)).unwrap_err();
+        let error =
+            in_a_child(&ctx, "fail", limit, &mut Bytes(&input), fail, &mut |_, _| Ok(true)).unwrap_err();
         assert_eq!((error.code, error.message.as_str()), (Code::BadImage, "it is damaged"));
         // It does not have to be read to its end.
         let talk = |_: &mut dyn Source, frames: &mut Frames| loop {
             frames.say(b'x', b"")?;
         };
-        apart(&ctx, "talk", limit, &mut Bytes(&input), talk, &mut |_, _| Ok(false)).unwrap();
+        in_a_child(&ctx, "talk", limit, &mut Bytes(&input), talk, &mut |_, _| Ok(false)).unwrap();
     }
 }
