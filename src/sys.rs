@@ -15,8 +15,10 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// `path` as the C library takes it.
@@ -349,14 +351,27 @@ pub fn work_apart(command: &mut Command, work: impl Fn(File, File) -> bool + Sen
                     libc::close(fd);
                 }
             }
-            // A panic here is the end of this child, and no word of ours.
-            std::panic::set_hook(Box::new(|_| std::process::abort()));
+            // Not by another panic hook: a thread that is left behind may have held the lock of that.
+            IS_WORKER.store(true, Ordering::Relaxed);
             let confined = give_up(Rights::Pipes).is_ok() && filter_calls(&WORKER_FILTER).is_ok();
             die_with_parent(us);
-            let done = confined && work(File::from_raw_fd(0), File::from_raw_fd(1));
-            libc::_exit(i32::from(!done));
+            let work = || work(File::from_raw_fd(0), File::from_raw_fd(1));
+            // Where a panic unwinds, it must not leave this call: behind it the child would be a second daemon.
+            match confined.then(|| std::panic::catch_unwind(AssertUnwindSafe(work))) {
+                Some(Ok(true)) => libc::_exit(0),
+                Some(Ok(false)) | None => libc::_exit(1),
+                Some(Err(_)) => std::process::abort(),
+            }
         });
     }
+}
+
+/// Set in the child that [`work_apart`] makes, which has our memory.
+static IS_WORKER: AtomicBool = AtomicBool::new(false);
+
+/// Whether this is a child that [`work_apart`] has made: its panic is its end, and no word of ours.
+pub fn is_worker() -> bool {
+    IS_WORKER.load(Ordering::Relaxed)
 }
 
 /// More descriptors than a daemon of ours has open; for Linux before 5.9.

@@ -121,7 +121,9 @@ fn write(logger: &mut Connection, record: &Record) -> syslog::Result<()> {
 /// unwinds, which would leave a job's thread dead and its caller waiting.
 pub fn abort_on_panic() {
     std::panic::set_hook(Box::new(|info| {
-        error!("bug, the daemon ends: {info}");
+        if !crate::sys::is_worker() {
+            error!("bug, the daemon ends: {info}");
+        }
         std::process::abort();
     }));
 }
