@@ -35,7 +35,7 @@ pub fn set_up(foreground: bool, verbose: bool) {
 
 fn to_syslog() -> bool {
     match connect() {
-        Ok(logger) => log::set_boxed_logger(Box::new(Syslog(Mutex::new(logger)))).is_ok(),
+        Ok(logger) => log::set_boxed_logger(Box::new(Syslog { logger: Mutex::new(logger), connect })).is_ok(),
         Err(_) => false,
     }
 }
@@ -82,7 +82,11 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const LINE_MAX: usize = 900;
 
 /// The system's log.
-struct Syslog(Mutex<Connection>);
+struct Syslog {
+    logger: Mutex<Connection>,
+    /// Makes the next connection, when this one has ended.
+    connect: fn() -> syslog::Result<Connection>,
+}
 
 impl Log for Syslog {
     fn enabled(&self, _: &Metadata) -> bool {
@@ -90,13 +94,13 @@ impl Log for Syslog {
     }
 
     fn log(&self, record: &Record) {
-        let mut logger = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logger = self.logger.lock().unwrap_or_else(PoisonError::into_inner);
         match write(&mut logger, record) {
             Ok(()) => {}
             Err(syslog::Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {}
             // logd was restarted: its socket is another one now. If it is gone, that is no reason to fail.
             Err(_) => {
-                if let Ok(again) = connect() {
+                if let Ok(again) = (self.connect)() {
                     *logger = again;
                     let _ = write(&mut logger, record);
                 }
@@ -135,6 +139,7 @@ mod tests {
     use log::{debug, info};
     use std::os::unix::net::UnixDatagram;
     use std::os::unix::process::ExitStatusExt;
+    use std::path::PathBuf;
 
     #[test]
     fn a_line_is_one_datagram_that_logd_can_read() {
@@ -153,22 +158,37 @@ mod tests {
         assert!(line.starts_with(b"<27>") && length == LINE_MAX, "{length}");
     }
 
+    /// Where this test's log daemon listens.
+    fn logd_socket() -> PathBuf {
+        std::env::temp_dir().join(format!("cloudbox-logd-{}", std::process::id()))
+    }
+
+    fn connect_to_logd() -> syslog::Result<Connection> {
+        syslog::unix_custom(LogdFormat, logd_socket())
+    }
+
     #[test]
-    fn what_is_logged_has_the_systems_word_for_how_bad_it_is() {
-        let path = std::env::temp_dir().join(format!("cloudbox-levels-{}", std::process::id()));
-        let logd = UnixDatagram::bind(&path).unwrap();
-        logd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        let logger = Syslog(Mutex::new(syslog::unix_custom(LogdFormat, &path).unwrap()));
-        std::fs::remove_file(&path).unwrap();
-        let levels =
-            [(Level::Error, "<27>"), (Level::Warn, "<28>"), (Level::Info, "<30>"), (Level::Debug, "<31>")];
-        for (level, priority) in levels {
-            logger.log(&Record::builder().level(level).args(format_args!("words")).build());
+    fn a_log_daemon_that_is_restarted_is_found_again_and_told_how_bad_it_is() {
+        let listen = || {
+            let logd = UnixDatagram::bind(logd_socket()).unwrap();
+            logd.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            logd
+        };
+        let mut logd = listen();
+        let logger = Mutex::new(connect_to_logd().unwrap());
+        let log = Syslog { logger, connect: connect_to_logd };
+        for (level, priority) in
+            [(Level::Error, "<27>"), (Level::Warn, "<28>"), (Level::Info, "<30>"), (Level::Debug, "<31>")]
+        {
+            log.log(&Record::builder().level(level).args(format_args!("words")).build());
             let mut line = [0; 100];
             let length = logd.recv(&mut line).unwrap();
             let line = String::from_utf8_lossy(&line[..length]);
             assert!(line.starts_with(priority) && line.ends_with(": words"), "{line}");
+            std::fs::remove_file(logd_socket()).unwrap();
+            logd = listen();
         }
+        std::fs::remove_file(logd_socket()).unwrap();
     }
 
     #[test]

@@ -151,9 +151,8 @@ fn seen(state: &State, name: &Name) -> Seen {
         bridge.map(|bridge| state.machine.network.link(port, bridge)).unwrap_or_default()
     };
     let Some(container) = state.containers.get(name) else {
-        let unreadable = state.unreadable.contains_key(name);
-        let busy = making || unreadable || state.job_on(name).is_some();
-        return Seen { exists: unreadable, busy, link: link(None, declared), ..Seen::default() };
+        let busy = making || state.unreadable.contains_key(name) || state.job_on(name).is_some();
+        return Seen { busy, link: link(None, declared), ..Seen::default() };
     };
     let running = container.live.is_some();
     let record = &container.record;
