@@ -8,6 +8,7 @@ use cloudbox::api::COMMONS_USER;
 use cloudbox::commons::id::Id;
 use cloudbox::usign::{Number, SecretKey};
 use openwrt_ubus::client::Client;
+use openwrt_ubus::{Event, Object};
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No user of the machine has it.
 const UID: u32 = 61_234;
@@ -185,10 +186,76 @@ fn every_method_of_every_object_is_tried_as_the_process_of_the_commons() {
         }
         assert_eq!(the_box.config_text(), before);
         assert_eq!(the_box.state("web"), "stopped");
-        // It may offer its own objects, and hear what is for it.
         the_box.delete("web");
         the_box.assert_nothing_left();
     }
+}
+
+/// The user's part of the next test, in a process of its own: what it may offer and hear.
+#[test]
+#[ignore = "run by other tests"]
+fn offers_and_hears() {
+    let Some(socket) = std::env::var_os("CLOUDBOX_TEST_BUS") else { return };
+    let mut client = Client::connect(socket).unwrap();
+    let connection = client.connection();
+    let objects: Vec<_> = ["cloudbox.slice", "cloudbox.commons", "cloudbox.other", "cloudbox.container"]
+        .map(|path| (connection.add_object(Object::new(path).method::<()>("list")), path))
+        .to_vec();
+    let subscriptions: Vec<_> = ["cloudbox.config", "cloudbox.container", "cloudbox.job"]
+        .map(|path| (connection.subscribe(path), path))
+        .to_vec();
+    let events = ["container.*", "job.*", "*"];
+    for pattern in events {
+        connection.register_event(pattern);
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut told = BTreeSet::new();
+    while told.len() < objects.len() + subscriptions.len() + events.len() {
+        let event = client.next_event(Some(deadline)).unwrap().expect("the bus says yes or no");
+        let path_of = |id| objects.iter().find(|(known, _)| *known == id).unwrap().1;
+        let target_of = |id| subscriptions.iter().find(|(known, _)| *known == id).unwrap().1;
+        told.insert(match event {
+            Event::Published { object } => format!("offers {}", path_of(object)),
+            Event::PublishFailed { object, .. } => format!("may not offer {}", path_of(object)),
+            Event::Subscribed { subscription } => format!("hears {}", target_of(subscription)),
+            Event::SubscribeFailed { subscription, .. } => {
+                format!("may not hear {}", target_of(subscription))
+            }
+            Event::ListenFailed { pattern, .. } => format!("may not listen to {pattern}"),
+            _ => continue,
+        });
+    }
+    for line in told {
+        println!("told: {line}");
+    }
+}
+
+#[test]
+fn the_process_of_the_commons_offers_its_own_objects_and_hears_of_its_own_affairs() {
+    let Some(the_box) = hosting("what the process of the commons offers", false) else { return };
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "rights::offers_and_hears", "--ignored", "--nocapture"]).current_dir("/");
+    let output = output(child.env("CLOUDBOX_TEST_BUS", the_box.socket()).uid(UID).gid(UID));
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told: Vec<&str> = said.lines().filter_map(|line| line.split("told: ").nth(1)).collect();
+    assert_eq!(
+        told,
+        [
+            "hears cloudbox.config",
+            "may not hear cloudbox.container",
+            "may not hear cloudbox.job",
+            "may not listen to *",
+            "may not listen to container.*",
+            "may not listen to job.*",
+            "may not offer cloudbox.container",
+            "may not offer cloudbox.other",
+            "offers cloudbox.commons",
+            "offers cloudbox.slice",
+        ],
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    the_box.assert_nothing_left();
 }
 
 #[test]
