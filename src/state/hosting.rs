@@ -58,7 +58,8 @@ impl Held {
 
     /// What `grants` allow, as far as `percent` of it.
     fn granted(grants: &Grants, percent: u32) -> Held {
-        let share = |all: u64| (u128::from(all) * u128::from(percent) / 100) as u64;
+        let percent = u64::from(percent);
+        let share = |all: u64| all / 100 * percent + all % 100 * percent / 100;
         Held {
             memory: share(grants.memory.get()),
             disk: share(grants.disk.get()),

@@ -540,3 +540,45 @@ fn every_object_has_a_path_of_its_own() {
     paths.dedup();
     assert_eq!(paths.len(), BusObject::ALL.len());
 }
+
+#[test]
+fn doctor_tells_what_the_commons_lacks() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let brokers = format!(
+        "config broker 'here'\n\toption host '127.0.0.1'\n\toption port '{port}'\n\
+         config broker 'closed'\n\toption host 'localhost'\n\toption port '1'\n\
+         config broker 'elsewhere'\n\toption host '192.0.2.1'\n"
+    );
+    let found = |bench: &mut Bench| {
+        let reply = bench.ok("cloudbox doctor", json!({}));
+        let checks = reply["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "commons");
+        let text = |check: &Json, field: &str| check[field].as_str().unwrap_or_default().to_string();
+        checks
+            .map(|check| {
+                (text(check, "state"), format!("{}; {}", text(check, "message"), text(check, "remedy")))
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut bench = Bench::hosting(&brokers);
+    let findings = found(&mut bench);
+    let says =
+        |state: &str, words: &str| findings.iter().any(|(is, text)| is == state && text.contains(words));
+    assert!(findings[0].1.contains(COMMONS_USER), "{findings:?}");
+    assert!(says("ok", "containers of other people join br-commons"), "{findings:?}");
+    assert!(says("ok", "broker here answers"), "{findings:?}");
+    assert!(says("error", "broker closed is this box"), "{findings:?}");
+    // Others are not asked: that would tell them of this box.
+    assert_eq!(findings.len(), 4, "{findings:?}");
+    let config = bench.fake.world().config.replace("br-commons", "br-none");
+    bench.reload(&config);
+    let findings = found(&mut bench);
+    assert!(findings[1].0 == "error" && findings[1].1.contains("`cloudbox-bridge commons`"), "{findings:?}");
+    let config = config.replace("br-none", "br-lan");
+    bench.reload(&config);
+    assert!(found(&mut bench)[1].1.contains("as your own do"));
+    // Off, there is nothing to say.
+    let off = config.replace("option bridge 'br-lan'", "option enabled '0'");
+    bench.reload(&off);
+    assert_eq!(found(&mut bench), []);
+}
