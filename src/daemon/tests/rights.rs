@@ -535,6 +535,27 @@ fn an_image_is_pulled_by_its_sha256_under_no_name_of_the_owners() {
 }
 
 #[test]
+fn the_process_has_no_more_than_a_few_jobs_under_way() {
+    let remote = "config remote 'community'\n\toption url 'https://community.example.org'\n";
+    let mut bench = Bench::hosting(remote);
+    bench.become_commons();
+    bench.fake.hold("images.pull");
+    let pull = |n: usize| json!({"name": "community:x", "sha256": format!("{n:064}").chars().rev().collect::<String>()});
+    for n in 0..32 {
+        bench.job("cloudbox.image pull", pull(n));
+    }
+    bench.fails("busy", "cloudbox.image pull", pull(32));
+    assert_eq!(bench.host("wiki-web-aaaaaa", "web", json!({})).code(), "busy");
+    // Others are not held up by it.
+    bench.become_user("root");
+    bench.ok("cloudbox.container create", json!({"name": "mine", "wait": 15}));
+    bench.fake.release("images.pull");
+    bench.work();
+    bench.become_commons();
+    assert_eq!(bench.host("wiki-web-aaaaaa", "web", json!({})).status, 0);
+}
+
+#[test]
 fn every_object_has_a_path_of_its_own() {
     let mut paths: Vec<&str> = BusObject::ALL.into_iter().map(BusObject::path).collect();
     paths.dedup();
