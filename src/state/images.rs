@@ -52,7 +52,8 @@ impl State {
     pub fn idle_by_hash(&self, newest: usize) -> Vec<String> {
         let is_idle = |image: &&Image| {
             let name = name_by_hash(&image.manifest.sha256);
-            image.names.iter().all(|known| known.as_str() == name)
+            // One without any name had one of the owner's before.
+            matches!(&image.names[..], [only] if only.as_str() == name)
                 && self.users_of(&image.manifest.sha256).is_empty()
         };
         let mut idle: Vec<&Image> = self.images.iter().filter(is_idle).collect();
