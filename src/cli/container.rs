@@ -9,7 +9,7 @@ use super::pattern::fill;
 use super::request::{as_one_list, container_list, if_given, negated, Request, CONTAINER};
 use super::text::Table;
 use super::top::Top;
-use super::value::{content, keys, seconds, yes_or_no, Keys};
+use super::value::{as_table, content, keys, seconds, yes_or_no, Keys, Secret};
 use super::view::View;
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
@@ -158,6 +158,10 @@ pub struct Create {
     #[arg(long, value_name = "FILE", value_parser = content, help = "a script that is run once inside")]
     #[arg(value_hint = ValueHint::FilePath)]
     first_boot: Option<String>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = Secret::read)]
+    #[arg(help = "give it a file to keep, in /var/lib/cloudbox/secrets; may be repeated")]
+    #[serde(rename = "secrets", serialize_with = "as_table")]
+    secret: Vec<Secret>,
 }
 
 #[derive(Args, Serialize)]

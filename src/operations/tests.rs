@@ -11,6 +11,7 @@ use crate::model::image::{Image, Init};
 use crate::model::life::REBOOTS;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
+use crate::model::secrets::Secrets;
 use crate::model::size::{Bytes, Cpus};
 use crate::model::spec::Defaults;
 use crate::state::Made;
@@ -78,7 +79,13 @@ impl Bench {
     }
 
     fn with_container(self, of: &str, running: bool) -> Bench {
-        let what = Create { record: record(of), pull: None, section: Some(said()), start: running };
+        let what = Create {
+            record: record(of),
+            pull: None,
+            section: Some(said()),
+            start: running,
+            secrets: Secrets::default(),
+        };
         run_now(&self, what).unwrap();
         self
     }
@@ -127,7 +134,7 @@ fn to_rename(record: Box<Record>, from: &str, to: &str) -> Rename {
     Rename { record, name: name(from), new_name: name(to), recorded: Default::default() }
 }
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 25] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -301,13 +308,23 @@ const CASES: [Case; 24] = [
         title: "prune what was left",
         before: || {
             let bench = Bench::new();
-            let nothing = || Files { record: None, disk: false, guest: None, layer: 0 };
+            let nothing = Files::default;
             bench.fake.change(|world| drop(world.unborn.insert(name("web"), nothing())));
             bench.fake.change(|world| drop(world.dead.insert(name("web"), nothing())));
             bench
         },
         run: |machine, ctx| run(machine, ctx, Prune(name("web"))),
         failed: Failed::Resumable,
+    },
+    Case {
+        title: "create and start with secrets",
+        before: Bench::new,
+        run: |machine, ctx| {
+            let mut what = to_create(true, true);
+            what.secrets.add("db", b"x".to_vec())?;
+            run(machine, ctx, what)
+        },
+        failed: Failed::Whole,
     },
 ];
 
@@ -324,7 +341,13 @@ fn to_set(running: bool) -> Set {
 }
 
 fn to_create(with_section: bool, start: bool) -> Create {
-    Create { record: record("web"), pull: None, section: with_section.then(said), start }
+    Create {
+        record: record("web"),
+        pull: None,
+        section: with_section.then(said),
+        start,
+        secrets: Secrets::default(),
+    }
 }
 
 fn orphan() -> Bench {

@@ -5,7 +5,7 @@
 //! makes it wait and no file of a kernel's file system is read with its rights.
 
 use super::filesystem::{entries, open_in_root, read_up_to};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{mkdirat, Mode};
 use nix::unistd::{fchown, fchownat, symlinkat, unlinkat, Gid, Uid, UnlinkatFlags};
@@ -130,6 +130,30 @@ impl GuestRoot {
         self.reach_dir(Path::new(dir), mode).map(drop).map_err(|e| self.failed(dir, e))
     }
 
+    /// The same of one that the guest's root alone reads, also where the image has it otherwise.
+    ///
+    /// # Errors
+    /// As mkdir(2); [`Code::NotSupported`] where a link of the image's leads elsewhere: others go by the path.
+    pub fn make_private_dir(&self, dir: &str) -> Result<()> {
+        let place = |of: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", of.as_raw_fd()));
+        let make = || -> io::Result<bool> {
+            let made = self.reach_dir(Path::new(dir), 0o700)?;
+            if place(made.as_fd())? != place(self.dir.as_fd())?.join(dir) {
+                return Ok(false);
+            }
+            self.own(&made, 0o700).map(|()| true)
+        };
+        match make() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let why =
+                    format!("/{dir} of the image is a link, or below one; use an image in which it is none");
+                Err(Error::new(Code::NotSupported, why))
+            }
+            Err(e) => Err(self.failed(dir, e)),
+        }
+    }
+
     /// Removes a file; none is fine.
     ///
     /// # Errors
@@ -151,12 +175,20 @@ impl GuestRoot {
     /// # Errors
     /// As open(2) and write(2).
     pub fn put(&self, path: &str, mode: u32, content: &str) -> Result<()> {
+        self.put_bytes(path, mode, content.as_bytes())
+    }
+
+    /// The same with what may be no text.
+    ///
+    /// # Errors
+    /// As [`GuestRoot::put`].
+    pub fn put_bytes(&self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
         self.replace(path, &|dir, name| {
             let flags =
                 OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let file = nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(0o600))?;
             let mut file = File::from(file);
-            file.write_all(content.as_bytes())?;
+            file.write_all(content)?;
             self.own(&file, mode)?;
             self.unsynced.borrow_mut().push(file);
             Ok(())

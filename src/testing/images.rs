@@ -178,12 +178,17 @@ impl Images for ImageStore {
         };
         ctx.step("pull.fetch")?;
         let item = offer.item?;
+        if source.sha256.as_ref().is_some_and(|pin| *pin != item.sha256) {
+            return Err(Error::new(Code::Checksum, "the server has other versions"));
+        }
         ctx.bytes(item.size, Some(item.size));
         self.import(ctx, &HostFile::own(Path::new("/pulled")), &source.name, Some(&item.sha256))?;
         let mut state = self.state();
         let pulled = state.images.iter_mut().find(|image| image.manifest.sha256 == item.sha256);
         let Some(image) = pulled else { return Err(Error::new(Code::Failed, "it has gone")) };
         image.manifest.source = [&remote.name, ":", &source.alias].concat();
+        // A version that is a number is when it came.
+        image.manifest.imported = offer.version.parse().unwrap_or(image.manifest.imported);
         image.manifest.source_version = offer.version;
         Ok(image.clone())
     }

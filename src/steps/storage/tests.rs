@@ -493,7 +493,7 @@ fn a_guest_is_told_its_name_keys_and_network() {
         let root = dir.path();
         fs::create_dir_all(root.join(has)).unwrap();
         let web = record("web");
-        guest::write(root, &web, "0123", &network()).unwrap();
+        guest::write(root, &web, "0123", &network(), &Secrets::default()).unwrap();
         assert_eq!(fs::read_to_string(root.join(file)).unwrap(), text, "{has}");
         assert_eq!(fs::read_to_string(root.join("etc/hostname")).unwrap(), "web\n");
         assert_eq!(fs::read_to_string(root.join("etc/machine-id")).unwrap(), "0123\n");
@@ -505,7 +505,7 @@ fn a_guest_is_told_its_name_keys_and_network() {
             assert_eq!(fs::metadata(made).unwrap().uid(), web.ids.base, "{}", made.display());
         }
         // Again, over what is there.
-        guest::write(root, &web, "0123", &network()).unwrap();
+        guest::write(root, &web, "0123", &network(), &Secrets::default()).unwrap();
     }
 }
 
@@ -521,7 +521,7 @@ fn a_changed_address_is_the_only_one_the_guest_has() {
         let dir = TempDir::make();
         fs::create_dir_all(dir.path().join(has)).unwrap();
         let mut web = record("web");
-        guest::write(dir.path(), &web, "0123", &network()).unwrap();
+        guest::write(dir.path(), &web, "0123", &network(), &Secrets::default()).unwrap();
         let text = || fs::read_to_string(dir.path().join(file)).unwrap_or_default();
         web.spec.address = Address::parse("10.139.40.11/27").unwrap();
         guest::write_network(dir.path(), &web, &network()).unwrap();
@@ -614,7 +614,7 @@ fn no_link_in_an_image_leads_outside() {
         evil.spec.timezone = "Europe/Madrid".into();
         evil.spec.first_boot = "#!/bin/sh\n".into();
         evil.spec.services = vec!["proxy".into()];
-        let written = guest::write(&root, &evil, "0123", &network());
+        let written = guest::write(&root, &evil, "0123", &network(), &Secrets::default());
         for address in ["10.139.40.11/27", "dhcp"] {
             evil.spec.address = Address::parse(address).unwrap();
             let _ = guest::write_network(&root, &evil, &network());
@@ -643,7 +643,7 @@ fn a_time_zone_that_the_image_lacks_is_refused() {
     fs::create_dir_all(root.join("etc")).unwrap();
     let mut web = record("web");
     web.spec.timezone = "Europe/Madrid".into();
-    let refused = || guest::write(&root, &web, "0123", &network()).unwrap_err();
+    let refused = || guest::write(&root, &web, "0123", &network(), &Secrets::default()).unwrap_err();
     assert!(refused().message.contains("it has none at all"), "{}", refused());
     fs::create_dir_all(root.join("usr/share/zoneinfo/Europe/Madrid")).unwrap();
     assert!(refused().message.contains("it may be misspelt"), "{}", refused());
@@ -661,7 +661,7 @@ fn an_absolute_link_in_an_image_means_the_guests_own_file() {
     let root = dir.path();
     fs::create_dir_all(root.join("usr/etc")).unwrap();
     symlink("/usr/etc", root.join("etc")).unwrap();
-    guest::write(root, &record("web"), "0123", &network()).unwrap();
+    guest::write(root, &record("web"), "0123", &network(), &Secrets::default()).unwrap();
     assert_eq!(fs::read_to_string(root.join("usr/etc/hostname")).unwrap(), "web\n");
 }
 
@@ -681,7 +681,7 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     web.spec.authorized_keys = vec!["ssh-ed25519 AAAA \"me\": #1".into()];
     web.spec.first_boot = "#!/bin/sh\necho hello\n".into();
     web.spec.services = vec!["proxy".into()];
-    guest::write(&root, &web, "0123", &network()).unwrap();
+    guest::write(&root, &web, "0123", &network(), &Secrets::default()).unwrap();
     assert_eq!(read("etc/hostname"), "www.example.org\n");
     assert!(read("etc/hosts").contains("127.0.1.1\twww.example.org www\n"));
     assert_eq!(read("etc/timezone"), "Europe/Madrid\n");
@@ -712,8 +712,65 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     fs::write(&file, "secret\n").unwrap();
     web.spec.first_boot = file.display().to_string();
     fs::remove_file(&script).unwrap();
-    guest::write(&root, &web, "0123", &network()).unwrap();
+    guest::write(&root, &web, "0123", &network(), &Secrets::default()).unwrap();
     assert!(!script.exists());
+}
+
+#[test]
+fn what_a_guest_is_given_to_keep_its_root_alone_reads() {
+    if !is_root() {
+        return;
+    }
+    let mut secrets = Secrets::default();
+    secrets.add("db", b"x\0\xff".to_vec()).unwrap();
+    type Make = fn(&Path);
+    let images: [(&str, bool, Make); 6] = [
+        ("it has no such directory", true, |_| {}),
+        ("everybody may enter it, and there is such a file", true, |root| {
+            let dir = root.join(guest::SECRETS);
+            fs::create_dir_all(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+            fs::write(dir.join("db"), "theirs").unwrap();
+        }),
+        ("the file is a link", true, |root| {
+            fs::create_dir_all(root.join(guest::SECRETS)).unwrap();
+            symlink("/etc/db", root.join(guest::SECRETS).join("db")).unwrap();
+        }),
+        ("the directory is a link", false, |root| {
+            fs::create_dir_all(root.join("var/lib/cloudbox")).unwrap();
+            symlink("/tmp", root.join(guest::SECRETS)).unwrap();
+        }),
+        ("a directory above is a link", false, |root| {
+            fs::create_dir_all(root.join("data/lib")).unwrap();
+            symlink("data", root.join("var")).unwrap();
+        }),
+        ("the directory is a file", false, |root| {
+            fs::create_dir_all(root.join("var/lib/cloudbox")).unwrap();
+            fs::write(root.join(guest::SECRETS), "x").unwrap();
+        }),
+    ];
+    for (what, good, make) in images {
+        let dir = TempDir::make();
+        let root = dir.path().join("rootfs");
+        for needed in ["etc", "tmp"] {
+            fs::create_dir_all(root.join(needed)).unwrap();
+        }
+        make(&root);
+        let web = record("web");
+        let written = guest::write(&root, &web, "0123", &network(), &secrets);
+        assert_eq!(written.is_ok(), good, "{what}: {written:?}");
+        assert!(fs::read_dir(root.join("tmp")).unwrap().next().is_none(), "{what}: it lies elsewhere");
+        if !good {
+            continue;
+        }
+        let place = root.join(guest::SECRETS);
+        assert_eq!((mode(&place), mode(&place.join("db"))), (0o700, 0o600), "{what}");
+        assert_eq!(fs::read(place.join("db")).unwrap(), b"x\0\xff", "{what}");
+        for made in [&place, &place.join("db")] {
+            assert_eq!(fs::symlink_metadata(made).unwrap().uid(), web.ids.base, "{what}");
+        }
+        assert!(!root.join("etc/db").exists(), "{what}");
+    }
 }
 
 #[test]
