@@ -84,6 +84,16 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// A signature of these bytes, by the key of that number. Nothing is known of it before it is verified.
+    pub fn new(number: Number, signature: [u8; 64]) -> Signature {
+        Signature { number, signature }
+    }
+
+    /// The signature itself, without the key's number.
+    pub fn bytes(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
     /// Reads a signature file.
     ///
     /// # Errors
@@ -94,10 +104,14 @@ impl Signature {
         Ok(Signature { number, signature: fixed(rest) })
     }
 
+    /// The signature as one line of base64.
+    pub fn to_line(&self) -> String {
+        BASE64.encode([&ALGORITHM[..], &self.number.0, &self.signature].concat())
+    }
+
     /// The signature as a file.
     pub fn to_text(&self) -> String {
-        let bytes = [&ALGORITHM[..], &self.number.0, &self.signature].concat();
-        format!("untrusted comment: signed by key {}\n{}\n", self.number, BASE64.encode(bytes))
+        format!("untrusted comment: signed by key {}\n{}\n", self.number, self.to_line())
     }
 
     /// Whether one of `keys` made it of what `message` holds, which is read in pieces.
