@@ -134,3 +134,34 @@ fn no_key_is_overwritten_and_none_is_for_everybodys_eyes() {
     let complaint = place.cloudbox("key show nowhere").unwrap_err();
     assert!(complaint.contains("cannot read nowhere: No such file or directory"), "{complaint}");
 }
+
+#[test]
+fn what_is_no_file_no_name_or_two_keys_is_refused_with_a_cure() {
+    let Some(place) = Place::new("key-oddities") else { return };
+    place.cloudbox("key new anna").unwrap();
+    let made = Command::new("mkfifo").arg(place.0.join("pipe")).status().unwrap();
+    assert!(made.success());
+    let both = place.read("anna.pub") + &place.read("anna.pub");
+    place.write("both", both.as_bytes());
+    place.write("alone", include_bytes!("data/usign/hello.sig"));
+    for (line, why) in [
+        // Nobody writes into the pipe: it must not be waited for.
+        ("key show pipe", "pipe is no file"),
+        ("key split pipe", "pipe is no file"),
+        ("key show .", ". is no file"),
+        ("key id both", "more than one key in it; give each a file of its own"),
+        ("key split alone", "it is a signature alone"),
+        ("key new .", ".: it is a directory; write the pair's name"),
+        ("key new /", "/: it is a directory"),
+        ("key new keys/", "keys/: it is a directory"),
+        ("key new ..", "..: it is a directory"),
+        ("key new a\x1b[2Jb", "a\\u{1b}[2Jb: it has a control character"),
+        ("key new no/where/bert", "no directory no/where; make it first: mkdir -p no/where"),
+    ] {
+        let complaint = place.cloudbox(line).unwrap_err();
+        assert!(complaint.contains(why), "{line}: {complaint}");
+    }
+    let mut names: Vec<_> = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["alone", "anna.pub", "anna.sec", "both", "pipe"]);
+}

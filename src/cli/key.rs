@@ -5,12 +5,13 @@ use super::failure::{Failure, OK};
 use super::page::{push_json, Page};
 use crate::commons::id::Id;
 use crate::commons::signed::Parts;
-use crate::error::{Code, Error, Result};
+use crate::error::{escaped, Code, Error, Result};
 use crate::usign::{Number, PublicKey, SecretKey};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -90,6 +91,7 @@ impl Command {
 }
 
 fn new(name: &Path, json: bool, page: &mut Page) -> Result<()> {
+    check_name(name)?;
     let mut random = [0; 32 + 8];
     let told = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
     told.map_err(|e| Error::io("cannot read", Path::new("/dev/urandom"), e))?;
@@ -100,11 +102,30 @@ fn new(name: &Path, json: bool, page: &mut Page) -> Result<()> {
     write_new(&secret, 0o600, key.to_text().as_bytes())?;
     write_second(&secret, &public, key.public().to_text().as_bytes())?;
     if !json {
-        page.line(&format!("{}: keep a copy elsewhere, and show it to nobody", secret.display()));
-        page.line(&format!("{}: for everybody", public.display()));
+        page.line(&format!("{}: keep a copy elsewhere, and show it to nobody", shown(&secret)));
+        page.line(&format!("{}: for everybody", shown(&public)));
     }
     show(&key.public(), json, page);
     Ok(())
+}
+
+/// Checks that a pair of files can be called so: `.sec` alone would be hidden, and nobody could type some others.
+fn check_name(name: &Path) -> Result<()> {
+    let bytes = name.as_os_str().as_bytes();
+    let why = match name.file_name() {
+        _ if bytes.iter().any(u8::is_ascii_control) => "it has a control character",
+        // A path that ends so has the name before it.
+        None => "it is a directory",
+        Some(_) if bytes.ends_with(b"/") || bytes.ends_with(b"/.") => "it is a directory",
+        Some(_) => return Ok(()),
+    };
+    let why = format!("{}: {why}; write the pair's name, such as `cloudbox key new anna`", shown(name));
+    Err(Error::new(Code::InvalidName, why))
+}
+
+/// A path as people may see it.
+fn shown(path: &Path) -> String {
+    escaped(&path.display().to_string())
 }
 
 fn show(key: &PublicKey, json: bool, page: &mut Page) {
@@ -121,19 +142,23 @@ fn show(key: &PublicKey, json: bool, page: &mut Page) {
 fn split(file: &Path, page: &mut Page) -> Result<()> {
     let text = read(file, SIGNED_MAX)?;
     let parts = Parts::of(&text).map_err(|e| about(file, &e))?;
+    if parts.message.is_empty() {
+        let why = "it is a signature alone, and what it signs is in another file; `usign -V -m THAT -x THIS -p KEY` verifies it as it is";
+        return Err(about(file, &Error::new(Code::InvalidArgument, why)));
+    }
     let message = with_ending(file, ".txt");
     let signature = with_ending(&message, ".sig");
     write_new(&message, 0o644, parts.message)?;
     write_second(&message, &signature, parts.signature.to_text().as_bytes())?;
     page.line(&format!(
         "{}: what was signed, by its own words by key {}; it is not verified",
-        message.display(),
+        shown(&message),
         parts.signature.number
     ));
     page.line(&format!(
         "{}: the signature; `usign -V -m {} -p KEY` verifies it",
-        signature.display(),
-        message.display()
+        shown(&signature),
+        shown(&message)
     ));
     Ok(())
 }
@@ -141,6 +166,7 @@ fn split(file: &Path, page: &mut Page) -> Result<()> {
 /// A public key, or that of a secret one.
 fn read_key(file: &Path) -> Result<PublicKey> {
     let text = String::from_utf8_lossy(&read(file, KEY_MAX)?).into_owned();
+    check_alone(&text).map_err(|e| about(file, &e))?;
     let secret = SecretKey::parse(&text).map(|key| key.public());
     secret
         .or_else(|error| match error.message.contains("it has a password") {
@@ -148,6 +174,17 @@ fn read_key(file: &Path) -> Result<PublicKey> {
             false => PublicKey::parse(&text),
         })
         .map_err(|e| about(file, &e))
+}
+
+/// Checks that there is one key: of two, nobody knows which is meant.
+fn check_alone(text: &str) -> Result<()> {
+    let lines = text.lines().map(str::trim);
+    let keys = lines.filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:")).count();
+    if keys <= 1 {
+        return Ok(());
+    }
+    let why = "there is more than one key in it; give each a file of its own: a line of comment, and the key's line";
+    Err(Error::new(Code::InvalidArgument, why))
 }
 
 fn about(file: &Path, error: &Error) -> Error {
@@ -161,9 +198,16 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn read(file: &Path, most: u64) -> Result<Vec<u8>> {
+    let cannot = |e| Error::io("cannot read", file, e);
+    // Nobody may be on the other end of a pipe: opening it would wait.
+    let options = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).clone();
+    let source = options.open(file).map_err(cannot)?;
+    if !source.metadata().map_err(cannot)?.is_file() {
+        let why = format!("{} is no file, but a directory, a pipe or a device", file.display());
+        return Err(Error::new(Code::InvalidArgument, why));
+    }
     let mut text = Vec::new();
-    let told = File::open(file).and_then(|source| source.take(most + 1).read_to_end(&mut text));
-    told.map_err(|e| Error::io("cannot read", file, e))?;
+    source.take(most + 1).read_to_end(&mut text).map_err(cannot)?;
     if text.len() as u64 > most {
         let why = format!("{} is longer than {most} bytes: it is something else", file.display());
         return Err(Error::new(Code::InvalidArgument, why));
@@ -179,6 +223,14 @@ fn write_new(path: &Path, mode: u32, text: &[u8]) -> Result<()> {
             let why =
                 format!("{} is there already, and is not overwritten; choose another name", path.display());
             Error::new(Code::Exists, why)
+        }
+        ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path).display();
+            let why = format!(
+                "cannot write {}: there is no directory {directory}; make it first: mkdir -p {directory}",
+                path.display()
+            );
+            Error::new(Code::NotFound, why)
         }
         _ => Error::io("cannot write", path, e),
     })?;
