@@ -15,4 +15,5 @@ pub mod plan;
 pub mod remote;
 pub mod service;
 pub mod size;
+pub mod span;
 pub mod spec;
