@@ -183,7 +183,8 @@ pub enum Input<'a> {
         /// Whether it stood there before it was asked for.
         retained: bool,
     },
-    /// All containers that have a slice: once before anything else happens, and whenever one of them has changed.
+    /// All containers that have a slice: once before anything else happens, and whenever one of them has changed. After
+    /// [`Input::Done`] only what was looked at after the call had ended.
     Containers(&'a [Container]),
     /// What the box has for others: once, and when it has changed by much.
     Room(Room),
@@ -194,7 +195,7 @@ pub enum Input<'a> {
         /// How.
         result: Result<(), Fault>,
     },
-    /// The time that the core's `deadline` asked for has come, or NTP has answered.
+    /// The time that [`super::core::Core::deadline`] asked for has come, or NTP has answered.
     Tick,
     /// The owner answers who asked to be hosted: he is allowed, or not, with a word to it.
     Answer {

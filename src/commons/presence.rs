@@ -32,6 +32,8 @@ struct Seen {
     base: u64,
     /// For how many milliseconds it asked to be waited for, in addition.
     back: u64,
+    /// A hash of the last text that was verified: it comes once from each broker.
+    last: u64,
 }
 
 /// What a sign of life was worth.
@@ -108,7 +110,10 @@ impl Presence {
         for id in ids {
             if let Err(at) = self.find(*id) {
                 let (high, run) = (Stamp::default(), [0; RUN]);
-                self.boxes.insert(at, Seen { id: *id, high, run, heard: None, first: None, base, back: 0 });
+                self.boxes.insert(
+                    at,
+                    Seen { id: *id, high, run, heard: None, first: None, base, back: 0, last: 0 },
+                );
             }
         }
     }
@@ -123,6 +128,23 @@ impl Presence {
     /// The highest that was seen of each box, for the disk.
     pub fn highest(&self) -> impl Iterator<Item = (Id, Stamp)> + '_ {
         self.boxes.iter().map(|seen| (seen.id, seen.high)).filter(|(_, high)| *high != Stamp::default())
+    }
+
+    /// Whether this is the text that was verified last. Another with the same hash would be taken for known, and mean nothing.
+    pub fn is_echo(&self, id: Id, text: &[u8]) -> bool {
+        self.get(id).is_some_and(|seen| seen.last == hash(text))
+    }
+
+    /// This text was verified.
+    pub fn remember(&mut self, id: Id, text: &[u8]) {
+        if let Some(seen) = self.find(id).ok().and_then(|at| self.boxes.get_mut(at)) {
+            seen.last = hash(text);
+        }
+    }
+
+    /// Whether it was heard a short while ago.
+    pub fn is_heard(&self, id: Id, now: u64) -> bool {
+        self.heard_until(id, u64::MAX, now) > 0
     }
 
     /// A sign of life was read; `retained`: a broker had kept it.
@@ -200,6 +222,12 @@ impl Presence {
         let heard = |seen: &Seen| seen.heard.is_some_and(|heard| clock.saturating_sub(heard) < HEARD);
         self.boxes.iter().any(|seen| seen.id != but && heard(seen))
     }
+}
+
+/// FNV-1a.
+fn hash(text: &[u8]) -> u64 {
+    text.iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
