@@ -4,6 +4,7 @@
 //! A wrong value never takes the rest of the file with it: it becomes a warning, and the section it stands in keeps
 //! what it had before.
 
+use super::commons::{self, Broker, CommonsSettings, Grants, Images, Peer};
 use super::name::{ImageName, Name};
 use super::options::{self, OptionValues, Shape};
 use super::remote::{self, KnownImage, Remote};
@@ -13,6 +14,7 @@ use super::spec::{
     check_bridge, check_first_boot, invalid, parse_bool, parse_disk, parse_memory, parse_pids, Defaults, Spec,
 };
 use crate::error::{Code, Error, Result};
+use crate::usign::PublicKey;
 use litemap::LiteMap;
 use openwrt_uci::{Opt, Package, Section};
 use std::fmt;
@@ -53,7 +55,10 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Section `main`, and section `host` of the other file.
+/// Sections that other parts of the commons read, or will: they are no mistake.
+const READ_ELSEWHERE: [&str; 3] = ["directory", "guifi", "checkpoint"];
+
+/// Sections `main` and `commons`, and section `host` of the other file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Off: nothing is created or started; what runs goes on.
@@ -74,8 +79,10 @@ pub struct Settings {
     pub export_dirs: Vec<PathBuf>,
     /// Where calls may have archives and images read from; none: as above.
     pub import_dirs: Vec<PathBuf>,
-    /// Where the files lie that remotes name as `key_file`.
+    /// Where the files lie that remotes name as `key_file`, and brokers as `password_file`.
     pub key_dirs: Vec<PathBuf>,
+    /// Section `commons`.
+    pub commons: CommonsSettings,
 }
 
 impl Default for Settings {
@@ -98,6 +105,7 @@ impl Default for Settings {
             memory_reserve: 512 << 20,
             disk_reserve: 2 << 30,
             advertise: true,
+            commons: CommonsSettings::default(),
         }
     }
 }
@@ -133,6 +141,12 @@ pub struct Config {
     pub remotes: Vec<(String, Result<Remote>)>,
     /// Images of which the file says where they are to be had.
     pub images: Vec<KnownImage>,
+    /// Who carries what the commons says, in the order of the file.
+    pub brokers: Vec<Broker>,
+    /// Whom the box hosts.
+    pub peers: Vec<Peer>,
+    /// Whom it does not, whoever says otherwise.
+    pub denied: Vec<PublicKey>,
     /// What is wrong in the file, in its order.
     pub warnings: Vec<Warning>,
     /// The file has no section at all, or is not there.
@@ -195,7 +209,16 @@ pub fn read(package: &Package, host: &Package, before: &Settings) -> Config {
     for section in package.sections() {
         match section.kind() {
             "cloudbox" if section.name() == "main" => reader.main(section),
+            "commons" if section.name() == "commons" => reader.commons(section),
+            "commons" => {
+                let why = "the section does nothing; there is one: config commons 'commons'";
+                reader.warn_of(section, None, why);
+            }
+            "broker" => reader.broker(section),
+            "peer" => reader.peer(section),
+            "deny" => reader.deny(section),
             "container" | "service" | "remote" | "image" => {}
+            kind if READ_ELSEWHERE.contains(&kind) => {}
             kind => {
                 let why = format!(
                     "sections of type '{kind}' are not known to this version of cloudbox and do nothing"
@@ -301,6 +324,94 @@ impl Reader<'_> {
             }
         }
         self.config.settings = settings;
+    }
+
+    fn commons(&mut self, section: &Section) {
+        for option in section.options() {
+            let Some(text) = self.text(section, option) else { continue };
+            match self.config.settings.commons.set(option.name(), text) {
+                Ok(true) => {}
+                Ok(false) => self.unknown(section, option),
+                Err(error) => {
+                    self.config.settings.commons.take(option.name(), &self.before.commons);
+                    let message = format!("{}; the earlier value stays", error.message);
+                    self.warn_of(section, Some(option), &message);
+                }
+            }
+        }
+    }
+
+    /// A broker with a wrong value is none: nobody shall be spoken to as he was not meant to be.
+    fn broker(&mut self, section: &Section) {
+        if self.is_nameless(section, "broker 'one'") {
+            return;
+        }
+        let mut broker = Broker::new(section.name());
+        for option in section.options() {
+            match single(option).and_then(|text| broker.set(option.name(), text)) {
+                Ok(true) => {}
+                Ok(false) => self.unknown(section, option),
+                Err(error) => return self.warn_of(section, Some(option), &error.message),
+            }
+        }
+        if let Err(error) = broker.check() {
+            return self.blame(section, &error);
+        }
+        let same = |known: &&Broker| (&known.host, known.port) == (&broker.host, broker.port);
+        if let Some(first) = self.config.brokers.iter().find(same) {
+            let why = format!("it is the broker of section '{}' already; this one does nothing", first.name);
+            return self.warn_of(section, None, &why);
+        }
+        if self.config.brokers.len() >= commons::BROKERS_MAX {
+            let why = format!("{} brokers are the most; this one does nothing", commons::BROKERS_MAX);
+            return self.warn_of(section, None, &why);
+        }
+        self.config.brokers.push(broker);
+    }
+
+    /// A peer is its key. One whose key cannot be read is nobody; one with another wrong value stays known, and gets nothing
+    /// new: what it has shall not end by a slip of the pen.
+    fn peer(&mut self, section: &Section) {
+        if self.is_nameless(section, "peer 'anna'") {
+            return;
+        }
+        let key = section.option("key").map(single).transpose();
+        let key = match key.and_then(commons::parse_key) {
+            Ok(key) => key,
+            Err(error) => return self.blame(section, &error),
+        };
+        if let Some(first) = self.config.peers.iter().find(|known| known.key.bytes() == key.bytes()) {
+            let why = format!("it has the key of section '{}'; this one does nothing", first.name);
+            return self.warn_of(section, section.option("key"), &why);
+        }
+        let (mut grants, mut contact, mut wrong) = (Grants::default(), String::new(), None);
+        for option in section.options() {
+            match grant(&mut grants, &mut contact, option) {
+                Ok(true) => {}
+                Ok(false) => self.unknown(section, option),
+                Err(error) => {
+                    let message = format!("{}; until then it gets nothing new", error.message);
+                    self.warn_of(section, Some(option), &message);
+                    wrong.get_or_insert(error);
+                }
+            }
+        }
+        let grants = wrong.map_or(Ok(grants), Err);
+        self.config.peers.push(Peer { name: section.name().to_string(), key, contact, grants });
+    }
+
+    fn deny(&mut self, section: &Section) {
+        for option in section.options().iter().filter(|option| option.name() != "key") {
+            self.unknown(section, option);
+        }
+        let key = section.option("key").map(single).transpose();
+        match key.and_then(commons::parse_key) {
+            Ok(key) => self.config.denied.push(key),
+            Err(error) => {
+                let message = format!("{}; until then nobody is denied by this section", error.message);
+                self.warn_of(section, section.option("key"), &message);
+            }
+        }
     }
 
     fn container(&mut self, section: &Section, repeated: bool) {
@@ -544,6 +655,21 @@ fn ask_remote(asked: &mut remote::RemoteOptions, option: &Opt) -> Result<bool> {
         _ => return Ok(false),
     };
     *field = Some(single(option)?.to_string());
+    Ok(true)
+}
+
+/// Puts one option of a peer where it belongs; false when there is no such option.
+fn grant(grants: &mut Grants, contact: &mut String, option: &Opt) -> Result<bool> {
+    match option.name() {
+        "key" => {}
+        "contact" => *contact = commons::parse_contact(single(option)?)?,
+        "images" => {
+            let mut names = Vec::new();
+            texts(&mut names, option)?;
+            grants.images = Images::parse(&names)?;
+        }
+        name => return grants.set(name, single(option)?),
+    }
     Ok(true)
 }
 

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod advert;
+pub mod commons;
 pub mod config;
 pub mod idrange;
 pub mod image;
@@ -13,7 +14,9 @@ pub mod name;
 pub mod options;
 pub mod plan;
 pub mod remote;
+pub mod secrets;
 pub mod service;
 pub mod size;
+pub mod slice;
 pub mod span;
 pub mod spec;

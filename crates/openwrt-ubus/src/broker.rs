@@ -2,15 +2,22 @@
 //! it has no I/O; the program `ubus-broker` adds sockets.
 //!
 //! It answers as openwrt/ubus' `ubusd` does, also to odd input, with these differences:
-//! - there are no access lists: root may do everything, and others what `ubusd` lets them do without any list (they
-//!   see no methods, may call and publish nothing, may neither listen nor send);
+//! - root may do everything, and others what an [`Access`] list grants; without one they see no methods, may call and
+//!   publish nothing, may neither listen nor send. A list's `tags` and `acl` are not read, and of a client's groups only
+//!   the primary one counts;
 //! - file descriptors are passed on with calls only;
 //! - a call that its USER and GROUP make too long gets INVALID_ARGUMENT, instead of breaking the callee's connection.
+
+mod access;
+
+pub use access::Access;
 
 use crate::blob::{self, MAX_MESSAGE_LEN};
 use crate::blobmsg::{Field, Fields, Value};
 use crate::conn::ProtocolError;
 use crate::msg::{self, attr, kind, system_object, Attributes, Frame, Header, Inbox, Status};
+use crate::signature;
+use access::Lists;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -62,6 +69,7 @@ pub struct Broker {
     types: BTreeMap<u32, ObjectType>,
     paths: BTreeMap<Vec<u8>, u32>,
     patterns: Vec<Pattern>,
+    lists: Lists,
     event_seq: u16,
     random: u64,
 }
@@ -130,9 +138,15 @@ impl Broker {
             types: BTreeMap::new(),
             paths: BTreeMap::new(),
             patterns: Vec::new(),
+            lists: Lists::default(),
             event_seq: 0,
             random: seed,
         }
+    }
+
+    /// Lets somebody do from now on what the list says.
+    pub fn allow(&mut self, access: Access) {
+        self.lists.add(access);
     }
 
     /// A client has come. It is greeted.
@@ -397,23 +411,38 @@ impl Broker {
     }
 
     fn tell_object(&mut self, to: ClientId, seq: u16, peer: u32, id: u32) {
-        let root = self.is_root(to);
+        let Some(client) = self.clients.get(&to) else { return };
         let Some(Object { path: Some(path), ty: Some(ty), .. }) = self.objects.get(&id) else {
             return;
         };
         let Some(signature) = self.types.get(ty) else {
             return;
         };
-        if !root && signature.methods > 0 {
+        let shown = match client.credentials.is_root() || signature.methods == 0 {
+            true => signature.signature.clone(),
+            false => self.granted_methods(&client.credentials, path, &signature.signature),
+        };
+        if shown.is_empty() && signature.methods > 0 {
             return;
         }
-        let (path, ty, signature) = (path.clone(), *ty, signature.signature.clone());
+        let (path, ty, signature) = (path.clone(), *ty, shown);
         self.send(to, Header::new(kind::DATA, seq, peer), |out| {
             blob::put_str(out, attr::OBJPATH, &path);
             blob::put_u32(out, attr::OBJID, id);
             blob::put_u32(out, attr::OBJTYPE, ty);
             blob::put(out, attr::SIGNATURE, &signature);
         });
+    }
+
+    /// The part of an object's signature that a client may see.
+    fn granted_methods(&self, client: &Credentials, path: &[u8], whole: &[u8]) -> Vec<u8> {
+        let mut granted = Vec::new();
+        for (method, arguments) in signature::Methods::new(whole) {
+            if self.lists.may_call(client, path, method.as_bytes()) {
+                signature::put_method(&mut granted, method, &arguments);
+            }
+        }
+        granted
     }
 
     fn handle_invoke(
@@ -435,8 +464,10 @@ impl Broker {
         let Some(object) = self.objects.get(&id) else {
             return Some(Status::NOT_FOUND);
         };
-        if object.path.is_some() && !self.is_root(from) {
-            return Some(Status::PERMISSION_DENIED);
+        if let (Some(path), Some(client)) = (&object.path, self.clients.get(&from)) {
+            if !self.lists.may_call(&client.credentials, path, method) {
+                return Some(Status::PERMISSION_DENIED);
+            }
         }
         match self.forward_invoke(from, seq, id, method, attributes.data, false, descriptor) {
             true => None,
@@ -498,7 +529,9 @@ impl Broker {
 
     fn handle_add(&mut self, from: ClientId, seq: u16, peer: u32, attributes: &Attributes<'_>) -> Status {
         if let Some(path) = attributes.objpath {
-            if !self.is_root(from) || self.paths.contains_key(path) {
+            if !self.may(from, |lists, client| lists.may_publish(client, path))
+                || self.paths.contains_key(path)
+            {
                 return Status::INVALID_ARGUMENT;
             }
         }
@@ -614,8 +647,8 @@ impl Broker {
         self.objects.get(&object).is_some_and(|object| object.owner == client)
     }
 
-    fn is_root(&self, client: ClientId) -> bool {
-        self.clients.get(&client).is_some_and(|client| client.credentials.is_root())
+    fn may(&self, client: ClientId, granted: impl Fn(&Lists, &Credentials) -> bool) -> bool {
+        self.clients.get(&client).is_some_and(|client| granted(&self.lists, &client.credentials))
     }
 }
 
@@ -649,8 +682,8 @@ impl Broker {
             return false;
         };
         let (own, other) = (&client.credentials, &owner.credentials);
-        match target.path {
-            Some(_) => own.is_root(),
+        match &target.path {
+            Some(path) => self.lists.may_subscribe(own, path),
             None => own.user == other.user || own.group == other.group,
         }
     }
@@ -770,13 +803,14 @@ impl Broker {
         if !self.objects.contains_key(&object) {
             return Status::NOT_FOUND;
         }
-        if !self.owns(from, object) || pattern.is_empty() || !self.is_root(from) {
-            return Status::PERMISSION_DENIED;
-        }
         let (text, prefix) = match pattern {
             [text @ .., b'*'] => (text, true),
             text => (text, false),
         };
+        let may = self.may(from, |lists, client| lists.may_listen(client, text));
+        if !self.owns(from, object) || pattern.is_empty() || !may {
+            return Status::PERMISSION_DENIED;
+        }
         self.patterns.push(Pattern { object, text: text.to_owned(), prefix });
         Status::OK
     }
@@ -786,7 +820,7 @@ impl Broker {
         else {
             return Status::INVALID_ARGUMENT;
         };
-        if id.starts_with(b"ubus.") || !self.is_root(from) {
+        if id.starts_with(b"ubus.") || !self.may(from, |lists, client| lists.may_send(client, id)) {
             return Status::PERMISSION_DENIED;
         }
         self.deliver_event(Some(from), id, data.as_bytes());

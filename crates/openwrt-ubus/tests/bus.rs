@@ -1,6 +1,6 @@
 //! Connections and a broker in memory, with a clock of our own: every order of events can be had, and had again.
 
-use openwrt_ubus::broker::{Broker, ClientId, Credentials};
+use openwrt_ubus::broker::{Access, Broker, ClientId, Credentials};
 use openwrt_ubus::conn::{Reply, SendError, QUEUE_LIMIT};
 use openwrt_ubus::{from_fields, to_fields, Connection, Event, Fields, Object, ObjectId, Request, Status};
 use serde_json::{json, Value as Json};
@@ -728,6 +728,72 @@ fn a_client_without_rights() {
     assert!(matches!(net.event(1), Event::ListenFailed { status: Status::PERMISSION_DENIED, .. }));
     net.at(1).subscribe("service");
     assert!(matches!(net.event(1), Event::SubscribeFailed { status: Status::NOT_FOUND, .. }));
+    assert!(net.events(0).is_empty());
+}
+
+#[test]
+fn a_client_may_do_what_a_list_says_and_no_more() {
+    let mut net = Net::new(1);
+    net.serve(0);
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let list = |user: &str, methods: &[&str]| Access {
+        user: Some(user.into()),
+        methods: vec![("serv*".into(), texts(methods))],
+        publish: texts(&["mine"]),
+        subscribe: texts(&["service"]),
+        listen: texts(&["a.*"]),
+        send: texts(&["b"]),
+        ..Access::default()
+    };
+    net.broker.allow(list("anna", &["a"]));
+    // Of somebody else, and of a group that she is not of.
+    net.broker.allow(list("bob", &["*"]));
+    net.broker.allow(Access { user: None, group: Some("bob".into()), ..list("", &["*"]) });
+    let anna = Credentials { uid: 1000, gid: 1000, user: "anna".into(), group: "anna".into() };
+    let client = net.broker.connect(anna);
+    net.nodes.push(Node {
+        client,
+        connection: Connection::new(),
+        events: Vec::new(),
+        stalled: false,
+        heard: Vec::new(),
+    });
+    net.events(1);
+    let deadline = net.now + Duration::from_secs(1);
+    net.at(1).lookup("*", deadline);
+    let Event::LookupEnded { objects, .. } = net.event(1) else { panic!("no lookup") };
+    let seen: Vec<(String, Vec<String>)> = objects
+        .iter()
+        .map(|object| (object.path.clone(), object.methods().map(|(name, _)| name.to_string()).collect()))
+        .collect();
+    assert_eq!(seen, [("service".to_string(), texts(&["a"]))]);
+    net.call(1, "a", json!({}));
+    let Event::Call { caller, request, .. } = net.event(0) else { panic!("no call") };
+    assert_eq!((caller.user.as_deref(), caller.group.as_deref()), (Some("anna"), Some("anna")));
+    net.at(0).complete(request, Status::OK);
+    assert_eq!(net.reply(1).status, Status::OK);
+    net.call(1, "b", json!({}));
+    assert_eq!(net.reply(1).status, Status::PERMISSION_DENIED);
+    assert!(net.events(0).is_empty());
+    net.at(1).add_object(Object::new("mine"));
+    assert!(matches!(net.event(1), Event::Published { .. }));
+    net.at(1).add_object(Object::new("mine.too"));
+    assert!(matches!(net.event(1), Event::PublishFailed { status: Status::INVALID_ARGUMENT, .. }));
+    net.at(1).subscribe("service");
+    assert!(matches!(net.event(1), Event::Subscribed { .. }));
+    net.at(1).register_event("*");
+    assert!(matches!(net.event(1), Event::ListenFailed { status: Status::PERMISSION_DENIED, .. }));
+    net.at(1).register_event("a.*");
+    assert!(net.events(1).is_empty());
+    net.events(0);
+    net.at(0).send_event("a.x", &[]).unwrap();
+    net.at(0).send_event("c.x", &[]).unwrap();
+    assert!(matches!(net.event(1), Event::BusEvent { id, .. } if id == "a.x"));
+    net.at(0).register_event("*");
+    net.events(0);
+    net.at(1).send_event("b", &[]).unwrap();
+    net.at(1).send_event("c", &[]).unwrap();
+    assert!(matches!(net.event(0), Event::BusEvent { id, .. } if id == "b"));
     assert!(net.events(0).is_empty());
 }
 

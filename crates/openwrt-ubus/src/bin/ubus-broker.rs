@@ -1,11 +1,12 @@
-//! A small `ubusd` on a socket, for tests and demonstrations: `ubus-broker -s SOCKET`.
+//! A small `ubusd` on a socket, for tests and demonstrations: `ubus-broker [-A DIRECTORY] [-s SOCKET]`. Whoever is not root
+//! may do what the access lists in the directory say, as with `ubusd`; without one, next to nothing.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Gid, Group, Uid, User};
-use openwrt_ubus::broker::{Broker, ClientId, Credentials};
+use openwrt_ubus::broker::{Access, Broker, ClientId, Credentials};
 use openwrt_ubus::conn::DEFAULT_SOCKET;
 use openwrt_ubus::descriptors::{receive, send};
 use std::collections::BTreeMap;
@@ -18,21 +19,67 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let (mut socket, mut lists) = (PathBuf::from(DEFAULT_SOCKET), None);
     let mut args = std::env::args_os().skip(1);
-    let socket: PathBuf = match (args.next(), args.next(), args.next()) {
-        (None, ..) => DEFAULT_SOCKET.into(),
-        (Some(option), Some(path), None) if option == "-s" => path.into(),
-        _ => {
-            eprintln!("usage: ubus-broker [-s SOCKET]");
-            return ExitCode::from(2);
+    while let Some(option) = args.next() {
+        match (option.to_str(), args.next()) {
+            (Some("-s"), Some(path)) => socket = path.into(),
+            (Some("-A"), Some(path)) => lists = Some(PathBuf::from(path)),
+            _ => {
+                eprintln!("usage: ubus-broker [-A DIRECTORY] [-s SOCKET]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let mut broker = match seed() {
+        Ok(seed) => Broker::new(seed),
+        Err(error) => {
+            eprintln!("ubus-broker: /dev/urandom: {error}");
+            return ExitCode::FAILURE;
         }
     };
-    match listen(&socket).and_then(|listener| serve(&listener)) {
+    if let Some(Err((path, why))) = lists.map(|lists| read_lists(&lists, &mut broker)) {
+        eprintln!("ubus-broker: {}: {why}", path.display());
+        return ExitCode::FAILURE;
+    }
+    match listen(&socket).and_then(|listener| serve(&listener, broker)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ubus-broker: {}: {error}", socket.display());
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Reads every access list in a directory. Where `ubusd` passes over what it cannot read, this ends: it is for tests.
+fn read_lists(directory: &Path, broker: &mut Broker) -> Result<(), (PathBuf, String)> {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| (path.to_path_buf(), error.to_string());
+    let entries = fs::read_dir(directory).map_err(|e| failed(directory, &e))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "json"));
+    paths.sort();
+    for path in paths {
+        let text = fs::read(&path).map_err(|e| failed(&path, &e))?;
+        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|e| failed(&path, &e))?;
+        broker.allow(access_of(&json));
+    }
+    Ok(())
+}
+
+fn access_of(json: &serde_json::Value) -> Access {
+    let text = |name: &str| json[name].as_str().map(str::to_string);
+    let texts = |value: &serde_json::Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_string)).collect()
+    };
+    let objects = json["access"].as_object().into_iter().flatten();
+    Access {
+        user: text("user"),
+        group: text("group"),
+        methods: objects.map(|(path, access)| (path.clone(), texts(&access["methods"]))).collect(),
+        publish: texts(&json["publish"]),
+        subscribe: texts(&json["subscribe"]),
+        listen: texts(&json["listen"]),
+        send: texts(&json["send"]),
     }
 }
 
@@ -48,8 +95,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-fn serve(listener: &UnixListener) -> io::Result<()> {
-    let mut broker = Broker::new(seed()?);
+fn serve(listener: &UnixListener, mut broker: Broker) -> io::Result<()> {
     let mut streams: BTreeMap<ClientId, UnixStream> = BTreeMap::new();
     loop {
         let ready = wait(listener, &streams, &broker)?;
