@@ -1,11 +1,16 @@
-//! Keys: by them members and boxes of the commons know each other. No daemon is asked.
+//! Keys: by them members and boxes of the commons know each other, and know others by what they sign. No daemon is asked.
 
 use super::action::{examples, Action, Lazy};
-use super::failure::{Failure, OK};
+use super::failure::{complain, Failure, OK};
+use super::member::brokers::Brokers;
+use super::member::place::{add_known, Where, Who};
 use super::page::{push_json, Page};
+use crate::commons::formats::{make, open, Cert, Index, Owner, CERTS_MAX, DAY, MANIFEST_DAYS};
+use crate::commons::heard::newest;
 use crate::commons::id::Id;
-use crate::commons::signed::Parts;
-use crate::error::{escaped, Code, Error, Result};
+use crate::commons::signed::{Ed25519, Parts};
+use crate::commons::topic::Topic;
+use crate::error::{escaped, quoted, Code, Error, Result};
 use crate::usign::{Number, PublicKey, SecretKey};
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -14,6 +19,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The longest key file.
 const KEY_MAX: u64 = 4 << 10;
@@ -47,6 +53,62 @@ pub enum Command {
         "key split wiki.signed" => "then: usign -V -m wiki.signed.txt -p anna.pub",
     })]
     Split(Lazy<Split>),
+    /// know somebody, so that your slices go on his boxes
+    ///
+    /// Without it, `cloudbox slice plan` takes no box of his: whoever knows no owner could be given a thousand invented boxes.
+    #[command(after_help = examples! {
+        "key know bert bert.pub" => "the file that Bert has sent",
+        "key know bert RWSlxcM81Tp9bFPDH5D18NKTkEukBs4CB8ATgsmbKx4YjbnqSoH90D2F" => "or its line",
+    })]
+    Know(Lazy<Know>),
+    /// vouch for somebody's key
+    ///
+    /// Boxes that host you, and let you vouch (`option delegate '1'`), then host him within your quota. Prints the
+    /// certificate; with --publish, it is put into your index, where the boxes find it.
+    #[command(after_help = examples! {
+        "key vouch bert.pub --share 25% --days 90 --key anna.sec --publish" => "a quarter of what Anna may use",
+    })]
+    Vouch(Lazy<Vouch>),
+    /// say that a box is yours
+    ///
+    /// Prints a certificate for the box to show with its offer: members who know you take it. It holds for 90 days.
+    #[command(after_help = examples! {
+        "key own o6cgvbb4hsvzjf6g --key anna.sec" => "goes into the box's /etc/cloudbox/box.owner",
+    })]
+    Own(Lazy<Own>),
+}
+
+#[derive(Args)]
+pub struct Know {
+    name: String,
+    #[arg(value_name = "KEY", help = "the file with the public key, or its line")]
+    whose: String,
+}
+
+#[derive(Args)]
+pub struct Vouch {
+    #[arg(value_name = "KEY", help = "the file with the public key, or its line")]
+    whose: String,
+    #[arg(long, value_name = "SHARE", default_value = "25%", help = "how much of your quota he may use")]
+    share: String,
+    #[arg(long, value_name = "NUMBER", default_value_t = 90, help = "for how many days, 90 at most")]
+    days: u64,
+    #[arg(long, help = "put it into your index, on all brokers")]
+    publish: bool,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    by: Where,
+}
+
+#[derive(Args)]
+pub struct Own {
+    #[arg(value_name = "BOX", help = "its id, as `cloudbox commons status` shows it")]
+    box_id: String,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    by: Where,
 }
 
 #[derive(Args)]
@@ -86,7 +148,105 @@ impl Command {
                 Ok(())
             }
             Command::Split(Lazy(Split { file })) => split(&file, page),
+            Command::Know(Lazy(Know { name, whose })) => {
+                let key = named_key(&whose)?;
+                add_known(&name, &key)?;
+                page.line(&format!("{name} is known: {}", Id::of(&key)));
+                Ok(())
+            }
+            Command::Vouch(Lazy(vouch)) => vouch.run(page),
+            Command::Own(Lazy(own)) => own.run(page),
         }
+    }
+}
+
+/// A public key by its file or its line.
+fn named_key(text: &str) -> Result<PublicKey> {
+    PublicKey::parse(text).or_else(|_| read_key(Path::new(text)))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Vouch {
+    fn run(&self, page: &mut Page) -> Result<()> {
+        let percent = self.share.strip_suffix('%').and_then(|digits| digits.parse().ok());
+        let share = percent.filter(|share| (1..=100).contains(share)).ok_or_else(|| {
+            let why = format!("--share {}: write a share from 1% to 100%", quoted(&self.share));
+            Error::new(Code::InvalidArgument, why)
+        })?;
+        if !(1..=MANIFEST_DAYS).contains(&self.days) {
+            let why = format!("--days {}: write a number from 1 to {MANIFEST_DAYS}", self.days);
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        let (key, whose) = (self.who.secret()?, named_key(&self.whose)?);
+        let (issuer, now) = (Id::of(&key.public()), now());
+        if Id::of(&whose) == issuer {
+            return Err(Error::new(Code::InvalidArgument, "it is your own key: nobody vouches for himself"));
+        }
+        let cert = Cert { issuer, key: whose, share, issued: now, expires: now + self.days * DAY };
+        let network = self.by.network()?;
+        let text = make(&Ed25519, &key, network, &cert)?;
+        page.text.push_str(&String::from_utf8_lossy(&text));
+        if self.publish {
+            self.publish(&key, &cert, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the certificate into the index, in the place of an earlier one for the same key.
+    fn publish(&self, key: &SecretKey, cert: &Cert, text: &[u8]) -> Result<()> {
+        let place = self.by.place()?;
+        let (network, member, now) = (place.network, cert.issuer, cert.issued);
+        let mut brokers = Brokers::connect(&place)?;
+        let topic = Topic::Index(member);
+        let heard = brokers.read(&[topic.text(network)]);
+        let found = newest::<Index>(&Ed25519, network, &heard, |at| *at == topic, |index| index.serial);
+        let before = found.newest.into_iter().next().map(|newest| newest.told);
+        let mut index = before.unwrap_or_else(|| Index {
+            member,
+            serial: 0,
+            slices: Vec::new(),
+            certs: Vec::new(),
+            issued: now,
+            expires: now + MANIFEST_DAYS * DAY,
+        });
+        let holds = |text: &str| {
+            open::<Cert>(&Ed25519, &key.public(), network, text.as_bytes())
+                .is_ok_and(|other| other.member() != cert.member() && other.expires > now)
+        };
+        index.certs.retain(|other| holds(other));
+        if index.certs.len() >= CERTS_MAX {
+            let why = format!("you vouch for {CERTS_MAX} others already, and more are not read");
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        index.certs.push(String::from_utf8_lossy(text).into());
+        index.serial = now.max(index.serial + 1);
+        (index.issued, index.expires) = (now, now + MANIFEST_DAYS * DAY);
+        let kept = brokers.publish(&topic, &make(&Ed25519, key, network, &index)?);
+        for one in &kept {
+            if let Some(why) = &one.why_not {
+                complain(&format!("{}: {why}", one.host));
+            }
+        }
+        match kept.iter().any(|kept| kept.why_not.is_none()) {
+            true => Ok(()),
+            false => {
+                Err(Error::new(Code::Failed, "no broker keeps your index: nobody will hear that you vouch"))
+            }
+        }
+    }
+}
+
+impl Own {
+    fn run(&self, page: &mut Page) -> Result<()> {
+        let (key, now) = (self.who.secret()?, now());
+        let (member, of) = (Id::of(&key.public()), self.box_id.parse()?);
+        let owner = Owner { member, of, issued: now, expires: now + MANIFEST_DAYS * DAY };
+        let text = make(&Ed25519, &key, self.by.network()?, &owner)?;
+        page.text.push_str(&String::from_utf8_lossy(&text));
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@
 mod action;
 mod bus;
 mod call;
+mod commons;
 mod container;
 mod copy;
 mod daemon;
@@ -22,6 +23,7 @@ mod key;
 mod line;
 mod listing;
 mod log;
+mod member;
 mod mistake;
 mod page;
 mod pattern;
@@ -30,6 +32,7 @@ mod progress;
 mod publish;
 mod request;
 mod service;
+mod slice;
 mod snapshot;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ pub mod formats;
 pub mod heard;
 pub mod id;
 pub mod interface;
+pub mod invitation;
 pub mod label;
 pub mod mosquitto;
 pub mod offers;
