@@ -174,7 +174,7 @@ pack_daemon() {
 	{
 		facts cloudbox "$(field DEPENDS | dependencies)" "$(field SECTION | tr -d ' ')"
 		echo "LicenseFiles: $(variable PKG_LICENSE_FILES)"
-		echo "Require-User: $(field USERID | tr -d ' ')"
+		echo "Require-User: $(field USERID | sed 's/^ *//')"
 		echo "Architecture: $arch"
 		echo "Installed-Size: 0"
 		definition cloudbox/description | sed 's/^[[:space:]]*/ /; 1s/^/Description:/'

@@ -31,6 +31,10 @@ pub enum Code {
     InUse,
     /// Its owner has said that it shall not be deleted.
     Protected,
+    /// Whoever calls may not do this.
+    PermissionDenied,
+    /// The peer on whose account it would count may not have so much.
+    Quota,
     /// Memory kept for the box would be touched.
     NoMemory,
     /// Disk space kept for the box would be touched, or the disk is full.
@@ -67,7 +71,7 @@ mod status {
 
 impl Code {
     /// Every code, for tests and documentation.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 22] = [
         Code::InvalidArgument,
         Code::InvalidName,
         Code::NotFound,
@@ -77,6 +81,8 @@ impl Code {
         Code::NotRunning,
         Code::InUse,
         Code::Protected,
+        Code::PermissionDenied,
+        Code::Quota,
         Code::NoMemory,
         Code::NoSpace,
         Code::BadImage,
@@ -102,6 +108,8 @@ impl Code {
             Code::NotRunning => "not_running",
             Code::InUse => "in_use",
             Code::Protected => "protected",
+            Code::PermissionDenied => "permission_denied",
+            Code::Quota => "quota",
             Code::NoMemory => "no_memory",
             Code::NoSpace => "no_space",
             Code::BadImage => "bad_image",
@@ -126,7 +134,9 @@ impl Code {
         match self {
             Code::InvalidArgument | Code::InvalidName => status::INVALID_ARGUMENT,
             Code::NotFound => status::NOT_FOUND,
-            Code::NoMemory | Code::NoSpace | Code::Protected => status::PERMISSION_DENIED,
+            Code::NoMemory | Code::NoSpace | Code::Protected | Code::PermissionDenied | Code::Quota => {
+                status::PERMISSION_DENIED
+            }
             Code::Timeout => status::TIMEOUT,
             Code::MissingTool | Code::NotSupported => status::NOT_SUPPORTED,
             _ => status::UNKNOWN_ERROR,

@@ -188,6 +188,7 @@ fn every_path_mode_and_script_of_the_package() {
             ("./lib/upgrade/keep.d/cloudbox", 0o644),
             ("./usr/bin/cloudbox", 0o755),
             ("./usr/sbin/cloudbox-bridge", 0o755),
+            ("./usr/share/acl.d/cloudbox-commons.json", 0o644),
             ("./usr/share/acl.d/cloudbox.json", 0o644),
             ("./usr/share/rpcd/acl.d/cloudbox.json", 0o644),
         ]
@@ -212,7 +213,9 @@ fn every_path_mode_and_script_of_the_package() {
         conffiles,
         "/etc/config/cloudbox\n/etc/config/cloudbox-host\n/etc/sysctl.d/60-cloudbox.conf\n"
     );
-    assert_eq!(content_text(&data, "./lib/upgrade/keep.d/cloudbox"), conffiles);
+    // And the keys: those of remotes, and the box's own, which is no other box's.
+    let kept = content_text(&data, "./lib/upgrade/keep.d/cloudbox");
+    assert_eq!(kept, conffiles + "/etc/cloudbox/\n");
     assert_openwrt_scripts(&control);
 
     let fields = fields(&content_text(&control, "./control"));
@@ -220,7 +223,7 @@ fn every_path_mode_and_script_of_the_package() {
     assert_eq!(field("Package"), "cloudbox");
     assert_eq!(field("Version"), version());
     assert_eq!(field("Architecture"), "x86_64");
-    assert_eq!(field("Require-User"), "cloudbox:cloudbox");
+    assert_eq!(field("Require-User"), "cloudbox:cloudbox cloudbox-commons:cloudbox-commons");
     for dependency in [
         "lxc-start",
         "lxc-attach",
@@ -564,6 +567,28 @@ fn published() -> BTreeSet<String> {
         .collect()
 }
 
+/// What the process of the commons offers: it is not the daemon that publishes it.
+const OF_COMMONS: [(&str, &[&str]); 2] = [
+    ("cloudbox.slice", &["list", "status", "get", "apply", "delete"]),
+    (
+        "cloudbox.commons",
+        &["status", "offers", "peers", "trust", "asks", "answer", "brokers", "pause", "reload"],
+    ),
+];
+
+/// What others may be let call: that of the daemon, but for what is for the process of the commons alone, and that of this
+/// process.
+fn for_others() -> BTreeSet<String> {
+    let of_commons = OF_COMMONS
+        .iter()
+        .flat_map(|(object, methods)| methods.iter().map(move |method| format!("{object} {method}")));
+    published()
+        .into_iter()
+        .filter(|method| !method.starts_with("cloudbox.config "))
+        .chain(of_commons)
+        .collect()
+}
+
 #[test]
 fn each_method_is_granted_either_to_readers_or_to_writers() {
     let file = "usr/share/rpcd/acl.d/cloudbox.json";
@@ -575,7 +600,7 @@ fn each_method_is_granted_either_to_readers_or_to_writers() {
     // rpcd's own name for following an object's notifications.
     let granted: BTreeSet<String> =
         read.union(&write).filter(|grant| !grant.ends_with(" :subscribe")).cloned().collect();
-    let published = published();
+    let published = for_others();
     let missing: Vec<_> = published.difference(&granted).collect();
     assert!(
         missing.is_empty(),
@@ -598,7 +623,21 @@ fn the_group_cloudbox_may_call_what_there_is_and_nothing_else() {
     let list = json("usr/share/acl.d/cloudbox.json");
     assert_eq!(list["group"], "cloudbox");
     assert!(list.get("user").is_none() && list.get("publish").is_none() && list.get("send").is_none());
-    assert_eq!(grants(&list["access"], Some("methods")), published());
+    assert_eq!(grants(&list["access"], Some("methods")), for_others());
+}
+
+#[test]
+fn the_process_of_the_commons_gets_what_the_daemon_would_let_it_have() {
+    let list = json("usr/share/acl.d/cloudbox-commons.json");
+    assert_eq!((&list["user"], list.get("group")), (&"cloudbox-commons".into(), None));
+    let granted = grants(&list["access"], Some("methods"));
+    assert_eq!(granted, cloudbox::daemon::of_the_commons().collect());
+    assert!(granted.is_subset(&published()), "{granted:?}");
+    let offered: Vec<&str> = OF_COMMONS.iter().map(|(object, _)| *object).collect();
+    assert_eq!(list["publish"], serde_json::json!(offered));
+    // Events are everybody's: they name the owner's containers, too.
+    assert!(list.get("listen").is_none() && list.get("send").is_none());
+    assert_eq!(list["subscribe"], serde_json::json!(["cloudbox.config"]));
 }
 
 // ---- The configuration -------------------------------------------------------------------------------------------
@@ -843,6 +882,7 @@ fn bridge_that_has(dir: &Path, address: &str, arguments: &[&str]) -> (Option<i32
     let note =
         "#!/bin/sh\necho \"$(basename \"$0\") $*\" >> \"$ASKED\"\n[ \"$1\" != batch ] || cat >> \"$ASKED\"\n\
                 [ \"$*\" != '-q get cloudbox.main.bridge' ] || echo br-cloudbox\n\
+                [ \"$*\" != '-q show firewall' ] || echo firewall.commons_to_mesh=forwarding\n\
                 [ \"$*\" != '-q get network.cloudbox_bridge.macaddr' ] || echo \"$KEPT\" | grep .\n";
     for program in ["uci", "reload_config"] {
         fs::write(bin.join(program), note).unwrap();
@@ -866,7 +906,7 @@ fn a_bridge_of_its_own_is_made_when_asked_for_and_removed_whole() {
         "set dhcp.cloudbox.limit='4092'",
         "set firewall.cloudbox.input='REJECT'",
         "set firewall.cloudbox_wan.dest='wan'",
-        "set cloudbox.main.bridge='br-cloudbox'",
+        "uci set cloudbox.main.bridge=br-cloudbox",
         "uci commit firewall",
         "reload_config ",
     ] {
@@ -887,13 +927,48 @@ fn a_bridge_of_its_own_is_made_when_asked_for_and_removed_whole() {
         .collect();
     let (code, asked) = bridge(&dir, &["remove"]);
     assert_eq!(code, Some(0), "{asked}");
+    assert!(asked.lines().any(|line| line == "uci -q show firewall"), "{asked}");
     let removed: BTreeSet<&str> =
         asked.lines().filter_map(|line| line.strip_prefix("uci -q delete ")).collect();
     assert_eq!(made, removed);
     assert!(asked.contains("uci set cloudbox.main.bridge=br-lan"), "{asked}");
 
+    // That of other people's containers: the internet and the community yes, the owner's LAN no.
+    let (code, asked) = bridge(&dir, &["commons", "10.50.32.1/24", "mesh", "guifi"]);
+    assert_eq!(code, Some(0), "{asked}");
+    let forwardings: BTreeSet<(&str, &str)> = asked
+        .lines()
+        .filter_map(|line| line.strip_prefix("set firewall.")?.split_once(".src='"))
+        .filter(|(section, _)| asked.contains(&format!("set firewall.{section}=forwarding\n")))
+        .map(|(section, from)| {
+            let to = asked.split(&format!("set firewall.{section}.dest='")).nth(1).unwrap();
+            (from.trim_end_matches('\''), to.split('\'').next().unwrap())
+        })
+        .collect();
+    let expected = [
+        ("commons", "guifi"),
+        ("commons", "mesh"),
+        ("commons", "wan"),
+        ("guifi", "commons"),
+        ("lan", "commons"),
+        ("mesh", "commons"),
+    ];
+    assert_eq!(forwardings.into_iter().collect::<Vec<_>>(), expected);
+    assert!(asked.contains("set firewall.commons.forward='REJECT'\n"), "{asked}");
+    assert!(asked.contains("uci set cloudbox.commons.bridge=br-commons\n"), "{asked}");
+    assert!(!asked.contains("cloudbox.main.bridge"), "the owner's containers are moved: {asked}");
+    let (code, asked) = bridge(&dir, &["remove", "commons"]);
+    assert_eq!(code, Some(0), "{asked}");
+    for section in ["firewall.commons", "network.commons_bridge", "firewall.commons_to_mesh"] {
+        assert!(asked.contains(&format!("uci -q delete {section}\n")), "{section} stays: {asked}");
+    }
+
     for wrong in [
-        &["add", "10.0.0.1"] as &[&str],
+        &["commons", "10.0.0.1/24", "lan"] as &[&str],
+        &["commons", "10.0.0.1/24", "a b"],
+        &["commons", "mesh"],
+        &["remove", "lan"],
+        &["add", "10.0.0.1"],
         &["add", "10.0.0.256/24"],
         &["add", "10.0.0.1/33"],
         &["add", "10.0.0/24"],

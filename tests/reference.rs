@@ -121,11 +121,12 @@ fn table(structs: &[Arguments], object: &str, method: &str, signature: &[(String
         return "It takes nothing.\n".to_string();
     }
     // The options of a container have one table in the code, beside the struct of the other arguments.
-    let options: &[ContainerOption] = match (object, method) {
-        ("cloudbox.container", "create" | "set") => OPTIONS,
-        _ => &[],
+    let is_taken = |option: &&ContainerOption| match (object, method) {
+        ("cloudbox.container", "create") => option.place.is_in_create(),
+        ("cloudbox.container", "set") => option.place.is_in_set(),
+        _ => false,
     };
-    let option = |name: &str| options.iter().find(|option| option.on_bus == name);
+    let option = |name: &str| OPTIONS.iter().filter(is_taken).find(|option| option.on_bus == name);
     let names: Vec<&str> =
         signature.iter().map(|(name, _)| name.as_str()).filter(|name| option(name).is_none()).collect();
     let same: Vec<&Arguments> = structs

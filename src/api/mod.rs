@@ -2,10 +2,11 @@
 //!
 //! The methods with their arguments are in `daemon/bus/methods.rs`; each one's arguments stand beside what takes them.
 
+pub mod commons;
 pub mod replies;
 mod values;
 
-pub use values::{CreateOptions, SetOptions, Text, Variables};
+pub use values::{CreateOptions, SecretValues, SetOptions, Text, Variables};
 
 use crate::model::advert::Advert;
 use serde::Serialize;
@@ -15,6 +16,9 @@ pub const VERSION: u32 = 1;
 
 /// The longest a caller may ask to have a reply held back, in seconds: LuCI gives up after 20.
 pub const WAIT_MAX: u32 = 15;
+
+/// The user as which the process of the commons runs: by it the daemon knows that process.
+pub const COMMONS_USER: &str = "cloudbox-commons";
 
 /// The objects on the bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +33,20 @@ pub enum BusObject {
     Service,
     /// `cloudbox.job`
     Job,
+    /// `cloudbox.config`
+    Config,
 }
 
 impl BusObject {
     /// All of them, in the order they are published.
-    pub const ALL: [BusObject; 5] =
-        [BusObject::Box, BusObject::Container, BusObject::Image, BusObject::Service, BusObject::Job];
+    pub const ALL: [BusObject; 6] = [
+        BusObject::Box,
+        BusObject::Container,
+        BusObject::Image,
+        BusObject::Service,
+        BusObject::Job,
+        BusObject::Config,
+    ];
 
     /// Its path on the bus.
     pub fn path(self) -> &'static str {
@@ -44,6 +56,7 @@ impl BusObject {
             BusObject::Image => "cloudbox.image",
             BusObject::Service => "cloudbox.service",
             BusObject::Job => "cloudbox.job",
+            BusObject::Config => "cloudbox.config",
         }
     }
 }

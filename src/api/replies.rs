@@ -117,6 +117,9 @@ pub struct ContainerEntry {
     /// Free text.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
+    /// The slice it belongs to, as its section says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub slice: String,
     /// Options that differ from what it runs with, and that a restart applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub restart_required: Vec<&'static str>,

@@ -1,9 +1,12 @@
 //! Values of arguments that serde has no type for: texts that may be numbers, variables, a container's options.
 
 use crate::model::options::{flag, ContainerOption, OptionValues, Place, Shape, OPTIONS};
+use crate::model::secrets::Secrets;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::Engine;
 use openwrt_ubus::blobmsg::Type;
 use openwrt_ubus::signature::Argument;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 
@@ -79,6 +82,69 @@ impl<'de> Visitor<'de> for VariablesVisitor {
             variables.push([&name, "=", &value].concat());
         }
         Ok(Variables(variables))
+    }
+}
+
+/// Secrets of a container: `{"db":"a text"}`, or `{"db":{"base64":"AP8="}}` for what is no text.
+#[derive(Debug, Clone, Default)]
+pub struct SecretValues(pub Secrets);
+
+impl<'de> Deserialize<'de> for SecretValues {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretValues, D::Error> {
+        deserializer.deserialize_map(SecretsVisitor)
+    }
+}
+
+struct SecretsVisitor;
+
+impl<'de> Visitor<'de> for SecretsVisitor {
+    type Value = SecretValues;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<SecretValues, A::Error> {
+        let mut secrets = Secrets::default();
+        while let Some((name, SecretValue(content))) = table.next_entry::<String, SecretValue>()? {
+            secrets.add(&name, content).map_err(|e| A::Error::custom(e.into_message()))?;
+        }
+        Ok(SecretValues(secrets))
+    }
+}
+
+/// One of them.
+struct SecretValue(Vec<u8>);
+
+impl<'de> Deserialize<'de> for SecretValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SecretValue, D::Error> {
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+struct SecretVisitor;
+
+impl<'de> Visitor<'de> for SecretVisitor {
+    type Value = SecretValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or a table with base64")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<SecretValue, E> {
+        Ok(SecretValue(text.as_bytes().to_vec()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut table: A) -> Result<SecretValue, A::Error> {
+        let mut content = None;
+        while let Some((key, text)) = table.next_entry::<String, String>()? {
+            if key == "base64" {
+                // Not even a part of it is told: it is a secret.
+                let decoded = BASE64.decode(text.trim());
+                content = Some(decoded.map_err(|_| A::Error::custom("a secret's base64 cannot be read"))?);
+            }
+        }
+        content.map(SecretValue).ok_or_else(|| A::Error::custom("a secret is a text, or a table with base64"))
     }
 }
 

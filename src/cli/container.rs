@@ -9,7 +9,7 @@ use super::pattern::fill;
 use super::request::{container_list, if_given, negated, Request, CONTAINER};
 use super::text::Table;
 use super::top::Top;
-use super::value::{content, keys, seconds, yes_or_no};
+use super::value::{as_table, content, keys, seconds, yes_or_no, Secret};
 use super::view::View;
 use crate::error::quoted;
 use clap::{Args, Subcommand};
@@ -162,6 +162,10 @@ pub struct Create {
     #[arg(long, value_name = "FILE", value_parser = content, help = "a script that is run once inside")]
     #[arg(value_hint = clap::ValueHint::FilePath)]
     first_boot: Option<String>,
+    #[arg(long, value_name = "NAME=FILE", value_parser = Secret::read)]
+    #[arg(help = "give it a file to keep, in /var/lib/cloudbox/secrets; may be repeated")]
+    #[serde(rename = "secrets", serialize_with = "as_table")]
+    secret: Vec<Secret>,
 }
 
 #[derive(Args, Serialize)]

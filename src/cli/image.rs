@@ -110,6 +110,8 @@ pub struct Pull {
     #[arg(long, help = "also when a newer version was here")]
     #[serde(serialize_with = "if_given")]
     allow_older: bool,
+    #[arg(long, value_name = "HASH", help = "the one version that has this sha256")]
+    sha256: Option<String>,
 }
 
 impl Command {

@@ -115,6 +115,9 @@ pub struct Export {
     #[arg(long, help = "put the image into the file")]
     #[serde(serialize_with = "if_given")]
     image: bool,
+    #[arg(long, help = "put what it was given to keep into the file, too")]
+    #[serde(serialize_with = "if_given")]
+    secrets: bool,
 }
 
 #[derive(Args, Serialize)]

@@ -1,7 +1,11 @@
 //! Values on the command line: how they are read, and what is said about those that cannot be.
 
 use crate::error::quoted;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::Engine;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use std::path::Path;
 
 /// A whole number of seconds.
@@ -35,6 +39,41 @@ pub fn path(text: &str) -> Result<String, String> {
 /// The content of the file at `path`.
 pub fn content(path: &str) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// What a container is given to keep: the content of a file, under a name.
+#[derive(Clone)]
+pub struct Secret {
+    name: String,
+    content: Vec<u8>,
+}
+
+impl Secret {
+    /// Reads `NAME=FILE`.
+    pub fn read(text: &str) -> Result<Secret, String> {
+        let parts = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
+        let (name, path) =
+            parts.ok_or("is no name with a file; write NAME=FILE, such as db=./db-password")?;
+        let content = std::fs::read(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+        Ok(Secret { name: name.to_string(), content })
+    }
+}
+
+#[derive(Serialize)]
+struct Encoded {
+    base64: String,
+}
+
+/// Secrets as the bus takes them; none is nothing. What they hold may be no text.
+pub fn as_table<S: Serializer>(secrets: &[Secret], serializer: S) -> Result<S::Ok, S::Error> {
+    if secrets.is_empty() {
+        return serializer.serialize_none();
+    }
+    let mut table = serializer.serialize_map(Some(secrets.len()))?;
+    for Secret { name, content } in secrets {
+        table.serialize_entry(name, &Encoded { base64: BASE64.encode(content) })?;
+    }
+    table.end()
 }
 
 /// The SSH keys that `text` gives: one key, or a file with one in each line.

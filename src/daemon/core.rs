@@ -1,6 +1,7 @@
 //! The one place that decides: events in; calls answered, jobs begun, notifications sent. It owns the [`State`], and does
 //! no I/O that can block: what does is a job.
 
+use super::bus::method::{Caller, Method};
 use super::hotplug::Hotplug;
 use super::workers::{self, Sender};
 use crate::announce::{Announcer, Looked, Port, Writing};
@@ -14,7 +15,7 @@ use crate::model::life::GOOD_RUN;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::operations::{Ended, Ending, Task};
-use crate::state::{Live, State};
+use crate::state::{Live, Notice, State};
 use crate::steps::avahi::Troubles;
 use crate::steps::ctx::{Cancel, Gate, Update};
 use crate::steps::layout::Layout;
@@ -125,8 +126,8 @@ pub(super) struct HeldCall {
 /// A call as it came.
 pub(super) struct Call {
     pub(super) caller: u32,
-    /// What its method does.
-    pub(super) method: fn(&mut Core, &[u8]) -> Result<Answer>,
+    pub(super) who: Caller,
+    pub(super) method: &'static Method,
     pub(super) arguments: Vec<u8>,
     pub(super) handed: Option<OwnedFd>,
 }
@@ -256,6 +257,8 @@ pub struct Core {
     publish_again: Option<Instant>,
     /// The file that came with the call which is being answered.
     pub(super) handed: Option<OwnedFd>,
+    /// Who made that call.
+    pub(super) caller: Caller,
     /// Jobs at work or waiting for a place.
     pub(super) active: LiteMap<JobId, Active>,
     /// Those that wait, in their order.
@@ -307,6 +310,7 @@ impl Core {
             objects,
             publish_again: None,
             handed: None,
+            caller: Caller::default(),
             active: LiteMap::new(),
             queue: VecDeque::new(),
             waiters: Vec::new(),
@@ -432,7 +436,7 @@ impl Core {
             match event {
                 Event::Call { object, method, arguments, caller, descriptor, request } => {
                     if let Some(object) = self.object(object) {
-                        self.call(caller.client, object, &method, &arguments, descriptor, request);
+                        self.call(&caller, object, &method, &arguments, descriptor, request);
                     }
                 }
                 Event::Connected { .. } => info!("connected to ubusd"),
@@ -454,15 +458,25 @@ impl Core {
     /// Tells subscribers and listeners what has happened.
     fn send_notices(&mut self) {
         for notice in std::mem::take(&mut self.state.notices) {
-            self.hotplug.hear(notice.event, &notice.fields);
-            let id = self.objects.iter().find(|(_, object)| *object == notice.object).map(|(id, _)| *id);
-            if let Some(id) = id.filter(|id| self.connection.has_subscribers(*id)) {
-                // Full or disconnected: notifications may be lost, replies may not.
-                let _ = self.connection.notify(id, notice.event, &notice.fields);
+            self.tell_subscribers(notice.object, &notice);
+            if notice.hosted {
+                self.tell_subscribers(BusObject::Config, &notice);
             }
-            let _ = self.connection.send_event(notice.event, &notice.fields);
+            // What is the process' of the commons alone is no event for everybody.
+            if notice.object != BusObject::Config {
+                self.hotplug.hear(notice.event, &notice.fields);
+                let _ = self.connection.send_event(notice.event, &notice.fields);
+            }
         }
         self.tell_scripts();
+    }
+
+    fn tell_subscribers(&mut self, object: BusObject, notice: &Notice) {
+        let id = self.objects.iter().find(|(_, known)| *known == object).map(|(id, _)| *id);
+        if let Some(id) = id.filter(|id| self.connection.has_subscribers(*id)) {
+            // Full or disconnected: notifications may be lost, replies may not.
+            let _ = self.connection.notify(id, notice.event, &notice.fields);
+        }
     }
 
     /// A signal came.

@@ -1,5 +1,6 @@
 //! Jobs: begun when there is a place, followed, ended.
 
+use super::bus::method::Caller;
 use super::core::{Active, Core, Report};
 use super::workers;
 use crate::api::replies::JobReply;
@@ -44,6 +45,7 @@ impl Core {
         let id = self.state.jobs.add(kind, target, source, now());
         if let Some(job) = self.state.jobs.get_mut(id) {
             job.own = own;
+            job.commons = !own && self.caller == Caller::Commons;
         }
         self.state.jobs_changed = true;
         if task.has_nothing_to_do(&self.state) {
@@ -166,10 +168,7 @@ impl Core {
         self.begin_again_later(id);
         self.state.jobs.finish(id, &result, now());
         self.state.jobs_changed = true;
-        if let Some(job) = self.state.jobs.get(id) {
-            let reply = JobReply::from(job);
-            self.state.notify(BusObject::Job, "job.finished", &reply);
-        }
+        self.state.notify_job_finished(id);
         self.answer_waiters(|waiter| waiter.job == id);
         if self.active.is_empty() {
             if self.state.containers.values().all(|c| c.live.is_none()) {

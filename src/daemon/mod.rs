@@ -16,7 +16,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
-pub use self::bus::objects;
+pub use self::bus::{objects, of_the_commons};
 pub use self::core::Core;
 
 use crate::error::{errno_text, Code, Error, Result};

@@ -2,6 +2,7 @@
 
 use super::core::{Boot, Core};
 use crate::api::replies::ReloadReply;
+use crate::api::BusObject;
 use crate::model::job::JobId;
 use crate::model::name::Name;
 use crate::model::plan::{place, plan, plan_for, Action, Seen};
@@ -17,6 +18,7 @@ impl Core {
     /// Reads the configuration again and does what it says.
     pub(super) fn reload(&mut self) -> ReloadReply {
         self.state.read_configuration();
+        self.state.notify(BusObject::Config, "config.changed", &());
         let jobs = self.carry_out();
         self.state.adverts_changed = true;
         ReloadReply {

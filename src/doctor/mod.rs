@@ -2,6 +2,7 @@
 //!
 //! A check is a function in one of the files here and a row of [`CHECKS`], or of [`SECURITY`].
 
+mod commons;
 mod config;
 mod containers;
 mod kernel;
@@ -17,6 +18,7 @@ pub use without_daemon::{examine_without_daemon, Paths};
 use crate::api::replies::{Check, DoctorReply};
 use crate::error::{Error, Result};
 use crate::machine::Machine;
+use crate::model::commons::Broker;
 use crate::model::config::Settings;
 use crate::model::name::Name;
 use crate::model::spec::Spec;
@@ -56,6 +58,7 @@ const CHECKS: &[(&str, Examine)] = &[
     ("clock", Examine::One(config::clock)),
     ("leftovers", Examine::One(storage::leftovers)),
     ("avahi", Examine::Many(network::avahi)),
+    ("commons", Examine::Many(commons::commons)),
     ("inotify", Examine::One(kernel::inotify)),
     ("swap", Examine::Many(kernel::swap)),
     ("image tools", Examine::One(tools::image_tools)),
@@ -149,6 +152,8 @@ pub struct Examination {
     pub guests: Vec<(Name, Spec)>,
     /// Servers of images whose lists need not be signed.
     pub unsigned_remotes: Vec<String>,
+    /// Who carries what the commons says.
+    pub brokers: Vec<Broker>,
     /// The ports of those that run.
     pub ports: Vec<(Name, Port)>,
     /// What is wrong with containers: [`failed`], [`unreadable`], [`orphan`].

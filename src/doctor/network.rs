@@ -207,7 +207,7 @@ fn beside_umdns(avahi: State, apk: bool) -> Finding {
 }
 
 /// Whether a program called `name` runs on the box; what runs in a container is not the box's.
-fn runs(name: &str) -> Result<bool> {
+pub(super) fn runs(name: &str) -> Result<bool> {
     let processes = entries(Path::new("/proc"))?;
     let own = processes.iter().filter_map(|pid| Process::own(pid.parse().ok()?));
     Ok(own.into_iter().any(|process| process.name().trim_end() == name))

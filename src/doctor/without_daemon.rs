@@ -54,6 +54,7 @@ pub fn examine_without_daemon(paths: Paths, why: String, about: About) -> Doctor
         images: images.list().map(|images| images.len()),
         guests: Vec::new(),
         unsigned_remotes: config.unsigned_remotes(),
+        brokers: config.brokers.clone(),
         ports: Vec::new(),
         container_findings: Vec::new(),
         busy: Vec::new(),

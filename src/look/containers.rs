@@ -76,7 +76,11 @@ pub fn list(state: &State, readings: &mut Readings, fields: &[String]) -> Contai
     let foreign = state.foreign().into_iter().map(foreign_entry).collect();
     let mut list = ContainerList { containers: Vec::new(), orphans: Vec::new(), foreign };
     for name in state.names() {
-        let entry = entry(state, name, &traffic);
+        let mut entry = entry(state, name, &traffic);
+        // `info` has it among the options.
+        let made = || Some(&state.containers.get(name)?.record.spec);
+        entry.slice =
+            state.declared_spec(name).or_else(made).map(|spec| spec.slice.clone()).unwrap_or_default();
         let group = if entry.state == "orphan" { &mut list.orphans } else { &mut list.containers };
         group.push(entry);
     }

@@ -36,6 +36,7 @@ pub fn examination(state: &State) -> Examination {
         images: Ok(state.images.len()),
         guests: state.containers.iter().map(|(name, c)| (name.clone(), c.record.spec.clone())).collect(),
         unsigned_remotes: state.config.unsigned_remotes(),
+        brokers: state.config.brokers.clone(),
         ports: ports(state),
         container_findings: findings(state),
         busy: state.jobs.open().map(|job| job.target.to_string()).collect(),

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod browse;
+mod commons;
 mod containers;
 mod doctor;
 mod images;
@@ -16,6 +17,7 @@ mod snapshots;
 mod status;
 
 pub use browse::{Browse, TIMEOUT as BROWSE_TIMEOUT};
+pub use commons::Commons;
 pub use containers::{info, list, Readings};
 pub use doctor::examination;
 pub use images::{image, images};

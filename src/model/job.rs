@@ -174,6 +174,9 @@ pub struct Job {
     /// The daemon made it by itself: nobody has asked for it, and nobody is refused for its sake.
     #[serde(skip)]
     pub own: bool,
+    /// The process of the commons has asked for it: it may see it, and no other one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub commons: bool,
     /// How far it is.
     pub state: State,
     /// The present step, or the last one.
@@ -271,6 +274,7 @@ impl Jobs {
             target,
             source,
             own: false,
+            commons: false,
             state: State::Pending,
             step: String::new(),
             bytes: 0,

@@ -5,9 +5,9 @@ use super::address::{parse_gateway, Address};
 use super::name::ImageName;
 use super::size::Cpus;
 use super::spec::{
-    check_bridge, check_description, check_hostname, check_key, check_script, check_service, check_slice,
-    check_timezone, parse_bool, parse_connections, parse_disk, parse_memory, parse_number, parse_pids,
-    parse_rate, parse_reach, parse_restart, parse_swap, Defaults, Spec, PRIORITY_MAX,
+    check_bridge, check_description, check_hostname, check_key, check_peer, check_script, check_service,
+    check_slice, check_timezone, parse_bool, parse_connections, parse_disk, parse_memory, parse_number,
+    parse_pids, parse_rate, parse_reach, parse_restart, parse_swap, Defaults, Spec, PRIORITY_MAX,
 };
 use crate::error::Result;
 use serde::ser::SerializeMap;
@@ -358,9 +358,18 @@ options! {
     slice: Text, CreateAndSet, AtOnce {
         shown: true,
         default: "none",
-        doc: "The slice it belongs to: a group of containers on several boxes.",
+        doc: "The slice it belongs to, a group of containers on several boxes: `<member>/<slice>/<group>`, which only root \
+              and the process of the commons may write; or a word of the owner's own.",
         put: |spec, said| check_slice(said.text()).map(|()| spec.slice = said.text().to_string()),
         get: |spec| Value::text(&spec.slice),
+    }
+    peer: Text, UciOnly, Known {
+        shown: true,
+        default: "the slice's member",
+        doc: "Of a container of the commons: the id of the peer that has vouched for the slice's member, and on whose \
+              account it counts.",
+        put: |spec, said| check_peer(said.text()).map(|()| spec.peer = said.text().to_string()),
+        get: |spec| Value::text(&spec.peer),
     }
     advertise: Flag, UciOnly, Known {
         default: "`1`",
@@ -602,7 +611,7 @@ mod tests {
     }
 
     /// A good value of each option, which is not the default.
-    const OTHER: [(&str, &str); 27] = [
+    const OTHER: [(&str, &str); 28] = [
         ("image", "other"),
         ("memory", "100000001"),
         ("swap", "64M"),
@@ -626,6 +635,7 @@ mod tests {
         ("first_boot", "#!/bin/sh\necho 'a' \"b\" \\ $c\n"),
         ("services", "proxy"),
         ("slice", "s"),
+        ("peer", "o6cgvbb4hsvzjf6g"),
         ("advertise", "0"),
         ("protected", "1"),
         ("nesting", "1"),
@@ -686,7 +696,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let rows: [(&'static str, &[&str]); 27] = [
+        let rows: [(&'static str, &[&str]); 28] = [
             ("image", &["", "a/b", "-"]),
             ("memory", &["-1", "0", "10X", "1M", ""]),
             ("swap", &["-1", "10X", "no", ""]),
@@ -709,7 +719,8 @@ mod tests {
             ("timezone", &["../etc", "/etc/passwd", "a//b", "a b", "a\nb", "."]),
             ("first_boot", &["a\0b"]),
             ("services", &["", "a/b", "A"]),
-            ("slice", &["a b", "a/b"]),
+            ("slice", &["a b", "a/b", "o6cgvbb4hsvzjf6g/a-b/c", "o6cgvbb4hsvzjf6g/a/b/c"]),
+            ("peer", &["anna", "O6CGVBB4HSVZJF6G"]),
             ("advertise", &["maybe"]),
             ("protected", &["", "2"]),
             ("nesting", &["", "2"]),

@@ -3,6 +3,7 @@
 use super::address::Address;
 use super::name::{ImageName, Name};
 use super::size::{Bytes, Cpus};
+use super::slice::{is_id, SliceGroup};
 use crate::error::{quoted, Code, Error, Result};
 use serde::de::{value, IntoDeserializer};
 use serde::{Deserialize, Serialize};
@@ -108,9 +109,12 @@ pub struct Spec {
     /// SSH keys of root.
     #[serde(default)]
     pub authorized_keys: Vec<String>,
-    /// The slice it belongs to, or empty.
+    /// The slice it belongs to, or empty: see [`super::slice`].
     #[serde(default)]
     pub slice: String,
+    /// The id of the peer on whose account it counts, when that is not the slice's member; or empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub peer: String,
     /// Its services are announced.
     #[serde(default = "yes")]
     pub advertise: bool,
@@ -211,6 +215,7 @@ impl Defaults {
             description: String::new(),
             authorized_keys: Vec::new(),
             slice: String::new(),
+            peer: String::new(),
             advertise: true,
             isolate: true,
             reach: None,
@@ -439,10 +444,21 @@ pub(super) fn check_script(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Checks a group of a slice, or a label.
 pub(super) fn check_slice(text: &str) -> Result<()> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if text.len() > 63 || !text.chars().all(good) {
-        return Err(invalid("slice", text, "use at most 63 letters, digits, '-', '_' and '.'"));
+    let is_label = text.len() <= 63 && text.chars().all(good);
+    if !is_label && SliceGroup::parse(text).is_none() {
+        let why = "write <member>/<slice>/<group> as the commons does, or at most 63 letters, digits, '-', '_' and '.'";
+        return Err(invalid("slice", text, why));
+    }
+    Ok(())
+}
+
+/// Checks the id of a peer.
+pub(super) fn check_peer(text: &str) -> Result<()> {
+    if !text.is_empty() && !is_id(text) {
+        return Err(invalid("peer", text, "write its id, 16 letters as `cloudbox key id` prints them"));
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::model::config::Declared;
 use crate::model::job::Kind;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
+use crate::model::secrets::Secrets;
 use crate::model::spec::Spec;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -143,7 +144,13 @@ impl Operation for TakeOver {
         let mut record = self.record.clone();
         record.image_sha256.clone_from(&image.manifest.sha256);
         record.init = image.manifest.init;
-        let mut create = Create { record, pull: None, section: Some(self.section.clone()), start: false };
+        let mut create = Create {
+            record,
+            pull: None,
+            section: Some(self.section.clone()),
+            start: false,
+            secrets: Secrets::default(),
+        };
         create.run(machine, ctx).map_err(|error| without_image(machine, &image, error))
     }
 

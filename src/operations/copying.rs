@@ -9,6 +9,7 @@ use crate::model::address::Address;
 use crate::model::image::Image;
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
+use crate::model::slice::SliceGroup;
 use crate::model::spec::Spec;
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -43,6 +44,11 @@ pub fn spec_of_copy(state: &State, name: &Name, made: &Spec) -> Spec {
 pub fn as_newcomer(mut spec: Spec) -> Spec {
     (spec.address, spec.gateway) = (Address::Dhcp, None);
     spec.hostname.clear();
+    // A copy is the owner's: no member has asked for it, and on nobody's account it counts.
+    if SliceGroup::parse(&spec.slice).is_some() {
+        spec.slice.clear();
+        spec.peer.clear();
+    }
     spec
 }
 

@@ -3,6 +3,7 @@
 use super::start::start_mounted;
 use super::undo::Undo;
 use super::{address_check, birth, About, Operation};
+use crate::api::SecretValues;
 use crate::error::{Error, Result};
 use crate::machine::{guest_network, Machine};
 use crate::model::image_source::ImageSource;
@@ -10,6 +11,7 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
 use crate::model::plan::Action;
+use crate::model::secrets::Secrets;
 use crate::model::spec::{check_first_boot, Spec};
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -26,6 +28,11 @@ pub struct Args {
     pub name: String,
     /// Start it now; yes unless said otherwise.
     pub start: Option<bool>,
+    /// Of a container of the commons: the id of the peer on whose account it counts, when that is not the slice's member.
+    pub peer: Option<String>,
+    /// Files that its root alone reads, below `/var/lib/cloudbox/secrets`: a name and a text each, or a name and
+    /// `{"base64":…}`. Nobody but the guest has them afterwards.
+    pub secrets: Option<SecretValues>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }
@@ -41,6 +48,8 @@ pub struct Create {
     pub section: Option<OptionValues>,
     /// Start it.
     pub start: bool,
+    /// What it is given to keep.
+    pub secrets: Secrets,
 }
 
 impl Create {
@@ -61,8 +70,13 @@ impl Create {
         if said.text("autostart").is_none() {
             said.put("autostart", "1");
         }
+        if let Some(peer) = args.peer.as_deref().filter(|peer| !peer.is_empty()) {
+            said.put("peer", peer);
+        }
         let spec = said.resolve(&state.config.settings.defaults)?;
-        Create::check(state, name, spec, Some(said), args.start.unwrap_or(true), source)
+        let secrets = args.secrets.clone().unwrap_or_default().0;
+        let create = Create::check(state, name, spec, Some(said), args.start.unwrap_or(true), source)?;
+        Ok(Create { secrets, ..create })
     }
 
     /// A container whose section is there.
@@ -99,7 +113,7 @@ impl Create {
         if let Some(image) = image {
             (record.image_sha256, record.init) = (image.manifest.sha256.clone(), image.manifest.init);
         }
-        Ok(Create { record, pull, section, start })
+        Ok(Create { record, pull, section, start, secrets: Secrets::default() })
     }
 }
 
@@ -115,7 +129,8 @@ impl Operation for Create {
     }
 
     /// The section comes first. It is the record of intent: after a crash the daemon finds it and makes the container
-    /// anew, going on with the pull of its image where that was.
+    /// anew, going on with the pull of its image where that was. But one with secrets it could only make without them:
+    /// until they are in it, the section says that it is to be deleted.
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
         let mut undo = Undo::default();
         let made = make(machine, ctx, self, &mut undo);
@@ -151,9 +166,14 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     if what.start {
         machine.network.check_bridge(&record.spec.bridge)?;
     }
+    let unfinished = what.section.is_some() && !what.secrets.is_empty();
     if let Some(section) = &what.section {
         ctx.step("create.config")?;
-        machine.config.add_container(name, section)?;
+        let mut section = section.clone();
+        if unfinished {
+            section.put("deleting", "1");
+        }
+        machine.config.add_container(name, &section)?;
         undo.push(move || machine.config.remove_container(name, false));
     }
     if let Some(source) = &what.pull {
@@ -168,7 +188,7 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     ctx.step("create.mount")?;
     birth::mount_unborn(machine, name, record, undo)?;
     ctx.step("create.guest_files")?;
-    machine.storage.write_guest_files(record, &network)?;
+    machine.storage.write_guest_files(record, &network, &what.secrets)?;
     if !what.start {
         birth::unmount(machine, name)?;
     }
@@ -176,6 +196,9 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     ctx.step("create.name")?;
     birth::give_name(machine, name, undo)?;
     ctx.step("create.named")?;
+    if unfinished {
+        machine.config.change(name, &[("deleting", None)])?;
+    }
     let live = what.start.then(|| start_mounted(machine, ctx, record, network.gateway)).transpose()?;
     asked.end(ctx);
     Ok(Made { record: Box::new(record.clone()), live })

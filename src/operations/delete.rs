@@ -129,6 +129,8 @@ impl Operation for Delete {
 
     fn done(self, state: &mut State, (): ()) -> Result<()> {
         let name = &self.name;
+        // Who hears of it stands in its section.
+        state.notify_container("container.deleted", name);
         if let Some(container) = state.containers.remove(name) {
             state.machine.network.release(&container.record.veth);
         }
@@ -139,7 +141,6 @@ impl Operation for Delete {
         state.not_made.remove(name);
         state.unreadable.remove(name);
         state.try_again(name);
-        state.notify_container("container.deleted", name);
         Ok(())
     }
 

@@ -28,6 +28,8 @@ pub struct Args {
     pub snapshot: Option<String>,
     /// Put the image into it, for a box that has not got it.
     pub image: Option<bool>,
+    /// Put the container's secrets into it, too: what is in `/var/lib/cloudbox/secrets`.
+    pub secrets: Option<bool>,
     /// Seconds to hold back the reply until it is done.
     pub wait: Option<u32>,
 }
@@ -45,6 +47,8 @@ pub struct Export {
     pub running: bool,
     /// Its image comes along.
     pub image: bool,
+    /// What it was given to keep comes along.
+    pub secrets: bool,
     /// The archive.
     pub file: HostFile,
     /// What may be taken of the disk.
@@ -69,6 +73,7 @@ impl Export {
             snapshot: named_snapshot(state, &name, args.snapshot.as_deref())?,
             running: container.live.is_some(),
             image: args.image.unwrap_or(false),
+            secrets: args.secrets.unwrap_or(false),
             file,
             disk: state.disk(),
         })
@@ -107,6 +112,7 @@ impl Operation for Export {
             bytes,
             file: &self.file,
             disk: self.disk,
+            secrets: self.secrets,
         };
         let hold = self.running && self.snapshot.is_none();
         let exported = machine.storage.export(ctx, &to, &mut |work| held(machine, ctx, record, hold, work));

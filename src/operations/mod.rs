@@ -17,6 +17,7 @@ mod exec;
 mod export;
 mod first_boot;
 mod freeze;
+pub mod hosting;
 mod image_delete;
 mod image_import;
 mod image_prune;

@@ -11,6 +11,7 @@ use crate::model::image::{Image, Init};
 use crate::model::life::REBOOTS;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
+use crate::model::secrets::Secrets;
 use crate::model::size::{Bytes, Cpus};
 use crate::model::spec::Defaults;
 use crate::state::Made;
@@ -78,7 +79,13 @@ impl Bench {
     }
 
     fn with_container(self, of: &str, running: bool) -> Bench {
-        let what = Create { record: record(of), pull: None, section: Some(said()), start: running };
+        let what = Create {
+            record: record(of),
+            pull: None,
+            section: Some(said()),
+            start: running,
+            secrets: Secrets::default(),
+        };
         run_now(&self, what).unwrap();
         self
     }
@@ -301,7 +308,7 @@ const CASES: [Case; 24] = [
         title: "prune what was left",
         before: || {
             let bench = Bench::new();
-            let nothing = || Files { record: None, disk: false, guest: None, layer: 0 };
+            let nothing = Files::default;
             bench.fake.change(|world| drop(world.unborn.insert(name("web"), nothing())));
             bench.fake.change(|world| drop(world.dead.insert(name("web"), nothing())));
             bench
@@ -324,7 +331,13 @@ fn to_set(running: bool) -> Set {
 }
 
 fn to_create(with_section: bool, start: bool) -> Create {
-    Create { record: record("web"), pull: None, section: with_section.then(said), start }
+    Create {
+        record: record("web"),
+        pull: None,
+        section: with_section.then(said),
+        start,
+        secrets: Secrets::default(),
+    }
 }
 
 fn orphan() -> Bench {

@@ -1,7 +1,7 @@
 //! How what is known of containers changes: made, started, ended, failed.
 
 use super::{now, Container, Live, Made, State};
-use crate::api::{BusObject, OutOfMemory, Rejoined};
+use crate::api::{OutOfMemory, Rejoined};
 use crate::error::{Code, Error};
 use crate::model::config::{self, Config, Declared};
 use crate::model::life::{Exit, Life, Reason};
@@ -175,11 +175,7 @@ impl State {
         let Some(container) = self.containers.get(name) else { return };
         let bridge = container.record.spec.bridge.clone();
         info!("container {name} is in its bridge {bridge} again");
-        self.notify(
-            BusObject::Container,
-            "container.rejoined",
-            &Rejoined { name: name.as_str(), bridge: &bridge },
-        );
+        self.notify_of(name, "container.rejoined", &Rejoined { name: name.as_str(), bridge: &bridge });
         self.adverts_changed = true;
     }
 
@@ -224,7 +220,7 @@ impl State {
         }
         live.ooms_told = Some(Instant::now());
         warn!("container {name} ran out of memory ({count} times in this run): the kernel ended a process");
-        self.notify(BusObject::Container, "container.oom", &OutOfMemory { name: name.as_str(), count });
+        self.notify_of(name, "container.oom", &OutOfMemory { name: name.as_str(), count });
     }
 
     /// Looks whether the disk of a container that runs does what it should, and tells it if not: once in a run, since what

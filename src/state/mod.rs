@@ -7,14 +7,17 @@
 mod checks;
 mod container;
 mod fleet;
+mod hosting;
 mod images;
 mod promises;
 mod summary;
 
 pub use checks::{never_made, no_container, no_section};
 pub use container::{Container, Live, Made, Reading};
+pub use hosting::Held;
 pub use images::{called, Newer};
 
+use crate::api::replies::JobReply;
 use crate::api::{BusObject, ImageSubject, Subject};
 use crate::error::{Error, Result};
 use crate::machine::Machine;
@@ -98,6 +101,8 @@ pub struct Notice {
     pub event: &'static str,
     /// What is said of it, encoded.
     pub fields: Vec<u8>,
+    /// It is the process' of the commons to hear, too.
+    pub hosted: bool,
 }
 
 /// Seconds since 1970.
@@ -164,14 +169,38 @@ impl State {
 
     /// Has something told on the bus.
     pub fn notify(&mut self, object: BusObject, event: &'static str, content: &impl Serialize) {
+        self.notify_also(false, object, event, content);
+    }
+
+    /// The same, which the process of the commons hears, too, if it is `hosted`.
+    fn notify_also(
+        &mut self,
+        hosted: bool,
+        object: BusObject,
+        event: &'static str,
+        content: &impl Serialize,
+    ) {
         if let Ok(fields) = to_fields(content) {
-            self.notices.push(Notice { object, event, fields });
+            self.notices.push(Notice { object, event, fields, hosted });
         }
     }
 
     /// Has something told of a container.
     pub fn notify_container(&mut self, event: &'static str, name: &Name) {
-        self.notify(BusObject::Container, event, &Subject { name: name.as_str() });
+        self.notify_of(name, event, &Subject { name: name.as_str() });
+    }
+
+    /// The same with more words.
+    pub fn notify_of(&mut self, name: &Name, event: &'static str, content: &impl Serialize) {
+        self.notify_also(self.hosted(name).is_some(), BusObject::Container, event, content);
+    }
+
+    /// Has the end of a job told.
+    pub fn notify_job_finished(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get(id) {
+            let (commons, reply) = (job.commons, JobReply::from(job));
+            self.notify_also(commons, BusObject::Job, "job.finished", &reply);
+        }
     }
 
     /// Has an image's coming told.

@@ -130,6 +130,15 @@ impl GuestRoot {
         self.reach_dir(Path::new(dir), mode).map(drop).map_err(|e| self.failed(dir, e))
     }
 
+    /// The same of one that the guest's root alone reads, also where the image has it otherwise.
+    ///
+    /// # Errors
+    /// As mkdir(2).
+    pub fn make_private_dir(&self, dir: &str) -> Result<()> {
+        let made = self.reach_dir(Path::new(dir), 0o700).and_then(|made| self.own(&made, 0o700));
+        made.map_err(|e| self.failed(dir, e))
+    }
+
     /// Removes a file; none is fine.
     ///
     /// # Errors
@@ -151,12 +160,20 @@ impl GuestRoot {
     /// # Errors
     /// As open(2) and write(2).
     pub fn put(&self, path: &str, mode: u32, content: &str) -> Result<()> {
+        self.put_bytes(path, mode, content.as_bytes())
+    }
+
+    /// The same with what may be no text.
+    ///
+    /// # Errors
+    /// As [`GuestRoot::put`].
+    pub fn put_bytes(&self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
         self.replace(path, &|dir, name| {
             let flags =
                 OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let file = nix::fcntl::openat(dir, name, flags, Mode::from_bits_truncate(0o600))?;
             let mut file = File::from(file);
-            file.write_all(content.as_bytes())?;
+            file.write_all(content)?;
             self.own(&file, mode)?;
             self.unsynced.borrow_mut().push(file);
             Ok(())

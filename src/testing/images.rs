@@ -178,6 +178,9 @@ impl Images for ImageStore {
         };
         ctx.step("pull.fetch")?;
         let item = offer.item?;
+        if source.sha256.as_ref().is_some_and(|pin| *pin != item.sha256) {
+            return Err(Error::new(Code::Checksum, "the server has other versions"));
+        }
         ctx.bytes(item.size, Some(item.size));
         self.import(ctx, &HostFile::own(Path::new("/pulled")), &source.name, Some(&item.sha256))?;
         let mut state = self.state();

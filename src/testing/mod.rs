@@ -99,7 +99,7 @@ struct State {
 
 impl State {
     fn has_bridge(&self, name: &str) -> bool {
-        name == "br-lan" && !self.no_bridge
+        matches!(name, "br-lan" | "br-commons") && !self.no_bridge
     }
 
     fn tell(&self, message: Vec<u8>) {
@@ -260,7 +260,7 @@ impl FakeBox {
     pub fn run(&self, record: &Record) -> Running {
         let mut state = self.state();
         let files =
-            Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), guest: None, layer: 0 };
+            Files { record: Some(record.clone()), disk: record.spec.disk.is_some(), ..Files::default() };
         state.world.alive.insert(record.name.clone(), files);
         state.world.roots.insert((ALIVE, record.name.clone()));
         state.world.limits.insert(record.name.clone(), limits_of(record));

@@ -29,6 +29,7 @@ pub fn record(name: &str) -> Record {
             description: "a \"quoted\" \\ wiki — é".into(),
             authorized_keys: vec!["ssh-ed25519 AAAA me".into(), "ssh-rsa BBBB you".into()],
             slice: "guifi".into(),
+            peer: String::new(),
             advertise: true,
             protected: true,
             isolate: true,

@@ -4,6 +4,7 @@ use super::world::{Files, ALIVE, DEAD, UNBORN};
 use super::{impossible, FakeBox, State};
 use crate::error::{Code, Error, Result};
 use crate::model::name::Name;
+use crate::model::secrets::Secrets;
 use crate::model::size::Bytes;
 use crate::steps::ctx::Ctx;
 use crate::steps::image::Images;
@@ -34,7 +35,7 @@ impl Storage for FakeBox {
         let name = &record.name;
         ctx.step("create.directory")?;
         self.act("storage.build", name.as_str(), Some(ctx), |state| {
-            let files = Files { record: None, disk: false, guest: None, layer: 0 };
+            let files = Files::default();
             state.world.unborn.insert(name.clone(), files);
             Ok(())
         })?;
@@ -95,7 +96,7 @@ impl Storage for FakeBox {
         failed.then(|| Error::new(Code::Failed, format_args!("container {name}: its disk is read-only; x")))
     }
 
-    fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
+    fn write_guest_files(&self, record: &Record, network: &GuestNetwork, secrets: &Secrets) -> Result<()> {
         let name = &record.name;
         self.act("storage.write_guest_files", name.as_str(), None, |state| {
             if !state.world.roots.contains(&(UNBORN, name.clone())) {
@@ -103,6 +104,7 @@ impl Storage for FakeBox {
             }
             let files = state.world.unborn.get_mut(name).ok_or_else(|| impossible("files", name))?;
             files.guest = Some(*network);
+            files.secrets = secrets.clone();
             Ok(())
         })
     }
@@ -151,7 +153,7 @@ impl Storage for FakeBox {
             let world = &mut state.world;
             world.roots.remove(&(DEAD, name.clone()));
             world.dead.remove(name);
-            let nothing = Files { record: None, disk: false, guest: None, layer: 0 };
+            let nothing = Files::default();
             let damaged = world.damaged.remove(name).then_some(nothing);
             world.snapshots.retain(|(of, _), _| of != name);
             if let Some(files) = world.alive.remove(name).or(damaged) {

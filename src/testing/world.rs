@@ -1,13 +1,14 @@
 //! What there is of containers, as plain sets.
 
 use crate::model::name::Name;
+use crate::model::secrets::Secrets;
 use crate::model::size::Bytes;
 use crate::steps::storage::{GuestNetwork, Manifest, Record, Snapshot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// A container's directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Files {
     /// Its record; None while it is being built.
     pub record: Option<Record>,
@@ -15,6 +16,8 @@ pub struct Files {
     pub disk: bool,
     /// What was written into the guest.
     pub guest: Option<GuestNetwork>,
+    /// What it was given to keep.
+    pub secrets: Secrets,
     /// What its layer holds.
     pub layer: u32,
 }

@@ -248,7 +248,8 @@ fn an_upgrade_restarts_nothing_and_loses_nothing() {
 
     // sysupgrade: what is kept of the root is there, and the disk; the package is installed again.
     let kept = on_box.read("/lib/upgrade/keep.d/cloudbox");
-    let kept: Vec<&str> = kept.lines().collect();
+    // A directory's files; this box has none there.
+    let kept: Vec<&str> = kept.lines().filter(|path| !path.ends_with('/')).collect();
     drop(talks);
     on_box.init("shutdown");
     eventually("the end of the containers", || {

@@ -20,6 +20,7 @@ fn calls(line: &str) -> Result<Vec<String>, Failure> {
 /// Fields of methods that no command sends, or that are sent as another type than the published one, and why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("*", "wait", "a command follows its job itself"),
+    ("cloudbox.container create", "peer", "the process of the commons says it"),
     ("cloudbox.container exec", "environment", "published as a table, and read as a list, too"),
     ("cloudbox.container snapshot", "force", "its arguments are those of restore"),
     ("cloudbox.container snapshot_delete", "force", "its arguments are those of restore"),
@@ -85,7 +86,9 @@ fn commands_send_what_the_bus_publishes() {
         EXCEPTIONS.iter().any(|(of, name, _)| [method, "*"].contains(of) && *name == field)
     };
     let methods: BTreeSet<&String> = published.keys().chain(sent.keys()).collect();
-    for method in methods.into_iter().filter(|method| *method != "cloudbox.job wait") {
+    // The first is what a command follows its job by, the other is asked by the process of the commons.
+    let others = ["cloudbox.job wait", "cloudbox.config commons"];
+    for method in methods.into_iter().filter(|method| !others.contains(&method.as_str())) {
         let (published, sent) = (&published[method], sent.get(method));
         let sent = sent.unwrap_or_else(|| panic!("no command calls {method}"));
         for field in published.keys().chain(sent.keys()) {
@@ -129,6 +132,7 @@ fn everything_sent() -> Signatures {
                     Value::Int32(_) => Type::Int32,
                     Value::Bool(_) => Type::Bool,
                     Value::Array(_) => Type::Array,
+                    Value::Table(_) => Type::Table,
                     other => panic!("{name} sends {other:?}"),
                 };
                 fields.insert(String::from_utf8(field.name.to_vec()).unwrap(), ty);
@@ -142,6 +146,7 @@ fn value_of(arg: &Arg) -> String {
     match arg.get_id().as_str() {
         "key" => "ssh-ed25519 AAAA".to_string(),
         "first_boot" => "/dev/null".to_string(),
+        "secret" => "db=/dev/null".to_string(),
         _ => arg.get_possible_values().first().map_or("7", |value| value.get_name()).to_string(),
     }
 }

@@ -1,34 +1,26 @@
 //! The table of all methods: what each is called, what it takes, and what it does.
 
 use super::super::core::{Answer, Core, Work};
-use super::{decode, encode, encode_entries};
+use super::codec::{decode, encode, encode_entries};
+use super::method::{Grant, Method};
+use super::rights;
 use crate::announce::hosts;
 use crate::api::replies::{ExecReply, ImagePruneReply, JobReply, PruneReply, ServiceId};
 use crate::api::{BusObject, CreateOptions, SetOptions, Text, WAIT_MAX};
 use crate::doctor;
 use crate::error::Result;
-use crate::look::{self, printable, Available, Browse, Log};
+use crate::look::{self, printable, Available, Browse, Commons, Log};
 use crate::machine::Machine;
 use crate::model::job::JobId;
 use crate::model::name::Name;
 use crate::operations::{
-    self, adopt, args, Create, Delete, Exec, Export, Freeze, ImageDelete, ImageImport, ImagePrune, ImagePull,
-    Import, Publish, Rename, Restart, Restore, Set, Snapshot, SnapshotDelete, Start, Stop, Unfreeze,
-    Withdraw,
+    self, adopt, args, hosting, Create, Delete, Exec, Export, Freeze, ImageDelete, ImageImport, ImagePrune,
+    ImagePull, Import, Publish, Rename, Restart, Restore, Set, Snapshot, SnapshotDelete, Start, Stop,
+    Unfreeze, Withdraw,
 };
 use crate::state::called;
 use openwrt_ubus::signature::{arguments, Argument};
 use serde::Deserialize;
-
-/// A method.
-pub struct Method {
-    /// Its name.
-    pub name: &'static str,
-    /// What it takes, as it is published.
-    pub arguments: fn() -> Vec<Argument>,
-    /// What it does. The slice holds the call's arguments, as they came.
-    pub call: fn(&mut Core, &[u8]) -> Result<Answer>,
-}
 
 /// The method of an object that is called so.
 pub fn find(object: BusObject, name: &str) -> Option<&'static Method> {
@@ -43,6 +35,14 @@ pub fn objects() -> impl Iterator<Item = (BusObject, openwrt_ubus::Object)> {
             published.method_of(method.name, (method.arguments)())
         };
         (object, methods(object).iter().fold(published, with))
+    })
+}
+
+/// The methods, `object method`, that the process of the commons may call at all.
+pub fn of_the_commons() -> impl Iterator<Item = String> {
+    BusObject::ALL.into_iter().flat_map(|object| {
+        let granted = methods(object).iter().filter(|method| !matches!(method.commons, Grant::Nothing));
+        granted.map(move |method| [object.path(), " ", method.name].concat())
     })
 }
 
@@ -82,14 +82,15 @@ struct JobWait {
     timeout: Option<u32>,
 }
 
-/// Rows of the table: a name, the type of the arguments, and what is done with them. With a second type, the
-/// container's options are among the arguments.
+/// Rows of the table: a name, the type of the arguments, what the process of the commons may do, and what is done for
+/// everybody else. With a second type, the container's options are among the arguments.
 macro_rules! table {
-    ($($name:literal: $args:ty $(, $options:ty)? => $call:expr,)*) => {
+    ($($name:literal: $args:ty $(, $options:ty)?; $commons:expr => $call:expr,)*) => {
         &[$(Method {
             name: $name,
             arguments: || table!(@arguments $args $(, $options)?),
             call: |core, fields| table!(@call core, fields, $call, $args $(, $options)?),
+            commons: $commons,
         }),*]
     };
     (@arguments $args:ty) => { arguments::<$args>() };
@@ -118,66 +119,76 @@ fn methods(object: BusObject) -> &'static [Method] {
         BusObject::Image => IMAGE,
         BusObject::Service => SERVICE,
         BusObject::Job => JOB,
+        BusObject::Config => CONFIG,
     }
 }
 
+/// What the process of the commons may do with most methods.
+const NOT: Grant = Grant::Nothing;
+/// The same with a container that it may look at, and end.
+const ITS_OWN: Grant = Grant::If(hosting::check_own);
+/// The same with one that it may let run.
+const MAY_START: Grant = Grant::If(hosting::check_start);
+
 const BOX: &[Method] = table! {
-    "status": () => |core, ()| Answer::reply(&look::status(&core.state, &mut core.announcer)),
-    "doctor": look::args::Doctor => |core, args| {
+    "status": (); NOT => |core, ()| Answer::reply(&look::status(&core.state, &mut core.announcer)),
+    "doctor": look::args::Doctor; NOT => |core, args| {
         let names: Vec<Name> = core.state.containers.keys().cloned().collect();
         names.iter().for_each(|name| core.state.look_at_disk(name));
         let (about, examination) = (args.about(), look::examination(&core.state));
         let examine = move |machine: &Machine| Ok(doctor::examine(machine, &examination, about));
         Ok(Answer::found(Work::Look, examine).shared(format!("doctor {about:?}")))
     },
-    "reload": () => |core, ()| Answer::reply(&core.reload()),
-    "shutdown": args::Shutdown => |core, args| Ok(Answer::Job(core.shut_down(&args)?, args.wait)),
+    "reload": (); NOT => |core, ()| Answer::reply(&core.reload()),
+    "shutdown": args::Shutdown; NOT => |core, args| Ok(Answer::Job(core.shut_down(&args)?, args.wait)),
 };
 
 const CONTAINER: &[Method] = table! {
-    "list": look::args::List => |core, args| {
+    "list": look::args::List; Grant::Instead(rights::list) => |core, args| {
         let fields = args.fields.unwrap_or_default();
         let list = look::list(&core.state, &mut core.readings, &fields);
         encode_entries(&list, fields).map(Answer::Fields)
     },
-    "info": Named => |core, args| {
+    "info": Named; ITS_OWN => |core, args| {
         let name = args.container()?;
         core.state.look_at_disk(&name);
         Answer::reply(&look::info(&core.state, &name)?)
     },
-    "create": args::Create, CreateOptions => |core, args, CreateOptions(said)| {
+    "create": args::Create, CreateOptions; Grant::Instead(rights::create) => |core, args, CreateOptions(said)| {
+        rights::check_slice(core.caller, &said)?;
         Ok(Answer::Job(core.begin(Create::ask(&core.state, &args, said)?), args.wait))
     },
-    "delete": args::Delete => |core, args| {
+    "delete": args::Delete; ITS_OWN => |core, args| {
         Ok(Answer::Job(core.begin(Delete::ask(&core.state, &args)?), args.wait))
     },
-    "start": args::Start => |core, args| {
+    "start": args::Start; MAY_START => |core, args| {
         let name = Name::new(&args.name)?;
         let job = core.begin_task(Start::ask(&core.state, &name)?);
         core.state.forget_restarts(&name);
         Ok(Answer::Job(job, args.wait))
     },
-    "stop": args::Stop => |core, args| {
+    "stop": args::Stop; ITS_OWN => |core, args| {
         let stop = Stop::ask(&core.state, &args)?;
         core.start_no_more(&stop.name);
         Ok(Answer::Job(core.begin(stop), args.wait))
     },
-    "restart": args::Restart => |core, args| {
+    "restart": args::Restart; MAY_START => |core, args| {
         let job = core.begin_task(Restart::ask(&core.state, &args)?);
         core.state.forget_restarts(&Name::new(&args.name)?);
         Ok(Answer::Job(job, args.wait))
     },
-    "set": args::Set, SetOptions => |core, args, SetOptions(said)| {
+    "set": args::Set, SetOptions; Grant::Instead(rights::set) => |core, args, SetOptions(said)| {
+        rights::check_slice(core.caller, &said)?;
         Ok(Answer::Job(core.begin(Set::ask(&core.state, &args, &said)?), args.wait.or(Some(WAIT_MAX))))
     },
-    "rename": args::Rename => |core, args| Ok(Answer::ended(core.begin(Rename::ask(&core.state, &args)?))),
-    "freeze": Named => |core, args| {
+    "rename": args::Rename; NOT => |core, args| Ok(Answer::ended(core.begin(Rename::ask(&core.state, &args)?))),
+    "freeze": Named; NOT => |core, args| {
         Ok(Answer::ended(core.begin(Freeze::ask(&core.state, &args.container()?)?)))
     },
-    "unfreeze": Named => |core, args| {
+    "unfreeze": Named; NOT => |core, args| {
         Ok(Answer::ended(core.begin(Unfreeze::ask(&core.state, &args.container()?)?)))
     },
-    "exec": args::Exec => |core, args| {
+    "exec": args::Exec; NOT => |core, args| {
         let exec = Exec::ask(&core.state, args)?;
         Ok(Answer::found(Work::Exec, move |machine| {
             let output = exec.run(machine)?;
@@ -189,34 +200,34 @@ const CONTAINER: &[Method] = table! {
             })
         }))
     },
-    "log": look::args::Log => |core, args| {
+    "log": look::args::Log; NOT => |core, args| {
         let log = Log::ask(&core.state, &args)?;
         Ok(Answer::found(Work::Look, move |_| log.read()))
     },
-    "snapshot": args::Snapshot => |core, args| {
+    "snapshot": args::Snapshot; NOT => |core, args| {
         Ok(Answer::Job(core.begin(Snapshot::ask(&core.state, &args)?), args.wait))
     },
-    "snapshots": Named => |core, args| {
+    "snapshots": Named; NOT => |core, args| {
         let name = args.container()?;
         core.state.check_known(&name)?;
         Ok(Answer::found(Work::Look, move |machine| look::snapshots(machine, &name)))
     },
-    "restore": args::Snapshot => |core, args| {
+    "restore": args::Snapshot; NOT => |core, args| {
         Ok(Answer::Job(core.begin(Restore::ask(&core.state, &args)?), args.wait))
     },
-    "snapshot_delete": args::Snapshot => |core, args| {
+    "snapshot_delete": args::Snapshot; NOT => |core, args| {
         Ok(Answer::Job(core.begin(SnapshotDelete::ask(&core.state, &args)?), args.wait))
     },
-    "clone": args::Clone => |core, args| {
+    "clone": args::Clone; NOT => |core, args| {
         Ok(Answer::Job(core.begin(operations::Clone::ask(&core.state, &args)?), args.wait))
     },
-    "export": args::Export => |core, args| {
+    "export": args::Export; NOT => |core, args| {
         Ok(Answer::Job({
             let handed = core.handed.take();
             core.begin(Export::ask(&core.state, &args, handed)?)
         }, args.wait))
     },
-    "import": args::Import => |core, args| {
+    "import": args::Import; NOT => |core, args| {
         let handed = core.handed.take();
         let file = Import::check(&core.state, &args, handed)?;
         let archive = file.clone();
@@ -228,10 +239,10 @@ const CONTAINER: &[Method] = table! {
             },
         ))
     },
-    "adopt": args::Adopt => |core, args| {
+    "adopt": args::Adopt; NOT => |core, args| {
         Ok(Answer::Job(core.begin_task(adopt(&core.state, &args)?), args.wait))
     },
-    "prune": Prune => |core, args| {
+    "prune": Prune; NOT => |core, args| {
         let found = operations::Prunable::ask(&core.state)?;
         let names = |names: &[Name]| names.iter().map(Name::to_string).collect();
         let mut reply = PruneReply {
@@ -250,19 +261,19 @@ const CONTAINER: &[Method] = table! {
 };
 
 const IMAGE: &[Method] = table! {
-    "list": () => |core, ()| Answer::reply(&look::images(&core.state)),
-    "info": Named => |core, args| {
+    "list": (); NOT => |core, ()| Answer::reply(&look::images(&core.state)),
+    "info": Named; NOT => |core, args| {
         Answer::reply(&look::image(&core.state, core.state.find_image(&args.name)?))
     },
-    "import": args::ImageImport => |core, args| {
+    "import": args::ImageImport; NOT => |core, args| {
         Ok(Answer::Job({
             let handed = core.handed.take();
             core.begin(ImageImport::ask(&core.state, &args, handed)?)
         }, args.wait))
     },
-    "delete": Named => |core, args| Ok(Answer::ended(core.begin(ImageDelete::ask(&core.state, &args.name)?))),
-    "remotes": () => |core, ()| Answer::reply(&look::remotes(&core.state)),
-    "available": look::args::Available => |core, args| {
+    "delete": Named; NOT => |core, args| Ok(Answer::ended(core.begin(ImageDelete::ask(&core.state, &args.name)?))),
+    "remotes": (); NOT => |core, ()| Answer::reply(&look::remotes(&core.state)),
+    "available": look::args::Available; NOT => |core, args| {
         let available = Available::ask(&core.state, args);
         let what = available.what();
         Ok(Answer::then(
@@ -277,10 +288,10 @@ const IMAGE: &[Method] = table! {
         )
         .shared(what))
     },
-    "pull": args::ImagePull => |core, args| {
+    "pull": args::ImagePull; Grant::Instead(rights::pull) => |core, args| {
         Ok(Answer::Job(core.begin(ImagePull::ask(&core.state, &args)?), args.wait))
     },
-    "prune": Prune => |core, args| {
+    "prune": Prune; NOT => |core, args| {
         let prune = ImagePrune::ask(&core.state)?;
         let mut reply = ImagePruneReply {
             images: prune.images.iter().map(called).collect(),
@@ -297,19 +308,19 @@ const IMAGE: &[Method] = table! {
 };
 
 const SERVICE: &[Method] = table! {
-    "list": () => |core, ()| Answer::reply(&look::services(&core.state, &mut core.announcer)),
-    "publish": args::Publish => |core, args| {
+    "list": (); NOT => |core, ()| Answer::reply(&look::services(&core.state, &mut core.announcer)),
+    "publish": args::Publish; NOT => |core, args| {
         let publish = Publish::ask(&core.state, args)?;
         let id = publish.id.clone();
         Ok(configured(id, move |machine| publish.run(machine)))
     },
-    "withdraw": args::Withdraw => |core, args| {
+    "withdraw": args::Withdraw; NOT => |core, args| {
         let adverts = core.announcer.adverts(&core.state, "");
         let withdraw = Withdraw::ask(&core.state, args, &adverts, &hosts(&core.state))?;
         let id = withdraw.id.clone();
         Ok(configured(id, move |machine| withdraw.run(machine)))
     },
-    "browse": look::args::Browse => |core, args| {
+    "browse": look::args::Browse; NOT => |core, args| {
         let browse = Browse::ask(&core.state, &args)?;
         let what = browse.what();
         Ok(Answer::found(Work::Listen, move |machine| browse.run(machine.avahi.as_ref())).shared(what))
@@ -326,11 +337,18 @@ fn configured(id: String, write: impl FnOnce(&Machine) -> Result<()> + Send + 's
 }
 
 const JOB: &[Method] = table! {
-    "list": () => |core, ()| Answer::reply(&look::jobs(&core.state)),
-    "status": JobArgs => |core, args| Answer::reply(&JobReply::from(core.state.jobs.find(&args.id.0)?)),
-    "wait": JobWait => |core, args| {
+    "list": (); Grant::Instead(rights::jobs) => |core, ()| Answer::reply(&look::jobs(&core.state)),
+    "status": JobArgs; Grant::Instead(rights::job_status) => |core, args| Answer::reply(&JobReply::from(core.state.jobs.find(&args.id.0)?)),
+    "wait": JobWait; Grant::Instead(rights::job_wait) => |core, args| {
         let job: JobId = core.state.jobs.find(&args.id.0)?.id;
         Ok(Answer::WholeJob(job, args.timeout.unwrap_or(WAIT_MAX)))
     },
-    "cancel": JobArgs => |core, args| Answer::reply(&core.cancel(&args.id.0)?),
+    "cancel": JobArgs; NOT => |core, args| Answer::reply(&core.cancel(&args.id.0)?),
+};
+
+const CONFIG: &[Method] = table! {
+    "commons": (); Grant::Alone => |core, ()| {
+        let commons = Commons::ask(&core.state);
+        Ok(Answer::found(Work::Look, move |_| Ok(commons.read())))
+    },
 };

@@ -1,10 +1,16 @@
 //! Calls on the bus: decoded, answered at once or when a job or a thread has ended.
 
+mod codec;
+pub(super) mod method;
 mod methods;
+mod rights;
 mod threads;
 
-pub use methods::objects;
+pub use methods::{objects, of_the_commons};
 
+use self::codec::encode;
+use self::method::{Caller, Grant, Method};
+use self::rights::{denied, named};
 use super::core::{Answer, Call, CallerId, Core, Errand, HeldCall, Waiter, Work};
 use crate::api::replies::{Failure, JobReply, Started, Waited};
 use crate::api::{BusObject, WAIT_MAX};
@@ -12,10 +18,8 @@ use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
 use crate::model::job::{InTheWay, Job, JobId};
 use log::error;
-use openwrt_ubus::{from_fields, to_chosen_fields, to_fields, Fields, Request, Status};
-use serde::de::DeserializeOwned;
+use openwrt_ubus::{to_fields, Fields, Request, Status};
 use serde::Serialize;
-use serde_json::Value as Json;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -24,12 +28,6 @@ const OWN_JOBS_TIME: Duration = Duration::from_secs(25);
 
 /// So many calls may wait for them.
 const HELD_MAX: usize = 64;
-
-/// The most that a reply may take, in bytes. A message may have a megabyte, with its head.
-const REPLY_MAX: usize = (1 << 20) - (4 << 10);
-
-/// The field that says that the ends of a reply's lists are missing.
-const TRUNCATED: &str = "truncated";
 
 impl Answer {
     /// At once, with this reply.
@@ -75,7 +73,7 @@ impl Core {
     /// A call came.
     pub(super) fn call(
         &mut self,
-        caller: u32,
+        caller: &openwrt_ubus::conn::Caller,
         object: BusObject,
         method: &str,
         arguments: &[u8],
@@ -84,7 +82,8 @@ impl Core {
     ) {
         match methods::find(object, method) {
             Some(method) => {
-                let call = Call { caller, method: method.call, arguments: arguments.to_vec(), handed };
+                let who = Caller::of(caller.user.as_deref());
+                let call = Call { caller: caller.client, who, method, arguments: arguments.to_vec(), handed };
                 self.attend_to(call, request, Instant::now() + OWN_JOBS_TIME);
             }
             None => self.connection.complete(request, Status::METHOD_NOT_FOUND),
@@ -95,9 +94,12 @@ impl Core {
     fn attend_to(&mut self, call: Call, request: Request, deadline: Instant) {
         // What takes it does not give it back.
         self.handed = call.handed.as_ref().and_then(|file| file.try_clone().ok());
-        let answer = (call.method)(self, &call.arguments);
+        self.caller = call.who;
+        let answer = self.attend_as(call.who, call.method, &call.arguments);
         // Most methods have no use for one.
         self.handed = None;
+        // What begins by itself is nobody's.
+        self.caller = Caller::default();
         if let Err(error) = &answer {
             if let Some(InTheWay { job, cut }) = InTheWay::of(error).filter(|_| self.held.len() < HELD_MAX) {
                 let error = error.clone();
@@ -116,6 +118,26 @@ impl Core {
             .and_then(|session| session.as_str())
             .unwrap_or_default();
         self.respond((call.caller, session.to_string()), request, answer);
+    }
+
+    /// The same, as far as its caller may ask for it.
+    fn attend_as(&mut self, who: Caller, method: &Method, arguments: &[u8]) -> Result<Answer> {
+        match (who, &method.commons) {
+            (Caller::Commons, Grant::Nothing) => {
+                let why = "it is the box's owner's";
+                Err(denied(format_args!("the process of the commons may not call `{}`: {why}", method.name)))
+            }
+            (Caller::Commons, Grant::If(check)) => {
+                check(&self.state, &named(arguments)?)?;
+                (method.call)(self, arguments)
+            }
+            (Caller::Commons, Grant::Instead(call)) => call(self, arguments),
+            (Caller::Other, Grant::Alone) => {
+                let who = "only root and the process of the commons";
+                Err(denied(format_args!("{who} may call `{}`", method.name)))
+            }
+            _ => (method.call)(self, arguments),
+        }
     }
 
     /// Attends to the calls whose way is free by now, in the order in which they came.
@@ -193,56 +215,4 @@ impl Core {
         };
         self.send_reply(waiter.request, answer);
     }
-}
-
-/// The arguments of a call. Unknown fields are ignored, but not damaged ones, nor nesting that nothing could read.
-fn decode<T: DeserializeOwned>(arguments: &[u8]) -> Result<T> {
-    let damaged = |e| Error::new(Code::InvalidArgument, format_args!("the arguments cannot be read: {e}"));
-    Fields::new(arguments).check().map_err(damaged)?;
-    from_fields(arguments).map_err(|error| Error::new(Code::InvalidArgument, error.to_string()))
-}
-
-fn encode(reply: &impl Serialize) -> Result<Vec<u8>> {
-    fit(to_fields(reply), reply, to_fields)
-}
-
-/// A reply made of lists, whose entries have their name and those of their other fields that are asked for. None means
-/// all.
-fn encode_entries(reply: &impl Serialize, mut fields: Vec<String>) -> Result<Vec<u8>> {
-    if fields.is_empty() {
-        return encode(reply);
-    }
-    fields.extend(["name".into(), TRUNCATED.into()]);
-    let chosen = to_chosen_fields(reply, 2, fields.clone());
-    fit(chosen, reply, |shorter| to_chosen_fields(shorter, 2, fields.clone()))
-}
-
-/// A reply's fields, or why they cannot be encoded.
-type Encoded = std::result::Result<Vec<u8>, openwrt_ubus::Error>;
-
-/// A reply as it was encoded, when it fits into a message. Others can make lists long: one that does not fit loses the
-/// ends of its lists, and says so with `truncated`.
-fn fit(encoded: Encoded, reply: &impl Serialize, encode_again: impl Fn(&Json) -> Encoded) -> Result<Vec<u8>> {
-    let is_good = |encoded: &Encoded| encoded.as_ref().is_ok_and(|fields| fields.len() <= REPLY_MAX);
-    if is_good(&encoded) {
-        return encoded.map_err(cannot_encode);
-    }
-    let mut reply = serde_json::to_value(reply).map_err(cannot_encode)?;
-    while let Some(lists) = reply.as_object_mut() {
-        let lists = lists.values_mut().filter_map(Json::as_array_mut);
-        let Some(longest) = lists.max_by_key(|list| list.len()).filter(|list| !list.is_empty()) else {
-            break;
-        };
-        longest.truncate(longest.len() * 3 / 4);
-        reply[TRUNCATED] = Json::Bool(true);
-        let encoded = encode_again(&reply);
-        if is_good(&encoded) {
-            return encoded.map_err(cannot_encode);
-        }
-    }
-    Err(Error::new(Code::Failed, "the reply is too long for a message"))
-}
-
-fn cannot_encode(error: impl std::fmt::Display) -> Error {
-    Error::new(Code::Failed, format_args!("cannot encode the reply: {error}"))
 }

@@ -18,6 +18,7 @@ mod outside;
 mod reload;
 mod remotes;
 mod replies;
+mod rights;
 mod start_up;
 mod walk;
 

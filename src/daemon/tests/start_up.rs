@@ -38,7 +38,7 @@ fn leftovers_of_a_killed_daemon_are_cleared() {
     bench.ok("cloudbox.image import", json!({"path": "/x", "name": "old", "sha256": sha256, "wait": 15}));
     bench.core.state.machine.images.mount(&sha256).unwrap();
     bench.fake.change(|world| {
-        let files = Files { record: None, disk: true, guest: None, layer: 0 };
+        let files = Files { disk: true, ..Files::default() };
         world.unborn.insert(name("half"), files.clone());
         world.dead.insert(name("gone"), files);
         world.roots.insert(("unborn", name("half")));

@@ -151,6 +151,7 @@ fn to_export(running: bool, of_snapshot: bool) -> Export {
         snapshot: of_snapshot.then(first),
         running,
         image: false,
+        secrets: false,
         file: HostFile::own("/mnt/web.tar".as_ref()),
         disk: PLENTY,
     }

@@ -290,8 +290,8 @@ fn find_at<'a>(
         (None, Some(pin)) if !others.is_empty() => Err(Error::new(
             Code::Checksum,
             format_args!(
-                "remote {} has {} in other versions ({}), none with the sha256 {pin} that /etc/config/cloudbox wants; \
-                 change or remove `option sha256` there",
+                "remote {} has {} in other versions ({}), none with the sha256 {pin} that is wanted; ask for another, or \
+                 change `option sha256` in /etc/config/cloudbox, if that wants it",
                 remote.name,
                 source.alias,
                 others.join(", ")

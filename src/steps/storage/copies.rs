@@ -55,6 +55,8 @@ pub struct ToArchive<'a> {
     pub file: &'a HostFile,
     /// What may be taken of the storage's disk, in case it is there.
     pub disk: admission::Disk,
+    /// What the container was given to keep comes along.
+    pub secrets: bool,
 }
 
 /// Does some work while a container is held.
@@ -439,6 +441,7 @@ impl Disk {
         let progress = &mut Progress::new(ctx, Some(what.bytes.saturating_add(size)));
         let mut writer = Writer::begin(file, path, &record, size, what.bytes, progress)?;
         writer.limit(room.left());
+        writer.with_secrets(what.secrets);
         if let Some((image, size)) = what.image {
             writer.image(image, size)?;
         }

@@ -7,6 +7,7 @@ use super::Record;
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::address::{Address, Ipv4Net};
 use crate::model::image::hex;
+use crate::model::secrets::Secrets;
 use crate::model::spec::{is_path, Spec};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -15,6 +16,8 @@ use std::path::Path;
 
 /// Where a container's first-boot script lies in its guest until it is run.
 pub const FIRST_BOOT_SCRIPT: &str = "var/lib/cloudbox/first-boot";
+/// The directory in which a guest finds what it was given to keep.
+pub const SECRETS: &str = "var/lib/cloudbox/secrets";
 
 /// What a guest with a static address must know of its network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +36,13 @@ pub fn machine_id(box_id: &str, record: &Record) -> String {
 }
 
 /// Writes all of them into the root mounted at `rootfs`.
-pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNetwork) -> Result<()> {
+pub fn write(
+    rootfs: &Path,
+    record: &Record,
+    machine_id: &str,
+    network: &GuestNetwork,
+    secrets: &Secrets,
+) -> Result<()> {
     let root = GuestRoot::open(rootfs, record.ids.base)?;
     let name = record.hostname();
     // Behind the whole name the first word of it.
@@ -73,6 +82,12 @@ pub fn write(rootfs: &Path, record: &Record, machine_id: &str, network: &GuestNe
     for service in &record.spec.services {
         root.make_dir(SERVICES, 0o755)?;
         root.put(&(SERVICES.to_string() + "/" + service + ".conf"), 0o644, "enabled=1\n")?;
+    }
+    if !secrets.is_empty() {
+        root.make_private_dir(SECRETS)?;
+    }
+    for (name, content) in secrets.iter() {
+        root.put_bytes(&[SECRETS, "/", name].concat(), 0o600, content)?;
     }
     root.sync()
 }

@@ -19,6 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::idrange::IdRange;
 use crate::model::image::Init;
 use crate::model::name::Name;
+use crate::model::secrets::Secrets;
 use crate::model::size::Bytes;
 use crate::model::spec::Spec;
 use log::warn;
@@ -31,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub use archive::Manifest;
 pub use copies::{Copies, Snapshot, ToArchive, WhileHeld};
 pub use disk::is_as_large;
-pub use guest::{GuestNetwork, FIRST_BOOT_SCRIPT};
+pub use guest::{GuestNetwork, FIRST_BOOT_SCRIPT, SECRETS};
 pub use mount::Shifted;
 pub use private_root::{claim, try_overlay, PrivateRoot};
 
@@ -159,11 +160,11 @@ pub trait Storage: Copies + Send + Sync {
     /// The file or the file system in it cannot be grown.
     fn grow(&self, record: &Record) -> Result<bool>;
 
-    /// Writes host name, machine id, keys and network into the unborn container's mounted root.
+    /// Writes host name, machine id, keys, network and secrets into the unborn container's mounted root.
     ///
     /// # Errors
     /// A file of the guest cannot be written.
-    fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()>;
+    fn write_guest_files(&self, record: &Record, network: &GuestNetwork, secrets: &Secrets) -> Result<()>;
 
     /// Writes a changed network into the root of a container that is mounted under its name.
     ///
@@ -388,10 +389,10 @@ impl Storage for Disk {
         record.spec.disk.map_or(Ok(true), |size| disk::grow_mounted(&dir, size))
     }
 
-    fn write_guest_files(&self, record: &Record, network: &GuestNetwork) -> Result<()> {
+    fn write_guest_files(&self, record: &Record, network: &GuestNetwork, secrets: &Secrets) -> Result<()> {
         let rootfs = self.layout.unborn(&record.name).rootfs();
         let machine_id = guest::machine_id(&self.box_id()?, record);
-        guest::write(&rootfs, record, &machine_id, network)
+        guest::write(&rootfs, record, &machine_id, network, secrets)
     }
 
     fn write_guest_network(&self, record: &Record, network: &GuestNetwork) -> Result<()> {

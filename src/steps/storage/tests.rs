@@ -493,7 +493,7 @@ fn a_guest_is_told_its_name_keys_and_network() {
         let root = dir.path();
         fs::create_dir_all(root.join(has)).unwrap();
         let web = record("web");
-        guest::write(root, &web, "0123", &network()).unwrap();
+        guest::write(root, &web, "0123", &network(), &Secrets::default()).unwrap();
         assert_eq!(fs::read_to_string(root.join(file)).unwrap(), text, "{has}");
         assert_eq!(fs::read_to_string(root.join("etc/hostname")).unwrap(), "web\n");
         assert_eq!(fs::read_to_string(root.join("etc/machine-id")).unwrap(), "0123\n");
@@ -505,7 +505,7 @@ fn a_guest_is_told_its_name_keys_and_network() {
             assert_eq!(fs::metadata(made).unwrap().uid(), web.ids.base, "{}", made.display());
         }
         // Again, over what is there.
-        guest::write(root, &web, "0123", &network()).unwrap();
+        guest::write(root, &web, "0123", &network(), &Secrets::default()).unwrap();
     }
 }
 
@@ -521,7 +521,7 @@ fn a_changed_address_is_the_only_one_the_guest_has() {
         let dir = TempDir::make();
         fs::create_dir_all(dir.path().join(has)).unwrap();
         let mut web = record("web");
-        guest::write(dir.path(), &web, "0123", &network()).unwrap();
+        guest::write(dir.path(), &web, "0123", &network(), &Secrets::default()).unwrap();
         let text = || fs::read_to_string(dir.path().join(file)).unwrap_or_default();
         web.spec.address = Address::parse("10.139.40.11/27").unwrap();
         guest::write_network(dir.path(), &web, &network()).unwrap();
@@ -614,7 +614,7 @@ fn no_link_in_an_image_leads_outside() {
         evil.spec.timezone = "Europe/Madrid".into();
         evil.spec.first_boot = "#!/bin/sh\n".into();
         evil.spec.services = vec!["proxy".into()];
-        let written = guest::write(&root, &evil, "0123", &network());
+        let written = guest::write(&root, &evil, "0123", &network(), &Secrets::default());
         for address in ["10.139.40.11/27", "dhcp"] {
             evil.spec.address = Address::parse(address).unwrap();
             let _ = guest::write_network(&root, &evil, &network());
@@ -643,7 +643,7 @@ fn a_time_zone_that_the_image_lacks_is_refused() {
     fs::create_dir_all(root.join("etc")).unwrap();
     let mut web = record("web");
     web.spec.timezone = "Europe/Madrid".into();
-    let refused = || guest::write(&root, &web, "0123", &network()).unwrap_err();
+    let refused = || guest::write(&root, &web, "0123", &network(), &Secrets::default()).unwrap_err();
     assert!(refused().message.contains("it has none at all"), "{}", refused());
     fs::create_dir_all(root.join("usr/share/zoneinfo/Europe/Madrid")).unwrap();
     assert!(refused().message.contains("it may be misspelt"), "{}", refused());
@@ -661,7 +661,7 @@ fn an_absolute_link_in_an_image_means_the_guests_own_file() {
     let root = dir.path();
     fs::create_dir_all(root.join("usr/etc")).unwrap();
     symlink("/usr/etc", root.join("etc")).unwrap();
-    guest::write(root, &record("web"), "0123", &network()).unwrap();
+    guest::write(root, &record("web"), "0123", &network(), &Secrets::default()).unwrap();
     assert_eq!(fs::read_to_string(root.join("usr/etc/hostname")).unwrap(), "web\n");
 }
 
@@ -681,7 +681,7 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     web.spec.authorized_keys = vec!["ssh-ed25519 AAAA \"me\": #1".into()];
     web.spec.first_boot = "#!/bin/sh\necho hello\n".into();
     web.spec.services = vec!["proxy".into()];
-    guest::write(&root, &web, "0123", &network()).unwrap();
+    guest::write(&root, &web, "0123", &network(), &Secrets::default()).unwrap();
     assert_eq!(read("etc/hostname"), "www.example.org\n");
     assert!(read("etc/hosts").contains("127.0.1.1\twww.example.org www\n"));
     assert_eq!(read("etc/timezone"), "Europe/Madrid\n");
@@ -712,7 +712,7 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
     fs::write(&file, "secret\n").unwrap();
     web.spec.first_boot = file.display().to_string();
     fs::remove_file(&script).unwrap();
-    guest::write(&root, &web, "0123", &network()).unwrap();
+    guest::write(&root, &web, "0123", &network(), &Secrets::default()).unwrap();
     assert!(!script.exists());
 }
 

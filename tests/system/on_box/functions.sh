@@ -10,6 +10,15 @@ config_get() {
 	eval "$1=\${config_value:-\$4}"
 }
 
+config_get_bool() {
+	config_get "$1" "$2" "$3" "$4"
+	eval "config_value=\$$1"
+	case $config_value in
+	1 | on | true | yes | enabled) eval "$1=1" ;;
+	*) eval "$1=0" ;;
+	esac
+}
+
 init_scripts() {
 	grep '^/etc/init.d/' "/usr/lib/opkg/info/$pkgname.list"
 }
