@@ -1,11 +1,15 @@
 //! The commons: who has room, who hosts whom, and the brokers between them.
 
-use super::action::{examples, Action, Lazy};
+use super::action::{examples, Action, Lazy, NoOptions};
+use super::bus::Context;
 use super::failure::{complain, Failure, OK, REFUSED};
+use super::listing::{only_pairs, Listing};
 use super::member::brokers::Brokers;
 use super::member::place::{box_file, known, own_file, read_if_there, replace, Place, Where, Who};
 use super::page::{push_json, Page};
+use super::request::{Request, BOX, COMMONS};
 use super::text::{size, Table};
+use super::view::View;
 use crate::commons::formats::{make, Ask, Offer, DAY, OFFER_DAYS};
 use crate::commons::heard::{newest, order, Heard};
 use crate::commons::id::Id;
@@ -15,11 +19,15 @@ use crate::commons::mosquitto::{self, File, Users};
 use crate::commons::offers::owner;
 use crate::commons::signed::{Ed25519, Parts};
 use crate::commons::topic::{Filter, Topic};
+use crate::commons_daemon;
 use crate::error::{Code, Error, Result};
 use crate::model::size::{Bytes, Cpus};
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 use openwrt_uci::{ConfigFile, Document};
+use serde::Serialize;
 use serde_json::{json, Value};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How long after its end what stands on a broker is swept away, in seconds.
@@ -27,6 +35,44 @@ const SWEPT_AFTER: u64 = 30 * DAY;
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// run the process of the commons on this box
+    ///
+    /// procd does, as the user cloudbox-commons, where `option enabled '1'` stands in `config commons`. If it ends, nothing that
+    /// runs is stopped.
+    #[command(after_help = examples! { "commons run -f" => "by hand, with its log on the terminal" })]
+    Run(Lazy<RunArgs>),
+    /// show how this box takes part
+    #[command(after_help = examples! { "commons status" => "its id, brokers, slices and room" })]
+    Status(Lazy<NoOptions>),
+    /// show who may use how much of this box, and uses how much
+    #[command(alias = "peers", after_help = examples! { "commons trust" => "peers, and those they vouch for" })]
+    Trust(Lazy<NoOptions>),
+    /// show who asks to be hosted
+    #[command(after_help = examples! { "commons asks" => "who, how much, and how to reach them" })]
+    Asks(Lazy<NoOptions>),
+    /// answer who asks to be hosted
+    ///
+    /// `allow` writes a `config peer` with what was asked for, `never` a `config deny`; `refuse` says no for this time.
+    #[command(after_help = examples! {
+        "commons answer o6cgvbb4hsvzjf6g allow --name anna" => "she may use what she asked for",
+        "commons answer o6cgvbb4hsvzjf6g refuse --note 'no room before June'" => "she is told",
+        "commons answer o6cgvbb4hsvzjf6g never" => "nothing of hers is ever taken",
+    })]
+    Answer(Lazy<AnswerArgs>),
+    /// show the brokers of this box
+    #[command(after_help = examples! { "commons brokers" => "which are connected, and what is wrong" })]
+    Brokers(Lazy<NoOptions>),
+    /// take nothing new, and stop what others run here
+    ///
+    /// Until the process ends, or `--off`. `option state 'safe'` in `config commons` does it for good.
+    #[command(after_help = examples! {
+        "commons pause" => "now",
+        "commons pause --off" => "go on",
+    })]
+    Pause(Lazy<PauseArgs>),
+    /// have the process read the configuration anew
+    #[command(after_help = examples! { "commons reload" => "`/etc/init.d/cloudbox reload` does it, too" })]
+    Reload(Lazy<NoOptions>),
     /// show which boxes have room, and who hosts you
     #[command(after_help = examples! {
         "commons offers" => "all boxes of the network",
@@ -62,6 +108,48 @@ pub enum Command {
         "commons broker sweep --broker 10.0.0.1" => "clear what expired 30 days ago",
     })]
     Broker(Lazy<BrokerArgs>),
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    #[arg(long, value_name = "DIR", help = "the box's key and what is kept; usually /etc/cloudbox/commons")]
+    directory: Option<PathBuf>,
+    #[arg(short, long, help = "log to standard error instead of syslog")]
+    foreground: bool,
+    #[arg(short, long, help = "log more")]
+    verbose: bool,
+}
+
+impl RunArgs {
+    /// Runs the process until a signal ends it.
+    pub fn run(self, socket: PathBuf) -> ExitCode {
+        let environment = || std::env::var_os("CLOUDBOX_COMMONS_DIR").filter(|dir| !dir.is_empty());
+        let directory = self.directory.or_else(|| environment().map(PathBuf::from));
+        commons_daemon::run(commons_daemon::Options {
+            socket,
+            directory: directory.unwrap_or_else(|| "/etc/cloudbox/commons".into()),
+            foreground: self.foreground,
+            verbose: self.verbose,
+        })
+    }
+}
+
+#[derive(Args, Serialize)]
+pub struct PauseArgs {
+    #[arg(long = "off", action = ArgAction::SetFalse, help = "go on")]
+    on: bool,
+}
+
+#[derive(Args)]
+pub struct AnswerArgs {
+    #[arg(value_name = "MEMBER")]
+    member: String,
+    #[arg(value_parser = ["allow", "refuse", "never"])]
+    answer: String,
+    #[arg(long, value_name = "NAME", help = "what the configuration calls the member")]
+    name: Option<String>,
+    #[arg(long, value_name = "TEXT", default_value = "", help = "a word to it; everybody can read it")]
+    note: String,
 }
 
 #[derive(Args)]
@@ -130,22 +218,137 @@ pub struct BrokerArgs {
 
 impl Command {
     pub fn action(self, json: bool) -> std::result::Result<Action, Failure> {
-        Ok(Action::own(move |_| {
-            let mut page = Page::stdout();
-            let code = self.run(json, &mut page).map_err(Failure::refused)?;
-            page.print()?;
-            Ok(code)
-        }))
+        let look = |method: &str, show: fn(&View<'_>, &mut Page)| {
+            Ok(Action::show(Request::new(COMMONS, method, &NoOptions {})?, show))
+        };
+        match self {
+            Command::Run(Lazy(args)) => Ok(Action::Commons(args)),
+            Command::Status(_) => look("status", |view, page| only_pairs(STATUS, view, page)),
+            Command::Trust(_) => look("trust", |view, page| TRUST.show(view, false, page)),
+            Command::Asks(_) => look("asks", |view, page| ASKS.show(view, false, page)),
+            Command::Brokers(_) => look("brokers", |view, page| BROKERS.show(view, false, page)),
+            Command::Reload(_) => look("reload", |_, page| page.line("the configuration is being read")),
+            Command::Pause(Lazy(args)) => Ok(Action::show(Request::new(COMMONS, "pause", &args)?, |view, page| {
+                page.add("{paused:yes}", view);
+            })),
+            Command::Answer(Lazy(args)) => Ok(Action::own(move |context| args.run(context))),
+            other => Ok(Action::own(move |_| {
+                let mut page = Page::stdout();
+                let code = other.over_brokers(json, &mut page).map_err(Failure::refused)?;
+                page.print()?;
+                Ok(code)
+            })),
+        }
     }
 
-    fn run(self, json: bool, page: &mut Page) -> Result<u8> {
+    fn over_brokers(self, json: bool, page: &mut Page) -> Result<u8> {
         match self {
             Command::Offers(Lazy(args)) => args.show(json, page),
             Command::Ask(Lazy(args)) => args.run(page),
             Command::Invite(Lazy(args)) => args.show(page),
             Command::Join(Lazy(args)) => args.run(page),
             Command::Broker(Lazy(args)) => args.run(page),
+            // The others ask the bus.
+            _ => Ok(OK),
         }
+    }
+}
+
+/// What `commons status` shows.
+const STATUS: &str = "box|{box}
+session|{session}
+brokers|{connected:int} of {brokers:int} connected
+slices|{slices:int}, {ready:int} ready here
+asks|{asks:int}
+paused|{paused:yes}
+free memory|{memory:bytes}
+free disk|{disk:bytes}
+unheard|{unheard:yes}";
+
+const TRUST: Listing = Listing {
+    field: "peers",
+    names: "{id}",
+    none: "no peers; `config peer` in /etc/config/cloudbox, or `cloudbox commons answer`",
+    titles: "MEMBER|NAME|VIA|>MEMORY|>DISK|>CONTAINERS|WHY NOT",
+    cells: "{id}|{name}|{via}|{used.memory:bytes}/{most.memory:bytes}|{used.disk:bytes}/{most.disk:bytes}|\
+            {used.containers:int}/{most.containers:int}|{refused}",
+    notes: &[],
+};
+
+const ASKS: Listing = Listing {
+    field: "asks",
+    names: "{member}",
+    none: "nobody asks",
+    titles: "MEMBER|>MEMORY|>DISK|>CONTAINERS|CONTACT|NOTE",
+    cells: "{member}|{memory:bytes}|{disk:bytes}|{containers:int}|{contact}|{note}",
+    notes: &[],
+};
+
+const BROKERS: Listing = Listing {
+    field: "brokers",
+    names: "{name}",
+    none: "no broker is listed: the commons works on this box alone",
+    titles: "BROKER|CONNECTED|COMPLETE|TROUBLE",
+    cells: "{name}|{connected:yes}|{complete:yes}|{trouble}",
+    notes: &[],
+};
+
+impl AnswerArgs {
+    fn run(self, context: &mut Context) -> std::result::Result<u8, Failure> {
+        let asks = context.call(&Request::new(COMMONS, "asks", &NoOptions {})?)?;
+        let view = View::new(&asks);
+        let ask = view.tables("asks").into_iter().find(|ask| ask.raw("member") == self.member);
+        let Some(ask) = ask else {
+            let why = format!("{} does not ask; `cloudbox commons asks` shows who does", self.member);
+            return Err(Failure::refused(Error::new(Code::NotFound, why)));
+        };
+        self.write(&ask).map_err(Failure::refused)?;
+        let told = json!({ "member": self.member, "allow": self.answer == "allow", "note": self.note });
+        context.call(&Request::new(COMMONS, "answer", &told)?)?;
+        if self.answer != "refuse" {
+            context.call(&Request::new(BOX, "reload", &NoOptions {})?)?;
+        }
+        let mut page = Page::stdout();
+        page.line(match self.answer.as_str() {
+            "allow" => "it is hosted from now on, within what it asked for; `cloudbox commons trust` shows it",
+            "never" => "nothing that it signs is taken, whoever vouches for it",
+            _ => "it is told",
+        });
+        page.print()?;
+        Ok(OK)
+    }
+
+    /// Writes the section, where there is to be one.
+    fn write(&self, ask: &View<'_>) -> Result<()> {
+        let path = box_file();
+        let name = self.name.clone().unwrap_or_else(|| self.member.clone());
+        let key = ask.raw("key").into_owned();
+        let amount = |name: &str| Bytes(ask.number(name).unwrap_or(0)).exact();
+        let edit = |document: &mut Document| {
+            if self.answer == "never" {
+                let section = document.add_anonymous("deny")?;
+                return document.set(&section, "key", &key);
+            }
+            document.add_section("peer", &name)?;
+            let cpus = Cpus(ask.number("cpus").unwrap_or(0).try_into().unwrap_or(0)).to_string();
+            let containers = ask.number("containers").unwrap_or(0).to_string();
+            let contact = ask.raw("contact").into_owned();
+            for (option, value) in [
+                ("key", &key),
+                ("contact", &contact),
+                ("memory", &amount("memory")),
+                ("disk", &amount("disk")),
+                ("cpus", &cpus),
+                ("containers", &containers),
+            ] {
+                document.set(&name, option, value)?;
+            }
+            Ok(())
+        };
+        if self.answer == "refuse" {
+            return Ok(());
+        }
+        ConfigFile::new(&path).edit_document(edit).map_err(|e| Error::new(Code::Config, e))
     }
 }
 

@@ -73,7 +73,7 @@ pub enum Command {
     ///
     /// Prints a certificate for the box to show with its offer: members who know you take it. It holds for 90 days.
     #[command(after_help = examples! {
-        "key own o6cgvbb4hsvzjf6g --key anna.sec" => "goes into the box's /etc/cloudbox/box.owner",
+        "key own o6cgvbb4hsvzjf6g --key anna.sec" => "goes into the box's /etc/cloudbox/commons/box.owner",
     })]
     Own(Lazy<Own>),
 }

@@ -95,6 +95,7 @@ fn run(line: Line) -> Result<ExitCode, Failure> {
         Action::Work(work) => work.run(&mut context)?,
         Action::Own(run) => run(&mut context)?,
         Action::Daemon(daemon) => return Ok(daemon.run(socket)),
+        Action::Commons(commons) => return Ok(commons.run(socket)),
     };
     Ok(ExitCode::from(code))
 }

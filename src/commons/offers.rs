@@ -5,9 +5,8 @@ use super::heard::Newest;
 use super::id::Id;
 use super::label::Label;
 use super::plan::{Candidate, Hours};
-use super::signed::{key_of, Signatures};
+use super::signed::{key_in, Signatures};
 use crate::model::size::Bytes;
-use crate::usign::PublicKey;
 
 /// What an offer is worth at `now`, in seconds since 1970. That its author has signed it was verified.
 pub fn candidate(signatures: &dyn Signatures, network: Label, offer: &Newest<Offer>, now: u64) -> Candidate {
@@ -38,11 +37,8 @@ pub fn candidate(signatures: &dyn Signatures, network: Label, offer: &Newest<Off
 /// Who has signed that the box is his. That he says so does not make it true: the box, too, must show his words.
 pub fn owner(signatures: &dyn Signatures, network: Label, offer: &Offer, now: u64) -> Option<Id> {
     let text = offer.owner.as_deref()?.as_bytes();
-    let first = text.split(|byte| *byte == b'\n').next()?;
-    let line = std::str::from_utf8(first).ok()?.strip_prefix("untrusted comment: ")?;
-    let key = PublicKey::parse(line).ok()?;
+    let key = key_in(text)?;
     let id = Id::of(&key);
-    let key = key_of(id, text)?;
     let told: Owner = open(signatures, &key, network, text).ok()?;
     (told.member == id && told.of == offer.of && told.expires > now).then_some(id)
 }

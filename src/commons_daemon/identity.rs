@@ -128,7 +128,8 @@ fn make_key(path: &Path, boards: &[String]) -> Result<SecretKey> {
     // The file of any secret key, with another comment.
     let text = key.to_text();
     let line = text.lines().nth(1).unwrap_or_default();
-    replace(path, &format!("untrusted comment: secret key of this box, {BOARD}{board}\n{line}\n"))?;
+    let text = format!("untrusted comment: secret key of this box, {BOARD}{board}\n{line}\n");
+    replace(path, text.as_bytes())?;
     Ok(key)
 }
 
@@ -147,12 +148,12 @@ fn next_session(path: &Path, is_new: bool) -> Result<(u32, [u8; RUN])> {
             SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| (since.as_secs() / 60) as u32)
         }
     };
-    replace(path, &format!("{session}\n"))?;
+    replace(path, format!("{session}\n").as_bytes())?;
     let letters: [u8; RUN] = random()?;
     Ok((session, letters.map(|byte| LETTERS[usize::from(byte) % LETTERS.len()])))
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub fn random<const N: usize>() -> Result<[u8; N]> {
     let path = Path::new("/dev/urandom");
     let mut bytes = [0; N];
     let read = File::open(path).and_then(|mut source| source.read_exact(&mut bytes));
@@ -160,7 +161,7 @@ fn random<const N: usize>() -> Result<[u8; N]> {
 }
 
 /// Writes a file whole or not at all, and so that it is there after a power cut.
-pub fn replace(path: &Path, text: &str) -> Result<()> {
+pub fn replace(path: &Path, text: &[u8]) -> Result<()> {
     let cannot = |e| Error::io("cannot write", path, e);
     let new = with_ending(path, ".new");
     // What a crash has left may have another mode.
@@ -170,7 +171,7 @@ pub fn replace(path: &Path, text: &str) -> Result<()> {
     }
     let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
     let written = options.open(&new).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
+        file.write_all(text)?;
         file.sync_all()
     });
     written.and_then(|()| fs::rename(&new, path)).map_err(cannot)?;

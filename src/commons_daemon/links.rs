@@ -48,8 +48,8 @@ pub struct Links {
     all: Vec<Link>,
     id: Id,
     run: String,
-    /// Makes the will anew for each connection.
-    will: Box<dyn Fn() -> Option<(String, Rc<[u8]>)>>,
+    /// What a broker publishes when it loses this box: where, and what.
+    will: Option<(String, Rc<[u8]>)>,
     seed: u64,
 }
 
@@ -99,12 +99,12 @@ pub struct Standing {
 impl Links {
     /// None yet. `run` tells this life of the box from others.
     pub fn new(id: Id, run: String, seed: u64) -> Links {
-        Links { all: Vec::new(), id, run, will: Box::new(|| None), seed }
+        Links { all: Vec::new(), id, run, will: None, seed }
     }
 
-    /// What a broker shall publish when it loses this box: asked for each connection.
-    pub fn with_will(&mut self, will: impl Fn() -> Option<(String, Rc<[u8]>)> + 'static) {
-        self.will = Box::new(will);
+    /// From the next connection on, a broker that loses this box publishes this.
+    pub fn set_will(&mut self, topic: String, payload: Rc<[u8]>) {
+        self.will = Some((topic, payload));
     }
 
     /// Connects to these brokers, and to no others. A broker that stays keeps its number and its connection.
@@ -165,7 +165,7 @@ impl Links {
     pub fn turn(&mut self, now: Instant) -> Vec<News> {
         let mut news = Vec::new();
         for link in &mut self.all {
-            link.turn(now, &self.will, &mut news);
+            link.turn(now, self.will.as_ref(), &mut news);
         }
         news
     }
@@ -230,15 +230,15 @@ impl Link {
         format!("{}:{}", self.address.host, self.address.port)
     }
 
-    fn turn(&mut self, now: Instant, will: &dyn Fn() -> Option<(String, Rc<[u8]>)>, news: &mut Vec<News>) {
+    fn turn(&mut self, now: Instant, will: Option<&(String, Rc<[u8]>)>, news: &mut Vec<News>) {
         if self.driver.is_none() || (!self.session.state().has_socket() && now >= self.look_up_at) {
             self.look_up(now);
         }
         let Some(driver) = &mut self.driver else { return };
         // A broker forgets the will with the connection: each has that of its own time.
         if !self.session.state().has_socket() {
-            let will = will().map(|(topic, payload)| Will {
-                topic,
+            let will = will.map(|(topic, payload)| Will {
+                topic: topic.clone(),
                 payload: payload.to_vec(),
                 qos: QoS::AtLeastOnce,
                 retain: true,
