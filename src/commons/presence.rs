@@ -184,7 +184,8 @@ impl Presence {
 
     /// When that box will be absent, if it is silent for `grace` milliseconds.
     pub fn absent_at(&self, id: Id, grace: u64, now: u64) -> u64 {
-        let Some(seen) = self.get(id) else { return 0 };
+        // Of whom nobody listens to nothing is known.
+        let Some(seen) = self.get(id) else { return NEVER };
         let age = self.age(seen, grace, now);
         match (age >= grace + seen.back, self.since) {
             (true, _) => now,
@@ -302,7 +303,7 @@ mod tests {
         let presence = listening();
         assert_eq!(presence.absent_at(id(), GRACE, 5000), GRACE);
         assert_eq!(presence.absent_at(id(), GRACE, GRACE), GRACE);
-        assert_eq!(presence.absent_at("7777777777777777".parse().unwrap(), GRACE, 5000), 0);
+        assert_eq!(presence.absent_at("7777777777777777".parse().unwrap(), GRACE, 5000), NEVER);
     }
 
     #[test]

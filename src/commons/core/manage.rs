@@ -72,9 +72,8 @@ impl Core {
             let container = self.container(&slice.members[at]).cloned();
             self.sync(slice, at, container.as_ref(), manifest.serial);
         }
+        slice.peer = self.peer_of(slice);
         let stands = self.stands(slice, &manifest);
-        let peer = stands.as_ref().ok().map(|standing| standing.peer_id);
-        slice.peer = peer;
         let fate = self.fate(slice, taken, stands, moment);
         for at in 0..slice.members.len() {
             let group = manifest.groups.iter().find(|group| group.name == slice.members[at].group);
@@ -97,6 +96,12 @@ impl Core {
     fn stands<'a>(&'a self, slice: &Slice, manifest: &Manifest) -> Result<Standing<'a>, Refusal> {
         let Some(settings) = &self.settings else { return Err(Refusal::Unknown) };
         standing(settings, &self.known, slice.member, manifest.via, self.clock.may_end())
+    }
+
+    /// Against whose quota a slice counts.
+    pub(super) fn peer_of(&self, slice: &Slice) -> Option<Id> {
+        let taken = slice.serials.taken.as_ref()?;
+        self.stands(slice, &taken.manifest).ok().map(|standing| standing.peer_id)
     }
 
     fn fate<'a>(

@@ -419,6 +419,9 @@ impl Core {
             wanted.extend(words.slices.iter().map(|name| Topic::Slice(words.id, *name)));
         }
         let mut heard = Vec::new();
+        for at in 0..self.slices.len() {
+            self.slices[at].peer = self.peer_of(&self.slices[at]);
+        }
         for slice in &self.slices {
             if is_known(slice.member) {
                 wanted.push(Topic::Slice(slice.member, slice.name));
@@ -464,6 +467,9 @@ impl Core {
                     slice.dirty = true;
                 }
             }
+        }
+        for slice in self.slices.iter_mut().filter(|slice| slice.generation == u32::MAX) {
+            slice.generation = self.generation;
         }
         let brokers: Vec<Broker> = self.links.iter().map(|(broker, _)| broker).collect();
         for broker in brokers {

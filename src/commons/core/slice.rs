@@ -202,7 +202,7 @@ pub struct Slice {
     pub others: Vec<Elsewhere>,
     /// Since when the manifest that holds is known here, by the clock that never goes back.
     pub known_since: u64,
-    /// With which subscriptions all that concerns it was asked for.
+    /// With which subscriptions all that concerns it was asked for; the greatest: it was not yet.
     pub generation: u32,
     /// What was said of it last, without its stamp.
     pub said: Option<State>,
@@ -231,7 +231,7 @@ impl Slice {
             members: Vec::new(),
             others: Vec::new(),
             known_since: 0,
-            generation: 0,
+            generation: u32::MAX,
             said: None,
             refused_since: None,
             gone_at: None,
