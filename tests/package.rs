@@ -852,6 +852,65 @@ fn avahi_daemon_speaks_where_the_lan_and_the_containers_are() {
     assert_eq!(avahi_conf(&dir, "limit_avahi", "", nothing), (String::new(), false));
 }
 
+/// What the service tells procd on a box where `cloudbox.commons.enabled` is this, and what it did to directories.
+fn told_to_procd(dir: &Path, enabled: &str, owner: u32, chown: &str) -> String {
+    let commons = dir.join("etc/cloudbox/commons");
+    let script = format!(
+        "extra_command() {{ :; }}\nuci() {{ :; }}\nlogger() {{ echo \"logged $*\"; }}\nconfig_load() {{ config=$1; }}\n\
+         config_get_bool() {{ [ \"$config $2 $3 $4\" = 'cloudbox commons enabled 0' ] && eval \"$1={enabled}\"; }}\n\
+         procd_open_instance() {{ echo \"instance $*\"; }}\nprocd_set_param() {{ echo \"$*\"; }}\n\
+         procd_close_instance() {{ echo end; }}\nprocd_send_signal() {{ echo \"signal $*\"; }}\n\
+         running() {{ true; }}\nstart() {{ echo start; }}\nchown() {{ {chown}; }}\nid() {{ echo {owner}; }}\n\
+         . {}\nAVAHI={}\nCONFIG=/nothing\nPROG=/bin/true\nCOMMONS_DIR={}\nstart_service\necho\nreload_service\n",
+        project().join("files/etc/init.d/cloudbox").display(),
+        dir.display(),
+        commons.display(),
+    );
+    let output = run(Command::new("busybox").args(["ash", "-uc", &script]));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    if commons.exists() {
+        assert_eq!(fs::metadata(&commons).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(commons.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o755);
+    }
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_commons_is_a_second_instance_that_is_not_root() {
+    if run(&mut Command::new("busybox")).status.code().is_none() {
+        println!("skipped: busybox is not installed");
+        return;
+    }
+    let dir = scratch("second-service");
+    let off = told_to_procd(&dir, "0", 61234, "echo chown $*");
+    assert_eq!(off.matches("instance").count(), 1, "{off}");
+    assert!(!dir.join("etc").exists());
+    let on = told_to_procd(&dir, "1", 61234, "echo chown $*");
+    let (_, commons) = on.split_once("instance commons\n").unwrap_or_else(|| panic!("{on}"));
+    let (commons, after) = commons.split_once("end\n").unwrap();
+    for line in [
+        "command /bin/true commons",
+        "user cloudbox-commons",
+        "group cloudbox-commons",
+        "no_new_privs 1",
+        "respawn 3600 5 0",
+    ] {
+        assert!(commons.lines().any(|l| l == line), "no {line:?} in {commons}");
+    }
+    let owned =
+        format!("chown -hR cloudbox-commons:cloudbox-commons {}", dir.join("etc/cloudbox/commons").display());
+    assert!(on.lines().any(|l| l == owned), "no {owned:?} in {on}");
+    // What it has already is left alone: root follows nothing of another's making.
+    let own = nix::unistd::getuid().as_raw();
+    assert!(!told_to_procd(&dir, "1", own, "echo chown $*").contains("chown"), "{on}");
+    // What runs hears of a change, and then procd begins or ends the second one.
+    assert_eq!(after.trim(), "signal cloudbox\nstart");
+    // Without its user there is no second one, and the first one runs.
+    let without = told_to_procd(&dir, "1", 61234, "return 1");
+    assert_eq!(without.matches("instance").count(), 1, "{without}");
+    assert!(without.contains("logged") && without.contains("there is no user cloudbox-commons"), "{without}");
+}
+
 #[test]
 fn every_script_is_one_that_the_shell_of_a_box_reads() {
     for script in [

@@ -5,7 +5,7 @@
 //! makes it wait and no file of a kernel's file system is read with its rights.
 
 use super::filesystem::{entries, open_in_root, read_up_to};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{mkdirat, Mode};
 use nix::unistd::{fchown, fchownat, symlinkat, unlinkat, Gid, Uid, UnlinkatFlags};
@@ -133,10 +133,25 @@ impl GuestRoot {
     /// The same of one that the guest's root alone reads, also where the image has it otherwise.
     ///
     /// # Errors
-    /// As mkdir(2).
+    /// As mkdir(2); [`Code::NotSupported`] where a link of the image's leads elsewhere: others go by the path.
     pub fn make_private_dir(&self, dir: &str) -> Result<()> {
-        let made = self.reach_dir(Path::new(dir), 0o700).and_then(|made| self.own(&made, 0o700));
-        made.map_err(|e| self.failed(dir, e))
+        let place = |of: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", of.as_raw_fd()));
+        let make = || -> io::Result<bool> {
+            let made = self.reach_dir(Path::new(dir), 0o700)?;
+            if place(made.as_fd())? != place(self.dir.as_fd())?.join(dir) {
+                return Ok(false);
+            }
+            self.own(&made, 0o700).map(|()| true)
+        };
+        match make() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let why =
+                    format!("/{dir} of the image is a link, or below one; use an image in which it is none");
+                Err(Error::new(Code::NotSupported, why))
+            }
+            Err(e) => Err(self.failed(dir, e)),
+        }
     }
 
     /// Removes a file; none is fine.

@@ -42,6 +42,7 @@ mod network_and_files;
 mod notices;
 mod package;
 mod remotes;
+mod rights;
 mod router_load;
 mod services;
 mod services_measured;

@@ -8,6 +8,7 @@ use cloudbox::steps::layout::{ContainerDir, Layout};
 use nix::mount::{umount2, MntFlags};
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::linux::net::SocketAddrExt;
@@ -79,6 +80,10 @@ pub struct TestBox {
     pub environment: BTreeMap<&'static str, String>,
     /// A command line before the daemon's own, such as `unshare`.
     pub wrapper: Vec<String>,
+    /// The same before the bus'.
+    pub bus_wrapper: Vec<String>,
+    /// The directory of the bus' access lists, instead of the usual one.
+    pub bus_lists: Option<PathBuf>,
     /// Mounts of the test itself, which are no leftovers.
     pub own_mounts: Vec<PathBuf>,
     dhcp: Option<Process>,
@@ -170,6 +175,8 @@ impl TestBox {
             network,
             environment: BTreeMap::new(),
             wrapper: Vec::new(),
+            bus_wrapper: Vec::new(),
+            bus_lists: None,
             own_mounts: Vec::new(),
             dhcp: None,
             bus: None,
@@ -286,7 +293,13 @@ impl TestBox {
 
     pub fn start_bus(&mut self) {
         let log = fs::File::create(self.dir.join("bus.log")).unwrap();
-        let mut command = Command::new(bus_program());
+        let line: Vec<OsString> =
+            self.bus_wrapper.iter().map(OsString::from).chain([bus_program().into_os_string()]).collect();
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]);
+        if let Some(lists) = &self.bus_lists {
+            command.arg("-A").arg(lists);
+        }
         command
             .arg("-s")
             .arg(self.socket())

@@ -717,6 +717,63 @@ fn a_guest_is_told_all_it_needs_at_its_first_boot() {
 }
 
 #[test]
+fn what_a_guest_is_given_to_keep_its_root_alone_reads() {
+    if !is_root() {
+        return;
+    }
+    let mut secrets = Secrets::default();
+    secrets.add("db", b"x\0\xff".to_vec()).unwrap();
+    type Make = fn(&Path);
+    let images: [(&str, bool, Make); 6] = [
+        ("it has no such directory", true, |_| {}),
+        ("everybody may enter it, and there is such a file", true, |root| {
+            let dir = root.join(guest::SECRETS);
+            fs::create_dir_all(&dir).unwrap();
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+            fs::write(dir.join("db"), "theirs").unwrap();
+        }),
+        ("the file is a link", true, |root| {
+            fs::create_dir_all(root.join(guest::SECRETS)).unwrap();
+            symlink("/etc/db", root.join(guest::SECRETS).join("db")).unwrap();
+        }),
+        ("the directory is a link", false, |root| {
+            fs::create_dir_all(root.join("var/lib/cloudbox")).unwrap();
+            symlink("/tmp", root.join(guest::SECRETS)).unwrap();
+        }),
+        ("a directory above is a link", false, |root| {
+            fs::create_dir_all(root.join("data/lib")).unwrap();
+            symlink("data", root.join("var")).unwrap();
+        }),
+        ("the directory is a file", false, |root| {
+            fs::create_dir_all(root.join("var/lib/cloudbox")).unwrap();
+            fs::write(root.join(guest::SECRETS), "x").unwrap();
+        }),
+    ];
+    for (what, good, make) in images {
+        let dir = TempDir::make();
+        let root = dir.path().join("rootfs");
+        for needed in ["etc", "tmp"] {
+            fs::create_dir_all(root.join(needed)).unwrap();
+        }
+        make(&root);
+        let web = record("web");
+        let written = guest::write(&root, &web, "0123", &network(), &secrets);
+        assert_eq!(written.is_ok(), good, "{what}: {written:?}");
+        assert!(fs::read_dir(root.join("tmp")).unwrap().next().is_none(), "{what}: it lies elsewhere");
+        if !good {
+            continue;
+        }
+        let place = root.join(guest::SECRETS);
+        assert_eq!((mode(&place), mode(&place.join("db"))), (0o700, 0o600), "{what}");
+        assert_eq!(fs::read(place.join("db")).unwrap(), b"x\0\xff", "{what}");
+        for made in [&place, &place.join("db")] {
+            assert_eq!(fs::symlink_metadata(made).unwrap().uid(), web.ids.base, "{what}");
+        }
+        assert!(!root.join("etc/db").exists(), "{what}");
+    }
+}
+
+#[test]
 fn a_blank_that_has_lost_its_holes_is_made_anew() {
     let dir = TempDir::make();
     let ctx = Ctx::silent().unwrap();
