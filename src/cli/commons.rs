@@ -114,6 +114,8 @@ pub enum Command {
 pub struct RunArgs {
     #[arg(long, value_name = "DIR", help = "the box's key and what is kept; usually /etc/cloudbox/commons")]
     directory: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", help = "is there once NTP has answered; usually /var/run/cloudbox-ntp")]
+    ntp: Option<PathBuf>,
     #[arg(short, long, help = "log to standard error instead of syslog")]
     foreground: bool,
     #[arg(short, long, help = "log more")]
@@ -128,6 +130,7 @@ impl RunArgs {
         commons_daemon::run(commons_daemon::Options {
             socket,
             directory: directory.unwrap_or_else(|| "/etc/cloudbox/commons".into()),
+            ntp: self.ntp.unwrap_or_else(|| "/var/run/cloudbox-ntp".into()),
             foreground: self.foreground,
             verbose: self.verbose,
         })
@@ -228,9 +231,11 @@ impl Command {
             Command::Asks(_) => look("asks", |view, page| ASKS.show(view, false, page)),
             Command::Brokers(_) => look("brokers", |view, page| BROKERS.show(view, false, page)),
             Command::Reload(_) => look("reload", |_, page| page.line("the configuration is being read")),
-            Command::Pause(Lazy(args)) => Ok(Action::show(Request::new(COMMONS, "pause", &args)?, |view, page| {
-                page.add("{paused:yes}", view);
-            })),
+            Command::Pause(Lazy(args)) => {
+                Ok(Action::show(Request::new(COMMONS, "pause", &args)?, |view, page| {
+                    page.add("{paused:yes}", view);
+                }))
+            }
             Command::Answer(Lazy(args)) => Ok(Action::own(move |context| args.run(context))),
             other => Ok(Action::own(move |_| {
                 let mut page = Page::stdout();
@@ -310,7 +315,9 @@ impl AnswerArgs {
         }
         let mut page = Page::stdout();
         page.line(match self.answer.as_str() {
-            "allow" => "it is hosted from now on, within what it asked for; `cloudbox commons trust` shows it",
+            "allow" => {
+                "it is hosted from now on, within what it asked for; `cloudbox commons trust` shows it"
+            }
             "never" => "nothing that it signs is taken, whoever vouches for it",
             _ => "it is told",
         });

@@ -28,6 +28,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// The directory with the box's key and what is kept, `/etc/cloudbox/commons` on a box.
     pub directory: PathBuf,
+    /// A file that is there once NTP has answered since the box was switched on.
+    pub ntp: PathBuf,
     /// Log to standard error instead of syslog.
     pub foreground: bool,
     /// Log more.

@@ -37,8 +37,6 @@ const OWNER: &str = "box.owner";
 const OWNER_MAX: usize = 1 << 10;
 /// What the core keeps, beside the key.
 const STATE: &str = "state";
-/// That NTP has answered since the box was switched on, as its hotplug script notes it.
-const NTP: &str = "/var/run/cloudbox-ntp";
 /// When it is told to end, what was said last gets this long to leave. procd kills after 5 s.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// The number of the broker that this box is to itself where none is listed.
@@ -82,7 +80,7 @@ impl Process {
         let run_text = String::from_utf8_lossy(&run).into_owned();
         let identity = interface::Identity { key, session, run, seed };
         let begun = Instant::now();
-        let core = Core::new(identity, Rc::new(Ed25519), kept, now());
+        let core = Core::new(identity, Rc::new(Ed25519), kept, now(&options.ntp));
         let bus = Bus::new(options.socket.clone(), objects::slice(), objects::commons());
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64 * 1000;
         let of_box = OfBox { name: hostname(), seal: seal.public(), cpus, ..OfBox::default() };
@@ -117,7 +115,7 @@ impl Process {
             for news in self.links.turn(at) {
                 self.heard_of_broker(news)?;
             }
-            if self.core.deadline().is_some_and(|due| due <= now().mono) {
+            if self.core.deadline().is_some_and(|due| due <= self.now().mono) {
                 self.tell(Input::Tick)?;
             }
             let at = Instant::now();
@@ -146,7 +144,7 @@ impl Process {
     fn sleep(&self, signals: &Signals) -> Result<bool> {
         let at = Instant::now();
         let core = self.core.deadline().map(|due| {
-            let left = due.saturating_sub(now().mono);
+            let left = due.saturating_sub(self.now().mono);
             // Rounded up, or it would wake too early, again and again.
             at + Duration::from_millis(left + 1)
         });
@@ -166,6 +164,10 @@ impl Process {
         }
     }
 
+    fn now(&self) -> Now {
+        now(&self.options.ntp)
+    }
+
     fn reload(&mut self) {
         self.bus.ask_config();
         self.bus.ask_containers();
@@ -173,7 +175,7 @@ impl Process {
 
     /// The core hears something, and all that comes of it is done.
     fn tell(&mut self, input: Input<'_>) -> Result<()> {
-        self.core.handle(now(), input);
+        self.core.handle(self.now(), input);
         self.carry_out()
     }
 
@@ -186,7 +188,7 @@ impl Process {
             let Some(said) = self.local.as_mut().and_then(LocalBroker::poll) else { return Ok(()) };
             let (topic, payload) = (said.topic.as_str(), &said.text[..]);
             let input = Input::Message { broker: LOCAL, topic, payload, retained: said.retained };
-            self.core.handle(now(), input);
+            self.core.handle(self.now(), input);
         }
     }
 
@@ -215,7 +217,7 @@ impl Process {
                 let peer = self.account_of(&work);
                 match task(call, &work, self.me, &self.seal, peer) {
                     Ok(task) => self.bus.begin(task),
-                    Err(fault) => self.core.handle(now(), Input::Done { call, result: Err(fault) }),
+                    Err(fault) => self.core.handle(self.now(), Input::Done { call, result: Err(fault) }),
                 }
             }
             Effect::Notice(notice) => self.notice(&notice),
@@ -415,11 +417,12 @@ impl Process {
     }
 }
 
-fn now() -> Now {
+/// The clocks. `ntp` is there once NTP has answered since the box was switched on, as its hotplug script notes it.
+fn now(ntp: &Path) -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     // A day has 86 million milliseconds: it is enough for a while.
     let mono = u64::try_from(sys::boottime().as_millis()).unwrap_or(u64::MAX);
-    let synced = sys::clock_is_synchronised() || Path::new(NTP).exists();
+    let synced = sys::clock_is_synchronised() || ntp.exists();
     Now { mono, wall, synced }
 }
 

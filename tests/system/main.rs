@@ -8,6 +8,10 @@ mod avahi;
 mod bus;
 mod neighbour;
 mod processes;
+// Real brokers are started as the crate's own tests do.
+#[allow(dead_code)]
+#[path = "../../crates/mqtt-session/tests/brokers/server.rs"]
+mod server;
 mod test_box;
 mod tree_hash;
 
@@ -18,6 +22,7 @@ mod bad_input;
 mod boot;
 mod bus_restart;
 mod children;
+mod commons;
 mod community;
 mod config_file;
 mod copies;
