@@ -74,7 +74,10 @@ impl Owner {
             _ => world.prng.below(self.slices.len() as u64) as usize,
         };
         if act == Act::Repair {
-            return self.give(world, at, true);
+            for at in 0..self.slices.len() {
+                self.give(world, at, true);
+            }
+            return;
         }
         let newest = Owner::wins(&self.slices[at]).cloned();
         let Some(mut manifest) = (match &newest {
@@ -187,8 +190,9 @@ impl Owner {
         let all = world.prng.chance(700);
         self.give(world, at, all);
         // He looks again a while later: what a broker that was down did not get, it gets then.
-        let later = world.now + 30 * 60_000;
-        world.at(later, super::world::Event::Act(self.number as usize));
+        for later in [world.now + 30 * 60_000, world.plan.heal.max(world.now) + 60_000] {
+            world.at(later, super::world::Event::Act(self.number as usize));
+        }
     }
 
     fn make_index(&mut self, world: &World, now: u64) {
