@@ -134,6 +134,10 @@ pub enum Act {
     NewImage,
     /// A later end.
     Renew,
+    /// Of all his slices.
+    RenewAll,
+    /// He vouches no more for whom he vouched.
+    Revoke,
     Stop,
     Start,
     Delete,
@@ -167,6 +171,10 @@ pub struct Plan {
     pub spares: u16,
     /// The most time that a message takes.
     pub latency: u64,
+    /// How many days a manifest holds.
+    pub days: u64,
+    /// The second owner is known by the word of the first.
+    pub vouched: bool,
     /// Faults end here.
     pub heal: u64,
     pub end: u64,
@@ -215,7 +223,12 @@ pub struct World {
 impl World {
     pub fn new(plan: Plan, trace: bool) -> World {
         let network = Label::new(Kind::Network, "sim").unwrap();
-        let owners: Vec<Owner> = (0..plan.owners).map(|number| Owner::new(number as u64)).collect();
+        let mut owners: Vec<Owner> = (0..plan.owners).map(|number| Owner::new(number as u64)).collect();
+        if plan.vouched {
+            let cert = super::owner::vouch(network, &owners[0], &owners[1]);
+            owners[0].certs.push(cert);
+            owners[1].via = Some(owners[0].id);
+        }
         let peers: Vec<Peer> =
             owners.iter().filter(|owner| owner.via.is_none()).map(|owner| peer(owner, &plan)).collect();
         let settings = |_: usize| Settings {
