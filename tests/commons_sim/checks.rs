@@ -138,7 +138,8 @@ impl World {
                     continue;
                 };
                 let option = container_slice(owner.id, own.name, group.name);
-                let running = self.boxes.iter().filter(|machine| machine.runs(&option)).count();
+                let listed = || manifest.boxes.iter().filter_map(|id| self.boxes.get(*self.places.get(id)?));
+                let running = listed().filter(|machine| machine.runs(&option)).count();
                 let count = usize::from(group.count);
                 let changed_at = own.changed_at;
                 let since_change = self.now.saturating_sub(changed_at.max(self.plan.heal));
@@ -166,14 +167,13 @@ impl World {
                         "{running} of {name} run and {count} are wanted, long after all was made good"
                     ));
                 }
-                let willing = self
-                    .boxes
-                    .iter()
-                    .filter(|machine| is_willing(machine, owner.id, own.name, &manifest.boxes));
-                let willing = willing.count();
+                if running == count {
+                    continue;
+                }
+                let willing = listed().filter(|machine| is_willing(machine, owner.id, own.name)).count();
                 // A fault of a guest moves nothing: its place is not free.
                 let failed = |machine: &&Machine| is_like(machine, owner.id, own.name, MemberState::Failed);
-                let filled = running + self.boxes.iter().filter(failed).count();
+                let filled = running + listed().filter(failed).count();
                 if filled < count && willing > 0 {
                     troubles.push(format!(
                         "{running} of {name} run, {count} are wanted, and {willing} spares would, long after all was made good"
@@ -219,10 +219,8 @@ fn is_like(machine: &Machine, member: Id, slice: Label, state: MemberState) -> b
 }
 
 /// Whether the box would take the member of that slice, and has none.
-fn is_willing(machine: &Machine, member: Id, slice: Label, boxes: &[Id]) -> bool {
-    let Some(core) = machine.core.as_ref().filter(|_| machine.on && boxes.contains(&machine.id)) else {
-        return false;
-    };
+fn is_willing(machine: &Machine, member: Id, slice: Label) -> bool {
+    let Some(core) = machine.core.as_ref().filter(|_| machine.on) else { return false };
     let found = core.slices().find(|view| (view.member, view.slice) == (member, slice));
     found.is_some_and(|view| {
         view.members.iter().any(|member| member.state == MemberState::Spare && member.code.is_empty())

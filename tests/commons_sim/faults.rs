@@ -401,8 +401,8 @@ impl World {
                     for _ in 0..20 {
                         let pick = self.prng.below(self.heard.len() as u64) as usize;
                         if let Some((topic, payload)) = self.heard.get(pick).cloned() {
-                            for client in self.brokers[broker].audience(&topic) {
-                                self.send(broker, client, topic.clone(), payload.clone(), false);
+                            for client in self.brokers[broker].audience(&self.topics, topic) {
+                                self.send(broker, client, topic, payload.clone(), false);
                             }
                         }
                     }

@@ -247,10 +247,10 @@ impl Owner {
     }
 
     fn give_revoked(&self, world: &mut World) {
-        let topic: Rc<str> = Topic::Revoked(self.id).text(world.network).into();
+        let topic = Topic::Revoked(self.id).text(world.network);
         for broker in 0..world.brokers.len() {
             if let Some(text) = self.revoked.clone() {
-                world.publish(None, broker, Rc::clone(&topic), text, true);
+                world.publish(broker, &topic, text, true);
             }
         }
     }
@@ -276,11 +276,11 @@ impl Owner {
     fn give(&mut self, world: &mut World, at: usize, all: bool) {
         let own = &self.slices[at];
         let (Some(text), Some(index)) = (own.text.clone(), self.index.clone()) else { return };
-        let topic: Rc<str> = Topic::Slice(self.id, own.name).text(world.network).into();
-        let of_index: Rc<str> = Topic::Index(self.id).text(world.network).into();
+        let topic = Topic::Slice(self.id, own.name).text(world.network);
+        let of_index = Topic::Index(self.id).text(world.network);
         for broker in 0..world.brokers.len() {
-            world.publish(None, broker, Rc::clone(&topic), Rc::clone(&text), true);
-            world.publish(None, broker, Rc::clone(&of_index), Rc::clone(&index), true);
+            world.publish(broker, &topic, Rc::clone(&text), true);
+            world.publish(broker, &of_index, Rc::clone(&index), true);
             if !all {
                 return;
             }
