@@ -1,6 +1,6 @@
 //! What must hold, whatever happens.
 
-use super::machine::Machine;
+use super::machine::{Machine, EPOCH};
 use super::owner::Owner;
 use super::world::{wall, World, MINUTE};
 use cloudbox::commons::formats::{Manifest, MemberState, Wish, DAY};
@@ -38,12 +38,22 @@ impl World {
         let manifest: &Manifest = &manifest;
         let key = (manifest.member, manifest.slice.to_string());
         if let Work::Delete(_) = work {
-            let is_remade = manifest.wish == Wish::Run;
-            let gone_long = manifest.wish == Wish::Gone && machine.now(self.now).mono > 0;
-            // The simulation is shorter than seven days: nothing is removed but to be made anew.
-            if !is_remade || !gone_long && manifest.wish == Wish::Gone {
+            let Some(own) = self.signed(manifest.member, manifest.slice) else { return };
+            let now = wall(self.now);
+            // What the owner wants and has not ended is only removed to be made anew. All else is kept for a week.
+            let since = match manifest.wish {
+                Wish::Gone => manifest.issued,
+                _ if now >= expires => expires,
+                _ => return,
+            };
+            let renewed = own
+                .signed
+                .iter()
+                .any(|(other, _)| other.precedence() > manifest.precedence() && other.wish == Wish::Run);
+            if now < since + 7 * DAY || renewed && now < since + 7 * DAY {
                 self.violate(format!("box {at} removes data too early: {name}"));
             }
+            self.count("rule: data removed");
             return;
         }
         let Some(own) = self.signed(manifest.member, manifest.slice) else {
@@ -121,12 +131,15 @@ impl World {
             for own in &owner.slices {
                 let Some(manifest) = Owner::wins(own) else { continue };
                 let name = own.name.to_string();
-                let Some(group) = manifest.groups.first().filter(|_| manifest.wish == Wish::Run) else {
+                let is_over = wall(self.now) >= manifest.expires || owner.revoked_at.is_some();
+                let group = manifest.groups.first().filter(|_| manifest.wish == Wish::Run && !is_over);
+                let Some(group) = group else {
                     self.fares.remove(&(owner.id, name.clone(), "web".into()));
                     continue;
                 };
                 let option = container_slice(owner.id, own.name, group.name);
-                let running = self.boxes.iter().filter(|machine| machine.runs(&option)).count();
+                let listed = || manifest.boxes.iter().filter_map(|id| self.boxes.get(*self.places.get(id)?));
+                let running = listed().filter(|machine| machine.runs(&option)).count();
                 let count = usize::from(group.count);
                 let changed_at = own.changed_at;
                 let since_change = self.now.saturating_sub(changed_at.max(self.plan.heal));
@@ -154,14 +167,13 @@ impl World {
                         "{running} of {name} run and {count} are wanted, long after all was made good"
                     ));
                 }
-                let willing = self
-                    .boxes
-                    .iter()
-                    .filter(|machine| is_willing(machine, owner.id, own.name, &manifest.boxes));
-                let willing = willing.count();
+                if running == count {
+                    continue;
+                }
+                let willing = listed().filter(|machine| is_willing(machine, owner.id, own.name)).count();
                 // A fault of a guest moves nothing: its place is not free.
                 let failed = |machine: &&Machine| is_like(machine, owner.id, own.name, MemberState::Failed);
-                let filled = running + self.boxes.iter().filter(failed).count();
+                let filled = running + listed().filter(failed).count();
                 if filled < count && willing > 0 {
                     troubles.push(format!(
                         "{running} of {name} run, {count} are wanted, and {willing} spares would, long after all was made good"
@@ -170,12 +182,15 @@ impl World {
             }
         }
         for owner in &self.owners {
-            for own in owner
-                .slices
-                .iter()
-                .filter(|own| Owner::wins(own).is_some_and(|manifest| manifest.wish != Wish::Run))
-            {
-                if self.now < self.plan.heal.max(own.changed_at) + HEALED + SLACK {
+            for own in &owner.slices {
+                let Some(manifest) = Owner::wins(own) else { continue };
+                let ended_at = manifest.expires.saturating_sub(EPOCH) * 1000;
+                let over = match (manifest.wish, owner.revoked_at) {
+                    (Wish::Run, None) => ended_at,
+                    (Wish::Run, Some(at)) => at.min(ended_at),
+                    _ => own.changed_at,
+                };
+                if self.now < self.plan.heal.max(over) + HEALED + SLACK {
                     continue;
                 }
                 let prefix = format!("{}/{}/", owner.id, own.name);
@@ -194,7 +209,6 @@ impl World {
         if let Some(trouble) = troubles.into_iter().next() {
             self.violate(trouble);
         }
-        let _ = DAY;
     }
 }
 
@@ -205,10 +219,8 @@ fn is_like(machine: &Machine, member: Id, slice: Label, state: MemberState) -> b
 }
 
 /// Whether the box would take the member of that slice, and has none.
-fn is_willing(machine: &Machine, member: Id, slice: Label, boxes: &[Id]) -> bool {
-    let Some(core) = machine.core.as_ref().filter(|_| machine.on && boxes.contains(&machine.id)) else {
-        return false;
-    };
+fn is_willing(machine: &Machine, member: Id, slice: Label) -> bool {
+    let Some(core) = machine.core.as_ref().filter(|_| machine.on) else { return false };
     let found = core.slices().find(|view| (view.member, view.slice) == (member, slice));
     found.is_some_and(|view| {
         view.members.iter().any(|member| member.state == MemberState::Spare && member.code.is_empty())

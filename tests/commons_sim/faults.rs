@@ -4,8 +4,131 @@ use super::parts::{Lie, Prng};
 use super::world::{Act, Event, Fault, Plan, Planned, World, HOUR, MINUTE, SECOND};
 use cloudbox::commons::interface::{ContainerState, Input};
 
+/// What kind of plans are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Ten hours of a few boxes, and now and then some days.
+    Mixed,
+    /// As the model in which the rules were found: three of six boxes, two brokers, ten hours.
+    Model,
+    /// 200 boxes and 50 slices, for the speed.
+    Large,
+}
+
 /// A plan with so many things that happen, drawn from the seed.
-pub fn draw(seed: u64) -> Plan {
+pub fn draw(seed: u64, kind: Kind) -> Plan {
+    match kind {
+        Kind::Mixed if seed % 25 == 0 => draw_days(seed),
+        Kind::Mixed => draw_hours(seed),
+        Kind::Model => draw_model(seed),
+        Kind::Large => draw_large(seed),
+    }
+}
+
+/// Twelve days, in which slices end, are renewed, deleted and called back.
+fn draw_days(seed: u64) -> Plan {
+    let mut prng = Prng(seed ^ 0xda15);
+    let heal = 10 * 24 * HOUR;
+    let mut plan = Plan {
+        seed,
+        boxes: 4,
+        brokers: prng.between(1, 2) as usize,
+        owners: 1,
+        slices: 2,
+        count: prng.between(1, 2) as u16,
+        spares: 1,
+        latency: 500,
+        days: prng.between(1, 3),
+        heal,
+        end: 12 * 24 * HOUR,
+        happens: vec![(MINUTE, Planned::Act(0, Act::Apply)), (2 * MINUTE, Planned::Act(0, Act::Apply))],
+        vouched: false,
+    };
+    for _ in 0..prng.between(3, 9) {
+        let acts = [Act::Renew, Act::Renew, Act::Renew, Act::Delete, Act::Again, Act::NewImage, Act::Change];
+        let act = acts[prng.below(acts.len() as u64) as usize];
+        plan.happens.push((prng.between(HOUR, heal), Planned::Act(0, act)));
+    }
+    for _ in 0..prng.between(2, 10) {
+        let fault = draw_fault(&mut prng, &plan);
+        plan.happens.push((prng.between(HOUR, heal), Planned::Fault(fault)));
+    }
+    for _ in 0..2 {
+        let off = prng.between(HOUR, 4 * 24 * HOUR);
+        let fault = Fault::PowerCut(prng.below(plan.boxes as u64) as usize, off);
+        plan.happens.push((prng.between(HOUR, heal), Planned::Fault(fault)));
+    }
+    // At the end he renews what there still is.
+    plan.happens.push((heal - HOUR, Planned::Act(0, Act::RenewAll)));
+    plan.happens.sort_by_key(|(time, _)| *time);
+    plan
+}
+
+/// Three of six, two brokers, and the model's faults in the first five hours.
+fn draw_model(seed: u64) -> Plan {
+    let mut prng = Prng(seed ^ 0x30de1);
+    let mut plan = Plan {
+        seed,
+        boxes: 6,
+        brokers: 2,
+        owners: 1,
+        slices: 1,
+        count: 3,
+        spares: 3,
+        latency: 5000,
+        days: 30,
+        heal: 5 * HOUR,
+        end: 10 * HOUR,
+        happens: vec![(MINUTE, Planned::Act(0, Act::Apply))],
+        vouched: false,
+    };
+    for _ in 0..prng.between(3, 10) {
+        let (at, broker) = (prng.below(6) as usize, prng.below(2) as usize);
+        let time = prng.between(MINUTE, 2 * HOUR);
+        let fault = match prng.below(8) {
+            0..=2 => Fault::PowerCut(at, time),
+            3 => Fault::PullFails(at, time),
+            4 => Fault::BrokerDown(broker, time, false),
+            5 => Fault::Mute(at, broker, time),
+            6 => Fault::Cut(at, broker, time),
+            _ => Fault::Partition(time),
+        };
+        plan.happens.push((prng.between(5 * MINUTE, plan.heal - 10 * MINUTE), Planned::Fault(fault)));
+    }
+    plan.happens.sort_by_key(|(time, _)| *time);
+    plan
+}
+
+/// 200 boxes and 50 slices, each with three of six, and a fault for each box and day.
+fn draw_large(seed: u64) -> Plan {
+    let mut prng = Prng(seed ^ 0x1a46e);
+    let mut plan = Plan {
+        seed,
+        boxes: 200,
+        brokers: 2,
+        owners: 10,
+        slices: 50,
+        count: 3,
+        spares: 3,
+        latency: 500,
+        days: 30,
+        heal: 15 * HOUR,
+        end: 17 * HOUR,
+        happens: Vec::new(),
+        vouched: false,
+    };
+    for slice in 0..50 {
+        plan.happens.push((prng.between(MINUTE, 20 * MINUTE), Planned::Act(slice % 10, Act::Apply)));
+    }
+    for _ in 0..140 {
+        let fault = draw_fault(&mut prng, &plan);
+        plan.happens.push((prng.between(30 * MINUTE, plan.heal - 10 * MINUTE), Planned::Fault(fault)));
+    }
+    plan.happens.sort_by_key(|(time, _)| *time);
+    plan
+}
+
+fn draw_hours(seed: u64) -> Plan {
     let mut prng = Prng(seed ^ 0x5eed);
     let brokers = [1, 2, 2, 2, 3][prng.below(5) as usize];
     let boxes = prng.between(6, 10) as usize;
@@ -19,9 +142,11 @@ pub fn draw(seed: u64) -> Plan {
         count: prng.between(1, 4) as u16,
         spares: prng.between(1, 3) as u16,
         latency: [20, 200, 5000][prng.below(3) as usize],
+        days: 30,
         heal,
         end: 10 * HOUR,
         happens: Vec::new(),
+        vouched: false,
     };
     for owner in 0..plan.owners {
         for _ in 0..prng.between(1, 2) {
@@ -44,10 +169,12 @@ pub fn draw(seed: u64) -> Plan {
             Act::Twice,
             Act::Blind,
             Act::TooNew,
-        ][prng.below(13) as usize];
+            Act::Revoke,
+        ][prng.below(14) as usize];
         let owner = prng.below(plan.owners as u64) as usize;
         plan.happens.push((prng.between(30 * MINUTE, heal), Planned::Act(owner, act)));
     }
+    plan.vouched = plan.owners > 1 && prng.chance(400);
     for _ in 0..prng.between(2, 12) {
         let fault = draw_fault(&mut prng, &plan);
         plan.happens.push((prng.between(5 * MINUTE, heal - 10 * MINUTE), Planned::Fault(fault)));
@@ -274,8 +401,8 @@ impl World {
                     for _ in 0..20 {
                         let pick = self.prng.below(self.heard.len() as u64) as usize;
                         if let Some((topic, payload)) = self.heard.get(pick).cloned() {
-                            for client in self.brokers[broker].audience(&topic) {
-                                self.send(broker, client, topic.clone(), payload.clone(), false);
+                            for client in self.brokers[broker].audience(&self.topics, topic) {
+                                self.send(broker, client, topic, payload.clone(), false);
                             }
                         }
                     }

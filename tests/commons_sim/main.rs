@@ -13,6 +13,7 @@ mod owner;
 mod parts;
 mod world;
 
+use faults::Kind;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use world::{Plan, World, HOUR};
@@ -20,6 +21,11 @@ use world::{Plan, World, HOUR};
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
     let range = args.first().map_or("", String::as_str);
+    let kind = match args.get(1).map_or("", String::as_str) {
+        "model" => Kind::Model,
+        "large" => Kind::Large,
+        _ => Kind::Mixed,
+    };
     let (first, last) = match range.split_once("..") {
         Some((first, last)) => (first.parse().unwrap(), last.parse().unwrap()),
         None => (1, range.parse().unwrap_or(300)),
@@ -28,7 +34,7 @@ fn main() {
     let mut sums = Sums::default();
     let mut failed = 0;
     for seed in first..=last {
-        let plan = faults::draw(seed);
+        let plan = faults::draw(seed, kind);
         let mut world = World::new(plan.clone(), false);
         world.run();
         if let Some(why) = world.violation.clone() {

@@ -1,9 +1,11 @@
 //! An owner with one or two laptops: he signs manifests and gives them to the brokers that he reaches.
 
 use super::machine::EPOCH;
-use super::parts::{Prng, Quick};
+use super::parts::Quick;
 use super::world::{Act, World};
-use cloudbox::commons::formats::{make, Cert, Entry, Group, Image, Index, Manifest, OnLoss, Wish, DAY};
+use cloudbox::commons::formats::{
+    make, Cert, Entry, Group, Image, Index, Manifest, OnLoss, Revoked, Wish, DAY,
+};
 use cloudbox::commons::id::Id;
 use cloudbox::commons::label::{Kind, Label};
 use cloudbox::commons::signed::Parts;
@@ -33,6 +35,9 @@ pub struct Owner {
     pub slices: Vec<Own>,
     index: Option<Rc<[u8]>>,
     index_serial: u64,
+    revoked: Option<Rc<[u8]>>,
+    /// Since when nobody vouches for him.
+    pub revoked_at: Option<u64>,
     /// What his index says besides: certificates.
     pub certs: Vec<Box<str>>,
 }
@@ -40,7 +45,17 @@ pub struct Owner {
 impl Owner {
     pub fn new(number: u64) -> Owner {
         let id = Id::of(&key(number).public());
-        Owner { number, id, via: None, slices: Vec::new(), index: None, index_serial: 0, certs: Vec::new() }
+        Owner {
+            number,
+            id,
+            via: None,
+            slices: Vec::new(),
+            index: None,
+            index_serial: 0,
+            revoked: None,
+            revoked_at: None,
+            certs: Vec::new(),
+        }
     }
 
     pub fn key(&self) -> SecretKey {
@@ -66,7 +81,17 @@ impl Owner {
                 changed_at: 0,
             });
         }
+        if act == Act::Revoke {
+            return self.revoke(world, now);
+        }
+        // Whoever vouches must say so, even if he has no slice.
         if self.slices.is_empty() {
+            return;
+        }
+        if act == Act::RenewAll {
+            for at in 0..self.slices.len() {
+                self.act_on(world, Act::Renew, at, now);
+            }
             return;
         }
         let at = match act {
@@ -74,8 +99,15 @@ impl Owner {
             _ => world.prng.below(self.slices.len() as u64) as usize,
         };
         if act == Act::Repair {
-            return self.give(world, at, true);
+            for at in 0..self.slices.len() {
+                self.give(world, at, true);
+            }
+            return self.give_revoked(world);
         }
+        self.act_on(world, act, at, now);
+    }
+
+    fn act_on(&mut self, world: &mut World, act: Act, at: usize, now: u64) {
         let newest = Owner::wins(&self.slices[at]).cloned();
         let Some(mut manifest) = (match &newest {
             None => Some(self.first(world, at, now)),
@@ -93,11 +125,11 @@ impl Owner {
         if let Some(newest) = &newest {
             manifest.prev = Some(newest.serial);
             manifest.serial = now.max(newest.serial + 1);
-            (manifest.issued, manifest.expires) = (now, now + 30 * DAY);
+            (manifest.issued, manifest.expires) = (now, now + world.plan.days * DAY);
         }
         match act {
             Act::Apply | Act::Repair => {}
-            Act::Renew => {}
+            Act::Renew | Act::RenewAll | Act::Revoke => {}
             Act::Change => {
                 let prng = &mut world.prng;
                 let group = &mut manifest.groups[0];
@@ -160,7 +192,8 @@ impl Owner {
             Act::Apply => "owner: applies",
             Act::Change => "owner: changes",
             Act::NewImage => "owner: new image",
-            Act::Renew => "owner: renews",
+            Act::Renew | Act::RenewAll => "owner: renews",
+            Act::Revoke => "owner: revokes",
             Act::Stop => "owner: stops",
             Act::Start => "owner: starts",
             Act::Delete => "owner: deletes",
@@ -187,8 +220,39 @@ impl Owner {
         let all = world.prng.chance(700);
         self.give(world, at, all);
         // He looks again a while later: what a broker that was down did not get, it gets then.
-        let later = world.now + 30 * 60_000;
-        world.at(later, super::world::Event::Act(self.number as usize));
+        for later in [world.now + 30 * 60_000, world.plan.heal.max(world.now) + 60_000] {
+            world.at(later, super::world::Event::Act(self.number as usize));
+        }
+    }
+
+    /// Whom he vouched for he does not any more.
+    fn revoke(&mut self, world: &mut World, now: u64) {
+        let of: Vec<usize> =
+            (0..world.owners.len()).filter(|at| world.owners[*at].via == Some(self.id)).collect();
+        if of.is_empty() {
+            return;
+        }
+        world.count("owner: revokes");
+        let keys = of.iter().map(|at| world.owners[*at].id).collect();
+        let list = Revoked { member: self.id, serial: now, keys, issued: now, expires: now + 90 * DAY };
+        let text: Rc<[u8]> = make(&Quick, &self.key(), world.network, &list).unwrap().into();
+        self.revoked = Some(text);
+        for at in of {
+            world.owners[at].revoked_at = Some(world.now);
+        }
+        self.give_revoked(world);
+        for later in [world.now + 30 * 60_000, world.plan.heal.max(world.now) + 60_000] {
+            world.at(later, super::world::Event::Act(self.number as usize));
+        }
+    }
+
+    fn give_revoked(&self, world: &mut World) {
+        let topic = Topic::Revoked(self.id).text(world.network);
+        for broker in 0..world.brokers.len() {
+            if let Some(text) = self.revoked.clone() {
+                world.publish(broker, &topic, text, true);
+            }
+        }
     }
 
     fn make_index(&mut self, world: &World, now: u64) {
@@ -212,11 +276,11 @@ impl Owner {
     fn give(&mut self, world: &mut World, at: usize, all: bool) {
         let own = &self.slices[at];
         let (Some(text), Some(index)) = (own.text.clone(), self.index.clone()) else { return };
-        let topic: Rc<str> = Topic::Slice(self.id, own.name).text(world.network).into();
-        let of_index: Rc<str> = Topic::Index(self.id).text(world.network).into();
+        let topic = Topic::Slice(self.id, own.name).text(world.network);
+        let of_index = Topic::Index(self.id).text(world.network);
         for broker in 0..world.brokers.len() {
-            world.publish(None, broker, Rc::clone(&topic), Rc::clone(&text), true);
-            world.publish(None, broker, Rc::clone(&of_index), Rc::clone(&index), true);
+            world.publish(broker, &topic, Rc::clone(&text), true);
+            world.publish(broker, &of_index, Rc::clone(&index), true);
             if !all {
                 return;
             }
@@ -225,7 +289,7 @@ impl Owner {
 
     fn first(&self, world: &mut World, at: usize, now: u64) -> Manifest {
         let plan = &world.plan;
-        let (count, listed) = (plan.count, usize::from(plan.count + plan.spares));
+        let (count, listed, days) = (plan.count, usize::from(plan.count + plan.spares), plan.days);
         let mut boxes: Vec<Id> = Vec::new();
         let mut candidates: Vec<Id> = world.boxes.iter().map(|machine| machine.id).collect();
         for _ in 0..listed.min(candidates.len()) {
@@ -268,7 +332,7 @@ impl Owner {
             seals: Vec::new(),
             renewers: Vec::new(),
             issued: now,
-            expires: now + 30 * DAY,
+            expires: now + days * DAY,
         }
     }
 }
@@ -279,15 +343,9 @@ pub fn key(number: u64) -> SecretKey {
     SecretKey::new(seed, Number::new((number + 77).to_le_bytes()))
 }
 
-#[allow(dead_code)]
-pub fn vouch(world: &World, by: &Owner, of: &Owner, prng: &mut Prng) -> Box<str> {
-    let cert = Cert {
-        issuer: by.id,
-        key: of.key().public(),
-        share: 30 + prng.below(70) as u8,
-        issued: EPOCH,
-        expires: EPOCH + 80 * DAY,
-    };
-    let text = make(&Quick, &by.key(), world.network, &cert).unwrap();
-    String::from_utf8(text).unwrap().into()
+/// One vouches for another.
+pub fn vouch(network: Label, by: &Owner, of: &Owner) -> Box<str> {
+    let key = of.key().public();
+    let cert = Cert { issuer: by.id, key, share: 50, issued: EPOCH, expires: EPOCH + 80 * DAY };
+    String::from_utf8(make(&Quick, &by.key(), network, &cert).unwrap()).unwrap().into()
 }

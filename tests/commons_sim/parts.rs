@@ -3,7 +3,7 @@
 use cloudbox::commons::signed::Signatures;
 use cloudbox::error::{Code, Error, Result};
 use cloudbox::usign::{PublicKey, SecretKey, Signature};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 /// SplitMix64.
@@ -80,16 +80,46 @@ pub enum Lie {
     Replay,
 }
 
-/// A broker, which anybody may use.
+/// Topics as numbers, so that thousands of boxes need not compare texts.
+#[derive(Default)]
+pub struct Topics {
+    numbers: HashMap<Rc<str>, usize>,
+    texts: Vec<Rc<str>>,
+    /// Of each the number of what stands before its last part.
+    parents: Vec<Option<usize>>,
+}
+
+impl Topics {
+    pub fn number(&mut self, text: &str) -> usize {
+        if let Some(number) = self.numbers.get(text) {
+            return *number;
+        }
+        let number = self.texts.len();
+        let text: Rc<str> = text.into();
+        self.texts.push(Rc::clone(&text));
+        self.parents.push(None);
+        self.numbers.insert(Rc::clone(&text), number);
+        if let Some((parent, _)) = text.rsplit_once('/') {
+            self.parents[number] = Some(self.number(parent));
+        }
+        number
+    }
+
+    pub fn text(&self, number: usize) -> &Rc<str> {
+        &self.texts[number]
+    }
+}
+
+/// A broker, which anybody may use. Topics are numbers.
 #[derive(Default)]
 pub struct Broker {
     pub up: bool,
-    pub retained: BTreeMap<Rc<str>, Rc<[u8]>>,
+    pub retained: BTreeMap<usize, Rc<[u8]>>,
     /// What stood there before.
-    pub older: BTreeMap<Rc<str>, Rc<[u8]>>,
-    pub filters: BTreeMap<Rc<str>, Vec<usize>>,
-    /// Filters with a wildcard at the end.
-    pub wide: Vec<(Rc<str>, usize)>,
+    pub older: BTreeMap<usize, Rc<[u8]>>,
+    pub filters: Vec<Vec<usize>>,
+    /// Filters with a wildcard at the end, by what stands before it.
+    pub wide: BTreeMap<usize, Vec<usize>>,
     pub lie: Option<Lie>,
     /// Of these clients it passes on nothing about slices.
     pub withholds: Vec<usize>,
@@ -97,30 +127,34 @@ pub struct Broker {
 
 impl Broker {
     pub fn forget_client(&mut self, client: usize) {
-        for clients in self.filters.values_mut() {
+        for clients in self.filters.iter_mut().chain(self.wide.values_mut()) {
             clients.retain(|each| *each != client);
         }
-        self.wide.retain(|(_, each)| *each != client);
+    }
+
+    pub fn filter(&mut self, topic: usize) -> &mut Vec<usize> {
+        if self.filters.len() <= topic {
+            self.filters.resize(topic + 1, Vec::new());
+        }
+        &mut self.filters[topic]
     }
 
     /// Who hears that topic, in order.
-    pub fn audience(&self, topic: &str) -> Vec<usize> {
+    pub fn audience(&self, topics: &Topics, topic: usize) -> Vec<usize> {
         let mut clients = self.filters.get(topic).cloned().unwrap_or_default();
-        for (filter, client) in &self.wide {
-            if mqtt_session::topic::matches(filter, topic) {
-                clients.push(*client);
-            }
+        if let Some(wide) = topics.parents[topic].and_then(|parent| self.wide.get(&parent)) {
+            clients.extend(wide);
+            clients.sort_unstable();
+            clients.dedup();
         }
-        clients.sort_unstable();
-        clients.dedup();
         clients
     }
 
     /// What it gives for what is retained.
-    pub fn given(&self, topic: &Rc<str>, payload: &Rc<[u8]>) -> Option<Rc<[u8]>> {
+    pub fn given(&self, topic: usize, payload: &Rc<[u8]>) -> Option<Rc<[u8]>> {
         match self.lie {
             None | Some(Lie::Replay) => Some(Rc::clone(payload)),
-            Some(Lie::Older) => Some(self.older.get(topic).cloned().unwrap_or_else(|| Rc::clone(payload))),
+            Some(Lie::Older) => Some(self.older.get(&topic).cloned().unwrap_or_else(|| Rc::clone(payload))),
             Some(Lie::Nothing) => None,
             Some(Lie::Comment) => {
                 let mut changed = payload.to_vec();

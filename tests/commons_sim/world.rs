@@ -2,7 +2,7 @@
 
 use super::machine::{Guest, Machine, EPOCH};
 use super::owner::Owner;
-use super::parts::{Broker, Lie, Prng};
+use super::parts::{Broker, Lie, Prng, Topics};
 use cloudbox::commons::formats::{Class, Manifest, Mode};
 use cloudbox::commons::id::Id;
 use cloudbox::commons::interface::{
@@ -21,7 +21,7 @@ pub const HOUR: u64 = 60 * MINUTE;
 /// Something that happens.
 pub enum Event {
     /// A message arrives at a box.
-    Message { at: usize, broker: usize, epoch: u32, topic: Rc<str>, payload: Rc<[u8]>, retained: bool },
+    Message { at: usize, broker: usize, epoch: u32, topic: usize, payload: Rc<[u8]>, retained: bool },
     /// The box asked to be woken.
     Wake { at: usize, process: u32 },
     /// A call ends.
@@ -134,6 +134,10 @@ pub enum Act {
     NewImage,
     /// A later end.
     Renew,
+    /// Of all his slices.
+    RenewAll,
+    /// He vouches no more for whom he vouched.
+    Revoke,
     Stop,
     Start,
     Delete,
@@ -167,6 +171,10 @@ pub struct Plan {
     pub spares: u16,
     /// The most time that a message takes.
     pub latency: u64,
+    /// How many days a manifest holds.
+    pub days: u64,
+    /// The second owner is known by the word of the first.
+    pub vouched: bool,
     /// Faults end here.
     pub heal: u64,
     pub end: u64,
@@ -209,13 +217,21 @@ pub struct World {
     /// What will be made good.
     pub repairs: Vec<super::faults::Repair>,
     /// Old signs of life, for a broker that says them again.
-    pub heard: Vec<(Rc<str>, Rc<[u8]>)>,
+    pub heard: Vec<(usize, Rc<[u8]>)>,
+    pub topics: Topics,
+    /// Where each box is.
+    pub places: BTreeMap<Id, usize>,
 }
 
 impl World {
     pub fn new(plan: Plan, trace: bool) -> World {
         let network = Label::new(Kind::Network, "sim").unwrap();
-        let owners: Vec<Owner> = (0..plan.owners).map(|number| Owner::new(number as u64)).collect();
+        let mut owners: Vec<Owner> = (0..plan.owners).map(|number| Owner::new(number as u64)).collect();
+        if plan.vouched {
+            let cert = super::owner::vouch(network, &owners[0], &owners[1]);
+            owners[0].certs.push(cert);
+            owners[1].via = Some(owners[0].id);
+        }
         let peers: Vec<Peer> =
             owners.iter().filter(|owner| owner.via.is_none()).map(|owner| peer(owner, &plan)).collect();
         let settings = |_: usize| Settings {
@@ -258,9 +274,12 @@ impl World {
             violation: None,
             repairs: Vec::new(),
             heard: Vec::new(),
+            topics: Topics::default(),
+            places: BTreeMap::new(),
             plan,
         };
         for at in 0..world.boxes.len() {
+            world.places.insert(world.boxes[at].id, at);
             let begins = world.prng.below(30 * SECOND);
             world.at(begins, Event::Boot(at));
         }
@@ -334,6 +353,7 @@ impl World {
                 if way.connected && way.epoch == epoch && !way.dying {
                     self.messages += 1;
                     let broker = broker as u8;
+                    let topic = Rc::clone(self.topics.text(topic));
                     self.feed(at, Input::Message { broker, topic: &topic, payload: &payload, retained });
                 }
             }
@@ -459,7 +479,7 @@ impl World {
         self.brokers[broker].forget_client(at);
         if self.brokers[broker].up {
             if let Some((topic, payload)) = self.boxes[at].wills[broker].take() {
-                self.publish(None, broker, topic, payload, true);
+                self.publish(broker, &topic, payload, true);
             }
         }
         if told && self.boxes[at].core.is_some() {
@@ -517,13 +537,12 @@ impl World {
 
     fn carry_out(&mut self, at: usize, effect: Effect) {
         match effect {
-            Effect::Subscribe(broker, filter) => self.subscribe(at, usize::from(broker), filter.into()),
+            Effect::Subscribe(broker, filter) => self.subscribe(at, usize::from(broker), &filter),
             Effect::Unsubscribe(broker, filter) => {
                 let way = self.boxes[at].ways[usize::from(broker)];
                 if way.connected && !way.dying {
-                    if let Some(clients) = self.brokers[usize::from(broker)].filters.get_mut(&*filter) {
-                        clients.retain(|client| *client != at);
-                    }
+                    let topic = self.topics.number(&filter);
+                    self.brokers[usize::from(broker)].filter(topic).retain(|client| *client != at);
                 }
             }
             Effect::Publish { broker, topic, payload, retain } => {
@@ -531,12 +550,12 @@ impl World {
                 let way = self.boxes[at].ways[broker];
                 if way.connected && !way.dying && !way.mute {
                     self.publishes += 1;
-                    if topic.contains("/slice/") && topic.contains("/1/sim/slice/") {
+                    if topic.starts_with("cloudbox/1/sim/slice/") {
                         self.count("rule: repair of a manifest");
-                    } else if topic.contains("/index/") {
+                    } else if topic.starts_with("cloudbox/1/sim/index/") {
                         self.count("rule: repair of an index");
                     }
-                    self.publish(Some(at), broker, topic.into(), payload, retain);
+                    self.publish(broker, &topic, payload, retain);
                 }
             }
             Effect::Keep(name, bytes) => {
@@ -586,75 +605,71 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, at: usize, broker: usize, filter: Rc<str>) {
+    fn subscribe(&mut self, at: usize, broker: usize, filter: &str) {
         let way = self.boxes[at].ways[broker];
         if !way.connected || way.dying {
             return;
         }
+        let topic = self.topics.number(filter);
         let held = &mut self.brokers[broker];
-        let mut gives: Vec<(Rc<str>, Rc<[u8]>)> = Vec::new();
-        if filter.ends_with('+') {
-            held.wide.push((Rc::clone(&filter), at));
+        let mut gives: Vec<(usize, Rc<[u8]>)> = Vec::new();
+        if let Some(prefix) = filter.strip_suffix("/+") {
+            let prefix = self.topics.number(prefix);
+            held.wide.entry(prefix).or_default().push(at);
             for (topic, payload) in &held.retained {
-                if mqtt_session::topic::matches(&filter, topic) {
-                    gives.push((Rc::clone(topic), Rc::clone(payload)));
+                if mqtt_session::topic::matches(filter, self.topics.text(*topic)) {
+                    gives.push((*topic, Rc::clone(payload)));
                 }
             }
         } else {
-            let clients = held.filters.entry(Rc::clone(&filter)).or_default();
+            let clients = held.filter(topic);
             if !clients.contains(&at) {
                 clients.push(at);
             }
-            if let Some((topic, payload)) = held.retained.get_key_value(&filter) {
-                gives.push((Rc::clone(topic), Rc::clone(payload)));
+            if let Some(payload) = held.retained.get(&topic) {
+                gives.push((topic, Rc::clone(payload)));
             }
         }
         for (topic, payload) in gives {
-            if let Some(given) = self.brokers[broker].given(&topic, &payload) {
+            if let Some(given) = self.brokers[broker].given(topic, &payload) {
                 self.send(broker, at, topic, given, true);
             }
         }
     }
 
-    /// Somebody publishes; None: an owner, or the broker itself.
-    pub fn publish(
-        &mut self,
-        from: Option<usize>,
-        broker: usize,
-        topic: Rc<str>,
-        payload: Rc<[u8]>,
-        retain: bool,
-    ) {
+    /// Somebody publishes.
+    pub fn publish(&mut self, broker: usize, topic: &str, payload: Rc<[u8]>, retain: bool) {
+        let number = self.topics.number(topic);
         let held = &mut self.brokers[broker];
         if !held.up {
             return;
         }
         if retain {
             let before = match payload.is_empty() {
-                true => held.retained.remove(&topic),
-                false => held.retained.insert(Rc::clone(&topic), Rc::clone(&payload)),
+                true => held.retained.remove(&number),
+                false => held.retained.insert(number, Rc::clone(&payload)),
             };
             if let Some(before) = before.filter(|before| *before != payload) {
-                held.older.insert(Rc::clone(&topic), before);
+                held.older.insert(number, before);
             }
         }
-        if topic.ends_with("/alive") && self.heard.len() < 300 {
-            self.heard.push((Rc::clone(&topic), Rc::clone(&payload)));
+        if self.heard.len() < 300 && topic.ends_with("/alive") {
+            self.heard.push((number, Rc::clone(&payload)));
         }
-        let _ = from;
-        for client in self.brokers[broker].audience(&topic) {
-            self.send(broker, client, Rc::clone(&topic), Rc::clone(&payload), false);
+        for client in self.brokers[broker].audience(&self.topics, number) {
+            self.send(broker, client, number, Rc::clone(&payload), false);
         }
     }
 
     /// A broker gives a client something.
-    pub fn send(&mut self, broker: usize, at: usize, topic: Rc<str>, payload: Rc<[u8]>, retained: bool) {
+    pub fn send(&mut self, broker: usize, at: usize, topic: usize, payload: Rc<[u8]>, retained: bool) {
         let way = &mut self.boxes[at].ways[broker];
-        let own = topic.contains("/mark");
+        let text = self.topics.text(topic);
+        let own = text.ends_with("/mark");
         if !way.connected || way.dying || (way.deaf && !own) {
             return;
         }
-        if self.brokers[broker].withholds.contains(&at) && !own && topic.contains("slice") {
+        if self.brokers[broker].withholds.contains(&at) && !own && text.contains("slice") {
             return;
         }
         let time = way.last_at.max(self.now + 1 + self.prng.below(self.plan.latency));

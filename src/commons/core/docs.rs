@@ -3,6 +3,7 @@
 //! A publish is acknowledged even where an access list refuses it. So what is not read back is published again, ever more
 //! seldom. What others signed is published by one after the other, whoever holds it, until one has done it.
 
+use super::super::decision::NEVER;
 use super::super::interface::{Broker, Effect, BROKERS_MAX};
 use super::super::label::Label;
 use super::super::topic::Topic;
@@ -82,51 +83,74 @@ pub struct Doc {
 }
 
 /// All of it, by topic.
-#[derive(Debug, Default)]
-pub struct Docs(Vec<Doc>);
+#[derive(Debug)]
+pub struct Docs {
+    list: Vec<Doc>,
+    /// Nothing is due before.
+    next: u64,
+}
+
+impl Default for Docs {
+    fn default() -> Docs {
+        Docs { list: Vec::new(), next: NEVER }
+    }
+}
 
 impl Docs {
     fn find(&self, topic: &Topic) -> Result<usize, usize> {
-        self.0.binary_search_by(|doc| doc.topic.cmp(topic))
+        self.list.binary_search_by(|doc| doc.topic.cmp(topic))
     }
 
     /// What shall stand there.
     pub fn get(&self, topic: &Topic) -> Option<&Rc<[u8]>> {
-        self.find(topic).ok().and_then(|at| self.0.get(at)).map(|doc| &doc.bytes)
+        self.find(topic).ok().and_then(|at| self.list.get(at)).map(|doc| &doc.bytes)
     }
 
     /// All topics.
     pub fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.0.iter().map(|doc| &doc.topic)
+        self.list.iter().map(|doc| &doc.topic)
     }
 
     /// Bytes that are held.
     pub fn size(&self) -> usize {
-        self.0.iter().map(|doc| doc.bytes.len()).sum()
+        self.list.iter().map(|doc| doc.bytes.len()).sum()
     }
 
-    fn put(&mut self, topic: Topic, bytes: Rc<[u8]>, own: bool, rank: u64) -> &mut Doc {
+    /// Something of that document may be due earlier than all else.
+    fn note(&mut self, at: usize) {
+        let due = self.list[at].at.iter().filter_map(|at| at.due).min();
+        self.next = self.next.min(due.unwrap_or(NEVER));
+    }
+
+    fn note_all(&mut self) {
+        let due = self.list.iter().flat_map(|doc| &doc.at).filter_map(|at| at.due).min();
+        self.next = due.unwrap_or(NEVER);
+    }
+
+    fn put(&mut self, topic: Topic, bytes: Rc<[u8]>, own: bool, rank: u64) -> usize {
         let delay = delay_of(rank);
-        let at = match self.find(&topic) {
+        match self.find(&topic) {
             Ok(at) => {
-                let doc = &mut self.0[at];
+                let doc = &mut self.list[at];
                 (doc.bytes, doc.own, doc.delay) = (bytes, own, delay);
                 at
             }
             Err(at) => {
-                self.0.insert(at, Doc { topic, bytes, own, delay, at: [At::NEW; BROKERS_MAX] });
+                self.list.insert(at, Doc { topic, bytes, own, delay, at: [At::NEW; BROKERS_MAX] });
                 at
             }
-        };
-        &mut self.0[at]
+        }
     }
 
     /// The box says something else from now on: it is published at once wherever `connected` says that there is a way.
     pub fn say(&mut self, topic: Topic, bytes: Rc<[u8]>, connected: &[bool; BROKERS_MAX], now: u64) {
-        let doc = self.put(topic, bytes, true, 0);
-        for (at, connected) in doc.at.iter_mut().zip(connected) {
-            *at = At { has: Has::Less, due: connected.then_some(now), ..At::NEW };
+        let found = self.put(topic, bytes, true, 0);
+        for (at, connected) in self.list[found].at.iter_mut().zip(connected) {
+            // Where what was said before does not stand yet, this is not tried more often either.
+            let wait = if at.has == Has::This { 0 } else { at.wait };
+            *at = At { has: Has::Less, due: connected.then_some(now), tried: None, wait };
         }
+        self.note(found);
     }
 
     /// Something that another has signed, and `from` which broker it came, is the newest. `rank` says who publishes it first
@@ -140,7 +164,8 @@ impl Docs {
         connected: &[bool; BROKERS_MAX],
         now: u64,
     ) {
-        let doc = self.put(topic, bytes, false, rank);
+        let found = self.put(topic, bytes, false, rank);
+        let doc = &mut self.list[found];
         let delay = doc.delay;
         for (broker, (at, connected)) in doc.at.iter_mut().zip(connected).enumerate() {
             if from.is_some_and(|from| usize::from(from) == broker) {
@@ -155,12 +180,13 @@ impl Docs {
                 Has::Unknown => {}
             }
         }
+        self.note(found);
     }
 
     /// Somebody else's word has another rank here from now on.
     pub fn rank(&mut self, topic: &Topic, rank: u64, now: u64) {
-        let Ok(at) = self.find(topic) else { return };
-        let doc = &mut self.0[at];
+        let Ok(found) = self.find(topic) else { return };
+        let doc = &mut self.list[found];
         let delay = delay_of(rank);
         if doc.own || doc.delay == delay {
             return;
@@ -172,36 +198,38 @@ impl Docs {
                 at.lacks(delay, now);
             }
         }
+        self.note(found);
     }
 
     /// No more of it.
     pub fn drop(&mut self, topic: &Topic) {
         if let Ok(at) = self.find(topic) {
-            self.0.remove(at);
+            self.list.remove(at);
         }
     }
 
     /// Keeps those of others that `keep` says.
     pub fn retain_others(&mut self, keep: impl Fn(&Topic) -> bool) {
-        self.0.retain(|doc| doc.own || keep(&doc.topic));
+        self.list.retain(|doc| doc.own || keep(&doc.topic));
     }
 
     /// A broker has said something at that topic: the same, or something that counts less.
     pub fn heard(&mut self, broker: Broker, topic: &Topic, same: bool, now: u64) {
         let Ok(found) = self.find(topic) else { return };
-        let doc = &mut self.0[found];
+        let doc = &mut self.list[found];
         let delay = doc.delay;
         let Some(at) = doc.at.get_mut(usize::from(broker)) else { return };
         if same {
             (at.has, at.due) = (Has::This, None);
         } else {
             at.lacks(delay, now);
+            self.note(found);
         }
     }
 
     /// A broker is there; what it has is not known.
     pub fn connected(&mut self, broker: Broker) {
-        for doc in &mut self.0 {
+        for doc in &mut self.list {
             if let Some(at) = doc.at.get_mut(usize::from(broker)) {
                 (at.has, at.due) = (Has::Unknown, None);
             }
@@ -215,7 +243,7 @@ impl Docs {
 
     /// A broker has said all that stands there at the topics that `asked` says: what was not heard is missing.
     pub fn marked(&mut self, broker: Broker, asked: impl Fn(&Topic) -> bool, now: u64) {
-        for doc in &mut self.0 {
+        for doc in &mut self.list {
             let (delay, is_clear) = (doc.delay, doc.bytes.is_empty());
             let Some(at) = doc.at.get_mut(usize::from(broker)) else { continue };
             if at.has == Has::Unknown && asked(&doc.topic) {
@@ -225,18 +253,22 @@ impl Docs {
                 }
             }
         }
+        self.note_all();
     }
 
     /// Whether a broker has what the box says at that topic.
     pub fn holds(&self, broker: Broker, topic: &Topic) -> bool {
-        let doc = self.find(topic).ok().and_then(|at| self.0.get(at));
+        let doc = self.find(topic).ok().and_then(|at| self.list.get(at));
         doc.and_then(|doc| doc.at.get(usize::from(broker))).is_some_and(|at| at.has == Has::This)
     }
 
     /// Publishes what is due. What does not hold for long is told by its broker and topic.
     pub fn publish(&mut self, network: Label, now: u64, out: &mut VecDeque<Effect>) -> Vec<(Broker, Topic)> {
         let mut troubles = Vec::new();
-        for doc in &mut self.0 {
+        if self.next > now {
+            return troubles;
+        }
+        for doc in &mut self.list {
             for (broker, at) in doc.at.iter_mut().enumerate() {
                 if at.due.is_none_or(|due| due > now) {
                     continue;
@@ -253,22 +285,24 @@ impl Docs {
                 out.push_back(Effect::Publish { broker, topic, payload, retain: true });
             }
         }
+        self.note_all();
         troubles
     }
 
-    /// When something is due.
+    /// When to look whether something is due.
     pub fn deadline(&self) -> Option<u64> {
-        self.0.iter().flat_map(|doc| &doc.at).filter_map(|at| at.due).min()
+        (self.next != NEVER).then_some(self.next)
     }
 
     /// Forgets the box's own words that are to be cleared and are cleared everywhere.
-    pub fn forget_cleared(&mut self, connected: &[bool; BROKERS_MAX]) -> Vec<Topic> {
+    pub fn forget_cleared(&mut self, connected: &[bool; BROKERS_MAX]) {
+        if !self.list.iter().any(|doc| doc.bytes.is_empty()) {
+            return;
+        }
         let is_done = |doc: &Doc| {
             let mut places = doc.at.iter().zip(connected).filter(|(_, connected)| **connected).peekable();
             doc.bytes.is_empty() && places.peek().is_some() && places.all(|(at, _)| at.has == Has::This)
         };
-        let done: Vec<Topic> = self.0.iter().filter(|doc| is_done(doc)).map(|doc| doc.topic).collect();
-        self.0.retain(|doc| !done.contains(&doc.topic));
-        done
+        self.list.retain(|doc| !is_done(doc));
     }
 }

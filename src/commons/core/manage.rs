@@ -63,7 +63,6 @@ impl Core {
         }
         self.say_state(&mut slice);
         self.slices[at] = slice;
-        self.forget(at);
     }
 
     fn look_at(&self, slice: &mut Slice, taken: &Taken, moment: &mut Moment, works: &mut Vec<(usize, Work)>) {
@@ -362,11 +361,16 @@ impl Core {
             Doing::Running => MemberState::Ready,
             Doing::Leaving => MemberState::Retiring,
             Doing::Nothing if rank.is_none() => MemberState::Gone,
+            // Said as a spare it would be replaced before it has looked around.
+            Doing::Nothing if member.ran && !evicted => MemberState::Claimed,
             Doing::Nothing => MemberState::Spare,
         };
         let (code, why) = match (state, evicted, self.is_foreign(now)) {
             (MemberState::Spare, true, _) => {
                 ("quota", "it was more than the box's owner allows; not again for a day")
+            }
+            (MemberState::Claimed, ..) if member.doing == Doing::Nothing => {
+                ("returns", "it ran before, and is started again unless others took its place")
             }
             (_, _, true) => ("foreign", "another box has the key of this one: nothing is begun or ended"),
             _ => ("", ""),
@@ -811,19 +815,24 @@ impl Core {
         self.foreign_until > now
     }
 
-    /// A slice of which nothing is here any more, and whose serial nobody can bring back, is forgotten.
-    fn forget(&mut self, at: usize) {
-        let slice = &self.slices[at];
-        let Some(taken) = &slice.serials.taken else { return };
-        let over = self.clock.right().is_some_and(|now| now > taken.expires() + REMEMBERED);
-        let is_empty =
-            slice.members.iter().all(|member| self.container(member).is_none() && member.call.is_none());
-        if over && is_empty {
-            let (member, name) = (slice.member, slice.name);
-            self.out.push_back(Effect::Forget(slice.file()));
-            self.docs.drop(&super::Topic::Slice(member, name));
-            self.slices.remove(at);
-            self.stale = true;
+    /// Slices of which nothing is here any more, and whose serials nobody can bring back, are forgotten. The box must have been
+    /// powered for long as well: a clock that is years ahead for a day forgets nothing.
+    pub(super) fn forget(&mut self) {
+        let (now, powered) = (self.clock.may_end(), self.clock.powered());
+        let Some(now) = now else { return };
+        for at in (0..self.slices.len()).rev() {
+            let slice = &self.slices[at];
+            let Some(taken) = &slice.serials.taken else { continue };
+            let over = now > taken.expires() + REMEMBERED && powered > taken.at + REMEMBERED;
+            let is_empty =
+                slice.members.iter().all(|member| self.container(member).is_none() && member.call.is_none());
+            if over && is_empty {
+                let topic = super::Topic::Slice(slice.member, slice.name);
+                self.out.push_back(Effect::Forget(slice.file()));
+                self.docs.drop(&topic);
+                self.slices.remove(at);
+                self.stale = true;
+            }
         }
     }
 

@@ -281,6 +281,7 @@ impl Core {
             self.notice(super::interface::Notice::Unheard(unheard));
         }
         self.quotas();
+        self.forget();
         self.all_dirty();
     }
 

@@ -259,7 +259,7 @@ fn begin(wanted: Wanted, mine: Mine, others: &[Other], link: Link, moment: &mut 
         return Verdict::Rest;
     }
     if mine.ran {
-        return come_back(wanted, others, link, moment);
+        return come_back(wanted, rank, others, link, moment);
     }
     let holding = others.iter().filter(|other| other.holds(wanted.count, moment)).count();
     if holding >= wanted.count {
@@ -270,12 +270,14 @@ fn begin(wanted: Wanted, mine: Mine, others: &[Other], link: Link, moment: &mut 
     Verdict::Claim(before * CLAIM_STEP)
 }
 
-/// What ran is started again only if its place was not taken. Who is not heard a while after connecting has none.
-fn come_back(wanted: Wanted, others: &[Other], link: Link, moment: &mut Moment) -> Verdict {
+/// What ran is started again only if its place was not taken. Who is not heard a while after connecting has none. Of several
+/// that come back together each says that it claims its place, and the better ones go first.
+fn come_back(wanted: Wanted, rank: usize, others: &[Other], link: Link, moment: &mut Moment) -> Verdict {
     let (mut holding, mut surely) = (0, 0);
     for other in others {
-        let is_heard = other.heard_since.is_some();
-        if other.holds(wanted.count, moment) && (is_heard || !moment.is_past(link.return_until)) {
+        let is_there = other.heard_since.is_some() || !moment.is_past(link.return_until);
+        let claims_later = other.state == Some(MemberState::Claimed) && other.rank > rank;
+        if is_there && !claims_later && other.holds(wanted.count, moment) {
             holding += 1;
         }
         surely += usize::from(other.is_ready(moment));

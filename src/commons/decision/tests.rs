@@ -282,6 +282,15 @@ fn what_ran_comes_back_unless_its_place_was_taken() {
     assert_eq!(at(LATER + RETURN, ran, &[kept(1), kept(2)], link).0, Verdict::Begin);
     let unsettled = Link { settled: false, ..link };
     assert_eq!(at(LATER, ran, &[], unsettled).0, Verdict::Rest);
+    // Of two that come back together the better one goes first, and the other waits for it.
+    let returns = |rank| Other { made_since: LATER, ..other(rank, Some(Claimed)) };
+    let one = Wanted { count: 1, ..WANTED };
+    let told_one = |rank, other| {
+        let me = Mine { ran: true, ..mine(rank, Phase::Idle) };
+        decide(one, me, &[other], LINK, &mut Moment::new(LATER)).0
+    };
+    assert_eq!((told_one(0, returns(1)), told_one(1, returns(0))), (Verdict::Begin, Verdict::Rest));
+    assert_eq!(told_one(1, other(0, Some(Ready))), Verdict::Withdraw);
     // Nobody to ask: after a minute.
     let alone = Link { settled: false, alone_since: Some(LATER), ..LINK };
     assert_eq!(at(LATER, ran, &ready, alone), (Verdict::Rest, Some(LATER + NO_BROKER)));
