@@ -18,6 +18,7 @@ use crate::daemon::{log_to, Signals};
 use crate::error::Result;
 use crate::sys;
 use log::error;
+use openwrt_ubus::Object;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,6 +49,11 @@ pub fn run(options: Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The objects that it offers on the bus.
+pub fn offered() -> [Object; 2] {
+    [objects::slice(), objects::commons()]
 }
 
 fn serve(options: Options) -> Result<()> {
