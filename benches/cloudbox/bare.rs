@@ -4,6 +4,7 @@
 use crate::process;
 use crate::world::World;
 use crate::Result;
+use cloudbox::model::secrets::Secrets;
 use cloudbox::steps::ctx::Ctx;
 use cloudbox::steps::layout::{ContainerDir, Layout};
 use cloudbox::steps::storage::{Disk, GuestNetwork, Record, Stage, Storage};
@@ -56,7 +57,7 @@ impl Bare {
     pub fn prepare(&self) -> Result<()> {
         self.disk.build(&Ctx::silent()?, &self.record)?;
         self.disk.mount(&self.record, Stage::Unborn, &self.image)?;
-        self.disk.write_guest_files(&self.record, &GuestNetwork::default())?;
+        self.disk.write_guest_files(&self.record, &GuestNetwork::default(), &Secrets::default())?;
         self.disk.give_name(&self.record.name)?;
         fs::write(self.dir().lxc_config(), &self.config)?;
         if let Some(seccomp) = &self.seccomp {

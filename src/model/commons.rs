@@ -404,7 +404,7 @@ mod tests {
             })
         );
         assert_eq!(bob.grants, Ok(Grants::default()));
-        assert_eq!(config.denied, [anna.key.clone()]);
+        assert_eq!(config.denied, std::slice::from_ref(&anna.key));
     }
 
     #[test]

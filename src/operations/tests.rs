@@ -134,7 +134,7 @@ fn to_rename(record: Box<Record>, from: &str, to: &str) -> Rename {
     Rename { record, name: name(from), new_name: name(to), recorded: Default::default() }
 }
 
-const CASES: [Case; 24] = [
+const CASES: [Case; 25] = [
     Case {
         title: "create and start",
         before: Bench::new,
@@ -315,6 +315,16 @@ const CASES: [Case; 24] = [
         },
         run: |machine, ctx| run(machine, ctx, Prune(name("web"))),
         failed: Failed::Resumable,
+    },
+    Case {
+        title: "create and start with secrets",
+        before: Bench::new,
+        run: |machine, ctx| {
+            let mut what = to_create(true, true);
+            what.secrets.add("db", b"x".to_vec())?;
+            run(machine, ctx, what)
+        },
+        failed: Failed::Whole,
     },
 ];
 

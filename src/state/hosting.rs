@@ -13,6 +13,9 @@ use crate::model::size::{Bytes, Cpus};
 use crate::model::slice::SliceGroup;
 use crate::model::spec::Spec;
 
+/// Jobs of the commons that may be under way: each pull has a thread, and who asks for thousands shall not have them.
+const JOBS_MAX: usize = 32;
+
 /// What containers have of a peer's grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Held {
@@ -58,7 +61,8 @@ impl Held {
 
     /// What `grants` allow, as far as `percent` of it.
     fn granted(grants: &Grants, percent: u32) -> Held {
-        let share = |all: u64| (u128::from(all) * u128::from(percent) / 100) as u64;
+        let percent = u64::from(percent);
+        let share = |all: u64| all / 100 * percent + all % 100 * percent / 100;
         Held {
             memory: share(grants.memory.get()),
             disk: share(grants.disk.get()),
@@ -88,11 +92,17 @@ impl State {
         SliceGroup::parse(&spec?.slice)
     }
 
-    /// That the box's owner lets it host at all.
+    /// That the box's owner lets it host at all, and that not too much is under way for the commons already.
     ///
     /// # Errors
-    /// [`Code::PermissionDenied`].
+    /// [`Code::PermissionDenied`], [`Code::Busy`].
     pub fn check_hosting(&self) -> Result<()> {
+        if self.jobs.open().filter(|job| job.commons).count() >= JOBS_MAX {
+            let why = format!(
+                "{JOBS_MAX} jobs that the commons has asked for have not ended; wait for some of them"
+            );
+            return Err(Error::new(Code::Busy, why));
+        }
         let commons = &self.config.settings.commons;
         let why = match commons.state {
             _ if !commons.enabled => "the commons is switched off on this box",

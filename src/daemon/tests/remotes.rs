@@ -171,3 +171,23 @@ fn prune_says_first_and_keeps_what_is_used_or_named() {
     bench.fake.release("images.remove_partial");
     bench.work();
 }
+
+#[test]
+fn one_version_is_pulled_by_its_sha256() {
+    let (wanted, other) = ("0d".repeat(32), "ee".repeat(32));
+    let mut bench = Bench::new(&format!(
+        "{CONFIG}config remote 'community'\n\toption url 'https://community.example.org'\n\
+         config image 'pinned'\n\toption remote 'community'\n\toption alias 'debian/12'\n\toption sha256 '{other}'\n"
+    ));
+    bench.fake.image_store().offer("community", "debian/12", "20261122_05:24", "0d");
+    let pull = |name: &str, sha256: &str| json!({"name": name, "sha256": sha256, "wait": 15});
+    bench.fails("checksum", "cloudbox.image pull", pull("community:debian/12", &other));
+    bench.fails("invalid_argument", "cloudbox.image pull", pull("community:debian/12", "0d"));
+    // What the configuration wants goes first.
+    let message = bench.fails("checksum", "cloudbox.image pull", pull("pinned", &wanted));
+    assert!(message.contains("`option sha256` of image pinned"), "{message}");
+    // Who asks without the commons' rights has it under its own name.
+    bench.ok("cloudbox.image pull", pull("community:debian/12", &wanted.to_uppercase()));
+    let image = bench.core.state.images.iter().find(|image| image.manifest.sha256 == wanted).unwrap();
+    assert_eq!(image.names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["debian-12"]);
+}

@@ -268,10 +268,7 @@ fn a_peers_containers_together_have_no_more_than_it_was_granted() {
     // One that does not run takes disk only; it may not be started beyond the grants.
     let idle = json!({"memory": "17M", "start": false, "autostart": false});
     assert_eq!(bench.host("wiki-c-aaaaaa", "c", idle).status, 0);
-    assert_eq!(
-        bench.fails("quota", "cloudbox.container start", json!({"name": "wiki-c-aaaaaa"})).is_empty(),
-        false
-    );
+    bench.fails("quota", "cloudbox.container start", json!({"name": "wiki-c-aaaaaa"}));
     bench.fails("quota", "cloudbox.container restart", json!({"name": "wiki-c-aaaaaa"}));
     bench.fails("quota", "cloudbox.container set", json!({"name": "wiki-c-aaaaaa", "autostart": true}));
     bench.ok("cloudbox.container set", json!({"name": "wiki-c-aaaaaa", "memory": "16M"}));
@@ -538,8 +535,71 @@ fn an_image_is_pulled_by_its_sha256_under_no_name_of_the_owners() {
 }
 
 #[test]
+fn the_process_has_no_more_than_a_few_jobs_under_way() {
+    let remote = "config remote 'community'\n\toption url 'https://community.example.org'\n";
+    let mut bench = Bench::hosting(remote);
+    bench.become_commons();
+    bench.fake.hold("images.pull");
+    let pull = |n: usize| json!({"name": "community:x", "sha256": format!("{n:064}").chars().rev().collect::<String>()});
+    for n in 0..32 {
+        bench.job("cloudbox.image pull", pull(n));
+    }
+    bench.fails("busy", "cloudbox.image pull", pull(32));
+    assert_eq!(bench.host("wiki-web-aaaaaa", "web", json!({})).code(), "busy");
+    // Others are not held up by it.
+    bench.become_user("root");
+    bench.ok("cloudbox.container create", json!({"name": "mine", "wait": 15}));
+    bench.fake.release("images.pull");
+    bench.work();
+    bench.become_commons();
+    assert_eq!(bench.host("wiki-web-aaaaaa", "web", json!({})).status, 0);
+}
+
+#[test]
 fn every_object_has_a_path_of_its_own() {
     let mut paths: Vec<&str> = BusObject::ALL.into_iter().map(BusObject::path).collect();
     paths.dedup();
     assert_eq!(paths.len(), BusObject::ALL.len());
+}
+
+#[test]
+fn doctor_tells_what_the_commons_lacks() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let brokers = format!(
+        "config broker 'here'\n\toption host '127.0.0.1'\n\toption port '{port}'\n\
+         config broker 'closed'\n\toption host 'localhost'\n\toption port '1'\n\
+         config broker 'elsewhere'\n\toption host '192.0.2.1'\n"
+    );
+    let found = |bench: &mut Bench| {
+        let reply = bench.ok("cloudbox doctor", json!({}));
+        let checks = reply["checks"].as_array().unwrap().iter().filter(|check| check["name"] == "commons");
+        let text = |check: &Json, field: &str| check[field].as_str().unwrap_or_default().to_string();
+        checks
+            .map(|check| {
+                (text(check, "state"), format!("{}; {}", text(check, "message"), text(check, "remedy")))
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut bench = Bench::hosting(&brokers);
+    let findings = found(&mut bench);
+    let says =
+        |state: &str, words: &str| findings.iter().any(|(is, text)| is == state && text.contains(words));
+    assert!(findings[0].1.contains(COMMONS_USER), "{findings:?}");
+    assert!(says("ok", "containers of other people join br-commons"), "{findings:?}");
+    assert!(says("ok", "broker here answers"), "{findings:?}");
+    assert!(says("error", "broker closed is this box"), "{findings:?}");
+    // Others are not asked: that would tell them of this box.
+    assert_eq!(findings.len(), 4, "{findings:?}");
+    let config = bench.fake.world().config.replace("br-commons", "br-none");
+    bench.reload(&config);
+    let findings = found(&mut bench);
+    assert!(findings[1].0 == "error" && findings[1].1.contains("`cloudbox-bridge commons`"), "{findings:?}");
+    let config = config.replace("br-none", "br-lan");
+    bench.reload(&config);
+    assert!(found(&mut bench)[1].1.contains("as your own do"));
+    // Off, there is nothing to say.
+    let off = config.replace("option bridge 'br-lan'", "option enabled '0'");
+    bench.reload(&off);
+    assert_eq!(found(&mut bench), []);
 }
