@@ -393,7 +393,7 @@ impl Apply {
             complain("everybody who reads the brokers will read from now on:");
             what_is_public(&manifest).iter().for_each(|line| complain(&format!("- {line}")));
         }
-        tell(plan.warnings.iter().chain(&prepared.brokers.troubles()));
+        tell(plan.warnings.iter());
         let network = place.network;
         let texts = (make(&Ed25519, &key, network, &manifest)?, make(&Ed25519, &key, network, &index)?);
         let code = publish(&mut prepared.brokers, network, &manifest, &texts, page)?;
@@ -422,11 +422,12 @@ fn publish(
     let kept = brokers.publish(&Topic::Slice(member, slice), text);
     let indexed = brokers.publish(&Topic::Index(member), index);
     let good = |kept: &[Kept]| kept.iter().filter(|kept| kept.why_not.is_none()).count();
+    let mut told: Vec<String> = brokers.troubles();
     for Kept { host, why_not } in kept.iter().chain(&indexed) {
-        if let Some(why) = why_not {
-            complain(&format!("{host}: {why}"));
-        }
+        let trouble = why_not.as_ref().map(|why| format!("{host}: {why}"));
+        told.extend(trouble.filter(|trouble| !told.contains(trouble)));
     }
+    tell(told.iter());
     if good(&kept) == 0 || good(&indexed) == 0 {
         let why =
             format!("slice {slice} stands on no broker: nobody will hear of serial {}", manifest.serial);
@@ -467,7 +468,6 @@ impl Change {
             signer.again(&before, &known.before, wish.unwrap_or(before.wish), lives.unwrap_or(left));
         let index = signer.index(known.index.as_ref(), &manifest)?;
         let texts = (make(&Ed25519, &key, network, &manifest)?, make(&Ed25519, &key, network, &index)?);
-        tell(brokers.troubles().iter());
         let code = publish(&mut brokers, network, &manifest, &texts, page)?;
         match manifest.wish {
             Wish::Gone => page.line("it is deleted; for 7 days `cloudbox slice again` brings it back"),

@@ -109,6 +109,7 @@ pub struct Bus {
     /// What is asked later, since the daemon was not there.
     later: Vec<(Instant, Asked)>,
     told_of_no_bus: bool,
+    told_of_no_daemon: bool,
 }
 
 impl Bus {
@@ -129,6 +130,7 @@ impl Bus {
             round: None,
             later: Vec::new(),
             told_of_no_bus: false,
+            told_of_no_daemon: false,
         }
     }
 
@@ -279,7 +281,10 @@ impl Bus {
     fn ended(&mut self, asked: Asked, reply: &Reply, now: Instant, news: &mut Vec<News>) {
         match asked {
             Asked::Config => match read::<Config>(reply) {
-                Ok(config) => news.push(News::Config(Box::new(config))),
+                Ok(config) => {
+                    self.told_of_no_daemon = false;
+                    news.push(News::Config(Box::new(config)));
+                }
                 Err(error) => self.ask_later(Asked::Config, &error.message, now),
             },
             Asked::List => match read::<List>(reply) {
@@ -304,7 +309,9 @@ impl Bus {
 
     /// The daemon is asked again after a while.
     fn ask_later(&mut self, asked: Asked, why: &str, now: Instant) {
-        info!("the box's daemon: {why}; asked again in {} s", AGAIN.as_secs());
+        if !std::mem::replace(&mut self.told_of_no_daemon, true) {
+            info!("the box's daemon: {why}; asked again every {} s", AGAIN.as_secs());
+        }
         self.later.push((now + AGAIN, asked));
     }
 

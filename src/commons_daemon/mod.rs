@@ -5,6 +5,7 @@
 //! of what the core wants done, and `objects` answers.
 
 mod bus;
+mod clock;
 mod disk;
 mod identity;
 mod links;

@@ -2,6 +2,7 @@
 //! carried out before anything else is taken in.
 
 use super::bus::{answer, Bus, News as BusNews};
+use super::clock::Clock;
 use super::disk::Disk;
 use super::identity::{boards, random, Identity};
 use super::links::{Links, News as LinkNews, Wanted};
@@ -18,7 +19,6 @@ use crate::commons::signed::Ed25519;
 use crate::daemon::Signals;
 use crate::error::{errno_text, Code, Error, Result};
 use crate::steps::wait;
-use crate::sys;
 use log::{info, warn};
 use nix::errno::Errno;
 use nix::poll::{poll, PollFd, PollFlags, PollTimeout};
@@ -29,7 +29,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The certificate by which the box's owner says that it is his, beside the key.
 const OWNER: &str = "box.owner";
@@ -45,6 +45,7 @@ const LOCAL: Broker = 0;
 /// All of it.
 pub struct Process {
     options: Options,
+    clock: Clock,
     core: Core,
     me: Id,
     seal: SealKey,
@@ -80,13 +81,15 @@ impl Process {
         let run_text = String::from_utf8_lossy(&run).into_owned();
         let identity = interface::Identity { key, session, run, seed };
         let begun = Instant::now();
-        let core = Core::new(identity, Rc::new(Ed25519), kept, now(&options.ntp));
+        let clock = Clock::new(options.ntp.clone());
+        let core = Core::new(identity, Rc::new(Ed25519), kept, clock.now());
         let bus = Bus::new(options.socket.clone(), objects::slice(), objects::commons());
         let cpus = std::thread::available_parallelism().map_or(1, usize::from) as u64 * 1000;
         let of_box = OfBox { name: hostname(), seal: seal.public(), cpus, ..OfBox::default() };
         let links = Links::new(id, run_text, seed);
         Ok(Process {
             options,
+            clock,
             core,
             me: id,
             seal,
@@ -143,11 +146,7 @@ impl Process {
     /// Waits for something to do; whether a signal has come.
     fn sleep(&self, signals: &Signals) -> Result<bool> {
         let at = Instant::now();
-        let core = self.core.deadline().map(|due| {
-            let left = due.saturating_sub(self.now().mono);
-            // Rounded up, or it would wake too early, again and again.
-            at + Duration::from_millis(left + 1)
-        });
+        let core = self.core.deadline().map(|due| at + self.clock.until(due));
         let times = [core, self.links.deadline(), self.bus.deadline(at), self.ended];
         let until = times.into_iter().flatten().min();
         let flags =
@@ -165,7 +164,7 @@ impl Process {
     }
 
     fn now(&self) -> Now {
-        now(&self.options.ntp)
+        self.clock.now()
     }
 
     fn reload(&mut self) {
@@ -415,15 +414,6 @@ impl Process {
             self.links.want(standing.number, Wanted::Publish { topic, payload, retain: true });
         }
     }
-}
-
-/// The clocks. `ntp` is there once NTP has answered since the box was switched on, as its hotplug script notes it.
-fn now(ntp: &Path) -> Now {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    // A day has 86 million milliseconds: it is enough for a while.
-    let mono = u64::try_from(sys::boottime().as_millis()).unwrap_or(u64::MAX);
-    let synced = sys::clock_is_synchronised() || ntp.exists();
-    Now { mono, wall, synced }
 }
 
 fn hostname() -> String {

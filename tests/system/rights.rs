@@ -90,7 +90,11 @@ fn hosting(what: &str, all: bool) -> Option<TestBox> {
 
 /// The same, with these sections: of the bridge they are given the name.
 pub fn hosting_with(what: &str, all: bool, sections: impl FnOnce(&str) -> String) -> Option<TestBox> {
-    let mut the_box = TestBox::bare(what, false)?;
+    Some(made_to_host(TestBox::bare(what, false)?, all, sections))
+}
+
+/// A box of which nothing runs yet becomes one that hosts.
+pub fn made_to_host(mut the_box: TestBox, all: bool, sections: impl FnOnce(&str) -> String) -> TestBox {
     let lists = the_box.dir.join("acl.d");
     fs::create_dir_all(&lists).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("files/usr/share/acl.d/cloudbox-commons.json");
@@ -119,7 +123,7 @@ pub fn hosting_with(what: &str, all: bool, sections: impl FnOnce(&str) -> String
     the_box.start_bus();
     the_box.start_daemon();
     the_box.import(crate::test_box::Image::Mini);
-    Some(the_box)
+    the_box
 }
 
 /// A call by the user. A refusal of the bus has a status and no code.
