@@ -4,6 +4,7 @@ pub mod announce;
 pub mod api;
 pub mod cli;
 pub mod commons;
+pub mod commons_daemon;
 pub mod daemon;
 pub mod doctor;
 pub mod error;

@@ -709,6 +709,15 @@ pub fn is_open_elsewhere(file: &File) -> bool {
     }
 }
 
+/// Whether the kernel says that its clock was set by somebody who knows the time.
+pub fn clock_is_synchronised() -> bool {
+    // SAFETY: `timex` is plain data, and all zeros ask for nothing to be changed.
+    let mut timex: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: it points to a `timex` of ours, which is written to.
+    let state = unsafe { libc::adjtimex(&mut timex) };
+    state >= 0 && state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0
+}
+
 /// The time since the box's boot.
 pub fn boottime() -> Duration {
     // This clock is always there.

@@ -52,11 +52,15 @@ impl PublicKey {
     /// Reads a key file, or its second line alone: `RWQ…`.
     ///
     /// # Errors
-    /// It is none, and what it is instead.
+    /// It is none, and what it is instead. Nobody has the secret half of one that is no point of the curve, and everybody
+    /// that of one of small order, such as 32 zeros.
     pub fn parse(text: &str) -> Result<PublicKey> {
         let bytes = decode(text, "public key")?;
         let (number, rest) = split(&bytes, PUBLIC, "public key")?;
-        Ok(PublicKey { number, key: fixed(rest) })
+        let key = fixed(rest);
+        let weak = |_| wrong("public key", "nothing can be signed for it safely; ask for it once more");
+        ed25519::PublicKey::new(key).validate().map_err(weak)?;
+        Ok(PublicKey { number, key })
     }
 
     /// The key itself, without its number.
@@ -84,6 +88,16 @@ pub struct Signature {
 }
 
 impl Signature {
+    /// A signature of these bytes, by the key of that number. Nothing is known of it before it is verified.
+    pub fn new(number: Number, signature: [u8; 64]) -> Signature {
+        Signature { number, signature }
+    }
+
+    /// The signature itself, without the key's number.
+    pub fn bytes(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
     /// Reads a signature file.
     ///
     /// # Errors
@@ -94,10 +108,14 @@ impl Signature {
         Ok(Signature { number, signature: fixed(rest) })
     }
 
+    /// The signature as one line of base64.
+    pub fn to_line(&self) -> String {
+        BASE64.encode([&ALGORITHM[..], &self.number.0, &self.signature].concat())
+    }
+
     /// The signature as a file.
     pub fn to_text(&self) -> String {
-        let bytes = [&ALGORITHM[..], &self.number.0, &self.signature].concat();
-        format!("untrusted comment: signed by key {}\n{}\n", self.number, BASE64.encode(bytes))
+        format!("untrusted comment: signed by key {}\n{}\n", self.number, self.to_line())
     }
 
     /// Whether one of `keys` made it of what `message` holds, which is read in pieces.
@@ -147,6 +165,13 @@ impl SecretKey {
     pub fn public(&self) -> PublicKey {
         // The second half is the public key.
         PublicKey { number: self.number, key: fixed(&self.key[32..]) }
+    }
+
+    /// Another secret, which follows from this key, and from which this key does not follow. Each `purpose` has its own.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let (seed, _) = self.key.split_at(32);
+        let mac = hmac_sha512::HMAC::mac(purpose.as_bytes(), seed);
+        fixed(&mac)
     }
 
     /// The key as a file, without a password, as usign and signify read it.
@@ -320,6 +345,35 @@ mod tests {
         let other = Signature { number: Number([7; 8]), ..signature.clone() };
         let (_, why) = verify(&other, b"hello\n", &keys).unwrap_err();
         assert!(why.contains("signed by key 0707070707070707, trusted is only"), "{why}");
+    }
+
+    #[test]
+    fn a_key_for_which_anybody_could_sign_is_none() {
+        let line = |key: &[u8]| BASE64.encode([&ALGORITHM[..], &[7; 8], key].concat());
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+        };
+        // The points of small order (RFC 7748, section 7, in ed25519's encoding), other ways to write them, and no point.
+        for key in [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "0200000000000000000000000000000000000000000000000000000000000000",
+        ] {
+            let refusal = refusal(&line(&hex(key)));
+            assert!(refusal.contains("nothing can be signed for it safely"), "{key}: {refusal}");
+        }
+        let good = SecretKey::new([1; 32], Number([7; 8])).public();
+        assert_eq!(PublicKey::parse(&line(good.bytes())), Ok(good));
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! the same files, is in no Debian: what it made lies in `tests/data/usign`.)
 
 use cloudbox::commons::id::Id;
-use cloudbox::commons::signed::{sign, Purpose, Verified};
+use cloudbox::commons::signed::{sign, Ed25519, Purpose, Verified};
 use cloudbox::usign::{PublicKey, SecretKey};
-use serde_json::{json, Value};
+use serde_json::{json, Map, Value};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -72,10 +72,11 @@ fn signify_signs_with_our_key_and_we_with_its() {
         // It signs, we verify.
         place.signify(&format!("-S -e -s {who}.sec -m message -x by-signify"));
         let text = place.read("by-signify");
-        let verified = Verified::by(&public, Purpose::Ask, text.as_bytes()).unwrap();
-        assert_eq!(verified.read::<Value>(&[]).unwrap(), json!({ "memory": 1 }));
+        let verified = Verified::by(&Ed25519, &public, Purpose::Ask, text.as_bytes()).unwrap();
+        assert_eq!(Value::Object(verified.members(&[]).unwrap()), json!({ "memory": 1 }));
         // We sign, it verifies.
-        let text = sign(&secret, Purpose::Ask, &json!({ "memory": 2 })).unwrap();
+        let body = Map::from_iter([("memory".to_string(), 2.into())]);
+        let text = sign(&Ed25519, &secret, Purpose::Ask, body).unwrap();
         place.write("by-us", &text);
         place.signify(&format!("-V -e -p {who}.pub -m - -x by-us"));
         place.cloudbox("key split by-us").unwrap();
@@ -107,7 +108,7 @@ fn no_key_is_overwritten_and_none_is_for_everybodys_eyes() {
     assert_eq!(place.read("anna.sec"), before);
     // Half a pair is left by nobody, and half of what was split.
     fs::create_dir(place.0.join("t.txt.sig")).unwrap();
-    let text = sign(&SecretKey::parse(&before).unwrap(), Purpose::Ask, &json!({})).unwrap();
+    let text = sign(&Ed25519, &SecretKey::parse(&before).unwrap(), Purpose::Ask, Map::new()).unwrap();
     place.write("t", &text);
     assert!(place.cloudbox("key split t").unwrap_err().contains("t.txt.sig is there already"));
     assert!(!place.0.join("t.txt").exists());
@@ -132,4 +133,35 @@ fn no_key_is_overwritten_and_none_is_for_everybodys_eyes() {
     );
     let complaint = place.cloudbox("key show nowhere").unwrap_err();
     assert!(complaint.contains("cannot read nowhere: No such file or directory"), "{complaint}");
+}
+
+#[test]
+fn what_is_no_file_no_name_or_two_keys_is_refused_with_a_cure() {
+    let Some(place) = Place::new("key-oddities") else { return };
+    place.cloudbox("key new anna").unwrap();
+    let made = Command::new("mkfifo").arg(place.0.join("pipe")).status().unwrap();
+    assert!(made.success());
+    let both = place.read("anna.pub") + &place.read("anna.pub");
+    place.write("both", both.as_bytes());
+    place.write("alone", include_bytes!("data/usign/hello.sig"));
+    for (line, why) in [
+        // Nobody writes into the pipe: it must not be waited for.
+        ("key show pipe", "pipe is no file"),
+        ("key split pipe", "pipe is no file"),
+        ("key show .", ". is no file"),
+        ("key id both", "more than one key in it; give each a file of its own"),
+        ("key split alone", "it is a signature alone"),
+        ("key new .", ".: it is a directory; write the pair's name"),
+        ("key new /", "/: it is a directory"),
+        ("key new keys/", "keys/: it is a directory"),
+        ("key new ..", "..: it is a directory"),
+        ("key new a\x1b[2Jb", "a\\u{1b}[2Jb: it has a control character"),
+        ("key new no/where/bert", "no directory no/where; make it first: mkdir -p no/where"),
+    ] {
+        let complaint = place.cloudbox(line).unwrap_err();
+        assert!(complaint.contains(why), "{line}: {complaint}");
+    }
+    let mut names: Vec<_> = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["alone", "anna.pub", "anna.sec", "both", "pipe"]);
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The folders and files of `src`, the top first. What stands together may import each other, but not in a circle.
 const LAYERS: &[&[&str]] = &[
     &["lib", "main", "cli"],
-    &["daemon"],
+    &["daemon", "commons_daemon"],
     &["look"],
     &["announce", "operations"],
     &["state"],

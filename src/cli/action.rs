@@ -1,6 +1,7 @@
 //! What a command does, and the arguments that many commands share.
 
 use super::bus::Context;
+use super::commons::RunArgs;
 use super::daemon::Daemon;
 use super::failure::{Failure, OK};
 use super::follow::Work;
@@ -34,8 +35,10 @@ pub enum Action {
     Work(Work),
     /// Something else; returns the exit code.
     Own(Run),
-    /// The one command that is no client.
+    /// The daemon, which is no client.
     Daemon(Daemon),
+    /// The process of the commons.
+    Commons(RunArgs),
 }
 
 impl Action {

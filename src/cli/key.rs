@@ -1,18 +1,25 @@
-//! Keys: by them members and boxes of the commons know each other. No daemon is asked.
+//! Keys: by them members and boxes of the commons know each other, and know others by what they sign. No daemon is asked.
 
 use super::action::{examples, Action, Lazy};
-use super::failure::{Failure, OK};
+use super::failure::{complain, Failure, OK};
+use super::member::brokers::Brokers;
+use super::member::place::{add_known, Where, Who};
 use super::page::{push_json, Page};
+use crate::commons::formats::{make, open, Cert, Index, Owner, CERTS_MAX, DAY, MANIFEST_DAYS};
+use crate::commons::heard::newest;
 use crate::commons::id::Id;
-use crate::commons::signed::Parts;
-use crate::error::{Code, Error, Result};
+use crate::commons::signed::{Ed25519, Parts};
+use crate::commons::topic::Topic;
+use crate::error::{escaped, quoted, Code, Error, Result};
 use crate::usign::{Number, PublicKey, SecretKey};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The longest key file.
 const KEY_MAX: u64 = 4 << 10;
@@ -46,6 +53,62 @@ pub enum Command {
         "key split wiki.signed" => "then: usign -V -m wiki.signed.txt -p anna.pub",
     })]
     Split(Lazy<Split>),
+    /// know somebody, so that your slices go on his boxes
+    ///
+    /// Without it, `cloudbox slice plan` takes no box of his: whoever knows no owner could be given a thousand invented boxes.
+    #[command(after_help = examples! {
+        "key know bert bert.pub" => "the file that Bert has sent",
+        "key know bert RWSlxcM81Tp9bFPDH5D18NKTkEukBs4CB8ATgsmbKx4YjbnqSoH90D2F" => "or its line",
+    })]
+    Know(Lazy<Know>),
+    /// vouch for somebody's key
+    ///
+    /// Boxes that host you, and let you vouch (`option delegate '1'`), then host him within your quota. Prints the
+    /// certificate; with --publish, it is put into your index, where the boxes find it.
+    #[command(after_help = examples! {
+        "key vouch bert.pub --share 25% --days 90 --key anna.sec --publish" => "a quarter of what Anna may use",
+    })]
+    Vouch(Lazy<Vouch>),
+    /// say that a box is yours
+    ///
+    /// Prints a certificate for the box to show with its offer: members who know you take it. It holds for 90 days.
+    #[command(after_help = examples! {
+        "key own o6cgvbb4hsvzjf6g --key anna.sec" => "goes into the box's /etc/cloudbox/commons/box.owner",
+    })]
+    Own(Lazy<Own>),
+}
+
+#[derive(Args)]
+pub struct Know {
+    name: String,
+    #[arg(value_name = "KEY", help = "the file with the public key, or its line")]
+    whose: String,
+}
+
+#[derive(Args)]
+pub struct Vouch {
+    #[arg(value_name = "KEY", help = "the file with the public key, or its line")]
+    whose: String,
+    #[arg(long, value_name = "SHARE", default_value = "25%", help = "how much of your quota he may use")]
+    share: String,
+    #[arg(long, value_name = "NUMBER", default_value_t = 90, help = "for how many days, 90 at most")]
+    days: u64,
+    #[arg(long, help = "put it into your index, on all brokers")]
+    publish: bool,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    by: Where,
+}
+
+#[derive(Args)]
+pub struct Own {
+    #[arg(value_name = "BOX", help = "its id, as `cloudbox commons status` shows it")]
+    box_id: String,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    by: Where,
 }
 
 #[derive(Args)]
@@ -85,11 +148,110 @@ impl Command {
                 Ok(())
             }
             Command::Split(Lazy(Split { file })) => split(&file, page),
+            Command::Know(Lazy(Know { name, whose })) => {
+                let key = named_key(&whose)?;
+                add_known(&name, &key)?;
+                page.line(&format!("{name} is known: {}", Id::of(&key)));
+                Ok(())
+            }
+            Command::Vouch(Lazy(vouch)) => vouch.run(page),
+            Command::Own(Lazy(own)) => own.run(page),
         }
     }
 }
 
+/// A public key by its file or its line.
+fn named_key(text: &str) -> Result<PublicKey> {
+    PublicKey::parse(text).or_else(|_| read_key(Path::new(text)))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Vouch {
+    fn run(&self, page: &mut Page) -> Result<()> {
+        let percent = self.share.strip_suffix('%').and_then(|digits| digits.parse().ok());
+        let share = percent.filter(|share| (1..=100).contains(share)).ok_or_else(|| {
+            let why = format!("--share {}: write a share from 1% to 100%", quoted(&self.share));
+            Error::new(Code::InvalidArgument, why)
+        })?;
+        if !(1..=MANIFEST_DAYS).contains(&self.days) {
+            let why = format!("--days {}: write a number from 1 to {MANIFEST_DAYS}", self.days);
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        let (key, whose) = (self.who.secret()?, named_key(&self.whose)?);
+        let (issuer, now) = (Id::of(&key.public()), now());
+        if Id::of(&whose) == issuer {
+            return Err(Error::new(Code::InvalidArgument, "it is your own key: nobody vouches for himself"));
+        }
+        let cert = Cert { issuer, key: whose, share, issued: now, expires: now + self.days * DAY };
+        let network = self.by.network()?;
+        let text = make(&Ed25519, &key, network, &cert)?;
+        page.text.push_str(&String::from_utf8_lossy(&text));
+        if self.publish {
+            self.publish(&key, &cert, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the certificate into the index, in the place of an earlier one for the same key.
+    fn publish(&self, key: &SecretKey, cert: &Cert, text: &[u8]) -> Result<()> {
+        let place = self.by.place()?;
+        let (network, member, now) = (place.network, cert.issuer, cert.issued);
+        let mut brokers = Brokers::connect(&place)?;
+        let topic = Topic::Index(member);
+        let heard = brokers.read(&[topic.text(network)]);
+        let found = newest::<Index>(&Ed25519, network, &heard, |at| *at == topic, |index| index.serial);
+        let before = found.newest.into_iter().next().map(|newest| newest.told);
+        let mut index = before.unwrap_or_else(|| Index {
+            member,
+            serial: 0,
+            slices: Vec::new(),
+            certs: Vec::new(),
+            issued: now,
+            expires: now + MANIFEST_DAYS * DAY,
+        });
+        let holds = |text: &str| {
+            open::<Cert>(&Ed25519, &key.public(), network, text.as_bytes())
+                .is_ok_and(|other| other.member() != cert.member() && other.expires > now)
+        };
+        index.certs.retain(|other| holds(other));
+        if index.certs.len() >= CERTS_MAX {
+            let why = format!("you vouch for {CERTS_MAX} others already, and more are not read");
+            return Err(Error::new(Code::InvalidArgument, why));
+        }
+        index.certs.push(String::from_utf8_lossy(text).into());
+        index.serial = now.max(index.serial + 1);
+        (index.issued, index.expires) = (now, now + MANIFEST_DAYS * DAY);
+        let kept = brokers.publish(&topic, &make(&Ed25519, key, network, &index)?);
+        for one in &kept {
+            if let Some(why) = &one.why_not {
+                complain(&format!("{}: {why}", one.host));
+            }
+        }
+        match kept.iter().any(|kept| kept.why_not.is_none()) {
+            true => Ok(()),
+            false => {
+                Err(Error::new(Code::Failed, "no broker keeps your index: nobody will hear that you vouch"))
+            }
+        }
+    }
+}
+
+impl Own {
+    fn run(&self, page: &mut Page) -> Result<()> {
+        let (key, now) = (self.who.secret()?, now());
+        let (member, of) = (Id::of(&key.public()), self.box_id.parse()?);
+        let owner = Owner { member, of, issued: now, expires: now + MANIFEST_DAYS * DAY };
+        let text = make(&Ed25519, &key, self.by.network()?, &owner)?;
+        page.text.push_str(&String::from_utf8_lossy(&text));
+        Ok(())
+    }
+}
+
 fn new(name: &Path, json: bool, page: &mut Page) -> Result<()> {
+    check_name(name)?;
     let mut random = [0; 32 + 8];
     let told = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
     told.map_err(|e| Error::io("cannot read", Path::new("/dev/urandom"), e))?;
@@ -100,11 +262,30 @@ fn new(name: &Path, json: bool, page: &mut Page) -> Result<()> {
     write_new(&secret, 0o600, key.to_text().as_bytes())?;
     write_second(&secret, &public, key.public().to_text().as_bytes())?;
     if !json {
-        page.line(&format!("{}: keep a copy elsewhere, and show it to nobody", secret.display()));
-        page.line(&format!("{}: for everybody", public.display()));
+        page.line(&format!("{}: keep a copy elsewhere, and show it to nobody", shown(&secret)));
+        page.line(&format!("{}: for everybody", shown(&public)));
     }
     show(&key.public(), json, page);
     Ok(())
+}
+
+/// Checks that a pair of files can be called so: `.sec` alone would be hidden, and nobody could type some others.
+fn check_name(name: &Path) -> Result<()> {
+    let bytes = name.as_os_str().as_bytes();
+    let why = match name.file_name() {
+        _ if bytes.iter().any(u8::is_ascii_control) => "it has a control character",
+        // A path that ends so has the name before it.
+        None => "it is a directory",
+        Some(_) if bytes.ends_with(b"/") || bytes.ends_with(b"/.") => "it is a directory",
+        Some(_) => return Ok(()),
+    };
+    let why = format!("{}: {why}; write the pair's name, such as `cloudbox key new anna`", shown(name));
+    Err(Error::new(Code::InvalidName, why))
+}
+
+/// A path as people may see it.
+fn shown(path: &Path) -> String {
+    escaped(&path.display().to_string())
 }
 
 fn show(key: &PublicKey, json: bool, page: &mut Page) {
@@ -121,19 +302,23 @@ fn show(key: &PublicKey, json: bool, page: &mut Page) {
 fn split(file: &Path, page: &mut Page) -> Result<()> {
     let text = read(file, SIGNED_MAX)?;
     let parts = Parts::of(&text).map_err(|e| about(file, &e))?;
+    if parts.message.is_empty() {
+        let why = "it is a signature alone, and what it signs is in another file; `usign -V -m THAT -x THIS -p KEY` verifies it as it is";
+        return Err(about(file, &Error::new(Code::InvalidArgument, why)));
+    }
     let message = with_ending(file, ".txt");
     let signature = with_ending(&message, ".sig");
     write_new(&message, 0o644, parts.message)?;
     write_second(&message, &signature, parts.signature.to_text().as_bytes())?;
     page.line(&format!(
         "{}: what was signed, by its own words by key {}; it is not verified",
-        message.display(),
+        shown(&message),
         parts.signature.number
     ));
     page.line(&format!(
         "{}: the signature; `usign -V -m {} -p KEY` verifies it",
-        signature.display(),
-        message.display()
+        shown(&signature),
+        shown(&message)
     ));
     Ok(())
 }
@@ -141,6 +326,7 @@ fn split(file: &Path, page: &mut Page) -> Result<()> {
 /// A public key, or that of a secret one.
 fn read_key(file: &Path) -> Result<PublicKey> {
     let text = String::from_utf8_lossy(&read(file, KEY_MAX)?).into_owned();
+    check_alone(&text).map_err(|e| about(file, &e))?;
     let secret = SecretKey::parse(&text).map(|key| key.public());
     secret
         .or_else(|error| match error.message.contains("it has a password") {
@@ -148,6 +334,17 @@ fn read_key(file: &Path) -> Result<PublicKey> {
             false => PublicKey::parse(&text),
         })
         .map_err(|e| about(file, &e))
+}
+
+/// Checks that there is one key: of two, nobody knows which is meant.
+fn check_alone(text: &str) -> Result<()> {
+    let lines = text.lines().map(str::trim);
+    let keys = lines.filter(|line| !line.is_empty() && !line.starts_with("untrusted comment:")).count();
+    if keys <= 1 {
+        return Ok(());
+    }
+    let why = "there is more than one key in it; give each a file of its own: a line of comment, and the key's line";
+    Err(Error::new(Code::InvalidArgument, why))
 }
 
 fn about(file: &Path, error: &Error) -> Error {
@@ -161,9 +358,16 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn read(file: &Path, most: u64) -> Result<Vec<u8>> {
+    let cannot = |e| Error::io("cannot read", file, e);
+    // Nobody may be on the other end of a pipe: opening it would wait.
+    let options = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).clone();
+    let source = options.open(file).map_err(cannot)?;
+    if !source.metadata().map_err(cannot)?.is_file() {
+        let why = format!("{} is no file, but a directory, a pipe or a device", file.display());
+        return Err(Error::new(Code::InvalidArgument, why));
+    }
     let mut text = Vec::new();
-    let told = File::open(file).and_then(|source| source.take(most + 1).read_to_end(&mut text));
-    told.map_err(|e| Error::io("cannot read", file, e))?;
+    source.take(most + 1).read_to_end(&mut text).map_err(cannot)?;
     if text.len() as u64 > most {
         let why = format!("{} is longer than {most} bytes: it is something else", file.display());
         return Err(Error::new(Code::InvalidArgument, why));
@@ -179,6 +383,14 @@ fn write_new(path: &Path, mode: u32, text: &[u8]) -> Result<()> {
             let why =
                 format!("{} is there already, and is not overwritten; choose another name", path.display());
             Error::new(Code::Exists, why)
+        }
+        ErrorKind::NotFound => {
+            let directory = path.parent().unwrap_or(path).display();
+            let why = format!(
+                "cannot write {}: there is no directory {directory}; make it first: mkdir -p {directory}",
+                path.display()
+            );
+            Error::new(Code::NotFound, why)
         }
         _ => Error::io("cannot write", path, e),
     })?;

@@ -5,7 +5,7 @@ use super::call::Call;
 use super::failure::{Failure, OK};
 use super::mistake::{self, behind_options, Stop};
 use super::page::write_stdout;
-use super::{container, events, image, inside, job, key, service, snapshot, the_box};
+use super::{commons, container, events, image, inside, job, key, service, slice, snapshot, the_box};
 use clap::{ArgAction, Args, FromArgMatches, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -66,6 +66,14 @@ pub enum Group {
 pub enum Commons {
     #[command(subcommand, about = "keys, by which members and boxes know each other")]
     Key(key::Command),
+    #[command(subcommand, about = "your containers on boxes of other people")]
+    Slice(slice::Command),
+    #[command(
+        subcommand,
+        name = "commons",
+        about = "who has room, who hosts whom, and the brokers between them"
+    )]
+    Board(commons::Command),
 }
 
 /// Jobs, and the bus itself.
@@ -185,6 +193,8 @@ impl Command {
             Command::Group(Group::Service(command)) => command.action(),
             Command::Box(command) => command.action(),
             Command::Commons(Commons::Key(command)) => command.action(json),
+            Command::Commons(Commons::Slice(command)) => command.action(json),
+            Command::Commons(Commons::Board(command)) => command.action(json),
             Command::Bus(Bus::Job(command)) => command.action(),
             Command::Bus(Bus::Events) => Ok(Action::own(events::run)),
             Command::Bus(Bus::Call(Lazy(call))) => Ok(Action::own(move |context| call.run(context))),

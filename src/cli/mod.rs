@@ -7,6 +7,7 @@
 mod action;
 mod bus;
 mod call;
+mod commons;
 mod container;
 mod copy;
 mod daemon;
@@ -22,6 +23,7 @@ mod key;
 mod line;
 mod listing;
 mod log;
+mod member;
 mod mistake;
 mod page;
 mod pattern;
@@ -30,6 +32,7 @@ mod progress;
 mod publish;
 mod request;
 mod service;
+mod slice;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -92,6 +95,7 @@ fn run(line: Line) -> Result<ExitCode, Failure> {
         Action::Work(work) => work.run(&mut context)?,
         Action::Own(run) => run(&mut context)?,
         Action::Daemon(daemon) => return Ok(daemon.run(socket)),
+        Action::Commons(commons) => return Ok(commons.run(socket)),
     };
     Ok(ExitCode::from(code))
 }

@@ -17,6 +17,11 @@ const BYTES: usize = 10;
 pub struct Id([u8; BYTES]);
 
 impl Id {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; BYTES] {
+        &self.0
+    }
+
     /// That of whoever has the key's secret half.
     pub fn of(key: &PublicKey) -> Id {
         let hash = Sha256::digest(key.bytes());

@@ -3,14 +3,20 @@
 //!
 //! It is verified first and taken apart then. Only the signed bytes are ever compared: the comment is anybody's. Nothing is
 //! written anew to be compared with what somebody else wrote.
+//!
+//! The comment is the signer's public key. Who does not know it finds it there, and knows by its hash whether it is the key
+//! of the id in the topic ([`key_of`]). A comment that was changed makes the text useless to him, as any changed byte would.
 
+use super::id::Id;
 use crate::error::{quoted, Code, Error, Result};
 use crate::usign::{PublicKey, SecretKey, Signature};
-use serde::de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserializer, Serialize};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::Deserializer;
 use serde_json::{Map, Value};
 use std::fmt;
 
+/// What a comment begins with.
+const COMMENT: &str = "untrusted comment: ";
 /// The member that names others which whoever reads it must know.
 const MUST: &str = "must";
 
@@ -82,16 +88,65 @@ impl Purpose {
     }
 }
 
-/// Signs `body`, an object, for `purpose`.
+/// Makes and verifies signatures. The simulator of the commons has a cheap one of its own, so that a day of two hundred boxes
+/// passes in seconds; everything else goes the same way.
+pub trait Signatures {
+    /// Signs `message`.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArgument`]: the key is damaged.
+    fn sign(&self, key: &SecretKey, message: &[u8]) -> Result<Signature>;
+
+    /// Whether `key` made `signature` of `message`.
+    ///
+    /// # Errors
+    /// [`Code::Checksum`]: it did not.
+    fn verify(&self, key: &PublicKey, signature: &Signature, message: &[u8]) -> Result<()>;
+}
+
+/// Those of usign and signify.
+#[derive(Debug, Clone, Copy)]
+pub struct Ed25519;
+
+impl Signatures for Ed25519 {
+    fn sign(&self, key: &SecretKey, message: &[u8]) -> Result<Signature> {
+        key.sign(message)
+    }
+
+    fn verify(&self, key: &PublicKey, signature: &Signature, message: &[u8]) -> Result<()> {
+        signature.verify(&mut &message[..], std::slice::from_ref(key))
+    }
+}
+
+/// Signs `body` for `purpose`.
 ///
 /// # Errors
 /// [`Code::InvalidArgument`]: it is longer than such a text may be; the key is damaged.
-pub fn sign(key: &SecretKey, purpose: Purpose, body: &impl Serialize) -> Result<Vec<u8>> {
-    let text = serde_json::to_string(body).map_err(|error| Error::new(Code::Failed, error))?;
-    let message = format!("{}\n{text}\n", purpose.line());
-    let signed = [key.sign(message.as_bytes())?.to_text().as_bytes(), message.as_bytes()].concat();
+pub fn sign(
+    signatures: &dyn Signatures,
+    key: &SecretKey,
+    purpose: Purpose,
+    body: Map<String, Value>,
+) -> Result<Vec<u8>> {
+    let message = format!("{}\n{}\n", purpose.line(), Value::Object(body));
+    let signature = signatures.sign(key, message.as_bytes())?.to_line();
+    let comment = key.public().to_line();
+    let signed = [COMMENT, &comment, "\n", &signature, "\n", &message].concat().into_bytes();
     check_length(purpose, signed.len())?;
     Ok(signed)
+}
+
+/// The key that `text` names as its signer's. Nothing is verified yet, and anybody can name any key.
+pub fn key_in(text: &[u8]) -> Option<PublicKey> {
+    let line = text.split(|byte| *byte == b'\n').next()?.strip_prefix(COMMENT.as_bytes())?;
+    // Longer than any key: not worth decoding.
+    let line = std::str::from_utf8(line).ok().filter(|line| line.len() <= 64)?;
+    PublicKey::parse(line).ok()
+}
+
+/// The key that `text` names as its signer's, if it is the key of `id`. Nothing is verified yet.
+pub fn key_of(id: Id, text: &[u8]) -> Option<PublicKey> {
+    key_in(text).filter(|key| Id::of(key) == id)
 }
 
 fn check_length(purpose: Purpose, length: usize) -> Result<()> {
@@ -125,7 +180,7 @@ impl<'a> Parts<'a> {
             )
         };
         let mut lines = text.splitn(3, |byte| *byte == b'\n');
-        let comment = lines.next().filter(|line| line.starts_with(b"untrusted comment: "));
+        let comment = lines.next().filter(|line| line.starts_with(COMMENT.as_bytes()));
         let (Some(_), Some(base64), Some(message)) = (comment, lines.next(), lines.next()) else {
             return Err(none());
         };
@@ -148,10 +203,15 @@ impl<'a> Verified<'a> {
     /// # Errors
     /// [`Code::InvalidArgument`]: it is too long, or no such text. [`Code::Checksum`]: another key has signed it, or another
     /// text was signed.
-    pub fn by(key: &PublicKey, purpose: Purpose, text: &'a [u8]) -> Result<Verified<'a>> {
+    pub fn by(
+        signatures: &dyn Signatures,
+        key: &PublicKey,
+        purpose: Purpose,
+        text: &'a [u8],
+    ) -> Result<Verified<'a>> {
         check_length(purpose, text.len())?;
         let Parts { signature, message } = Parts::of(text)?;
-        signature.verify(&mut &message[..], std::slice::from_ref(key))?;
+        signatures.verify(key, &signature, message)?;
         let wanted = purpose.line();
         let body = message.strip_prefix(wanted.as_bytes()).and_then(|rest| rest.strip_prefix(b"\n"));
         let body = body.ok_or_else(|| {
@@ -167,20 +227,20 @@ impl<'a> Verified<'a> {
     /// them in `must`.
     ///
     /// # Errors
-    /// [`Code::InvalidArgument`]: it is no object, has a member twice, or a number with a fraction; it does not say what it
-    /// must. [`Code::NotSupported`]: it says something that nobody must pass over, and that this version does not know.
-    pub fn read<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T> {
+    /// [`Code::InvalidArgument`]: it is no object, has a member twice, or a number with a fraction.
+    /// [`Code::NotSupported`]: it says something that nobody must pass over, and that this version does not know.
+    pub fn members(&self, known: &[&str]) -> Result<Map<String, Value>> {
         let wrong = |error: serde_json::Error| {
             Error::new(Code::InvalidArgument, format_args!("what is signed: {error}"))
         };
         let mut reader = serde_json::Deserializer::from_slice(self.body);
         let value =
             Strict.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value)).map_err(wrong)?;
-        let Value::Object(members) = &value else {
+        let Value::Object(members) = value else {
             return Err(Error::new(Code::InvalidArgument, "what is signed is no JSON object"));
         };
-        check_must(members, known)?;
-        T::deserialize(value).map_err(wrong)
+        check_must(&members, known)?;
+        Ok(members)
     }
 }
 
@@ -263,7 +323,6 @@ impl<'de> Visitor<'de> for Strict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::Deserialize;
     use serde_json::json;
 
     fn key() -> SecretKey {
@@ -276,13 +335,22 @@ mod tests {
         [signature.to_text(), text.to_string()].concat().into_bytes()
     }
 
+    fn made(purpose: Purpose, body: Value) -> Result<Vec<u8>> {
+        let Value::Object(body) = body else { panic!("{body} is no object") };
+        sign(&Ed25519, &key(), purpose, body)
+    }
+
+    fn verified(purpose: Purpose, text: &[u8]) -> Result<Verified<'_>> {
+        Verified::by(&Ed25519, &key().public(), purpose, text)
+    }
+
     fn ask(text: &[u8]) -> Result<Value> {
-        Verified::by(&key().public(), Purpose::Ask, text)?.read(&["memory"])
+        verified(Purpose::Ask, text)?.members(&["memory"]).map(Value::Object)
     }
 
     #[test]
     fn what_was_signed_is_read_and_whatever_was_changed_is_not() {
-        let text = sign(&key(), Purpose::Ask, &json!({ "memory": 1, "contact": "anna" })).unwrap();
+        let text = made(Purpose::Ask, json!({ "memory": 1, "contact": "anna" })).unwrap();
         assert_eq!(ask(&text), Ok(json!({ "memory": 1, "contact": "anna" })));
         // The comment is anybody's, and the rest nobody's.
         let comment = text.iter().position(|byte| *byte == b'\n').unwrap();
@@ -293,8 +361,8 @@ mod tests {
             let own = (begins..comment).contains(&at) && flipped[at] != b'\n';
             assert_eq!(ask(&flipped).is_ok(), own, "byte {at}");
             if own {
-                let verified = Verified::by(&key().public(), Purpose::Ask, &flipped).unwrap();
-                assert_eq!(verified, Verified::by(&key().public(), Purpose::Ask, &text).unwrap());
+                let read = verified(Purpose::Ask, &flipped).unwrap();
+                assert_eq!(read, verified(Purpose::Ask, &text).unwrap());
             }
         }
         for length in 0..text.len() {
@@ -304,16 +372,16 @@ mod tests {
 
     #[test]
     fn a_signature_holds_for_its_purpose_and_for_its_key() {
-        let text = sign(&key(), Purpose::Answer, &json!({})).unwrap();
+        let text = made(Purpose::Answer, json!({})).unwrap();
         let refusal = ask(&text).unwrap_err();
         assert!(
             refusal.message.contains("signed as \"cloudbox-answer 1\", and not as \"cloudbox-ask 1\""),
             "{refusal}"
         );
         let other = SecretKey::new([1; 32], key().number).public();
-        let text = sign(&key(), Purpose::Ask, &json!({})).unwrap();
+        let text = made(Purpose::Ask, json!({})).unwrap();
         // The same number, and another key.
-        assert_eq!(Verified::by(&other, Purpose::Ask, &text).unwrap_err().code, Code::Checksum);
+        assert_eq!(Verified::by(&Ed25519, &other, Purpose::Ask, &text).unwrap_err().code, Code::Checksum);
         for line in ["cloudbox-ask 2", "cloudbox-ask 1 ", "cloudbox-ask 10", "Cloudbox-ask 1"] {
             assert!(ask(&signed(&format!("{line}\n{{}}\n"))).is_err(), "{line}");
         }
@@ -321,11 +389,6 @@ mod tests {
 
     #[test]
     fn what_could_be_understood_in_two_ways_is_refused() {
-        #[derive(Debug, Deserialize)]
-        struct Wanted {
-            #[allow(dead_code)]
-            memory: u64,
-        }
         for (body, why) in [
             ("{\"memory\":1,\"memory\":2}", "\"memory\" stands twice"),
             ("{\"a\":{\"b\":1,\"b\":1}}", "\"b\" stands twice"),
@@ -346,31 +409,38 @@ mod tests {
             assert!(refusal.message.contains(why), "{body}: {}", refusal.message);
         }
         let deep = signed(&format!("cloudbox-slice 1\n{}1{}", "{\"a\":".repeat(150), "}".repeat(150)));
-        let verified = Verified::by(&key().public(), Purpose::Slice, &deep).unwrap();
-        assert!(verified.read::<Value>(&[]).unwrap_err().message.contains("recursion"));
+        let deep = verified(Purpose::Slice, &deep).unwrap();
+        assert!(deep.members(&[]).unwrap_err().message.contains("recursion"));
         // What this version does not know, and may be passed over.
         let text =
             signed("cloudbox-ask 1\n{\"must\":[\"memory\"],\"memory\":1,\"later\":[-1,null,true,\"x\"]}\n");
-        let verified = Verified::by(&key().public(), Purpose::Ask, &text).unwrap();
-        assert_eq!(verified.read::<Wanted>(&["memory"]).unwrap().memory, 1);
-        let missing = signed("cloudbox-ask 1\n{}");
-        let verified = Verified::by(&key().public(), Purpose::Ask, &missing).unwrap();
-        assert!(verified.read::<Wanted>(&[]).unwrap_err().message.contains("missing field `memory`"));
+        assert_eq!(ask(&text).unwrap()["memory"], 1);
+    }
+
+    #[test]
+    fn the_signers_key_is_found_by_its_id() {
+        let text = made(Purpose::Ask, json!({})).unwrap();
+        let (id, other) = (Id::of(&key().public()), "7777777777777777".parse().unwrap());
+        assert_eq!(key_of(id, &text), Some(key().public()));
+        assert_eq!(key_of(other, &text), None);
+        for text in [&b""[..], b"untrusted comment: ", b"untrusted comment: RWQ\n", b"\xff", &signed("x")] {
+            assert_eq!(key_of(id, text), None);
+        }
     }
 
     #[test]
     fn no_text_is_longer_than_its_kind_may_be() {
         for (purpose, word, most) in PURPOSES {
             let body = |length: usize| json!({ "x": "x".repeat(length) });
-            let empty = sign(&key(), purpose, &body(0)).unwrap().len();
-            let text = sign(&key(), purpose, &body(most - empty)).unwrap();
+            let empty = made(purpose, body(0)).unwrap().len();
+            let text = made(purpose, body(most - empty)).unwrap();
             assert_eq!(text.len(), most);
-            Verified::by(&key().public(), purpose, &text).unwrap();
-            let refusal = sign(&key(), purpose, &body(most - empty + 1)).unwrap_err();
+            verified(purpose, &text).unwrap();
+            let refusal = made(purpose, body(most - empty + 1)).unwrap_err();
             assert!(refusal.message.contains(&format!("cloudbox-{word} may have {most}")), "{refusal}");
             // The signature does not matter then.
             let long = [text, b" ".to_vec()].concat();
-            assert!(Verified::by(&key().public(), purpose, &long).unwrap_err().message.contains("bytes"));
+            assert!(verified(purpose, &long).unwrap_err().message.contains("bytes"));
         }
     }
 }

@@ -102,8 +102,13 @@ impl Signals {
         catch().map_err(|e| Error::os("cannot handle signals", e))
     }
 
+    /// Readable when there may be one.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
     /// Which have come since: one to reload, one to end.
-    fn take(&self) -> (bool, bool) {
+    pub fn take(&self) -> (bool, bool) {
         let mut bytes = [0; 64];
         while matches!((&self.pipe).read(&mut bytes), Ok(1..)) {}
         (self.reload.swap(false, Ordering::Relaxed), self.end.swap(false, Ordering::Relaxed))

@@ -6,7 +6,7 @@ mod event_loop;
 mod hotplug;
 mod jobs;
 mod links;
-mod log_to;
+pub mod log_to;
 mod order;
 mod reconcile;
 mod restarts;
@@ -18,6 +18,7 @@ mod tests;
 
 pub use self::bus::{objects, of_the_commons};
 pub use self::core::Core;
+pub use self::event_loop::Signals;
 
 use crate::error::{errno_text, Code, Error, Result};
 use crate::machine::Machine;

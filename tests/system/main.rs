@@ -10,6 +10,10 @@ mod neighbour;
 #[path = "../../src/testing/numbers.rs"]
 mod numbers;
 mod processes;
+// Real brokers are started as the crate's own tests do.
+#[allow(dead_code)]
+#[path = "../../crates/mqtt-session/tests/brokers/server.rs"]
+mod server;
 mod test_box;
 mod tree_hash;
 
@@ -20,6 +24,7 @@ mod bad_input;
 mod boot;
 mod bus_restart;
 mod children;
+mod commons;
 mod community;
 mod config_file;
 mod copies;

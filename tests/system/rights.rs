@@ -19,7 +19,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// No user of the machine has it.
-const UID: u32 = 61_234;
+pub const UID: u32 = 61_234;
 
 /// What that user may call, by its access list and by the daemon. Whoever adds a method says here which it is.
 const MAY: &[&str] = &[
@@ -71,7 +71,7 @@ const MAY_NOT: &[&str] = &[
 ];
 
 /// Anna's public key, as a line, and her id.
-fn anna() -> (String, String) {
+pub fn anna() -> (String, String) {
     let key = SecretKey::new([7; 32], Number::new([7; 8])).public();
     (key.to_line(), Id::of(&key).to_string())
 }
@@ -79,7 +79,22 @@ fn anna() -> (String, String) {
 /// A box that hosts anna, whose bus knows the user: in a mount namespace of the bus alone, so that the machine's own files
 /// stay as they are. `all`: its access list grants whatever there is, so that nobody but the daemon refuses.
 fn hosting(what: &str, all: bool) -> Option<TestBox> {
-    let mut the_box = TestBox::bare(what, false)?;
+    hosting_with(what, all, |bridge| {
+        format!(
+            "config commons 'commons'\n\toption enabled '1'\n\toption bridge '{bridge}'\n\
+             config peer 'anna'\n\toption key '{}'\n\toption memory '96M'\n\toption disk '512M'\n",
+            anna().0
+        )
+    })
+}
+
+/// The same, with these sections: of the bridge they are given the name.
+pub fn hosting_with(what: &str, all: bool, sections: impl FnOnce(&str) -> String) -> Option<TestBox> {
+    Some(made_to_host(TestBox::bare(what, false)?, all, sections))
+}
+
+/// A box of which nothing runs yet becomes one that hosts.
+pub fn made_to_host(mut the_box: TestBox, all: bool, sections: impl FnOnce(&str) -> String) -> TestBox {
     let lists = the_box.dir.join("acl.d");
     fs::create_dir_all(&lists).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("files/usr/share/acl.d/cloudbox-commons.json");
@@ -104,16 +119,11 @@ fn hosting(what: &str, all: bool) -> Option<TestBox> {
     );
     the_box.bus_wrapper = ["unshare", "--mount", "sh", "-c", &enter, "bus"].map(String::from).to_vec();
     the_box.bus_lists = Some(lists);
-    the_box.write_config(&format!(
-        "config commons 'commons'\n\toption enabled '1'\n\toption bridge '{}'\n\
-         config peer 'anna'\n\toption key '{}'\n\toption memory '96M'\n\toption disk '512M'\n",
-        the_box.bridge,
-        anna().0
-    ));
+    the_box.write_config(&sections(&the_box.bridge));
     the_box.start_bus();
     the_box.start_daemon();
     the_box.import(crate::test_box::Image::Mini);
-    Some(the_box)
+    the_box
 }
 
 /// A call by the user. A refusal of the bus has a status and no code.

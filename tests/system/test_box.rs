@@ -130,6 +130,12 @@ impl TestBox {
         Some(the_box)
     }
 
+    /// The same as [`TestBox::bare`], as one of several for a test that has its turn by [`alone`].
+    #[allow(dead_code)]
+    pub fn bare_beside(what: &str) -> Option<TestBox> {
+        TestBox::with_turn(what, || Turn::Beside)
+    }
+
     /// Directories, bridge and DHCP server only.
     pub fn bare(what: &str, is_alone: bool) -> Option<TestBox> {
         TestBox::with_turn(what, || match is_alone {

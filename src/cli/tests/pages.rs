@@ -110,8 +110,20 @@ fn what_a_program_wrote() {
 /// Every pattern is filled in, also with what an older or a damaged daemon answers: a verb that is not known panics.
 #[test]
 fn any_reply_is_shown_without_a_panic() {
-    let lists =
-        ["containers", "orphans", "foreign", "images", "remotes", "snapshots", "services", "jobs", "checks"];
+    let lists = [
+        "containers",
+        "orphans",
+        "foreign",
+        "images",
+        "remotes",
+        "snapshots",
+        "services",
+        "jobs",
+        "checks",
+        "peers",
+        "asks",
+        "brokers",
+    ];
     let lists = lists.map(|list| (list.to_string(), serde_json::json!([{}])));
     let entries = to_fields(&serde_json::Value::Object(lists.into_iter().collect())).unwrap();
     let mut root = command();
@@ -129,5 +141,5 @@ fn any_reply_is_shown_without_a_panic() {
             page_of(&line, fields, &mut Page { color: true, ..Page::plain() });
         }
     }
-    assert_eq!(pages, 21);
+    assert_eq!(pages, 27);
 }

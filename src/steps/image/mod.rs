@@ -20,7 +20,7 @@ pub(super) mod tar;
 mod transfer;
 
 pub(super) use import::Input;
-pub use remote::Fetching;
+pub use remote::{hashes_on, Fetching, Listed};
 pub use store::Store;
 
 use super::ctx::Ctx;

@@ -11,6 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::model::image::{hex, Image};
 use crate::model::image_source::ImageSource;
 use crate::model::remote::{is_meant, Remote};
+use crate::model::size::Bytes;
 use crate::simplestreams::{self, Item, ListFile, Offer, Offers, Packing, PassedOver};
 use crate::steps::ctx::Ctx;
 use crate::steps::filesystem::{self, entries, read_up_to};
@@ -24,6 +25,7 @@ use nix::sys::utsname::uname;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +42,8 @@ const TRIES: u32 = 5;
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 /// Offers that one call returns.
 const OFFERS_MAX: usize = 1000;
+/// How long whoever wants to know hashes waits for lists.
+const LISTS_PATIENCE: Duration = Duration::from_secs(120);
 /// How often a pull looks whether another one of the same file has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -98,8 +102,8 @@ pub fn available(store: &Store, ctx: &Ctx, remote: &Remote, filter: &str, until:
     let mut offers: Vec<Offer> = Vec::new();
     let mut last_other = Vec::new();
     let mut names = 0;
-    let query = Query { store, ctx, remote, until: Some(until) };
-    let mut passed_over = query.offers(&mut |offer| {
+    let query = Query { store, ctx, remote, until: Some(until), archs: None };
+    let mut passed_over = query.offers(&mut |_, offer| {
         let named = offer.aliases.iter().any(|alias| alias.to_ascii_lowercase().contains(&filter));
         // Of each product the newest comes first.
         let newest = offers.last().is_none_or(|last| last.aliases != offer.aliases);
@@ -113,6 +117,42 @@ pub fn available(store: &Store, ctx: &Ctx, remote: &Remote, filter: &str, until:
     })?;
     passed_over.names = names;
     Ok(Offers { offers, passed_over })
+}
+
+/// An image that a server lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// For which processors, as the list calls them.
+    pub arch: String,
+    /// The SHA-256 of its file.
+    pub sha256: String,
+}
+
+/// What a server has under the name `alias` for each of these processors, the newest of each first. For whoever has no
+/// store of images.
+///
+/// # Errors
+/// As [`super::Images::available`].
+pub fn hashes_on(ctx: &Ctx, remote: &Remote, alias: &str, archs: &[&str]) -> Result<Vec<Listed>> {
+    let scratch = std::env::temp_dir().join(format!("cloudbox-lists-{}", std::process::id()));
+    // Somebody else's directory of that name is not used.
+    let made = fs::DirBuilder::new().mode(0o700).create(&scratch);
+    made.map_err(|e| Error::io("cannot make", &scratch, e))?;
+    let store = Store::new(&scratch, &scratch, Bytes(0));
+    let mut found = Vec::new();
+    let until = Some(Instant::now() + LISTS_PATIENCE);
+    let query = Query { store: &store, ctx, remote, until, archs: Some(archs) };
+    let asked = query.offers(&mut |arch, offer| {
+        if offer.aliases.iter().any(|known| is_meant(known, alias)) {
+            found.push(Listed { arch: arch.to_string(), sha256: offer.item?.sha256 });
+        }
+        Ok(())
+    });
+    let removed = remove_tree(&scratch);
+    match asked {
+        Ok(_) => removed.map(|()| found),
+        Err(error) => Err(error.with_leftovers(removed.err().as_slice())),
+    }
 }
 
 /// See [`super::Images::pull`].
@@ -216,7 +256,8 @@ fn find_at<'a>(
     let mut others = Vec::new();
     let mut last_other = Vec::new();
     let mut names = 0;
-    let mut passed_over = Query { store, ctx, remote, until: None }.offers(&mut |offer| {
+    let query = Query { store, ctx, remote, until: None, archs: None };
+    let mut passed_over = query.offers(&mut |_, offer| {
         if found.is_some() {
             return Ok(());
         }
@@ -275,11 +316,16 @@ struct Query<'a> {
     remote: &'a Remote,
     /// When whoever asks has lost patience; a job has none to lose.
     until: Option<Instant>,
+    /// For which processors, as the lists call them; None: for those of this box.
+    archs: Option<&'a [&'a str]>,
 }
+
+/// Takes an offer, and for which processors it is.
+type Visit<'a> = dyn FnMut(&str, Offer) -> Result<()> + 'a;
 
 impl Query<'_> {
     /// Shows `visit` what the server has for this box, once it is known to say so itself; tells what else there is.
-    fn offers(&self, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<PassedOver> {
+    fn offers(&self, visit: &mut Visit<'_>) -> Result<PassedOver> {
         self.store.prepare()?;
         let directory = self.store.hidden(self.store.directory())?;
         let visited = self.offers_in(&directory, visit);
@@ -290,8 +336,9 @@ impl Query<'_> {
         }
     }
 
-    fn offers_in(&self, directory: &Path, visit: &mut dyn FnMut(Offer) -> Result<()>) -> Result<PassedOver> {
-        let arch = box_arch()?;
+    fn offers_in(&self, directory: &Path, visit: &mut Visit<'_>) -> Result<PassedOver> {
+        let own = box_arch()?;
+        let own = [own.as_str()];
         let keys = self.keys()?;
         let path = directory.join("list.json");
         let index = self.fetch_list(simplestreams::INDEX, &path, INDEX_MAX, &keys)?;
@@ -302,8 +349,10 @@ impl Query<'_> {
             if !keys.is_empty() {
                 check_bound(&list, &path).map_err(|e| self.about(&url, e))?;
             }
-            let read = lists::read_offers(self.ctx, open(&path)?, &arch, visit);
-            passed_over.add(read.map_err(|e| self.about_list(&url, e))?);
+            for arch in self.archs.unwrap_or(&own) {
+                let read = lists::read_offers(self.ctx, open(&path)?, arch, &mut |offer| visit(arch, offer));
+                passed_over.add(read.map_err(|e| self.about_list(&url, e))?);
+            }
         }
         Ok(passed_over)
     }

@@ -1,0 +1,154 @@
+//! The commons, simulated: boxes, owners and brokers in one process, with all that can go wrong, and what must hold all the
+//! same. It runs the core of the program itself.
+//!
+//!     cargo test --test commons_sim                      a short run
+//!     scripts/commons-sim.sh SEEDS                       a long one: a number, or FIRST..LAST
+//!
+//! A seed that fails is told with the fewest things that must happen for it, and with what was done then.
+
+mod checks;
+mod faults;
+mod machine;
+mod owner;
+mod parts;
+mod world;
+
+use faults::Kind;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use world::{Plan, World, HOUR};
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let range = args.first().map_or("", String::as_str);
+    let kind = match args.get(1).map_or("", String::as_str) {
+        "model" => Kind::Model,
+        "large" => Kind::Large,
+        _ => Kind::Mixed,
+    };
+    let (first, last) = match range.split_once("..") {
+        Some((first, last)) => (first.parse().unwrap(), last.parse().unwrap()),
+        None => (1, range.parse().unwrap_or(300)),
+    };
+    let begun = Instant::now();
+    let mut sums = Sums::default();
+    let mut failed = 0;
+    for seed in first..=last {
+        let plan = faults::draw(seed, kind);
+        let mut world = World::new(plan.clone(), false);
+        world.run();
+        if let Some(why) = world.violation.clone() {
+            failed += 1;
+            println!("seed {seed}: {why}");
+            if failed <= 3 {
+                explain(plan, &why);
+            }
+            if failed >= 20 {
+                break;
+            }
+        }
+        sums.add(&world);
+    }
+    sums.print(begun.elapsed().as_secs_f64());
+    if failed > 0 {
+        println!("{failed} seeds failed");
+        std::process::exit(1);
+    }
+}
+
+/// Leaves out whatever is not needed for it to fail in the same way, and shows the end of what was done.
+fn explain(mut plan: Plan, why: &str) {
+    let kind = |why: &str| why.split(|c: char| c.is_ascii_digit()).collect::<String>();
+    let fails = |plan: &Plan| {
+        let mut world = World::new(plan.clone(), false);
+        world.run();
+        world.violation.is_some_and(|other| kind(&other) == kind(why))
+    };
+    let mut at = 0;
+    while at < plan.happens.len() {
+        let mut less = plan.clone();
+        less.happens.remove(at);
+        if fails(&less) {
+            plan = less;
+        } else {
+            at += 1;
+        }
+    }
+    println!(
+        "  {} boxes, {} brokers, count {} and {} spares, latency {} ms",
+        plan.boxes, plan.brokers, plan.count, plan.spares, plan.latency
+    );
+    for (time, what) in &plan.happens {
+        println!("  {:>3} min  {what:?}", time / 60_000);
+    }
+    let mut world = World::new(plan, true);
+    world.run();
+    let trace = world.trace.unwrap_or_default();
+    for line in &trace
+        [trace.len().saturating_sub(std::env::var("TRACE").ok().and_then(|n| n.parse().ok()).unwrap_or(60))..]
+    {
+        println!("    {line}");
+    }
+}
+
+#[derive(Default)]
+struct Sums {
+    runs: u64,
+    counts: BTreeMap<&'static str, u64>,
+    groups: u64,
+    below: u64,
+    above: u64,
+    long_below: u64,
+    long_above: u64,
+    starts: u64,
+    retired: u64,
+    messages: u64,
+    publishes: u64,
+    box_hours: u64,
+    virtual_minutes: u64,
+}
+
+impl Sums {
+    fn add(&mut self, world: &World) {
+        self.runs += 1;
+        for (name, count) in &world.counts {
+            *self.counts.entry(name).or_default() += count;
+        }
+        for fares in world.fares.values() {
+            self.groups += 1;
+            self.below += fares.below;
+            self.above += fares.above;
+            self.long_below += u64::from(fares.longest_below > 45);
+            self.long_above += u64::from(fares.longest_above > 120);
+        }
+        self.starts += world.starts;
+        self.retired += world.retired;
+        self.messages += world.messages;
+        self.publishes += world.publishes;
+        self.box_hours += world.plan.boxes as u64 * world.now / HOUR;
+        self.virtual_minutes += world.now / 60_000;
+    }
+
+    fn print(&self, seconds: f64) {
+        let each = |sum: u64| sum as f64 / self.groups.max(1) as f64;
+        println!(
+            "{} seeds in {seconds:.1} s, {:.0} virtual minutes a second",
+            self.runs,
+            self.virtual_minutes as f64 / seconds
+        );
+        println!(
+            "groups {}; below their count {:.1} min each, above {:.1}; below for more than 45 min {}, above for more than 2 h {}",
+            self.groups, each(self.below), each(self.above), self.long_below, self.long_above
+        );
+        println!(
+            "starts {:.1} a group, retirements {:.1}; publishes {:.1} a box and hour; {} messages",
+            each(self.starts),
+            each(self.retired),
+            self.publishes as f64 / self.box_hours.max(1) as f64,
+            self.messages
+        );
+        for (name, count) in &self.counts {
+            println!("{count:>8}  {name}");
+        }
+    }
+}
