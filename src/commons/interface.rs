@@ -165,6 +165,8 @@ pub struct Room {
 
 /// What happens.
 #[derive(Debug)]
+// Each is fed as it comes; there is never more than one.
+#[allow(clippy::large_enum_variant)]
 pub enum Input<'a> {
     /// The configuration was read, at first or anew.
     Settings(Settings),

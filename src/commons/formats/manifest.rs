@@ -283,7 +283,6 @@ impl Group {
         let all =
             self.places.len() == boxes && self.places.iter().enumerate().all(|(i, at)| i == usize::from(*at));
         let places = (!all).then(|| self.places.iter().map(|at| Value::from(*at)).collect::<Vec<Value>>());
-        let text = |text: &Box<str>| Value::from(&**text);
         let members = Members::default().with("name", self.name.as_str()).with("count", self.count);
         let members = members.with_some("places", places);
         let members = members.with_list("not", &self.not, |id| id.to_string().into());
@@ -407,7 +406,6 @@ impl Format for Manifest {
     }
 
     fn write(&self) -> Members {
-        let text = |text: &Box<str>| Value::from(&**text);
         let members = Members::default().with_id("member", self.member).with("slice", self.slice.as_str());
         let members = members.with("serial", self.serial).with_some("prev", self.prev);
         let members = members.with_some("again", self.again);
@@ -424,4 +422,9 @@ impl Format for Manifest {
     fn belongs(&self, topic: &Topic) -> bool {
         *topic == Topic::Slice(self.member, self.slice)
     }
+}
+
+/// A text as JSON has it.
+fn text(text: &impl AsRef<str>) -> Value {
+    Value::from(text.as_ref())
 }

@@ -44,7 +44,7 @@ impl Announced {
             address: line("address", ADDRESS_MAX)?,
             // Within the range.
             port: fields.number("port", 1..=u16::MAX.into())? as u16,
-            txt: fields.list("txt", TXTS_MAX, |name, value| txt(name, value))?,
+            txt: fields.list("txt", TXTS_MAX, txt)?,
         })
     }
 
