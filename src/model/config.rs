@@ -786,6 +786,20 @@ mod tests {
         read(&package(text), &package(host), &Settings::default())
     }
 
+    /// The keys of a server may be files, and the owner says where those may be.
+    #[test]
+    fn a_servers_keys_are_read_where_the_owner_lets_them_be() {
+        let remote = "config remote 'community'\n\toption url 'https://images.example.org'\n";
+        for (host, dir) in
+            [("", DEFAULT_KEY_DIR), ("config host 'host'\n\tlist key_dir '/mnt/keys'\n", "/mnt/keys")]
+        {
+            let config = with_host(remote, host);
+            let (name, found) = &config.remotes[0];
+            assert_eq!(name, "community");
+            assert_eq!(found.as_ref().unwrap().key_dirs, [PathBuf::from(dir)]);
+        }
+    }
+
     #[test]
     fn what_reaches_outside_stands_in_a_file_of_its_own() {
         let config = with_host(

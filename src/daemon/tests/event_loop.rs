@@ -101,6 +101,21 @@ impl Bus {
         })
     }
 
+    /// The same so many times at once; all are answered well.
+    fn call_at_once(&mut self, times: usize, method: &str, arguments: Json) {
+        let (path, name) = method.split_once(' ').unwrap();
+        let (fields, deadline) = (to_fields(&arguments).unwrap(), Instant::now() + 2 * SOON);
+        let mut calls: Vec<CallId> =
+            (0..times).map(|_| self.client.call(path, name, &fields, deadline)).collect();
+        self.carry(method, |_, event| {
+            if let Event::CallEnded { call, reply } = event {
+                assert_eq!(reply.status, Status::OK);
+                calls.retain(|open| *open != call);
+            }
+            calls.is_empty().then_some(())
+        });
+    }
+
     /// Waits until an event was told; nobody calls meanwhile.
     fn hear(&mut self, line: &str) {
         if !self.heard.iter().any(|heard| heard == line) {
@@ -168,6 +183,14 @@ fn calls_jobs_containers_and_signals_wake_the_loop() {
     daemon.bus.hear("container.rejoined {\"name\":\"db\",\"bridge\":\"br-lan\"}");
     assert!(daemon.dir.path().join("jobs.json").exists(), "the table of jobs is kept");
     assert!(daemon.end() < LAST_WORDS, "nothing was left to do");
+}
+
+/// Answers that many calls share are sent one part after the other, as the bus takes them.
+#[test]
+fn a_long_answer_to_many_is_sent_to_its_end() {
+    let mut daemon = Running::start();
+    daemon.bus.call_at_once(800, "cloudbox.service browse", json!({"timeout": 1}));
+    daemon.end();
 }
 
 #[test]
