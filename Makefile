@@ -8,7 +8,7 @@ ARCH ?= x86_64
 
 PREFIX ?= /usr/local
 
-.PHONY: help build install static package image image-twice demo run commons test attack docs-test luci-test msrv vm upgrade-test bench fuzz mutants lint clean
+.PHONY: help build install static package image image-twice demo run commons test attack commons-sim docs-test luci-test msrv vm upgrade-test bench fuzz mutants lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -46,6 +46,9 @@ test: ## run every test, those with real containers too
 
 attack: ## run the attacks of tests/attack in their long form; SEED=1 repeats one, KILLS=10000
 	scripts/attack.sh
+
+commons-sim: ## simulate the commons for SEEDS=2000, or FIRST..LAST; PLAN=mixed, model or large
+	scripts/commons-sim.sh $(SEEDS) $(PLAN)
 
 docs-test: ## type what the pages tell a reader to type, and compare what comes
 	scripts/docs-test.sh

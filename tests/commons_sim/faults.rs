@@ -190,7 +190,7 @@ pub fn draw_fault(prng: &mut Prng, plan: &Plan) -> Fault {
         [prng.between(MINUTE, 10 * MINUTE), prng.between(10 * MINUTE, HOUR), prng.between(HOUR, 4 * HOUR)]
             [prng.below(3) as usize];
     let lie = [Lie::Older, Lie::Comment, Lie::Forged, Lie::Nothing, Lie::Replay][prng.below(5) as usize];
-    match prng.below(25) {
+    match prng.below(26) {
         0..=3 => Fault::PowerCut(at, time),
         4 => Fault::Shutdown(at, time),
         5 => Fault::Kill(at),
@@ -212,6 +212,7 @@ pub fn draw_fault(prng: &mut Prng, plan: &Plan) -> Fault {
         21 => Fault::GuestFails(at, time),
         22 => Fault::ByHand(at, time),
         23 => Fault::Lowered(at, time),
+        24 => Fault::NoServer(at, time),
         _ => Fault::Flaps(at, time),
     }
 }
@@ -305,6 +306,10 @@ impl World {
             Fault::PullSlow(at, time) => {
                 self.boxes[at].pull_time = 20 * MINUTE;
                 self.boxes[at].images.clear();
+                later(self, time, Repair::Machine(at));
+            }
+            Fault::NoServer(at, time) => {
+                self.boxes[at].pull_fails = true;
                 later(self, time, Repair::Machine(at));
             }
             Fault::NoSpace(at, time) => {

@@ -11,6 +11,7 @@ mod faults;
 mod machine;
 mod owner;
 mod parts;
+mod traces;
 mod world;
 
 use faults::Kind;
@@ -18,22 +19,42 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use world::{Plan, World, HOUR};
 
+/// How long the short run may take at most, in seconds, and how many seeds it has.
+const SHORT: u64 = 30;
+const SEEDS: u64 = 300;
+
 fn main() {
-    let args: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let range = args.first().map_or("", String::as_str);
-    let kind = match args.get(1).map_or("", String::as_str) {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|arg| arg == "--list") {
+        return println!("commons_sim: test");
+    }
+    let mut words = args.iter().filter(|arg| !arg.starts_with("--"));
+    let said = std::env::var("COMMONS_SIM_SEEDS").ok();
+    let first_word = words.next().cloned();
+    let is_range = |word: &String| word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if first_word.as_ref().is_some_and(|word| !is_range(word) && !"commons_sim".contains(word.as_str())) {
+        return println!("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out");
+    }
+    let range = said.or(first_word.filter(is_range));
+    let plan = std::env::var("COMMONS_SIM_PLAN").ok().or(words.next().cloned()).unwrap_or_default();
+    let kind = match plan.as_str() {
         "model" => Kind::Model,
         "large" => Kind::Large,
         _ => Kind::Mixed,
     };
-    let (first, last) = match range.split_once("..") {
-        Some((first, last)) => (first.parse().unwrap(), last.parse().unwrap()),
-        None => (1, range.parse().unwrap_or(300)),
+    let (first, last) = match range.as_deref().map(|range| range.split_once("..").unwrap_or(("1", range))) {
+        Some((first, last)) => (first.parse().unwrap_or(1), last.parse().unwrap_or(SEEDS)),
+        None => (1, SEEDS),
     };
     let begun = Instant::now();
+    let wrong = if kind == Kind::Large { 0 } else { traces::run() };
     let mut sums = Sums::default();
     let mut failed = 0;
     for seed in first..=last {
+        if range.is_none() && begun.elapsed().as_secs() > SHORT {
+            println!("seeds from {seed} on are left to a long run: make commons-sim");
+            break;
+        }
         let plan = faults::draw(seed, kind);
         let mut world = World::new(plan.clone(), false);
         world.run();
@@ -50,11 +71,73 @@ fn main() {
         sums.add(&world);
     }
     sums.print(begun.elapsed().as_secs_f64());
-    if failed > 0 {
-        println!("{failed} seeds failed");
-        std::process::exit(1);
-    }
+    let seldom = sums
+        .seldom(std::env::var("COMMONS_SIM_LEAST").ok().and_then(|least| least.parse().ok()).unwrap_or(0));
+    let bad = failed + wrong as u64 + seldom;
+    let verdict = if bad == 0 { "ok" } else { "FAILED" };
+    println!(
+        "test result: {verdict}. {} passed; {bad} failed; 0 ignored; 0 measured; 0 filtered out",
+        sums.runs - failed
+    );
+    std::process::exit(i32::from(bad > 0));
 }
+
+/// What must happen often in a long run.
+const FIRED: &[&str] = &[
+    "broker down",
+    "broker wiped",
+    "broker withholds",
+    "broker: comment",
+    "broker: forged",
+    "broker: nothing",
+    "broker: older",
+    "broker: replay",
+    "clock off",
+    "crashed at a step",
+    "cut off a broker",
+    "dead connection",
+    "does not hear",
+    "flaps",
+    "guest fails",
+    "no NTP",
+    "no server",
+    "no space",
+    "not heard",
+    "owner: calls back",
+    "owner: deletes",
+    "owner: new image",
+    "owner: renews",
+    "owner: revokes",
+    "owner: signs a serial twice",
+    "owner: signs too far ahead",
+    "owner: signs without reading",
+    "owner: starts",
+    "owner: stops",
+    "partition",
+    "power cut",
+    "process killed",
+    "pull fails",
+    "pull slow",
+    "quota lowered",
+    "rule: claimed",
+    "rule: data removed",
+    "rule: evicted",
+    "rule: expired",
+    "rule: failed by its guest",
+    "rule: gone",
+    "rule: not held",
+    "rule: refused",
+    "rule: refused by quota",
+    "rule: repair of a manifest",
+    "rule: repair of an index",
+    "rule: retires",
+    "rule: stopped by the box's owner",
+    "rule: told of a wrong text",
+    "rule: unheard",
+    "rule: warned of the end",
+    "shutdown",
+    "stopped by hand",
+];
 
 /// Leaves out whatever is not needed for it to fail in the same way, and shows the end of what was done.
 fn explain(mut plan: Plan, why: &str) {
@@ -127,6 +210,19 @@ impl Sums {
         self.publishes += world.publishes;
         self.box_hours += world.plan.boxes as u64 * world.now / HOUR;
         self.virtual_minutes += world.now / 60_000;
+    }
+
+    /// What fired less often than `least` is told: nobody knows whether it works.
+    fn seldom(&self, least: u64) -> u64 {
+        let mut seldom = 0;
+        for name in FIRED {
+            let count = self.counts.get(name).copied().unwrap_or(0);
+            if count < least {
+                println!("{name}: {count} times, and {least} are the least");
+                seldom += 1;
+            }
+        }
+        seldom
     }
 
     fn print(&self, seconds: f64) {

@@ -78,6 +78,8 @@ pub enum Fault {
     /// Images cannot be fetched, or slowly.
     PullFails(usize, u64),
     PullSlow(usize, u64),
+    /// What is not here yet cannot be fetched; what is stays.
+    NoServer(usize, u64),
     /// There is no room.
     NoSpace(usize, u64),
     /// What is made of the image fails.
@@ -114,6 +116,7 @@ impl Fault {
             Fault::NoNtp(..) => "no NTP",
             Fault::PullFails(..) => "pull fails",
             Fault::PullSlow(..) => "pull slow",
+            Fault::NoServer(..) => "no server",
             Fault::NoSpace(..) => "no space",
             Fault::GuestFails(..) => "guest fails",
             Fault::ByHand(..) => "stopped by hand",

@@ -496,3 +496,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
