@@ -141,6 +141,9 @@ impl Core {
         // Before the daemon makes up its mind what comes next: a person's wish counts first.
         self.go_on_with_calls();
         let beside = self.state.jobs.get(id).and_then(|job| job.target.container().cloned());
+        if self.state.jobs.get(id).is_some_and(|job| job.commons && job.target.is_of_images()) {
+            self.tidy_images();
+        }
         if self.state.read_anew {
             self.carry_out();
         }

@@ -6,13 +6,16 @@ use crate::api::BusObject;
 use crate::model::job::JobId;
 use crate::model::name::Name;
 use crate::model::plan::{place, plan, plan_for, Action, Seen};
-use crate::operations::{Create, Delete, FirstBoot, Rename, Set, Start, Stop, Task};
+use crate::operations::{Create, Delete, FirstBoot, ImageDelete, Rename, Set, Start, Stop, Task};
 use crate::state::State;
 use crate::steps::ctx::Gate;
 use crate::steps::lxc::first_boot;
 use litemap::LiteMap;
-use log::warn;
+use log::{info, warn};
 use std::collections::VecDeque;
+
+/// Images that the commons has pulled and does not use, and that stay.
+const IDLE_IMAGES: usize = 8;
 
 impl Core {
     /// Reads the configuration again and does what it says.
@@ -99,6 +102,21 @@ impl Core {
             Action::Await(name) => self.state.await_bridge(&name),
             Action::Join(name) => drop(self.apart.insert(name)),
             _ => {}
+        }
+    }
+
+    /// Removes what the commons has pulled and does not use, but for the newest: spares wait with theirs, and nobody else
+    /// would tidy up on a box that is left alone for years.
+    pub(super) fn tidy_images(&mut self) {
+        if !self.may_act() {
+            return;
+        }
+        for name in self.state.idle_by_hash(IDLE_IMAGES) {
+            // One that is busy goes another time.
+            if let Ok(delete) = ImageDelete::ask(&self.state, &name) {
+                info!("image {name} is removed: the commons has pulled it, and nothing is made of it");
+                self.begin_own(Box::new(delete));
+            }
         }
     }
 

@@ -107,6 +107,14 @@ impl Image {
 /// Digits of a sha256.
 pub const SHA256_DIGITS: usize = 64;
 
+/// Digits by which an image is called that nobody has given a name.
+const NAME_DIGITS: usize = 32;
+
+/// What an image is called that is known by its sha256 alone.
+pub fn name_by_hash(sha256: &str) -> String {
+    sha256.chars().take(NAME_DIGITS).collect()
+}
+
 /// Whether `text` is of hex digits.
 pub fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_hexdigit())

@@ -3,7 +3,7 @@
 
 use super::{args, Create, ImagePull, Set};
 use crate::error::{quoted, Code, Error, Result};
-use crate::model::image::parse_sha256;
+use crate::model::image::{name_by_hash, parse_sha256};
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
 use crate::model::slice::SliceGroup;
@@ -16,9 +16,6 @@ const CREATE: [&str; 9] =
 
 /// What it may change.
 const SET: [&str; 4] = ["memory", "cpus", "disk", "autostart"];
-
-/// Digits of an image's sha256 by which a section names it.
-const IMAGE_DIGITS: usize = 32;
 
 /// A container of a member's slice that is to be made.
 ///
@@ -45,7 +42,7 @@ pub fn create(state: &State, args: &args::Create, mut said: OptionValues) -> Res
         said.put("peer", peer);
     }
     let sha256 = image(state, said.text("image").unwrap_or_default())?;
-    said.put("image", &image_name(&sha256));
+    said.put("image", &name_by_hash(&sha256));
     force(state, &mut said);
     let defaults = &state.config.settings.defaults;
     let spec = said.resolve(defaults)?;
@@ -56,7 +53,7 @@ pub fn create(state: &State, args: &args::Create, mut said: OptionValues) -> Res
     let create = Create::ask(state, args, said)?;
     if create.record.image_sha256 != sha256 {
         // Its owner has given that name to another one.
-        let why = format!("{} is the name of another image on this box", image_name(&sha256));
+        let why = format!("{} is the name of another image on this box", name_by_hash(&sha256));
         return Err(Error::new(Code::Exists, why).about("image"));
     }
     Ok(create)
@@ -129,16 +126,12 @@ pub fn check_own(state: &State, name: &str) -> Result<()> {
     own(state, name).map(drop)
 }
 
-/// What an image is called by its sha256: in a section, and where nothing else names it.
-pub fn image_name(sha256: &str) -> String {
-    sha256.chars().take(IMAGE_DIGITS).collect()
-}
-
 /// The sha256 of an image, which must be here.
 fn image(state: &State, sha256: &str) -> Result<String> {
     let sha256 = parse_sha256(sha256).map_err(|e| e.about("image"))?;
     if state.images.iter().any(|image| image.manifest.sha256 == sha256) {
-        return Ok(sha256);
+        // It may be about to go.
+        return state.check_idle_image(&name_by_hash(&sha256)).map(|()| sha256);
     }
     let why = format!("there is no image {sha256} on this box; pull it first");
     Err(Error::new(Code::NotFound, why).about("image"))

@@ -1,10 +1,9 @@
 //! `image pull`: fetching an image from a server.
 
-use super::hosting::image_name;
 use super::{About, Operation};
 use crate::error::{Code, Error, Result};
 use crate::machine::Machine;
-use crate::model::image::{parse_sha256, Image};
+use crate::model::image::{name_by_hash, parse_sha256, Image};
 use crate::model::image_source::{self, ImageSource};
 use crate::model::job::Kind;
 use crate::model::name::ImageName;
@@ -68,7 +67,7 @@ impl ImagePull {
     pub fn by_hash(state: &State, args: &Args, sha256: &str) -> Result<ImagePull> {
         state.check_enabled()?;
         let source = image_source::find(&args.name, args.remote.as_deref(), &state.config, &state.images)?;
-        let name = ImageName::new(&image_name(sha256))?;
+        let name = ImageName::new(&name_by_hash(sha256))?;
         let source = ImageSource { name, sha256: Some(sha256.to_string()), ..source };
         state.check_idle_image(source.name.as_str())?;
         Ok(ImagePull { source, by_hash: true })

@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::error::{Code, Result};
-use crate::model::image::Image;
+use crate::model::image::{name_by_hash, Image};
 use crate::model::image_source::{self, ImageSource};
 use crate::steps::image::find_in;
 use crate::steps::storage::Record;
@@ -46,6 +46,19 @@ impl State {
     /// The containers that are made of an image.
     pub fn users_of(&self, sha256: &str) -> Vec<String> {
         self.records().filter(|r| r.image_sha256 == sha256).map(|r| r.name.to_string()).collect()
+    }
+
+    /// Images that are called by their sha256 alone and of which nothing is made, but for the `newest` of them.
+    pub fn idle_by_hash(&self, newest: usize) -> Vec<String> {
+        let is_idle = |image: &&Image| {
+            let name = name_by_hash(&image.manifest.sha256);
+            // One without any name had one of the owner's before.
+            matches!(&image.names[..], [only] if only.as_str() == name)
+                && self.users_of(&image.manifest.sha256).is_empty()
+        };
+        let mut idle: Vec<&Image> = self.images.iter().filter(is_idle).collect();
+        idle.sort_by_key(|image| std::cmp::Reverse(image.manifest.imported));
+        idle.into_iter().skip(newest).map(|image| name_by_hash(&image.manifest.sha256)).collect()
     }
 
     /// The version that a server was heard to have instead of this one.

@@ -187,6 +187,8 @@ impl Images for ImageStore {
         let pulled = state.images.iter_mut().find(|image| image.manifest.sha256 == item.sha256);
         let Some(image) = pulled else { return Err(Error::new(Code::Failed, "it has gone")) };
         image.manifest.source = [&remote.name, ":", &source.alias].concat();
+        // A version that is a number is when it came.
+        image.manifest.imported = offer.version.parse().unwrap_or(image.manifest.imported);
         image.manifest.source_version = offer.version;
         Ok(image.clone())
     }

@@ -535,6 +535,33 @@ fn an_image_is_pulled_by_its_sha256_under_no_name_of_the_owners() {
 }
 
 #[test]
+fn images_that_the_process_has_pulled_for_nothing_go_in_the_end() {
+    let remote = "config remote 'community'\n\toption url 'https://community.example.org'\n";
+    let mut bench = Bench::hosting(remote);
+    // What the owner's names have moved away from is the owner's still.
+    for version in ["c", "d"] {
+        bench.fake.image_store().offer("community", "os", version, version);
+        bench.ok("cloudbox.image pull", json!({"name": "community:os", "wait": 15}));
+    }
+    bench.become_commons();
+    let hash = |n: usize| format!("{n:x}").repeat(64);
+    for n in 1..=10 {
+        bench.fake.image_store().offer("community", "os", &n.to_string(), &format!("{n:x}"));
+        bench.ok("cloudbox.image pull", json!({"name": "community:os", "sha256": hash(n), "wait": 15}));
+        if n == 1 {
+            let answer = bench.host("wiki-web-aaaaaa", "web", json!({"image": hash(1)}));
+            assert_eq!(answer.status, 0, "{}", answer.text);
+        }
+    }
+    bench.work();
+    // One is used, the owner's is the owner's, and of the nine others the oldest has gone.
+    let has = |sha256: String| bench.core.state.images.iter().any(|image| image.manifest.sha256 == sha256);
+    let left: Vec<usize> = (1..=10).filter(|n| has(hash(*n))).collect();
+    assert_eq!(left, [1, 3, 4, 5, 6, 7, 8, 9, 10]);
+    assert!(has(sha()) && has("c".repeat(64)) && has("d".repeat(64)));
+}
+
+#[test]
 fn the_process_has_no_more_than_a_few_jobs_under_way() {
     let remote = "config remote 'community'\n\toption url 'https://community.example.org'\n";
     let mut bench = Bench::hosting(remote);
