@@ -445,7 +445,7 @@ fn case_11_a_tombstone_is_not_undone_but_by_its_serial() {
     let next = Manifest { again: Some(T + 10), prev: Some(T + 30), ..manifest(T + 40) };
     for order in [[&tombstone, &blind], [&blind, &tombstone]] {
         let mut bench = ready();
-        order.map(|manifest| bench.learn(manifest));
+        order.into_iter().for_each(|manifest| bench.learn(manifest));
         assert_eq!(bench.all_work(), ["stop"]);
         assert_eq!(bench.state().0, MemberState::Gone);
         assert!(bench.core.slices().next().unwrap().manifest.wish == Wish::Gone);
@@ -508,7 +508,7 @@ fn two_texts_with_one_serial_are_told_and_decided_by_their_hash() {
     for order in [[&a, &b], [&b, &a]] {
         let mut bench = Bench::new();
         bench.connect(0);
-        order.map(|manifest| bench.learn(manifest));
+        order.into_iter().for_each(|manifest| bench.learn(manifest));
         let slice = bench.core.slices().next().unwrap();
         assert_eq!((&*slice.manifest, slice.twice), (wins, true));
         bench.learn(&Manifest { prev: Some(T), ..manifest(T + 1) });
