@@ -91,6 +91,20 @@ pub struct ServiceOptions {
 }
 
 impl ServiceOptions {
+    /// A service of a container as one line says it: type, port, and what people see, if it is said:
+    /// `_http._tcp 80 Our wiki`. Nothing is checked yet.
+    pub fn of_line(container: &Name, line: &str) -> ServiceOptions {
+        let (kind, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+        let (port, name) = rest.trim().split_once(char::is_whitespace).unwrap_or((rest.trim(), ""));
+        ServiceOptions {
+            container: Some(container.to_string()),
+            kind: Some(kind.to_string()),
+            port: Some(port.to_string()),
+            name: Some(name.trim().to_string()).filter(|name| !name.is_empty()),
+            ..ServiceOptions::default()
+        }
+    }
+
     /// The options that were said, with their values, as they are written to UCI.
     pub fn options(&self) -> Vec<(&'static str, &str)> {
         let all = [

@@ -150,6 +150,7 @@ impl Operation for TakeOver {
             section: Some(self.section.clone()),
             start: false,
             secrets: Secrets::default(),
+            services: Vec::new(),
         };
         create.run(machine, ctx).map_err(|error| without_image(machine, &image, error))
     }

@@ -1,17 +1,20 @@
 //! `create`: making a container.
 
+use super::publish::free_id;
 use super::start::start_mounted;
 use super::undo::Undo;
 use super::{address_check, birth, About, Operation};
 use crate::api::SecretValues;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Code, Error, Result};
 use crate::machine::{guest_network, Machine};
+use crate::model::advert::is_same;
 use crate::model::image_source::ImageSource;
 use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::options::OptionValues;
 use crate::model::plan::Action;
 use crate::model::secrets::Secrets;
+use crate::model::service::{section_name, DeclaredService, ServiceOptions};
 use crate::model::spec::{check_first_boot, Spec};
 use crate::state::{Made, State};
 use crate::steps::ctx::Ctx;
@@ -20,6 +23,9 @@ use serde::Deserialize;
 
 /// The kind of a job that makes a container.
 pub const KIND: Kind = Kind { shown_as: Some("creating"), ..Kind::new("create") };
+
+/// Most services that a call may say beside.
+const SERVICES_MAX: usize = 16;
 
 /// `cloudbox.container create`, beside the container's options.
 #[derive(Debug, Deserialize)]
@@ -30,6 +36,9 @@ pub struct Args {
     pub start: Option<bool>,
     /// Of a container of the commons: the id of the peer on whose account it counts, when that is not the slice's member.
     pub peer: Option<String>,
+    /// Services of it to be announced, each as type, port and perhaps what people see: `_http._tcp 80 Our wiki`. They get
+    /// sections of their own, as by `service publish`.
+    pub publish: Option<Vec<String>>,
     /// Files that its root alone reads, below `/var/lib/cloudbox/secrets`: a name and a text each, or a name and
     /// `{"base64":…}`. Nobody but the guest has them afterwards.
     pub secrets: Option<SecretValues>,
@@ -50,6 +59,8 @@ pub struct Create {
     pub start: bool,
     /// What it is given to keep.
     pub secrets: Secrets,
+    /// Its services that get sections.
+    pub services: Vec<(DeclaredService, ServiceOptions)>,
 }
 
 impl Create {
@@ -76,7 +87,9 @@ impl Create {
         let spec = said.resolve(&state.config.settings.defaults)?;
         let secrets = args.secrets.clone().unwrap_or_default().0;
         let create = Create::check(state, name, spec, Some(said), args.start.unwrap_or(true), source)?;
-        Ok(Create { secrets, ..create })
+        let lines = args.publish.as_deref().unwrap_or_default();
+        let services = services(state, &create.record.name, lines)?;
+        Ok(Create { secrets, services, ..create })
     }
 
     /// A container whose section is there.
@@ -113,7 +126,7 @@ impl Create {
         if let Some(image) = image {
             (record.image_sha256, record.init) = (image.manifest.sha256.clone(), image.manifest.init);
         }
-        Ok(Create { record, pull, section, start, secrets: Secrets::default() })
+        Ok(Create { record, pull, section, start, secrets: Secrets::default(), services: Vec::new() })
     }
 }
 
@@ -129,8 +142,8 @@ impl Operation for Create {
     }
 
     /// The section comes first. It is the record of intent: after a crash the daemon finds it and makes the container
-    /// anew, going on with the pull of its image where that was. But one with secrets it could only make without them:
-    /// until they are in it, the section says that it is to be deleted.
+    /// anew, going on with the pull of its image where that was. But one with secrets it could only make without them, and of
+    /// one with services it could not tell whether it has all: until it has, its section says that it is to be deleted.
     fn run(&mut self, machine: &Machine, ctx: &Ctx) -> Result<Made> {
         let mut undo = Undo::default();
         let made = make(machine, ctx, self, &mut undo);
@@ -138,6 +151,13 @@ impl Operation for Create {
     }
 
     fn done(self, state: &mut State, made: Made) -> Result<()> {
+        // The file may have been read meanwhile.
+        let known = |state: &State, id: &str| state.config.services.iter().any(|known| known.id == id);
+        for (service, _) in self.services {
+            if !known(state, &service.id) {
+                state.config.services.push(service);
+            }
+        }
         state.take_up(&self.record.name, made);
         Ok(())
     }
@@ -158,6 +178,29 @@ impl Operation for Create {
     }
 }
 
+/// The services that `lines` say of container `name`, and their sections.
+///
+/// # Errors
+/// A wrong value, one that stands there twice, too many.
+fn services(state: &State, name: &Name, lines: &[String]) -> Result<Vec<(DeclaredService, ServiceOptions)>> {
+    let mut services: Vec<(DeclaredService, ServiceOptions)> = Vec::new();
+    if lines.len() > SERVICES_MAX {
+        let why = format!("publish: {SERVICES_MAX} services are the most");
+        return Err(Error::new(Code::InvalidArgument, why).about("publish"));
+    }
+    for line in lines {
+        let said = ServiceOptions::of_line(name, line);
+        let wrong = |e: Error| Error::new(e.code, format_args!("publish {}: {}", quoted(line), e.message));
+        let mut service = said.resolve("").map_err(|e| wrong(e).about("publish"))?;
+        if services.iter().any(|(known, _)| is_same(known, name, &service.service)) {
+            return Err(wrong(Error::new(Code::InvalidArgument, "it stands there twice")).about("publish"));
+        }
+        service.id = free_id(state, section_name(name, &service.service.kind, service.service.port));
+        services.push((service, said));
+    }
+    Ok(services)
+}
+
 fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'a>) -> Result<Made> {
     let mut record = what.record.clone();
     let name: &Name = &what.record.name;
@@ -166,7 +209,8 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
     if what.start {
         machine.network.check_bridge(&record.spec.bridge)?;
     }
-    let unfinished = what.section.is_some() && !what.secrets.is_empty();
+    let has_more = !what.secrets.is_empty() || !what.services.is_empty();
+    let unfinished = what.section.is_some() && has_more;
     if let Some(section) = &what.section {
         ctx.step("create.config")?;
         let mut section = section.clone();
@@ -175,6 +219,14 @@ fn make<'a>(machine: &'a Machine, ctx: &Ctx, what: &'a Create, undo: &mut Undo<'
         }
         machine.config.add_container(name, &section)?;
         undo.push(move || machine.config.remove_container(name, false));
+        for (service, said) in &what.services {
+            // These alone: others of that container may have been there before it.
+            undo.push(move || match machine.config.remove_service(&service.id) {
+                Err(error) if error.code == Code::NotFound => Ok(()),
+                removed => removed,
+            });
+            machine.config.put_service(&service.id, said)?;
+        }
     }
     if let Some(source) = &what.pull {
         let image = machine.images.pull(ctx, source)?;

@@ -47,7 +47,12 @@ pub fn create(state: &State, args: &args::Create, mut said: OptionValues) -> Res
     let defaults = &state.config.settings.defaults;
     let spec = said.resolve(defaults)?;
     check_disk(spec.disk.is_some())?;
-    said.put("advertise", if state.may_publish(&spec)? { "1" } else { "0" });
+    let may_publish = state.may_publish(&spec)?;
+    if !may_publish && args.publish.as_ref().is_some_and(|services| !services.is_empty()) {
+        let why = "publish: the peer who answers for it may announce nothing on this box (`option publish`)";
+        return Err(Error::new(Code::PermissionDenied, why).about("publish"));
+    }
+    said.put("advertise", if may_publish { "1" } else { "0" });
     let active = args.start.unwrap_or(true) || spec.autostart;
     state.admit_hosted(&name, &spec, active)?;
     let create = Create::ask(state, args, said)?;

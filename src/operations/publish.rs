@@ -82,7 +82,7 @@ impl Publish {
 }
 
 /// `id`, or that with a number where another service has it.
-fn free_id(state: &State, id: String) -> String {
+pub(super) fn free_id(state: &State, id: String) -> String {
     let taken = |id: &str| state.config.services.iter().any(|d| d.id == id);
     if !taken(&id) {
         return id;

@@ -12,6 +12,7 @@ use crate::model::life::REBOOTS;
 use crate::model::name::{ImageName, Name};
 use crate::model::options::OptionValues;
 use crate::model::secrets::Secrets;
+use crate::model::service::ServiceOptions;
 use crate::model::size::{Bytes, Cpus};
 use crate::model::spec::Defaults;
 use crate::state::Made;
@@ -85,6 +86,7 @@ impl Bench {
             section: Some(said()),
             start: running,
             secrets: Secrets::default(),
+            services: Vec::new(),
         };
         run_now(&self, what).unwrap();
         self
@@ -317,11 +319,16 @@ const CASES: [Case; 25] = [
         failed: Failed::Resumable,
     },
     Case {
-        title: "create and start with secrets",
+        title: "create and start with secrets and services",
         before: Bench::new,
         run: |machine, ctx| {
             let mut what = to_create(true, true);
             what.secrets.add("db", b"x".to_vec())?;
+            for line in ["_http._tcp 80 Our wiki", "_ssh._tcp 22"] {
+                let said = ServiceOptions::of_line(&name("web"), line);
+                let id = format!("web_{}", what.services.len());
+                what.services.push((said.resolve(&id)?, said));
+            }
             run(machine, ctx, what)
         },
         failed: Failed::Whole,
@@ -347,6 +354,7 @@ fn to_create(with_section: bool, start: bool) -> Create {
         section: with_section.then(said),
         start,
         secrets: Secrets::default(),
+        services: Vec::new(),
     }
 }
 

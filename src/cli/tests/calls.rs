@@ -21,6 +21,7 @@ fn calls(line: &str) -> Result<Vec<String>, Failure> {
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("*", "wait", "a command follows its job itself"),
     ("cloudbox.container create", "peer", "the process of the commons says it"),
+    ("cloudbox.container create", "publish", "likewise; a person has `service publish`"),
     ("cloudbox.container exec", "environment", "published as a table, and read as a list, too"),
     ("cloudbox.container snapshot", "force", "its arguments are those of restore"),
     ("cloudbox.container snapshot_delete", "force", "its arguments are those of restore"),

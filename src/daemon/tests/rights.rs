@@ -535,6 +535,52 @@ fn an_image_is_pulled_by_its_sha256_under_no_name_of_the_owners() {
 }
 
 #[test]
+fn services_are_announced_if_the_peer_may_and_go_with_their_container() {
+    let mut bench = Bench::hosting("");
+    bench.become_commons();
+    let publish = json!({"publish": ["_http._tcp 80 Our wiki", "_ssh._tcp 22"]});
+    for (wrong, words) in [
+        (json!(["_http._tcp"]), "publish \"_http._tcp\": port"),
+        (json!(["http 80"]), "write it as _http._tcp"),
+        (json!(["_http._tcp 80 a", "_http._tcp 80 b"]), "twice"),
+        (json!(vec!["_x1._tcp 1"; 17]), "the most"),
+    ] {
+        let answer = bench.host("wiki-web-aaaaaa", "web", json!({"publish": wrong}));
+        assert_eq!(answer.code(), "invalid_argument", "{}", answer.text);
+        assert!(answer.message().contains(words), "{}", answer.message());
+    }
+    let answer = bench.host("wiki-web-aaaaaa", "web", publish.clone());
+    assert_eq!(answer.status, 0, "{}", answer.text);
+    let world = bench.fake.world();
+    for line in [
+        "config service 'wiki_web_aaaaaa_http_80'",
+        "option name 'Our wiki'",
+        "config service 'wiki_web_aaaaaa_ssh_22'",
+    ] {
+        assert!(world.config.contains(line), "{line}: {}", world.config);
+    }
+    assert!(!world.config.contains("deleting"), "{}", world.config);
+    let services = |bench: &mut Bench| bench.core.state.config.services.len();
+    assert_eq!(services(&mut bench), 2);
+    bench.become_user("root");
+    bench.ok("cloudbox reload", json!({}));
+    assert_eq!(services(&mut bench), 2);
+    bench.become_commons();
+    bench.ok("cloudbox.container delete", json!({"name": "wiki-web-aaaaaa", "force": true, "wait": 15}));
+    assert_eq!(services(&mut bench), 0);
+    assert!(!bench.fake.world().config.contains("wiki"));
+    // A peer that may not gets none, nor what its image offers.
+    let config = bench.fake.world().config.replace("option delegate '1'", "option publish '0'");
+    bench.become_user("root");
+    bench.reload(&config);
+    bench.become_commons();
+    let answer = bench.host("wiki-web-aaaaaa", "web", publish);
+    assert_eq!(answer.code(), "permission_denied", "{}", answer.text);
+    assert_eq!(bench.host("wiki-web-aaaaaa", "web", json!({})).status, 0);
+    assert!(bench.fake.world().config.contains("option advertise '0'"));
+}
+
+#[test]
 fn images_that_the_process_has_pulled_for_nothing_go_in_the_end() {
     let remote = "config remote 'community'\n\toption url 'https://community.example.org'\n";
     let mut bench = Bench::hosting(remote);
