@@ -8,9 +8,7 @@ ARCH ?= x86_64
 
 PREFIX ?= /usr/local
 
-SEEDS ?= 2000
-
-.PHONY: help build install static package image image-twice demo run test attack commons-sim docs-test luci-test msrv vm upgrade-test bench fuzz mutants lint clean
+.PHONY: help build install static package image image-twice demo run commons test attack commons-sim docs-test luci-test msrv vm upgrade-test bench fuzz mutants lint clean
 
 help: ## list the tasks
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s  %s\n", $$1, $$2 }'
@@ -39,6 +37,9 @@ demo: ## show a container's life on this machine, and leave nothing behind
 run: ## keep a bus and a daemon running to try things out; Ctrl-C ends it
 	@# As a job of its own: Ctrl-C is for the script, which then ends well, and not for make, which would fail.
 	@set -m; trap '' TSTP; scripts/demo.sh --keep; exit $$?
+
+commons: ## show three boxes, two brokers, and a spare that takes the place of a lost box
+	scripts/commons.sh
 
 test: ## run every test, those with real containers too
 	scripts/test.sh

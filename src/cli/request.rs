@@ -21,6 +21,7 @@ pub const IMAGE: &str = "cloudbox.image";
 pub const SERVICE: &str = "cloudbox.service";
 pub const JOB: &str = "cloudbox.job";
 pub const COMMONS: &str = "cloudbox.commons";
+pub const SLICE: &str = "cloudbox.slice";
 
 /// How long a reply may take: as long as `ubus call` waits.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
+use std::sync::mpsc::{channel, Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 /// What waits for a slow broker, at most. A core that says more than that in one connection says it in vain.
@@ -16,6 +17,8 @@ const WAITING_MAX: usize = 4096;
 /// How long a name is believed to have the same address, and how long until one without an address is looked up again.
 const LOOK_UP_AGAIN: Duration = Duration::from_secs(300);
 const NO_ADDRESS_AGAIN: Duration = Duration::from_secs(60);
+/// Between two looks at whether the name server has answered.
+const LOOK: Duration = Duration::from_millis(200);
 /// Pauses between two tries: a box that comes back should not be waited for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -59,6 +62,8 @@ struct Link {
     session: Session,
     driver: Option<Driver>,
     look_up_at: Instant,
+    /// Where an address comes that was asked for.
+    asked: Option<Receiver<Option<SocketAddr>>>,
     waiting: VecDeque<Wanted>,
     /// What was wrong with it last, which is told once.
     trouble: String,
@@ -155,6 +160,7 @@ impl Links {
             session,
             driver: None,
             look_up_at: now,
+            asked: None,
             waiting: VecDeque::new(),
             trouble: String::new(),
             was_connected: false,
@@ -197,8 +203,8 @@ impl Links {
     /// When the next turn is due at the latest.
     pub fn deadline(&self) -> Option<Instant> {
         let of = |link: &Link| match link.driver {
-            Some(_) => link.session.poll_timeout(),
-            None => Some(link.look_up_at),
+            Some(_) if link.asked.is_none() => link.session.poll_timeout(),
+            _ => Some(link.look_up_at),
         };
         self.all.iter().filter_map(of).min()
     }
@@ -231,7 +237,8 @@ impl Link {
     }
 
     fn turn(&mut self, now: Instant, will: Option<&(String, Rc<[u8]>)>, news: &mut Vec<News>) {
-        if self.driver.is_none() || (!self.session.state().has_socket() && now >= self.look_up_at) {
+        let again = !self.session.state().has_socket() && now >= self.look_up_at;
+        if self.driver.is_none() || self.asked.is_some() || again {
             self.look_up(now);
         }
         let Some(driver) = &mut self.driver else { return };
@@ -287,19 +294,107 @@ impl Link {
         }
     }
 
-    /// Finds the address of the broker's name. It may wait for a name server; addresses need none.
+    /// Finds the address of the broker's name, without waiting: a name server may take its time, and has a thread of its own
+    /// for it.
     fn look_up(&mut self, now: Instant) {
-        let (host, port) = (self.address.host.as_str(), self.address.port);
-        let found = match host.parse::<IpAddr>() {
-            Ok(ip) => Some(SocketAddr::new(ip, port)),
-            Err(_) if now < self.look_up_at => return,
-            Err(_) => (host, port).to_socket_addrs().ok().and_then(|mut all| all.next()),
+        let found = match (self.address.host.parse::<IpAddr>(), &self.asked) {
+            (Ok(ip), _) => Some(SocketAddr::new(ip, self.address.port)),
+            (Err(_), Some(asked)) => match asked.try_recv() {
+                Ok(found) => found,
+                Err(TryRecvError::Empty) => {
+                    self.look_up_at = now + LOOK;
+                    return;
+                }
+                Err(TryRecvError::Disconnected) => None,
+            },
+            (Err(_), None) if now < self.look_up_at => return,
+            (Err(_), None) => {
+                let (sender, receiver) = channel();
+                let (host, port) = (self.address.host.clone(), self.address.port);
+                std::thread::spawn(move || {
+                    let found = (host.as_str(), port).to_socket_addrs().ok().and_then(|mut all| all.next());
+                    // The link may be gone.
+                    let _ = sender.send(found);
+                });
+                (self.asked, self.look_up_at) = (Some(receiver), now + LOOK);
+                return;
+            }
         };
+        self.asked = None;
         self.look_up_at = now + if found.is_some() { LOOK_UP_AGAIN } else { NO_ADDRESS_AGAIN };
         match (found, &mut self.driver) {
-            (None, _) => self.trouble = format!("the name {host} has no address"),
+            (None, _) => self.trouble = format!("the name {} has no address", self.address.host),
             (Some(address), Some(driver)) => driver.set_address(address),
             (Some(address), driver) => *driver = Some(Driver::new(address)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn links() -> Links {
+        Links::new("aaaaaaaaaaaaaaaa".parse().unwrap(), "run".into(), 1)
+    }
+
+    fn address(host: &str, port: u16) -> Address {
+        Address { host: host.into(), port, user: String::new(), password: String::new() }
+    }
+
+    /// Turns until `is_done`, or for ten seconds.
+    fn turn_until(links: &mut Links, is_done: impl Fn(&Links) -> bool) -> Vec<News> {
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut news = Vec::new();
+        while !is_done(links) {
+            assert!(Instant::now() < end, "{:?}", links.standings());
+            news.extend(links.turn(Instant::now()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        news
+    }
+
+    #[test]
+    fn a_broker_that_stays_keeps_its_number_and_one_that_comes_gets_a_free_one() {
+        let mut links = links();
+        let now = Instant::now();
+        let numbers = |links: &Links| -> Vec<(String, Number)> {
+            links.standings().into_iter().map(|standing| (standing.name, standing.number)).collect()
+        };
+        let all: Vec<Address> = (1..=5).map(|last| address(&format!("192.0.2.{last}"), 1883)).collect();
+        links.follow(&all, now).1.unwrap();
+        assert_eq!(links.standings().len(), BROKERS_MAX);
+        links.follow(&[all[1].clone(), all[4].clone()], now).1.unwrap();
+        assert_eq!(numbers(&links), [("192.0.2.2:1883".to_string(), 1), ("192.0.2.5:1883".to_string(), 0)]);
+        // The same host with another password is another connection.
+        let other = Address { password: "x".into(), user: "u".into(), ..all[1].clone() };
+        links.follow(std::slice::from_ref(&other), now).1.unwrap();
+        assert_eq!(numbers(&links), [("192.0.2.2:1883".to_string(), 0)]);
+        links.follow(&[], now).1.unwrap();
+        assert_eq!((links.deadline(), links.are_closed()), (None, true));
+    }
+
+    #[test]
+    fn a_name_is_looked_up_beside_the_loop() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut links = links();
+        links.follow(&[address("localhost", port)], Instant::now()).1.unwrap();
+        let begun = Instant::now();
+        links.turn(begun);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        turn_until(&mut links, |links| links.interest().count() == 1);
+        links.follow(&[address("no-such-host.invalid", port)], Instant::now()).1.unwrap();
+        turn_until(&mut links, |links| links.standings()[0].trouble.contains("has no address"));
+    }
+
+    #[test]
+    fn what_nobody_listens_to_is_let_go() {
+        let mut links = links();
+        links.follow(&[address("192.0.2.1", 1883)], Instant::now()).1.unwrap();
+        links.want(0, Wanted::Subscribe("a".into()));
+        links.want(7, Wanted::Unsubscribe("a".into()));
+        assert!(links.all[0].waiting.is_empty());
     }
 }

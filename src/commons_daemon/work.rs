@@ -2,7 +2,7 @@
 
 use super::bus::Task;
 use super::told::of_slice;
-use crate::commons::formats::Manifest;
+use crate::commons::formats::{Manifest, Published};
 use crate::commons::id::Id;
 use crate::commons::interface::{Birth, Call, Fault, Work};
 use crate::commons::label::container_slice;
@@ -82,6 +82,11 @@ fn create(birth: &Birth, me: Id, key: &SealKey, peer: Option<Id>) -> Result<Valu
     }
     if let Some(peer) = peer.filter(|peer| *peer != birth.member) {
         arguments["peer"] = peer.to_string().into();
+    }
+    if birth.publish && !group.publish.is_empty() {
+        let line = |publish: &Published| format!("{} {} {}", publish.kind, publish.port, publish.name);
+        let lines = group.publish.iter().map(|publish| line(publish).trim_end().to_string());
+        arguments["publish"] = lines.collect::<Vec<String>>().into();
     }
     if !group.secrets.is_empty() {
         arguments["secrets"] = secrets(birth, me, key)?;
@@ -169,6 +174,14 @@ mod tests {
                 "services": ["proxy"], "authorized_keys": [], "first_boot": "#!/bin/sh\n",
             })
         );
+        // What it announces, where its peer may have something announced.
+        let mut born = birth();
+        let published = |name: &str| Published { kind: "_http._tcp".into(), port: 80, name: name.into() };
+        born.group.publish = vec![published("Our wiki"), published("")];
+        let made = arguments(&Work::Create(born.clone().into()), None).unwrap();
+        assert_eq!(made["publish"], json!(["_http._tcp 80 Our wiki", "_http._tcp 80"]));
+        born.publish = false;
+        assert_eq!(arguments(&Work::Create(born.into()), None).unwrap().get("publish"), None);
         // On the account of whoever vouches; his own he need not say.
         let of = |peer| arguments(&Work::Create(birth().into()), Some(peer)).unwrap();
         assert_eq!(of("7777777777777777")["peer"], "7777777777777777");

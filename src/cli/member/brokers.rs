@@ -1,12 +1,19 @@
-//! The brokers, as a command asks them: all of them at once, each for what it has, and none of them believed.
+//! The brokers, as a command asks them: all of them at once, each for what it has, and none of them believed. Where no broker is
+//! listed, the process of the commons on this box stands in for one.
 
 use super::place::{read_if_there, Place};
+use crate::cli::bus::socket;
+use crate::cli::request::{COMMONS, SLICE};
+use crate::cli::view::View;
 use crate::commons::heard::Heard;
 use crate::commons::label::Label;
 use crate::commons::topic::Topic;
 use crate::error::{Code, Error, Result};
 use crate::model::commons::Broker;
 use mqtt_session::{Client, ClientError, Credentials, Event, Options, QoS};
+use openwrt_ubus::client::CallError;
+use serde::de::DeserializeOwned;
+use serde_json::{json, Value};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -31,7 +38,50 @@ pub struct Brokers {
 
 struct One {
     broker: Broker,
-    client: std::result::Result<Client, String>,
+    client: std::result::Result<Way, String>,
+}
+
+/// How something is said and heard.
+enum Way {
+    Broker(Box<Client>),
+    /// Over the bus, to the process of the commons on this box.
+    Bus(Box<openwrt_ubus::client::Client>),
+}
+
+/// What the box that is its own broker is called.
+const THIS_BOX: &str = "this box";
+/// Between two looks at what stands on this box, which tells nobody when it changes.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Whether there is a process of the commons on this box, and it has no broker.
+pub fn is_alone() -> bool {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        alone: bool,
+    }
+    let status = on_bus().and_then(|mut bus| call::<Status>(&mut bus, COMMONS, "status", &json!({})));
+    status.is_ok_and(|status| status.alone)
+}
+
+fn on_bus() -> std::result::Result<openwrt_ubus::client::Client, String> {
+    openwrt_ubus::client::Client::connect(socket(None)).map_err(|error| error.to_string())
+}
+
+fn call<T: DeserializeOwned>(
+    bus: &mut openwrt_ubus::client::Client,
+    object: &str,
+    method: &str,
+    arguments: &Value,
+) -> std::result::Result<T, String> {
+    let fields = openwrt_ubus::to_fields(arguments).map_err(|error| error.to_string())?;
+    let told = bus.call(object, method, &fields, PATIENCE);
+    let reply = told.map_err(|error| match error {
+        CallError::Failed(reply) => View::new(&reply.data)
+            .table("error")
+            .map_or_else(|| reply.status.text().to_string(), |error| error.text("message")),
+        other => other.to_string(),
+    })?;
+    reply.read().map_err(|error| error.to_string())
 }
 
 /// What became of a publish at one broker.
@@ -57,7 +107,11 @@ impl Brokers {
             };
             connecting.into_iter().map(one).collect()
         });
-        let brokers = Brokers { network: place.network, all };
+        let mut brokers = Brokers { network: place.network, all };
+        if place.brokers.is_empty() {
+            let broker = Broker::new(THIS_BOX);
+            brokers.all.push(One { broker, client: on_bus().map(|bus| Way::Bus(Box::new(bus))) });
+        }
         if brokers.all.iter().all(|one| one.client.is_err()) {
             let why = format!("no broker can be reached: {}", brokers.troubles().join("; "));
             return Err(Error::new(Code::Timeout, why));
@@ -98,12 +152,16 @@ impl Brokers {
         for one in &mut self.all {
             let result = match &mut one.client {
                 Err(why) => Err(why.clone()),
-                Ok(client) => {
+                Ok(Way::Broker(client)) => {
                     client.publish(&topic_text, text, true, PATIENCE).map_err(|error| refused(&error))
+                }
+                Ok(Way::Bus(bus)) => {
+                    let texts = json!({ "texts": [String::from_utf8_lossy(text)] });
+                    call::<Value>(bus, SLICE, "apply", &texts).map(drop)
                 }
             };
             // The connection is gone; what else is asked of it has a new one.
-            if result.is_err() && one.client.is_ok() {
+            if result.is_err() && matches!(one.client, Ok(Way::Broker(_))) {
                 one.client = connect(&one.broker);
             }
             sent.push(result);
@@ -133,8 +191,8 @@ impl Brokers {
     pub fn clear(&mut self, broker: usize, topic: &Topic) -> std::result::Result<(), String> {
         let text = topic.text(self.network);
         let Some(one) = self.all.get_mut(broker) else { return Err("there is no such broker".to_string()) };
-        let Ok(client) = &mut one.client else {
-            return Err(format!("{}: it cannot be reached", name(&one.broker)));
+        let Ok(Way::Broker(client)) = &mut one.client else {
+            return Err(format!("{}: it cannot be swept", name(&one.broker)));
         };
         let cleared = client.publish(&text, b"", true, PATIENCE).map_err(|error| refused(&error));
         let there = if cleared.is_ok() { one.read(broker, self.network, &[text]) } else { Vec::new() };
@@ -183,7 +241,17 @@ impl One {
     fn read(&mut self, at: usize, network: Label, filters: &[String]) -> Vec<Heard> {
         let mut heard = Vec::new();
         for marked in [true, false] {
-            let Ok(client) = &mut self.client else { return heard };
+            let client = match &mut self.client {
+                Ok(Way::Broker(client)) => client,
+                Ok(Way::Bus(bus)) => match standing(bus, at, network, filters) {
+                    Ok(heard) => return heard,
+                    Err(why) => {
+                        self.client = Err(why);
+                        return heard;
+                    }
+                },
+                Err(_) => return heard,
+            };
             heard.clear();
             match read(client, at, network, filters, marked, &mut heard) {
                 Ok(()) => return heard,
@@ -196,8 +264,21 @@ impl One {
     }
 
     fn listen(mut self, at: usize, network: Label, filters: &[String], sender: &Sender<Heard>) {
+        let mut known: Vec<(Topic, Vec<u8>)> = Vec::new();
         loop {
-            if let Ok(client) = &mut self.client {
+            if let Ok(Way::Bus(_)) = &self.client {
+                for one in self.read(at, network, filters) {
+                    let told = (one.topic, one.text.clone());
+                    if !known.contains(&told) {
+                        known.retain(|(topic, _)| *topic != one.topic);
+                        known.push(told);
+                        let _ = sender.send(one);
+                    }
+                }
+                thread::sleep(LOOK);
+                continue;
+            }
+            if let Ok(Way::Broker(client)) = &mut self.client {
                 let wanted: Vec<(&str, QoS)> =
                     filters.iter().map(|filter| (filter.as_str(), QoS::AtLeastOnce)).collect();
                 let mut listened = client.subscribe(&wanted, PATIENCE).map(drop);
@@ -244,6 +325,31 @@ fn read(
     Ok(())
 }
 
+/// What stands on this box at these filters.
+fn standing(
+    bus: &mut openwrt_ubus::client::Client,
+    at: usize,
+    network: Label,
+    filters: &[String],
+) -> std::result::Result<Vec<Heard>, String> {
+    #[derive(serde::Deserialize)]
+    struct Text {
+        topic: String,
+        text: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Texts {
+        #[serde(default)]
+        texts: Vec<Text>,
+    }
+    let told: Texts = call(bus, SLICE, "get", &json!({ "filters": filters }))?;
+    let heard = |one: Text| {
+        let topic = Topic::parse(network, &one.topic)?;
+        Some(Heard { broker: at, topic, text: one.text.into_bytes() })
+    };
+    Ok(told.texts.into_iter().filter_map(heard).collect())
+}
+
 fn of(event: Event, broker: usize, network: Label) -> Option<Heard> {
     match event {
         Event::Message(message) => {
@@ -265,10 +371,13 @@ fn refused(error: &ClientError) -> String {
 }
 
 fn name(broker: &Broker) -> String {
+    if broker.host.is_empty() {
+        return THIS_BOX.to_string();
+    }
     format!("{}:{}", broker.host, broker.port)
 }
 
-fn connect(broker: &Broker) -> std::result::Result<Client, String> {
+fn connect(broker: &Broker) -> std::result::Result<Way, String> {
     let id = random_id().map_err(Error::into_message)?;
     let mut options = Options::new(format!("cloudbox-{id}"));
     if !broker.user.is_empty() {
@@ -276,7 +385,8 @@ fn connect(broker: &Broker) -> std::result::Result<Client, String> {
         let password = password.map_err(Error::into_message)?;
         options.credentials = Some(Credentials { user: broker.user.clone(), password });
     }
-    Client::connect(&broker.host, broker.port, options, PATIENCE).map_err(|error| error.to_string())
+    let client = Client::connect(&broker.host, broker.port, options, PATIENCE);
+    client.map(|client| Way::Broker(Box::new(client))).map_err(|error| error.to_string())
 }
 
 /// The password in a file, without the end of its line.

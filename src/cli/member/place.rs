@@ -50,7 +50,7 @@ pub struct Place {
     pub network: Label,
     /// The zone that the configuration names.
     pub zone: Option<Label>,
-    /// One to four.
+    /// One to four; none: this box is its own broker.
     pub brokers: Vec<Broker>,
     /// Servers of images that the configuration names.
     pub remotes: Vec<(String, Result<Remote>)>,
@@ -80,7 +80,7 @@ impl Where {
         if !self.brokers.is_empty() {
             brokers = named(&self.brokers)?;
         }
-        if brokers.is_empty() {
+        if brokers.is_empty() && !super::brokers::is_alone() {
             let why = "no broker is known; name one with --broker 10.0.0.1, or join a network: `cloudbox commons join LINE`";
             return Err(Error::new(Code::NotFound, why));
         }

@@ -625,17 +625,15 @@ impl Core {
                         member.doing = Doing::Remade;
                         Work::Stop(member.container.clone())
                     }
-                } else if (container.memory, container.cpus) != (group.memory, group.cpus)
-                    || container.disk < group.disk
-                {
-                    Work::Limit {
-                        name: member.container.clone(),
-                        memory: group.memory,
-                        disk: group.disk.max(container.disk),
-                        cpus: group.cpus,
-                    }
                 } else {
-                    return;
+                    let limits = (group.memory, group.disk.max(container.disk), group.cpus);
+                    let is_so = (container.memory, container.disk, container.cpus) == limits;
+                    if is_so || member.limited == Some(limits) {
+                        return;
+                    }
+                    member.limited = Some(limits);
+                    let (memory, disk, cpus) = limits;
+                    Work::Limit { name: member.container.clone(), memory, disk, cpus }
                 }
             }
             (Doing::Remade, Some(ContainerState::Running | ContainerState::Starting)) => {
@@ -644,8 +642,8 @@ impl Core {
             (Doing::Remade, Some(ContainerState::Stopped | ContainerState::Failed)) => {
                 Work::Delete(member.container.clone())
             }
-            // A spare has the image before it is needed: its server may be gone then.
-            (Doing::Nothing, _) if !is_pulled && rank.is_some() => pull(),
+            // A spare has the image before it is needed: its server may be gone then. What is here has its own.
+            (Doing::Nothing, None) if !is_pulled && rank.is_some() && !member.ran => pull(),
             _ => return,
         };
         works.push((at, work));

@@ -125,6 +125,8 @@ pub struct Member {
     pub made_of: Option<Hash>,
     /// What `reset` was when it was made.
     pub made_reset: u64,
+    /// The memory, disk and processors that were set last: what the daemon shows may be rounded.
+    pub limited: Option<(u64, u64, u64)>,
     /// Since when enough better ones are ready.
     pub surplus_since: Option<u64>,
     /// The call that is under way.
@@ -173,6 +175,7 @@ impl Member {
             pulled: None,
             made_of: None,
             made_reset: 0,
+            limited: None,
             surplus_since: None,
             call: None,
             ended_at: None,

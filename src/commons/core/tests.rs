@@ -205,11 +205,12 @@ impl Bench {
         self.echo(0);
     }
 
-    /// Time passes, in steps as the core asks for them, or to `seconds` from now.
+    /// Time passes, in steps as the core asks for them; of days not all steps are taken.
     fn pass(&mut self, seconds: u64) {
         let end = self.now.mono + seconds * 1000;
+        let least = if seconds > 8 * 3600 { seconds * 10 } else { 1 };
         while self.now.mono < end {
-            let next = self.core.deadline().unwrap_or(end).clamp(self.now.mono + 1, end);
+            let next = self.core.deadline().unwrap_or(end).clamp((self.now.mono + least).min(end), end);
             // The wall clock has the seconds that the other has.
             self.now.wall = self.now.wall + next / 1000 - self.now.mono / 1000;
             self.now.mono = next;
@@ -285,8 +286,6 @@ impl Bench {
     }
 
     fn notices(&self) -> Vec<&Notice> {
-        let notice = |effect: &'_ Effect| matches!(effect, Effect::Notice(_));
-        let _ = notice;
         self.effects
             .iter()
             .filter_map(|effect| if let Effect::Notice(notice) = effect { Some(notice) } else { None })
@@ -445,7 +444,7 @@ fn case_11_a_tombstone_is_not_undone_but_by_its_serial() {
     let next = Manifest { again: Some(T + 10), prev: Some(T + 30), ..manifest(T + 40) };
     for order in [[&tombstone, &blind], [&blind, &tombstone]] {
         let mut bench = ready();
-        order.into_iter().for_each(|manifest| bench.learn(manifest));
+        order.iter().for_each(|manifest| bench.learn(manifest));
         assert_eq!(bench.all_work(), ["stop"]);
         assert_eq!(bench.state().0, MemberState::Gone);
         assert!(bench.core.slices().next().unwrap().manifest.wish == Wish::Gone);
@@ -508,7 +507,7 @@ fn two_texts_with_one_serial_are_told_and_decided_by_their_hash() {
     for order in [[&a, &b], [&b, &a]] {
         let mut bench = Bench::new();
         bench.connect(0);
-        order.into_iter().for_each(|manifest| bench.learn(manifest));
+        order.iter().for_each(|manifest| bench.learn(manifest));
         let slice = bench.core.slices().next().unwrap();
         assert_eq!((&*slice.manifest, slice.twice), (wins, true));
         bench.learn(&Manifest { prev: Some(T), ..manifest(T + 1) });
@@ -602,7 +601,7 @@ fn case_10_what_ended_is_kept_for_a_renewal_that_is_read_later() {
         Manifest { issued: end - DAY, expires: end + 29 * DAY, prev: Some(T), ..manifest(end - DAY) };
     bench.learn(&renewed);
     bench.pass(61);
-    assert_eq!(bench.all_work(), ["pull", "start"]);
+    assert_eq!(bench.all_work(), ["start"]);
     assert_eq!(bench.state(), (MemberState::Ready, ""));
 }
 
@@ -865,7 +864,7 @@ fn who_is_vouched_for_is_hosted_until_the_word_is_taken_back() {
     let mut bench = bench.reboot(0, true, T + DAY);
     bench.connect(0);
     bench.pass(61);
-    assert_eq!(bench.all_work(), ["pull", "start"]);
+    assert_eq!(bench.all_work(), ["start"]);
     let list =
         Revoked { member: id(ANNA), serial: 1, keys: vec![id(BERT)], issued: T, expires: T + 90 * DAY };
     bench.hear(Topic::Revoked(id(ANNA)), &signed(ANNA, &list));
