@@ -28,7 +28,7 @@ use crate::steps::filesystem::read_file;
 use crate::steps::image::Store;
 use crate::steps::layout::Layout;
 use crate::steps::lxc::Lxc;
-use crate::steps::network::Host;
+use crate::steps::network::{Host, Leases};
 use crate::steps::storage::Disk;
 use crate::sys;
 use log::{error, warn};
@@ -160,12 +160,13 @@ fn serve(options: Options) -> Result<()> {
     let _lock = lock(&layout.lock())?;
     let starts = layout.starts();
     count_start(&starts);
+    let leases = Leases { dnsmasq: options.leases, config: options.config_dir.join("dhcp") };
     let machine = Machine::new(
         Box::new(uci),
         Box::new(disk),
         Box::new(lxc),
         Box::new(Store::new(&layout.storage, &layout.run, disk_reserve)),
-        Box::new(Host::with_leases(options.leases)),
+        Box::new(Host::with_leases(leases)),
         Box::new(
             Files::new(options.avahi, options.avahi_run).with_dnsmasq(options.hosts, options.dnsmasq_run),
         ),

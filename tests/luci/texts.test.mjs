@@ -59,8 +59,9 @@ test('the access group grants every call of the pages, and what it grants to rea
 		.flatMap(([ object, methods ]) => methods.map(method => `${object} ${method}`));
 	const all = new Set([ ...granted(cloudbox.read), ...granted(cloudbox.write) ]);
 	assert.deepEqual([ ...called() ].filter(call => !all.has(call)), []);
-	const looks = /^(status|doctor|list|info|log|snapshots|browse|wait|remotes|available|get|offers|peers|trust|asks|brokers|:subscribe)$/;
-	assert.deepEqual(granted(cloudbox.read).filter(call => !looks.test(call.split(' ')[1])), []);
+	const looks = new Set([ 'status', 'doctor', 'list', 'info', 'log', 'snapshots', 'browse', 'wait', 'remotes', 'available',
+		'get', 'offers', 'peers', 'trust', 'asks', 'brokers', ':subscribe' ]);
+	assert.deepEqual(granted(cloudbox.read).filter(call => !looks.has(call.split(' ')[1])), []);
 });
 
 test('the fields that are asked for are ones the box knows', () => {

@@ -16,6 +16,7 @@ pub use address_watch::AddressWatch;
 pub use arp::Question;
 pub use bridge::{is_younger, master, Bridge};
 pub use isolation::{Isolation, Port};
+pub use leases::Leases;
 pub use link_watch::{Heard, LinkWatch};
 pub use rate::Rate;
 
@@ -28,7 +29,7 @@ use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The box's network.
 pub trait Network: Send + Sync {
@@ -185,13 +186,12 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 pub struct Host {
     isolation: Isolation,
-    /// dnsmasq's file of leases.
-    leases: PathBuf,
+    leases: Leases,
 }
 
 impl Host {
-    /// One whose DHCP server keeps its leases in the file `leases`.
-    pub fn with_leases(leases: PathBuf) -> Host {
+    /// One whose DHCP servers keep there whom they gave addresses to.
+    pub fn with_leases(leases: Leases) -> Host {
         Host { leases, ..Host::default() }
     }
 
@@ -266,7 +266,7 @@ impl Network for Host {
     }
 
     fn leased_to(&self, address: Ipv4Addr, own: &str) -> Option<String> {
-        leases::holder(&self.leases, address, own)
+        self.leases.holder(address, own)
     }
 
     fn traffic(&self) -> Vec<Traffic> {
