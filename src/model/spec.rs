@@ -477,4 +477,16 @@ pub(crate) mod tests {
             pids: 512,
         }
     }
+
+    /// What the record of an earlier version does not say is as in a section that does not say it.
+    #[test]
+    fn an_old_record_has_what_is_so_unless_it_is_said() {
+        let mut record = serde_json::to_value(defaults().spec()).unwrap();
+        let fields = record.as_object_mut().unwrap();
+        for field in ["advertise", "isolate"] {
+            fields.remove(field);
+        }
+        let spec: Spec = serde_json::from_value(record).unwrap();
+        assert!(spec.advertise && spec.isolate);
+    }
 }
