@@ -8,6 +8,7 @@ mod containers;
 mod kernel;
 mod network;
 mod security;
+mod shared;
 mod storage;
 mod tools;
 mod without_daemon;
@@ -60,6 +61,9 @@ const CHECKS: &[(&str, Examine)] = &[
     ("avahi", Examine::Many(network::avahi)),
     ("commons", Examine::Many(commons::commons)),
     ("inotify", Examine::One(kernel::inotify)),
+    ("terminals", Examine::One(shared::terminals)),
+    ("neighbours", Examine::One(shared::neighbours)),
+    ("aio", Examine::One(shared::aio)),
     ("swap", Examine::Many(kernel::swap)),
     ("image tools", Examine::One(tools::image_tools)),
     ("images", Examine::One(storage::images)),
@@ -84,6 +88,9 @@ const SECURITY: &[(&str, Examine)] = &[
     ("reach", Examine::One(network::reach)),
     ("core dumps", Examine::One(security::core_dumps)),
     ("inotify", Examine::One(kernel::inotify)),
+    ("terminals", Examine::One(shared::terminals)),
+    ("neighbours", Examine::One(shared::neighbours)),
+    ("aio", Examine::One(shared::aio)),
     ("helpers", Examine::One(security::helpers)),
     ("owner's files", Examine::Many(security::owners_files)),
     ("remotes", Examine::One(security::remotes)),

@@ -3,7 +3,7 @@
 use super::create::Create;
 use super::undo::Undo;
 use super::{About, Operation, Task};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::machine::{guest_network, Machine};
 use crate::model::advert::host_label;
 use crate::model::config::Declared;
@@ -11,6 +11,7 @@ use crate::model::job::Kind;
 use crate::model::name::Name;
 use crate::model::plan::Action;
 use crate::model::size::Bytes;
+use crate::model::spec::Restart;
 use crate::state::{no_container, no_section, Live, Made, State};
 use crate::steps::ctx::Ctx;
 use crate::steps::lxc::StopHow;
@@ -126,8 +127,13 @@ impl Operation for Start {
     }
 }
 
-/// Keeps why a container was not started.
+/// Keeps why a container was not started. What something else used up for now is tried again as a crash is, whoever asked
+/// for the start: a guest that takes what all share would else have put down every other that was restarted meanwhile.
 pub fn note_failed_start(state: &mut State, name: &Name, error: &Error) {
+    let restarts = state.declared_spec(name).is_some_and(|spec| spec.restart != Restart::No);
+    if error.code == Code::InUse && restarts {
+        state.start_later(name);
+    }
     if let Some(container) = state.containers.get_mut(name) {
         container.failure = Some(error.clone());
     }

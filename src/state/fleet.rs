@@ -191,6 +191,15 @@ impl State {
         self.given_up.retain(|action| action.name() != name);
     }
 
+    /// The container is to be started again by itself, later each time.
+    pub fn start_later(&mut self, name: &Name) {
+        if let Some(container) = self.containers.get_mut(name) {
+            container.life.pending = true;
+            container.due.get_or_insert_with(|| Instant::now() + container.life.delay());
+            self.lives_changed = true;
+        }
+    }
+
     /// Somebody takes care of the container: it is not started again by itself, and its restarts are counted anew.
     pub fn forget_restarts(&mut self, name: &Name) {
         if let Some(container) = self.containers.get_mut(name) {

@@ -1,6 +1,7 @@
 //! What a container can send: a bridge with a guest's port and a neighbour's, in network namespaces of their own, and
 //! frames of each kind that somebody makes who wants to be somebody else. Needs root, `ip` and `unshare`.
 
+mod bounds;
 mod rate;
 mod reach;
 
@@ -600,8 +601,14 @@ fn two_daemons_put_back_what_each_of_them_knows() {
 fn before_it_has_an_address_it_can_ask_for_one_and_nothing_else() {
     let Some(net) = Net::new() else { return };
     net.isolate(true, None);
+    // What a guest without an address of IPv4 may send: how often it asks for one is counted.
+    let (own6, routers) = (six("fe80::ff:fe00:7"), six("ff02::2"));
+    let solicitation = icmpv6(own6, routers, 133, &[0; 4]);
+    let other = ipv6([0x33, 0x33, 0, 0, 0, 2], GUEST, own6, routers, 58, &solicitation);
+    let other = marked(other, "the-last");
     let ask = ipv4(ALL, GUEST, [0; 4], [255; 4], 17, &udp(68, 67, &dhcp(1, GUEST, [0; 4])));
-    let ask = marked(ask, "the-last");
+    let ask = vec![("ask", marked(ask, &marker("ask")))];
+    assert_eq!(net.arriving(&ask, &other), (vec!["ask"], vec!["ask"]));
     let own: Vec<(&str, Vec<u8>)> = vec![
         ("arp", marked(arp(2, GUEST, [10, 7, 0, 7], [10, 7, 0, 7]), &marker("arp"))),
         (
@@ -609,7 +616,7 @@ fn before_it_has_an_address_it_can_ask_for_one_and_nothing_else() {
             marked(ipv4(NEIGHBOUR, GUEST, [10, 7, 0, 7], [10, 7, 0, 9], 17, &udp(9, 9, b"")), &marker("udp")),
         ),
     ];
-    assert_eq!(net.arriving(&own, &ask).0, [""; 0]);
+    assert_eq!(net.arriving(&own, &other).0, [""; 0]);
     // A server's offer to somebody else is not its own; the one to it is, from the moment it has passed.
     let server = net.neighbour.run(|| wire("eth0"));
     let offer = |mac, given| {
@@ -623,20 +630,20 @@ fn before_it_has_an_address_it_can_ask_for_one_and_nothing_else() {
     };
     offer([2, 0, 0, 0, 0, 8], [10, 7, 0, 7]);
     offer(GUEST, [10, 7, 0, 8]);
-    assert_eq!(net.arriving(&own, &ask).0, [""; 0]);
+    assert_eq!(net.arriving(&own, &other).0, [""; 0]);
     offer(GUEST, [10, 7, 0, 7]);
     assert_eq!(net.arriving(&own, &last()).0, ["arp", "udp"]);
     // Given to another one, it is that one's alone.
-    let other = Port { veth: "cb0000000008".into(), mac: "02:00:00:00:00:08".into(), ..port(true, None) };
+    let next = Port { veth: "cb0000000008".into(), mac: "02:00:00:00:00:08".into(), ..port(true, None) };
     let around = net.the_box.run(|| net.host.neighbourhood("br0"));
     net.the_box.run(|| {
-        net.host.isolate(&other).unwrap();
-        net.host.claim(&other.veth, &[[10, 7, 0, 7].into()], &around);
+        net.host.isolate(&next).unwrap();
+        net.host.claim(&next.veth, &[[10, 7, 0, 7].into()], &around);
         net.host.settle();
     });
-    assert_eq!(net.arriving(&own, &ask).0, [""; 0]);
+    assert_eq!(net.arriving(&own, &other).0, [""; 0]);
     net.the_box.run(|| {
-        net.host.release(&other.veth);
+        net.host.release(&next.veth);
         net.host.settle();
     });
     offer(GUEST, [10, 7, 0, 7]);

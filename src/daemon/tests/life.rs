@@ -341,6 +341,37 @@ fn a_restart_that_fails_is_tried_again() {
 }
 
 #[test]
+fn a_start_that_lacks_what_others_have_taken_is_tried_again() {
+    let mut bench = with_policy("on-failure");
+    let in_use = crate::error::Code::InUse;
+    for (method, wait) in [("restart", 1), ("start", 1)] {
+        bench.fake.fail_with("runtime.start", in_use);
+        bench.fails("in_use", &format!("cloudbox.container {method}"), json!({"name": "web", "wait": 15}));
+        assert_eq!(
+            (bench.states(), restart_in(&mut bench, "web")),
+            (vec!["web failed".to_string()], Some(wait))
+        );
+    }
+    // There is none the next time either.
+    bench.fake.fail_with("runtime.start", in_use);
+    bench.pass(Duration::from_secs(2));
+    bench.work();
+    assert_eq!(restart_in(&mut bench, "web"), Some(2));
+    bench.pass(Duration::from_secs(3));
+    bench.work();
+    assert_eq!(bench.states(), ["web running"]);
+    // A hand at it ends that, and a section that says so.
+    bench.fake.fail_with("runtime.start", in_use);
+    bench.fails("in_use", "cloudbox.container restart", json!({"name": "web", "wait": 15}));
+    bench.ok("cloudbox.container stop", json!({"name": "web", "wait": 15}));
+    assert_eq!(restart_in(&mut bench, "web"), None);
+    let mut bench = with_policy("no");
+    bench.fake.fail_with("runtime.start", in_use);
+    bench.fails("in_use", "cloudbox.container restart", json!({"name": "web", "wait": 15}));
+    assert_eq!(restart_in(&mut bench, "web"), None);
+}
+
+#[test]
 fn a_daemon_that_ends_watches_nothing_and_starts_nothing() {
     let mut bench = with_policy("always");
     bench.ok("cloudbox.container create", json!({"name": "db", "wait": 15}));

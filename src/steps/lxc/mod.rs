@@ -12,6 +12,7 @@ mod notices;
 mod runtime;
 pub mod seccomp;
 pub mod system_conf;
+pub mod terminals;
 
 pub use config::render;
 pub use exec::{Exec, Output};

@@ -17,6 +17,7 @@ use super::foreign::{self, Foreign};
 use super::notices::{Notice, Notices};
 use super::seccomp;
 use super::system_conf;
+use super::terminals;
 use super::{AfterEnd, Running, Runtime, StopHow};
 use crate::error::{quoted, Code, Error, Result};
 use crate::model::image::Init;
@@ -350,6 +351,7 @@ impl Runtime for Lxc {
         set_long_log_aside(&dir);
         wait::for_turn(ctx)?;
         ctx.step("start.lxc")?;
+        terminals::check()?;
         // Without PATH LXC finds no newuidmap, and writes the id map itself instead of asking /etc/subuid.
         command
             .env_clear()
@@ -367,7 +369,8 @@ impl Runtime for Lxc {
             None => start(),
         };
         if let Err(error) = started {
-            let error = self.start_failed(name, error);
+            // LXC says of it that it has failed to allocate a console.
+            let error = terminals::check().err().unwrap_or_else(|| self.start_failed(name, error));
             self.kill_half_started(name);
             network::remove_interface(&record.veth);
             return Err(error);

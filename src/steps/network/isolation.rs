@@ -21,7 +21,7 @@
 //! multicast reports, mDNS.
 
 use super::bridge;
-use super::nft::{self, Batch, Rule, Verdict, NAME, NETWORK, TRANSPORT};
+use super::nft::{self, Batch, Often, Rule, Verdict, NAME, NETWORK, TRANSPORT};
 use super::rate::{self, Rate};
 use super::reach::{self, Surroundings};
 use super::table::{
@@ -54,6 +54,29 @@ const OWN4: &str = "own4";
 const LEASED: &str = "leased4";
 /// A hardware address and an IPv6 address of its own.
 const OWN6: &str = "own6";
+/// The same once more, kept while a container is stopped: an address that it gets again is not counted as a new one.
+const HAD: &str = "had4";
+/// How many requests of DHCP came in by each port.
+const ASKED: &str = "requests4";
+/// How many new addresses each hardware address was given.
+const GIVEN_ANEW: &str = "given4";
+/// Hardware addresses that were given too many: they may not ask for [`PAUSE`].
+const GREEDY: &str = "greedy4";
+/// How many reports of IGMP and MLD came in by each port, and how many of those that are about several groups.
+const REPORTED: &str = "reported";
+const LISTED: &str = "listed";
+/// A client asks twice for an address, and a few times more where nobody answers.
+const ASKING: Often = Often { at_once: 10, every: 5 };
+/// New addresses of one hardware address. Of a DHCP server each is held for half a day, whoever uses it: by an
+/// identifier of its own in each request (option 61), whose place in a message nf_tables cannot find, a guest would get
+/// all that the server has.
+const NEW_ADDRESSES: Often = Often { at_once: 6, every: 3600 };
+/// How long who was given too many may not ask. Milliseconds: 1 hour, less than half of the usual leases.
+const PAUSE: u64 = 3_600_000;
+/// Reports: a bridge knows 4096 groups and stops telling them apart for good when there are more; it forgets one after
+/// 260 seconds. With these some 450 are one container's.
+const REPORTS: Often = Often { at_once: 60, every: 2 };
+const LISTS: Often = Often { at_once: 8, every: 30 };
 /// Most addresses of a container of one family.
 const ADDRESSES_MAX: usize = 16;
 /// Where in a DHCP message the client's hardware address is, and the address it is given, behind the header of UDP.
@@ -329,7 +352,7 @@ fn remove_table() {
 /// A table that an older version of this program has made knows less: it goes, and the containers that run keep what they
 /// have.
 fn remove_older_table() {
-    let has_newest_set = nft::keys(TABLE, PORTS) != Err(Errno::ENOENT);
+    let has_newest_set = nft::keys(TABLE, LISTED) != Err(Errno::ENOENT);
     if nft::has_table(TABLE) == Ok(true) && !has_newest_set {
         remove_table();
     }
@@ -605,6 +628,12 @@ fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
 }
 
+/// The reports among `reports` that are about more than `most` groups, which is one less than a power of two. How many
+/// they are about stands at `number`, in two bytes.
+fn about_more_than(reports: Rule, number: (u32, u32), most: u8) -> Rule {
+    reports.bits_not(number, &[0xff, !most], &[0, 0])
+}
+
 fn make_rules(batch: &mut Batch) {
     let (name, mac, ipv4, ipv6) = (41, 9, 7, 8);
     let learned = libc::NFT_SET_EVAL | libc::NFT_SET_TIMEOUT;
@@ -617,12 +646,23 @@ fn make_rules(batch: &mut Batch) {
     batch.make_set(OWN6, &[mac, ipv6], 24, 0, KEYS_MAX);
     batch.make_set(PREFIXES, &[ipv6], 16, learned, 64);
     batch.make_set(ROUTERS, &[ipv6], 16, learned, 64);
+    batch.make_set(HAD, &[mac, ipv4], 12, learned, KEYS_MAX);
+    for (set, kind, length) in [
+        (ASKED, name, NAME),
+        (GIVEN_ANEW, mac, 6),
+        (GREEDY, mac, 6),
+        (REPORTED, name, NAME),
+        (LISTED, name, NAME),
+    ] {
+        batch.make_set(set, &[kind], length, learned, KEYS_MAX);
+    }
     for chain in [
         "guest",
         "arp",
         "ipv4",
         "from_own4",
         "dhcp",
+        "lease",
         "igmp",
         "ipv6",
         "from_own6",
@@ -655,16 +695,25 @@ fn make_rules(batch: &mut Batch) {
     }
     rate::limit_got(batch, "postrouting");
     reach::remember_askers(batch, "postrouting");
-    use Verdict::{Accept, Drop, Goto};
+    use Verdict::{Accept, Drop, Goto, Jump, Return};
     let mut rule = |chain: &str, rule: Rule| batch.add_rule(chain, &rule);
 
     for base in ["prerouting", "output"] {
         // A reply to a client with an Ethernet address, which gives it one of IPv4.
         let reply =
             udp4().at(TRANSPORT, 0, &port(67)).at(TRANSPORT, 8, &[2, 1, 6]).not_at(GIVEN.0, GIVEN.1, &[0; 4]);
-        rule(base, reply.learn_pair(LEASED, CLIENT, GIVEN, LEARNED));
+        rule(base, reply.then(Jump("lease")));
         rule(base, ether(0x86dd).at(NETWORK, 6, &[ICMPV6]).at(NETWORK, 40, &[134, 0]).then(Goto("router")));
     }
+    rule("lease", Rule::new().learn_pair(LEASED, CLIENT, GIVEN, LEARNED));
+    let known = Rule::new().mac_and_address(HAD, CLIENT, GIVEN, 4);
+    rule("lease", known.learn_pair(HAD, CLIENT, GIVEN, LEARNED).then(Return));
+    rule("lease", Rule::new().learn_pair(HAD, CLIENT, GIVEN, LEARNED));
+    rule(
+        "lease",
+        Rule::new().too_often(GIVEN_ANEW, CLIENT, 6, NEW_ADDRESSES).learn(GREEDY, CLIENT, 6, PAUSE),
+    );
+
     // Where an announcement's options are is its router's to say: they come in pieces of 8 bytes.
     for option in (56..160).step_by(8) {
         let prefix = Rule::new().at(NETWORK, option, &[3, 4, 64]);
@@ -697,6 +746,9 @@ fn make_rules(batch: &mut Batch) {
         rule("ipv4", Rule::new().mac_and_address(set, SENDER, (NETWORK, 12), 4).then(Goto("from_own4")));
     }
     rule("ipv4", Rule::new().then(Drop));
+    rule("dhcp", Rule::new().port_too_often(ASKED, ASKING).then(Drop));
+    // A renewal, too: by what stands in front in a message it cannot be told from the request for another address.
+    rule("dhcp", Rule::new().found_in(GREEDY, SENDER, 6).then(Drop));
     let to_server = || udp4().at(TRANSPORT, 0, &[port(68), port(67)].concat());
     rule("dhcp", to_server().port_and_mac(MACS, CLIENT.0, CLIENT.1, true).then(Accept));
     rule("dhcp", Rule::new().then(Drop));
@@ -707,6 +759,11 @@ fn make_rules(batch: &mut Batch) {
     rule("from_own4", Rule::new().unicast().then(Accept));
     rule("from_own4", udp4().at(NETWORK, 16, &[224, 0, 0, 251]).at(TRANSPORT, 2, &port(5353)).then(Accept));
     rule("from_own4", Rule::new().then(Drop));
+    // How many groups a report is about: in 16 bits, of the newer protocols.
+    rule("igmp", about_more_than(Rule::new().at(TRANSPORT, 0, &[0x22]), (TRANSPORT, 6), 15).then(Drop));
+    let list = about_more_than(Rule::new().at(TRANSPORT, 0, &[0x22]), (TRANSPORT, 6), 1);
+    rule("igmp", list.port_too_often(LISTED, LISTS).then(Drop));
+    rule("igmp", Rule::new().port_too_often(REPORTED, REPORTS).then(Drop));
     // Reports and leaves, no queries.
     for kind in [0x12, 0x16, 0x17, 0x22] {
         rule("igmp", Rule::new().at(TRANSPORT, 0, &[kind]).then(Accept));
@@ -741,6 +798,10 @@ fn make_rules(batch: &mut Batch) {
     rule("fragment", Rule::new().then(Drop));
 
     // Reports and leaves behind a header of 8 bytes, no queries.
+    let newer = || Rule::new().at(NETWORK, 48, &[143]);
+    rule("mld", about_more_than(newer(), (NETWORK, 54), 15).then(Drop));
+    rule("mld", about_more_than(newer(), (NETWORK, 54), 1).port_too_often(LISTED, LISTS).then(Drop));
+    rule("mld", Rule::new().port_too_often(REPORTED, REPORTS).then(Drop));
     let nobody = || Rule::new().at(NETWORK, 8, &[0; 16]);
     for kind in [131, 132, 143] {
         rule("mld", own6().at(NETWORK, 40, &[ICMPV6, 0]).at(NETWORK, 48, &[kind]).then(Accept));

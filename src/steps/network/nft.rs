@@ -85,6 +85,22 @@ pub enum Limit {
     Frames(u64),
 }
 
+/// How often something may happen: some times at once, and after that once in so many seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Often {
+    /// Times at once.
+    pub at_once: u32,
+    /// Seconds until it may happen once more.
+    pub every: u32,
+}
+
+impl Often {
+    /// After which nothing is to be remembered: all that was used up is there again. Milliseconds.
+    fn forgotten(self) -> u64 {
+        u64::from(self.at_once) * u64::from(self.every) * 1000
+    }
+}
+
 /// By which port of a bridge a frame passes.
 #[derive(Debug, Clone, Copy)]
 pub enum Through {
@@ -263,9 +279,30 @@ impl Rule {
     }
 
     fn put_into(self, set: &str, milliseconds: u64) -> Rule {
+        self.expression("dynset", |data| put_first_register(data, set, milliseconds))
+    }
+
+    /// The port it came in by has sent such a frame more often than that. `set` counts for each port.
+    pub fn port_too_often(self, set: &str, often: Often) -> Rule {
+        self.interface(Through::In).count_in(set, often)
+    }
+
+    /// There was a frame with these bytes more often than that. `set` counts for each of them.
+    pub fn too_often(self, set: &str, at: (u32, u32), length: u32, often: Often) -> Rule {
+        self.load(0, at.0, at.1, length).count_in(set, often)
+    }
+
+    fn count_in(self, set: &str, often: Often) -> Rule {
         self.expression("dynset", |data| {
-            data.text(1, set).number(3, libc::NFT_DYNSET_OP_UPDATE as u32).number(4, REGISTER);
-            data.put(6, &milliseconds.to_be_bytes());
+            put_first_register(data, set, often.forgotten());
+            data.nest(7, |expression| {
+                expression.text(1, "limit").nest(2, |limit| {
+                    let once = 1_u64;
+                    limit.put(1, &once.to_be_bytes()).put(2, &u64::from(often.every).to_be_bytes());
+                    limit.number(3, often.at_once).number(4, libc::NFT_LIMIT_PKTS as u32);
+                    limit.number(5, libc::NFT_LIMIT_F_INV as u32);
+                });
+            });
         })
     }
 
@@ -289,6 +326,12 @@ impl Rule {
             });
         })
     }
+}
+
+/// What puts the bytes of the first register into `set`, for `milliseconds`.
+fn put_first_register(data: &mut Attributes, set: &str, milliseconds: u64) {
+    data.text(1, set).number(3, libc::NFT_DYNSET_OP_UPDATE as u32).number(4, REGISTER);
+    data.put(6, &milliseconds.to_be_bytes());
 }
 
 /// Changes of a table, made all together or not at all.

@@ -31,8 +31,9 @@ use std::path::PathBuf;
 const VERSION: u64 = 1;
 /// The longest manifest, extended header or map of a sparse file: an extended attribute has at most 65,536 bytes.
 const SMALL_MAX: u64 = 1 << 20;
-/// The most pieces of a sparse file that are written as such; the rest is one piece, holes and all.
-const PIECES: usize = 4096;
+/// The most pieces of a sparse file: of a map with as many, each of two numbers of 20 digits, no reader says that it is
+/// longer than [`SMALL_MAX`].
+const PIECES: usize = 24_000;
 /// Bytes copied at once.
 const CHUNK: usize = 64 << 10;
 /// Bytes of a name in an archive: what a walk remembers, and `layer/` in front.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use tar::{EntryType, Header};
 
@@ -86,6 +86,35 @@ fn what_is_unpacked_is_what_was_packed() {
         assert_eq!(unpacked.len(), packed.len());
         assert!(fs::metadata(&path).unwrap().len() < 1 << 20, "a hole takes no room");
         assert!(fs::metadata(to.join("hole")).unwrap().blocks() * 512 < 1 << 20);
+    }
+}
+
+#[test]
+fn no_file_of_a_guests_takes_much_more_of_an_archive_than_of_its_disk() {
+    if !is_root() {
+        return;
+    }
+    let dir = TempDir::make();
+    let from = dir.path().join("from");
+    fs::create_dir(&from).unwrap();
+    // Its pieces are as far from each other as the file system permits.
+    let (pieces, apart) = (5000_u64, 400 << 20);
+    let name = from.join("holes");
+    let file = File::create_new(&name).unwrap();
+    for piece in 0..pieces {
+        file.write_all_at(b"data", piece * apart).unwrap();
+    }
+    file.set_len(pieces * apart).unwrap();
+    let path = pack(dir.path(), None);
+    assert!(fs::metadata(&path).unwrap().len() < pieces * 4096 + (1 << 20));
+    let to = dir.path().join("to");
+    unpack_at(&path, &to, u64::MAX).unwrap();
+    let back = File::open(to.join("holes")).unwrap();
+    assert_eq!(back.metadata().unwrap().len(), pieces * apart);
+    let mut data = [0; 4];
+    for piece in [0, 1, pieces - 1] {
+        back.read_exact_at(&mut data, piece * apart).unwrap();
+        assert_eq!(&data, b"data");
     }
 }
 

@@ -221,13 +221,17 @@ impl<'a, 'p> Writer<'a, 'p> {
         let failed = |e: io::Error| Error::io("cannot read", &seen.shown(), e);
         let file = seen.open().map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        let mut pieces: Vec<(u64, u64)> = Vec::new();
-        let mut end = 0;
-        while let Some((start, stop)) = next_data(&file, end).map_err(failed)?.filter(|(at, _)| *at < length)
-        {
-            end = if pieces.len() + 1 < PIECES { stop.min(length) } else { length };
-            pieces.push((start, end));
-        }
+        let pieces = pieces_of(&file, &seen.shown(), length, PIECES, &mut || self.progress.add(0))?;
+        let Some(mut pieces) = pieces else {
+            return Err(Error::new(
+                Code::NotSupported,
+                format_args!(
+                    "{}: it has data in more than {PIECES} places with wide holes between, and no archive holds \
+                     that; copy it without holes (`cp --sparse=never`) or remove it first",
+                    seen.shown().display()
+                ),
+            ));
+        };
         let data: u64 = pieces.iter().map(|(start, end)| end - start).sum();
         if data == length {
             self.header(EntryType::Regular, name, b"", node, length, records)?;
@@ -272,6 +276,49 @@ impl<'a, 'p> Writer<'a, 'p> {
     }
 }
 
+/// Where in a file of `length` bytes there is data, in `most` pieces at most: where there are more, the narrowest holes
+/// are taken for data. None when these would be more than the data: a guest makes a file that takes megabytes of its
+/// disk, and would take terabytes of an archive. `tick` is called again and again.
+///
+/// # Errors
+/// The file cannot be looked at; what `tick` says.
+fn pieces_of(
+    file: &File,
+    path: &Path,
+    length: u64,
+    most: usize,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<Option<Vec<(u64, u64)>>> {
+    let next = |at| next_data(file, at).map_err(|e| Error::io("cannot read", path, e));
+    let mut widest = 0;
+    loop {
+        tick()?;
+        let mut pieces: Vec<(u64, u64)> = Vec::new();
+        let (mut at, mut data, mut holes, mut all) = (0, 0_u64, 0_u64, true);
+        while let Some((start, stop)) = next(at)?.filter(|(start, _)| *start < length) {
+            at = stop.min(length);
+            data += at - start;
+            let full = pieces.len() == most;
+            match pieces.last_mut().filter(|(_, end)| start - *end <= widest) {
+                Some((_, end)) => {
+                    holes += start - *end;
+                    *end = at;
+                }
+                None if full => {
+                    all = false;
+                    break;
+                }
+                None => pieces.push((start, at)),
+            }
+        }
+        if all {
+            return Ok(Some(pieces).filter(|_| holes <= data));
+        }
+        // With holes as wide as the file there is one piece.
+        widest = (widest * 2).max(BLOCK as u64);
+    }
+}
+
 /// The first name of a file with several, as [`note_first_name`] has kept it at `link`.
 fn first_name(link: &Path) -> Option<Vec<u8>> {
     match fs::read_link(link) {
@@ -285,5 +332,42 @@ fn note_first_name(link: &Path, name: &[u8]) -> io::Result<()> {
     match std::os::unix::fs::symlink(OsStr::from_bytes(name), link) {
         Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => fs::write(link, name),
         noted => noted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    /// What is wide apart on every file system.
+    const BLOCK: u64 = 64 << 10;
+
+    /// Of a file with data in these blocks, and as long as that.
+    fn pieces(blocks: &[u64], length: u64, most: usize) -> Option<Vec<(u64, u64)>> {
+        let dir = TempDir::make();
+        let path = dir.path().join("file");
+        let file = File::create_new(&path).unwrap();
+        blocks.iter().for_each(|at| file.write_all_at(&[7; BLOCK as usize], at * BLOCK).unwrap());
+        file.set_len(length * BLOCK).unwrap();
+        let file = File::open(&path).unwrap();
+        let found = pieces_of(&file, &path, length * BLOCK, most, &mut || Ok(())).unwrap();
+        found.map(|pieces| pieces.iter().map(|(start, end)| (start / BLOCK, end / BLOCK)).collect())
+    }
+
+    #[test]
+    fn the_narrowest_holes_are_taken_for_data_but_no_wide_ones() {
+        let cases: [(&[u64], u64, usize, Option<&[(u64, u64)]>); 7] = [
+            (&[], 9, 3, Some(&[])),
+            (&[0, 1, 4], 9, 3, Some(&[(0, 2), (4, 5)])),
+            (&[0, 2, 4], 9, 3, Some(&[(0, 1), (2, 3), (4, 5)])),
+            (&[0, 2, 900, 1800], 1 << 20, 3, Some(&[(0, 3), (900, 901), (1800, 1801)])),
+            (&[0, 2, 4, 6], 7, 3, Some(&[(0, 7)])),
+            (&[0, 900, 1800, 2700], 1 << 20, 3, None),
+            (&[0, 900, 1800, 1 << 24], 1 << 25, 3, None),
+        ];
+        for (blocks, length, most, expected) in cases {
+            assert_eq!(pieces(blocks, length, most).as_deref(), expected, "{blocks:?} of {length}");
+        }
     }
 }
