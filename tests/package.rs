@@ -889,7 +889,7 @@ fn the_commons_is_a_second_instance_that_is_not_root() {
     let (_, commons) = on.split_once("instance commons\n").unwrap_or_else(|| panic!("{on}"));
     let (commons, after) = commons.split_once("end\n").unwrap();
     for line in [
-        "command /bin/true commons",
+        "command /bin/true commons run",
         "user cloudbox-commons",
         "group cloudbox-commons",
         "no_new_privs 1",
