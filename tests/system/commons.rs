@@ -23,6 +23,8 @@ struct Commons {
     directory: PathBuf,
     /// How many times as fast the core's clock runs.
     speed: u32,
+    /// Whether NTP has answered.
+    ntp: bool,
 }
 
 /// Sections for these brokers.
@@ -54,7 +56,7 @@ impl Commons {
         fs::write(desk.join("me.sec"), key.to_text()).unwrap();
         let text = format!("config commons 'commons'\n\toption network 'guifi'\n{}", sections(brokers));
         fs::write(desk.join("commons"), text).unwrap();
-        let mut commons = Commons { the_box, process: None, directory, speed };
+        let mut commons = Commons { the_box, process: None, directory, speed, ntp: true };
         commons.start();
         commons
     }
@@ -65,7 +67,7 @@ impl Commons {
         let mut command = Command::new(program());
         command.args(["commons", "run", "--foreground", "--directory"]).arg(&self.directory);
         // The machine's clock is right, whoever set it.
-        command.arg("--ntp").arg("/dev/null");
+        command.arg("--ntp").arg(if self.ntp { "/dev/null" } else { "/nonexistent" });
         command.env("CLOUDBOX_COMMONS_SPEED", self.speed.to_string());
         command.env("UBUS_SOCKET", self.the_box.socket()).uid(UID).gid(UID).current_dir("/");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -207,6 +209,41 @@ fn a_slice_runs_on_a_box_and_follows_its_owner() {
     let (_, status) = commons.anna(&["slice", "status", "wiki"]);
     assert!(status.contains(", deleted"), "{status}");
     commons.stop();
+}
+
+/// A box that was switched off comes back where nobody is to be heard, and where its clock was never set: what ran there runs
+/// again.
+#[cfg(feature = "faults")]
+#[test]
+fn what_ran_runs_again_after_a_reboot_without_any_broker() {
+    let Ok(mosquitto) = broker_program(Kind::Mosquitto) else { return };
+    let mut broker =
+        Server::start(Kind::Mosquitto, &mosquitto, "allow_anonymous true\nmax_queued_messages 0\n");
+    let Some(the_box) = TestBox::bare("commons after a reboot", false) else { return };
+    let mut commons = Commons::new(the_box, &[&broker], 30);
+    eventually("an offer", || commons.anna(&["commons", "offers"]).1.contains(" yes"));
+    commons.write_slice("");
+    let (code, told) = commons.anna(&["slice", "apply", "wiki.slice", "--any"]);
+    assert_eq!(code, 0, "{told}");
+    let name = commons.wait_for("running");
+    eventually("a ready slice", || commons.anna(&["slice", "status", "wiki"]).0 == 0);
+
+    broker.stop(nix::sys::signal::Signal::SIGKILL);
+    drop(commons.process.take());
+    commons.the_box.container_call("stop", json!({ "name": name, "timeout": 1 }));
+    commons.wait_for("stopped");
+    commons.the_box.stop_daemon();
+    // As a boot leaves it: what was noted for this run is gone.
+    let _ = fs::remove_dir_all(&commons.the_box.layout.run);
+    fs::create_dir_all(&commons.the_box.layout.run).unwrap();
+    commons.the_box.start_daemon();
+    commons.ntp = false;
+    let begun = Instant::now();
+    commons.start();
+    assert_eq!(commons.wait_for("running"), name);
+    println!("it runs again after {} s, of 60 at the usual speed", begun.elapsed().as_secs() * 30);
+    let status = commons.status().unwrap();
+    assert_eq!((&status["connected"], &status["ready"]), (&json!(0), &json!(1)));
 }
 
 /// Three boxes and two brokers: what one box loses another makes up for, and what one broker loses the other has. The core's
