@@ -264,7 +264,9 @@ impl Core {
         if member.call.is_none() {
             member.doing = Doing::Nothing;
         }
-        self.tell(member, state, code, why);
+        // Only what ran is stopped: when all shall run again, it is waited for, and for no spare.
+        let never_ran = state == MemberState::Stopped && code.is_empty() && !member.ran && !runs;
+        self.tell(member, if never_ran { MemberState::Spare } else { state }, code, why);
     }
 
     /// What runs goes on, and nothing begins.
@@ -825,9 +827,16 @@ impl Core {
             let is_empty =
                 slice.members.iter().all(|member| self.container(member).is_none() && member.call.is_none());
             if over && is_empty {
-                let topic = super::Topic::Slice(slice.member, slice.name);
-                self.out.push_back(Effect::Forget(slice.file()));
-                self.docs.drop(&topic);
+                let (member, name, file) = (slice.member, slice.name, slice.file());
+                self.out.push_back(Effect::Forget(file));
+                self.docs.drop(&super::Topic::Slice(member, name));
+                self.docs.drop(&super::Topic::Renewal(member, name));
+                // What was said of it stands there no more.
+                let (connected, mono) = (self.links.connected(), self.clock.mono());
+                let state = super::Topic::State(self.me, member, name);
+                if self.docs.get(&state).is_some() {
+                    self.docs.say(state, Rc::from([]), &connected, mono);
+                }
                 self.slices.remove(at);
                 self.stale = true;
             }
