@@ -921,6 +921,26 @@ fn who_is_vouched_for_is_hosted_until_the_word_is_taken_back() {
     assert_eq!(bench.state(), (MemberState::Refused, "revoked"));
 }
 
+/// A key that was given up is given up for ever, and nothing that it signs holds any more.
+#[test]
+fn case_21_who_gives_up_his_key_says_nothing_more() {
+    let mut bench = ready();
+    let list = |serial: u64, keys: Vec<Id>| {
+        signed(ANNA, &Revoked { member: id(ANNA), serial, keys, issued: T, expires: T + 90 * DAY })
+    };
+    bench.pass(61);
+    bench.hear(Topic::Revoked(id(ANNA)), &list(1, vec![id(ANNA)]));
+    assert_eq!(bench.all_work(), ["stop"]);
+    bench.hear(Topic::Revoked(id(ANNA)), &list(2, vec![]));
+    bench.pass(61);
+    assert_eq!(bench.all_work(), [""; 0]);
+    assert_eq!(bench.state(), (MemberState::Refused, "revoked"));
+    // Nor after a reboot before any broker is there.
+    let mut bench = bench.reboot(0, true, T + DAY);
+    bench.pass(600);
+    assert_eq!(bench.all_work(), [""; 0]);
+}
+
 #[test]
 fn a_box_with_a_certificate_renews_and_others_believe_it() {
     let renewer = |of: u8| {
