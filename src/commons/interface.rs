@@ -165,6 +165,8 @@ pub struct Room {
 
 /// What happens.
 #[derive(Debug)]
+// Settings come once in a while, and are moved then.
+#[allow(clippy::large_enum_variant)]
 pub enum Input<'a> {
     /// The configuration was read, at first or anew.
     Settings(Settings),

@@ -422,14 +422,17 @@ fn somebody_is_vouched_for() {
     assert_eq!(OnLoss::Keep.as_str(), "keep");
 }
 
+/// An image's name and processor, and its versions with the digit that their hashes are made of.
+type Product<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
 /// What a server of images lists.
-fn lists(web: &web::Web, products: &[(&str, &str, &[(&str, &str)])]) {
+fn lists(web: &web::Web, products: &[Product<'_>]) {
     let index = r#"{"format":"index:1.0","index":{"images":{"datatype":"image-downloads","path":"streams/v1/images.json"}}}"#;
     web.put("/streams/v1/index.json", index.as_bytes());
     let item = |digit: &str| {
         format!(r#"{{"ftype":"squashfs","path":"x","sha256":"{}","size":1}}"#, digit.repeat(64))
     };
-    let product = |(alias, arch, versions): &(&str, &str, &[(&str, &str)])| {
+    let product = |(alias, arch, versions): &Product<'_>| {
         let version =
             |(name, digit): &(&str, &str)| format!(r#""{name}":{{"items":{{"root":{}}}}}"#, item(digit));
         let versions: Vec<String> = versions.iter().map(version).collect();

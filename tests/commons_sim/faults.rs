@@ -280,12 +280,10 @@ impl World {
                     }
                 }
             }
-            Fault::Dying(at, broker) => {
-                if self.boxes[at].ways[broker].connected {
-                    self.boxes[at].ways[broker].dying = true;
-                    let epoch = self.boxes[at].ways[broker].epoch;
-                    self.at(self.now + 30 * SECOND, Event::Noticed { at, broker, epoch });
-                }
+            Fault::Dying(at, broker) if self.boxes[at].ways[broker].connected => {
+                self.boxes[at].ways[broker].dying = true;
+                let epoch = self.boxes[at].ways[broker].epoch;
+                self.at(self.now + 30 * SECOND, Event::Noticed { at, broker, epoch });
             }
             Fault::Clock(at, offset, time) => {
                 self.boxes[at].offset = offset;

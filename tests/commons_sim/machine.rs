@@ -45,6 +45,9 @@ pub struct Way {
     pub tries: u32,
 }
 
+/// What a broker says when a connection is lost: where, and what.
+pub type Will = (Rc<str>, Rc<[u8]>);
+
 pub struct Machine {
     pub id: Id,
     pub number: u64,
@@ -75,7 +78,7 @@ pub struct Machine {
     /// The greatest manifest that it ever held of each slice.
     pub greatest: BTreeMap<(Id, String), (u64, bool, u64)>,
     /// A will for each broker.
-    pub wills: Vec<Option<(Rc<str>, Rc<[u8]>)>>,
+    pub wills: Vec<Option<Will>>,
     pub lowered: bool,
 }
 

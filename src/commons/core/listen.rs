@@ -36,7 +36,7 @@ impl Core {
             Topic::Mark(_) => self.hear_mark(broker, payload),
             _ if topic.author() == Some(self.me) => self.hear_own(broker, &topic, payload, retained),
             Topic::Slice(member, name) => self.hear_manifest(broker, member, name, payload),
-            Topic::Renewal(member, name) => self.hear_renewal(member, name, payload),
+            Topic::Renewal(member, name) => self.hear_renewal(broker, member, name, payload),
             Topic::Index(member) => self.hear_index(broker, member, payload),
             Topic::Revoked(member) => self.hear_revoked(broker, member, payload),
             Topic::Alive(from) => self.hear_alive(from, &topic, payload, retained),
@@ -162,32 +162,49 @@ impl Core {
         self.slices[at] = slice;
     }
 
-    fn hear_renewal(&mut self, member: Id, name: Label, payload: &[u8]) {
+    fn hear_renewal(&mut self, broker: Broker, member: Id, name: Label, payload: &[u8]) {
+        let topic = Topic::Renewal(member, name);
+        let same = self.docs.get(&topic).is_some_and(|own| **own == *payload);
+        if same {
+            return self.docs.heard(broker, &topic, true, self.clock.mono());
+        }
         let Ok(at) = self.slice_at(member, name) else { return };
         let Some(taken) = self.slices[at].serials.taken.clone() else { return };
-        let Some(key) = self.known(member).map(|known| known.key.clone()) else { return };
-        let certs = taken.manifest.renewers.iter();
-        let certs = certs.filter_map(|cert| self.verify::<Renewer>(&key, cert.as_bytes()).ok());
-        let certs = certs.map(|(cert, _)| cert).filter(|cert| (cert.member, cert.slice) == (member, name));
-        for cert in certs {
-            let Some(by) = key_of(cert.of, payload) else { continue };
-            let Ok((renewal, _)) = self.verify::<Renewal>(&by, payload) else { continue };
-            let is_this = (renewal.member, renewal.slice, renewal.of) == (member, name, cert.of)
-                && renewal.manifest == taken.hash;
-            // Of one that was signed by a wrong clock no more than 30 days count from here.
-            let most = self.clock.right().map_or(u64::MAX, |now| now + 31 * 86_400);
-            let expires = renewal.expires.min(cert.expires);
-            if !is_this || expires <= taken.expires() || expires > most {
-                continue;
-            }
-            let renewed = Renewed { issued: renewal.issued, expires, at: self.clock.powered() };
+        let Some(renewed) = self.read_renewal(&taken, payload) else {
+            return self.docs.heard(broker, &topic, false, self.clock.mono());
+        };
+        // Another box's word that holds as long as this one's is as good.
+        if renewed.expires >= taken.expires() {
+            self.docs.drop(&topic);
+        }
+        if renewed.expires > taken.expires() {
             let slice = &mut self.slices[at];
             if let Some(taken) = &mut slice.serials.taken {
                 taken.renewed = Some(renewed);
             }
             (slice.dirty, slice.unsaved) = (true, true);
-            return;
         }
+    }
+
+    /// What a renewal of that manifest is worth that a box with a certificate has signed.
+    fn read_renewal(&self, taken: &Taken, payload: &[u8]) -> Option<Renewed> {
+        let (member, name) = (taken.manifest.member, taken.manifest.slice);
+        let key = &self.known(member)?.key;
+        let certs = taken.manifest.renewers.iter();
+        let certs = certs.filter_map(|cert| self.verified::<Renewer>(key, cert.as_bytes()));
+        let mut certs =
+            certs.map(|(cert, _)| cert).filter(|cert| (cert.member, cert.slice) == (member, name));
+        certs.find_map(|cert| {
+            let by = key_of(cert.of, payload)?;
+            let (renewal, _) = self.verified::<Renewal>(&by, payload)?;
+            let is_this = (renewal.member, renewal.slice, renewal.of) == (member, name, cert.of)
+                && renewal.manifest == taken.hash;
+            // Of one that was signed by a wrong clock no more than 30 days count from here.
+            let most = self.clock.right().map_or(u64::MAX, |now| now + 31 * 86_400);
+            let expires = renewal.expires.min(cert.expires);
+            let renewed = Renewed { issued: renewal.issued, expires, at: self.clock.powered() };
+            (is_this && expires <= most).then_some(renewed)
+        })
     }
 
     fn hear_index(&mut self, broker: Broker, member: Id, payload: &[u8]) {

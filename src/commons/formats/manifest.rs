@@ -283,15 +283,14 @@ impl Group {
         let all =
             self.places.len() == boxes && self.places.iter().enumerate().all(|(i, at)| i == usize::from(*at));
         let places = (!all).then(|| self.places.iter().map(|at| Value::from(*at)).collect::<Vec<Value>>());
-        let text = |text: &Box<str>| Value::from(&**text);
         let members = Members::default().with("name", self.name.as_str()).with("count", self.count);
         let members = members.with_some("places", places);
         let members = members.with_list("not", &self.not, |id| id.to_string().into());
         let members = members.with("image", self.image.write());
         let members = members.with("memory", self.memory).with("disk", self.disk).with("cpus", self.cpus);
-        let members = members.with_some("pids", self.pids).with_list("services", &self.services, text);
+        let members = members.with_some("pids", self.pids).with_texts("services", &self.services);
         let members = members.with_list("publish", &self.publish, Published::write);
-        let members = members.with_list("authorized_keys", &self.authorized_keys, text);
+        let members = members.with_texts("authorized_keys", &self.authorized_keys);
         let members = members.with_some("first_boot", self.first_boot.as_deref());
         let members = members.with_list("secrets", &self.secrets, Secret::write);
         let members = members.with_some("reset", (self.reset > 0).then_some(self.reset));
@@ -407,7 +406,6 @@ impl Format for Manifest {
     }
 
     fn write(&self) -> Members {
-        let text = |text: &Box<str>| Value::from(&**text);
         let members = Members::default().with_id("member", self.member).with("slice", self.slice.as_str());
         let members = members.with("serial", self.serial).with_some("prev", self.prev);
         let members = members.with_some("again", self.again);
@@ -416,8 +414,8 @@ impl Format for Manifest {
         let members = members.with("state", self.wish.as_str());
         let members = members.with_list("boxes", &self.boxes, |id| id.to_string().into());
         let members = members.with_list("groups", &self.groups, |group| group.write(self.boxes.len()));
-        let members = members.with_list("seals", &self.seals, text);
-        let members = members.with_list("renewers", &self.renewers, text);
+        let members = members.with_texts("seals", &self.seals);
+        let members = members.with_texts("renewers", &self.renewers);
         members.with("issued", self.issued).with("expires", self.expires)
     }
 

@@ -44,14 +44,14 @@ impl Announced {
             address: line("address", ADDRESS_MAX)?,
             // Within the range.
             port: fields.number("port", 1..=u16::MAX.into())? as u16,
-            txt: fields.list("txt", TXTS_MAX, |name, value| txt(name, value))?,
+            txt: fields.list("txt", TXTS_MAX, txt)?,
         })
     }
 
     fn write(&self) -> Value {
         let members = Members::default().with("type", &*self.kind).with("name", &*self.name);
         let members = members.with("address", &*self.address).with("port", self.port);
-        members.with_list("txt", &self.txt, |txt| Value::from(&**txt)).into()
+        members.with_texts("txt", &self.txt).into()
     }
 }
 
