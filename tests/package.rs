@@ -181,6 +181,7 @@ fn every_path_mode_and_script_of_the_package() {
             ("./etc/apparmor.d/cloudbox-guest", 0o644),
             ("./etc/config/cloudbox", 0o600),
             ("./etc/config/cloudbox-host", 0o600),
+            ("./etc/hotplug.d/ntp/60-cloudbox", 0o644),
             ("./etc/init.d/cloudbox", 0o755),
             ("./etc/sysctl.d/60-cloudbox.conf", 0o644),
             ("./etc/uci-defaults/59-cloudbox-host", 0o644),
@@ -914,6 +915,7 @@ fn the_commons_is_a_second_instance_that_is_not_root() {
 #[test]
 fn every_script_is_one_that_the_shell_of_a_box_reads() {
     for script in [
+        "files/etc/hotplug.d/ntp/60-cloudbox",
         "files/etc/init.d/cloudbox",
         "files/etc/uci-defaults/59-cloudbox-host",
         "files/etc/uci-defaults/60-cloudbox",

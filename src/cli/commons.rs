@@ -10,7 +10,7 @@ use super::page::{push_json, Page};
 use super::request::{Request, BOX, COMMONS};
 use super::text::{size, Table};
 use super::view::View;
-use crate::commons::formats::{make, Ask, Offer, DAY, OFFER_DAYS};
+use crate::commons::formats::{Ask, Offer, DAY, OFFER_DAYS};
 use crate::commons::heard::{newest, order, Heard};
 use crate::commons::id::Id;
 use crate::commons::invitation::Invitation;
@@ -18,6 +18,7 @@ use crate::commons::label::{Kind, Label};
 use crate::commons::mosquitto::{self, File, Users};
 use crate::commons::offers::owner;
 use crate::commons::signed::{Ed25519, Parts};
+use crate::commons::signing::signed;
 use crate::commons::topic::{Filter, Topic};
 use crate::commons_daemon;
 use crate::error::{Code, Error, Result};
@@ -454,7 +455,7 @@ impl AskArgs {
             expires: now + OFFER_DAYS * DAY,
         };
         let place = self.by.place()?;
-        let text = make(&Ed25519, &key, place.network, &ask)?;
+        let text = signed(&key, place.network, &ask)?;
         let mut brokers = Brokers::connect(&place)?;
         let kept = brokers.publish(&Topic::Ask(of, member), &text);
         let good = kept.iter().filter(|kept| kept.why_not.is_none()).count();

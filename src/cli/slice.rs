@@ -8,7 +8,7 @@ use super::member::place::{last_signed, note_signed, Place, Where, Who};
 use super::member::{files, images};
 use super::page::{push_json, Page};
 use super::text::{count, duration, Table};
-use crate::commons::formats::{make, Alive, Index, Manifest, Offer, Reported, State, Wish};
+use crate::commons::formats::{Alive, Index, Manifest, Offer, Reported, State, Wish};
 use crate::commons::heard::{newest, order, Heard};
 use crate::commons::id::Id;
 use crate::commons::label::{Kind, Label};
@@ -16,7 +16,7 @@ use crate::commons::offers::candidate;
 use crate::commons::plan::{plan, Candidate, Plan};
 use crate::commons::roll_up::{roll_up, RollUp};
 use crate::commons::signed::Ed25519;
-use crate::commons::signing::{what_is_public, Before, Contents, Signer, AHEAD};
+use crate::commons::signing::{signed, what_is_public, Before, Contents, Signer, AHEAD};
 use crate::commons::slice_file::{self, SliceFile};
 use crate::commons::topic::{Filter, Topic};
 use crate::error::{Code, Error, Result};
@@ -395,7 +395,7 @@ impl Apply {
         }
         tell(plan.warnings.iter());
         let network = place.network;
-        let texts = (make(&Ed25519, &key, network, &manifest)?, make(&Ed25519, &key, network, &index)?);
+        let texts = (signed(&key, network, &manifest)?, signed(&key, network, &index)?);
         let code = publish(&mut prepared.brokers, network, &manifest, &texts, page)?;
         for group in &prepared.plan.groups {
             let spares = group.boxes.len().saturating_sub(group.count);
@@ -467,7 +467,7 @@ impl Change {
         let manifest =
             signer.again(&before, &known.before, wish.unwrap_or(before.wish), lives.unwrap_or(left));
         let index = signer.index(known.index.as_ref(), &manifest)?;
-        let texts = (make(&Ed25519, &key, network, &manifest)?, make(&Ed25519, &key, network, &index)?);
+        let texts = (signed(&key, network, &manifest)?, signed(&key, network, &index)?);
         let code = publish(&mut brokers, network, &manifest, &texts, page)?;
         match manifest.wish {
             Wish::Gone => page.line("it is deleted; for 7 days `cloudbox slice again` brings it back"),

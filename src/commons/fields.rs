@@ -286,6 +286,11 @@ impl Members {
         self.with_some(name, (!list.is_empty()).then_some(list))
     }
 
+    /// One with the list of texts called `name` if there is something in it.
+    pub fn with_texts(self, name: &str, texts: &[Box<str>]) -> Members {
+        self.with_list(name, texts, |text| Value::from(&**text))
+    }
+
     /// One with an id.
     pub fn with_id(self, name: &str, id: Id) -> Members {
         self.with(name, id.to_string())

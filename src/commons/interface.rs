@@ -165,7 +165,7 @@ pub struct Room {
 
 /// What happens.
 #[derive(Debug)]
-// Each is fed as it comes; there is never more than one.
+// Settings come once in a while, and are moved then.
 #[allow(clippy::large_enum_variant)]
 pub enum Input<'a> {
     /// The configuration was read, at first or anew.
@@ -184,6 +184,14 @@ pub enum Input<'a> {
         payload: &'a [u8],
         /// Whether it stood there before it was asked for.
         retained: bool,
+    },
+    /// Somebody on this box gives a manifest, an index or revocations that their member signed: brokers need not have them, and
+    /// there need be none.
+    Given {
+        /// Where it belongs.
+        topic: Topic,
+        /// What was signed.
+        payload: &'a [u8],
     },
     /// All containers that have a slice: once before anything else happens, and whenever one of them has changed. After
     /// [`Input::Done`] only what was looked at after the call had ended.

@@ -126,8 +126,9 @@ mod tests {
         }
     }
 
+    /// `a-b` and `c` were called as `a` and `b-c`, and host names were too long.
     #[test]
-    fn a_containers_name_is_one_whatever_its_parts() {
+    fn case_17_a_containers_name_is_one_whatever_its_parts() {
         let id: Id = "o6cgvbb4hsvzjf6g".parse().unwrap();
         let label = |kind, text| Label::new(kind, text).unwrap();
         let name = |slice, group| container_name(id, label(Kind::Slice, slice), label(Kind::Group, group));

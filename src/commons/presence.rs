@@ -320,8 +320,9 @@ mod tests {
         assert_eq!(presence.absent_at(id(), GRACE, 10_000), 10_000 + GRACE);
     }
 
+    /// Brokers were away for longer than the grace, and the first who came back saw nobody: it made all anew.
     #[test]
-    fn nobody_grows_older_without_a_broker() {
+    fn case_07_nobody_grows_older_without_a_broker() {
         let mut presence = listening();
         presence.hear(&alive(1, 1), false, at(0));
         let minutes = |count: u64| count * 60 * SECOND;

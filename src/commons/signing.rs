@@ -2,14 +2,17 @@
 //! from files, brokers and servers is handed in.
 
 use super::formats::{
-    Entry, Group, Image, Index, Manifest, OnLoss, Published, Secret, Wish, DAY, SLICES_MAX,
+    make, open, Entry, Format, Group, Image, Index, Manifest, OnLoss, Published, Secret, Wish, DAY,
+    SLICES_MAX,
 };
 use super::id::Id;
 use super::label::Label;
 use super::plan::Plan;
 use super::seal::{ContentKey, Whose};
+use super::signed::Ed25519;
 use super::slice_file::{self, SliceFile};
 use crate::error::{Code, Error, Result};
+use crate::usign::SecretKey;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::Engine;
 
@@ -220,6 +223,18 @@ fn published(publish: &slice_file::Publish) -> Published {
     Published { kind: publish.kind.as_str().into(), port: publish.port, name: name.into() }
 }
 
+/// Signs what `told` says, and reads it as a box would: what is longer or odder than a format allows is better told to whoever
+/// signs it than passed over by everybody.
+///
+/// # Errors
+/// [`Code::InvalidArgument`]: nobody would read it, and why.
+pub fn signed<T: Format>(key: &SecretKey, network: Label, told: &T) -> Result<Vec<u8>> {
+    let text = make(&Ed25519, key, network, told)?;
+    open::<T>(&Ed25519, &key.public(), network, &text)
+        .map_err(|error| Error::new(error.code, format_args!("no box would read it: {}", error.message)))?;
+    Ok(text)
+}
+
 /// What of a manifest everybody can read who reads the brokers, line by line.
 pub fn what_is_public(manifest: &Manifest) -> Vec<String> {
     let mut lines =
@@ -250,4 +265,152 @@ pub fn what_is_public(manifest: &Manifest) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::label::Kind;
+    use super::super::plan::GroupPlan;
+    use super::*;
+    use crate::usign::Number;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn file(options: &str) -> SliceFile {
+        let text = format!(
+            "config slice 'wiki'\n\toption network 'guifi'\nconfig group 'web'\n\toption count '1'\n\toption image 'a'\n{options}"
+        );
+        slice_file::read(text.as_bytes()).unwrap()
+    }
+
+    fn id(last: char) -> Id {
+        format!("aaaaaaaaaaaaaaa{last}").parse().unwrap()
+    }
+
+    fn plan() -> Plan {
+        let name = Label::new(Kind::Group, "web").unwrap();
+        let boxes = vec![id('b'), id('c')];
+        Plan { groups: vec![GroupPlan { name, count: 1, boxes, left_out: vec![] }], warnings: vec![] }
+    }
+
+    fn contents() -> [Contents; 1] {
+        let image = Image { alias: "a".into(), sha256: vec![("x86_64".into(), [1; 32])] };
+        [Contents { image, first_boot: None, secrets: vec![] }]
+    }
+
+    fn signer(now: u64) -> Signer<'static> {
+        Signer { member: Id::of(&key().public()), via: None, now, seal_of: &|_| None }
+    }
+
+    fn key() -> SecretKey {
+        SecretKey::new([1; 32], Number::new([1; 8]))
+    }
+
+    fn applied(before: &Before, now: u64) -> Manifest {
+        signer(now).apply(&file(""), &plan(), &contents(), before).unwrap()
+    }
+
+    #[test]
+    fn a_serial_is_the_time_or_one_more_than_the_highest() {
+        let first = applied(&Before::default(), NOW);
+        assert_eq!((first.serial, first.prev), (NOW, None));
+        for (own, seen, published, now, serial) in [
+            (NOW, 0, NOW, NOW, NOW + 1),
+            (NOW, 0, NOW, NOW + 5, NOW + 5),
+            (NOW + 9, 0, NOW, NOW + 5, NOW + 10),
+            (NOW, NOW + 9, NOW, NOW + 5, NOW + 10),
+            (NOW, 0, NOW + 9, NOW + 5, NOW + 10),
+            // The clock was put back.
+            (NOW, 0, NOW, NOW - 1000, NOW + 1),
+        ] {
+            let manifest = Some(Manifest { serial: published, ..first.clone() });
+            let before = Before { manifest, own, seen, void: vec![7] };
+            let next = applied(&before, now);
+            assert_eq!(next.serial, serial);
+            assert_eq!((next.prev, next.void), (Some(own.max(seen).max(published)), vec![7]));
+        }
+    }
+
+    #[test]
+    fn what_is_signed_is_based_on_the_newest() {
+        let slice = Label::new(Kind::Slice, "wiki").unwrap();
+        let with = |own, seen, published: Option<u64>| {
+            let first = applied(&Before::default(), NOW);
+            let manifest = published.map(|serial| Manifest { serial, ..first });
+            Before { manifest, own, seen, void: vec![] }.check(slice)
+        };
+        for (own, seen, published) in [(0, 0, None), (5, 5, Some(5)), (6, 5, Some(5)), (6, 6, None)] {
+            assert_eq!(with(own, seen, published), Ok(()));
+        }
+        for (own, seen, published) in [(0, 0, Some(5)), (5, 6, Some(5)), (5, 0, Some(6)), (0, 5, None)] {
+            let refusal = with(own, seen, published).unwrap_err();
+            assert!(refusal.code == Code::InUse && refusal.message.contains("--over"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_follows_keeps_boxes_and_seals_and_a_tombstone_nothing_else() {
+        let first = Manifest { seals: vec!["x".into(), "y".into()], ..applied(&Before::default(), NOW) };
+        let before = Before { manifest: Some(first.clone()), own: NOW, ..Before::default() };
+        let renewed = signer(NOW + 9).again(&first, &before, Wish::Run, 100);
+        assert_eq!((renewed.serial, renewed.prev, renewed.expires), (NOW + 9, Some(NOW), NOW + 109));
+        assert_eq!(
+            (&renewed.boxes, &renewed.groups, &renewed.seals),
+            (&first.boxes, &first.groups, &first.seals)
+        );
+        let gone = signer(NOW + 9).again(&first, &before, Wish::Gone, 100);
+        assert_eq!((gone.groups.len(), gone.seals.len(), &gone.boxes), (0, 0, &first.boxes));
+        assert_eq!(gone.expires, NOW + 9 + 90 * DAY);
+        let back = applied(
+            &Before { manifest: Some(gone.clone()), own: gone.serial, ..Before::default() },
+            NOW + 10,
+        );
+        assert_eq!(back.again, Some(gone.serial));
+    }
+
+    #[test]
+    fn an_index_names_each_slice_once_and_forgets_old_tombstones() {
+        let first = applied(&Before::default(), NOW);
+        let index = signer(NOW).index(None, &first).unwrap();
+        let again = signer(NOW).index(Some(&index), &Manifest { serial: NOW + 1, ..first.clone() }).unwrap();
+        assert_eq!((again.slices.len(), again.slices[0].serial, again.serial), (1, NOW + 1, NOW + 1));
+        let other = Manifest { slice: Label::new(Kind::Slice, "blog").unwrap(), ..first.clone() };
+        assert_eq!(signer(NOW).index(Some(&index), &other).unwrap().slices.len(), 2);
+        let later = NOW + 121 * DAY;
+        assert_eq!(signer(later).index(Some(&index), &other).unwrap().slices.len(), 1);
+    }
+
+    #[test]
+    fn what_no_box_would_read_is_not_signed() {
+        let network = Label::new(Kind::Network, "guifi").unwrap();
+        let good = applied(&Before::default(), NOW);
+        signed(&key(), network, &good).unwrap();
+        for (change, why) in [
+            ((|m| m.expires = m.issued + 91 * DAY) as fn(&mut Manifest), "within 90 days"),
+            (|m| m.groups[0].authorized_keys = vec!["k".into(); 17], "it lists 17, and 16 is the most"),
+            (|m| m.groups[0].memory = 1, "no whole number from"),
+            (|m| m.groups[0].first_boot = Some("x".repeat(8193).into()), "8192 is the most"),
+        ] {
+            let mut bad = good.clone();
+            change(&mut bad);
+            let refusal = signed(&key(), network, &bad).unwrap_err();
+            assert!(
+                refusal.message.starts_with("no box would read it: ") && refusal.message.contains(why),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn everything_that_everybody_can_read_is_told() {
+        let file = file(
+            "\tlist publish '_http._tcp 80'\n\toption first_boot 'x'\n\tlist authorized_keys 'ssh-rsa A me'\n\toption on_loss 'restore'\n",
+        );
+        let contents = [Contents { first_boot: Some("x".into()), ..contents()[0].clone() }];
+        let manifest = signer(NOW).apply(&file, &plan(), &contents, &Before::default()).unwrap();
+        let told = what_is_public(&manifest).join("\n");
+        for word in ["slice called wiki", "_http._tcp port 80", "first_boot", "SSH keys", "for ever"] {
+            assert!(told.contains(word), "{word}: {told}");
+        }
+    }
 }

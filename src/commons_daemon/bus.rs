@@ -6,6 +6,7 @@
 use super::told::{unreachable, Config, Info, Job, List, ToldError};
 use crate::commons::interface::{Call, Container, Fault};
 use crate::error::{Code, Result};
+use crate::model::slice::SliceGroup;
 use log::{info, warn};
 use openwrt_ubus::conn::{CallId, Connection, Event, ObjectId, Reply, Request, SubscriptionId};
 use openwrt_ubus::driver::{Backoff, Driver, Progress};
@@ -332,6 +333,8 @@ impl Bus {
 
     fn end_round(&mut self, news: &mut Vec<News>) {
         let Some(mut round) = self.round.take() else { return };
+        // Root sees others as well: those of nobody's slice, and with an owner's own label.
+        round.found.retain(|container| SliceGroup::parse(&container.slice).is_some());
         round.found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         news.push(News::Containers(round.found));
         if round.stale {

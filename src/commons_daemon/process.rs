@@ -252,7 +252,9 @@ impl Process {
             }
             LinkNews::Lost(broker, why) => {
                 info!("broker {} is lost: {why}", self.name_of(broker));
-                self.tell(Input::Lost(broker))
+                self.tell(Input::Lost(broker))?;
+                self.renew_will();
+                Ok(())
             }
             LinkNews::Message(broker, message) => {
                 let (topic, payload) = (message.topic.as_str(), &message.payload[..]);
@@ -282,8 +284,8 @@ impl Process {
         let (brokers, wrong) = config.brokers();
         wrong.iter().for_each(|why| warn!("{why}"));
         self.of_box.owner = self.owner();
-        self.of_box.address =
-            brokers.first().map_or_else(String::new, |broker| own_address(&broker.host, broker.port));
+        let mut addresses = brokers.iter().map(|broker| own_address(&broker.host, broker.port));
+        self.of_box.address = addresses.find(|address| !address.is_empty()).unwrap_or_default();
         let settings = config.settings(&self.of_box);
         let room = config.room(&self.of_box);
         self.config = Some(config);
@@ -296,9 +298,7 @@ impl Process {
         };
         self.tell(Input::Settings(settings))?;
         self.tell(Input::Room(room))?;
-        if let Some((topic, payload)) = self.core.will() {
-            self.links.set_will(topic, payload);
-        }
+        self.renew_will();
         // This box is its own broker where there is no other.
         match (brokers.is_empty(), self.local.is_some()) {
             (true, false) => {
@@ -323,6 +323,13 @@ impl Process {
             self.heard_of_broker(news)?;
         }
         Ok(())
+    }
+
+    /// What a broker is to say from the next connection on, if it loses this box.
+    fn renew_will(&mut self) {
+        if let Some((topic, payload)) = self.core.will() {
+            self.links.set_will(topic, payload);
+        }
     }
 
     /// The certificate of the box's owner.
@@ -420,7 +427,7 @@ fn hostname() -> String {
     nix::unistd::gethostname().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned())
 }
 
-/// The address by which this box would speak to a host; empty if that is not known. Nothing is sent.
+/// The address by which this box would speak to a host; empty if that is not known, or is the box itself. Nothing is sent.
 fn own_address(host: &str, port: u16) -> String {
     let Ok(to) = host.parse::<IpAddr>() else { return String::new() };
     let any: SocketAddr = if to.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
@@ -428,5 +435,6 @@ fn own_address(host: &str, port: u16) -> String {
         socket.connect((to, port))?;
         socket.local_addr()
     });
-    address.map_or_else(|_| String::new(), |address| address.ip().to_string())
+    let elsewhere = address.ok().map(|address| address.ip()).filter(|ip| !ip.is_loopback());
+    elsewhere.map_or_else(String::new, |ip| ip.to_string())
 }

@@ -13,6 +13,7 @@ use cloudbox::usign::{Number, SecretKey};
 use mqtt_session::{Client, Credentials, Event, Options, QoS};
 use std::cell::Cell;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,6 +42,8 @@ pub fn slice(options: &str) -> String {
 /// A directory of its own, with `cloudbox` in it.
 pub struct Desk {
     dir: PathBuf,
+    /// As whom commands are run; None: as whoever runs the test.
+    uid: Option<u32>,
 }
 
 impl Desk {
@@ -50,7 +53,32 @@ impl Desk {
             PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("desk-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("config/cloudbox")).unwrap();
-        let desk = Desk { dir };
+        let desk = Desk { dir, uid: None };
+        desk.begin(brokers);
+        desk
+    }
+
+    /// The same of an ordinary user. None where the test may not become one.
+    pub fn of_nobody(name: &str, brokers: &[&Server]) -> Option<Desk> {
+        const NOBODY: u32 = 65_534;
+        if !nix::unistd::geteuid().is_root() {
+            return None;
+        }
+        // The checkout may be where others cannot look.
+        let dir = std::env::temp_dir().join(format!("desk-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("config/cloudbox")).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_cloudbox"), dir.join("program")).unwrap();
+        for path in [dir.clone(), dir.join("config"), dir.join("config/cloudbox")] {
+            nix::unistd::chown(&path, Some(NOBODY.into()), Some(NOBODY.into())).unwrap();
+        }
+        let desk = Desk { dir, uid: Some(NOBODY) };
+        desk.begin(brokers);
+        Some(desk)
+    }
+
+    fn begin(&self, brokers: &[&Server]) {
+        let desk = self;
         assert_eq!(desk.run(&["key", "new", "config/cloudbox/me"]).0, 0);
         if !brokers.is_empty() {
             let section = |(at, server): (usize, &&Server)| {
@@ -63,7 +91,6 @@ impl Desk {
                 &format!("config commons 'commons'\n\toption network 'guifi'\n{brokers}"),
             );
         }
-        desk
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -85,12 +112,24 @@ impl Desk {
 
     /// Runs `cloudbox`: its exit code, what it prints, and what it complains of.
     pub fn run(&self, words: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cloudbox"));
-        command.args(words).current_dir(&self.dir).env("XDG_CONFIG_HOME", self.path("config"));
-        command.env("CLOUDBOX_CONFIG_DIR", self.path("etc")).env("UBUS_SOCKET", self.path("no-bus"));
-        let output = command.output().unwrap();
+        let output = self.command(words).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// What runs `cloudbox`.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = match self.uid {
+            None => Command::new(env!("CARGO_BIN_EXE_cloudbox")),
+            Some(uid) => {
+                let mut command = Command::new(self.path("program"));
+                command.uid(uid).gid(uid);
+                command
+            }
+        };
+        command.args(words).current_dir(&self.dir).env("XDG_CONFIG_HOME", self.path("config"));
+        command.env("CLOUDBOX_CONFIG_DIR", self.path("etc")).env("UBUS_SOCKET", self.path("no-bus"));
+        command
     }
 
     pub fn key(&self) -> SecretKey {

@@ -5,6 +5,8 @@ mod desk;
 #[allow(dead_code)]
 #[path = "../../crates/mqtt-session/tests/brokers/server.rs"]
 mod server;
+#[path = "../web/mod.rs"]
+mod web;
 
 use cloudbox::commons::formats::{open, Index, Manifest, MemberState, OnLoss, Wish};
 use cloudbox::commons::mosquitto::{text, File, Users};
@@ -418,4 +420,119 @@ fn somebody_is_vouched_for() {
         assert!(code == 1 && told.contains(why), "{words:?}: {told}");
     }
     assert_eq!(OnLoss::Keep.as_str(), "keep");
+}
+
+/// An image's name and processor, and its versions with the digit that their hashes are made of.
+type Product<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
+
+/// What a server of images lists.
+fn lists(web: &web::Web, products: &[Product<'_>]) {
+    let index = r#"{"format":"index:1.0","index":{"images":{"datatype":"image-downloads","path":"streams/v1/images.json"}}}"#;
+    web.put("/streams/v1/index.json", index.as_bytes());
+    let item = |digit: &str| {
+        format!(r#"{{"ftype":"squashfs","path":"x","sha256":"{}","size":1}}"#, digit.repeat(64))
+    };
+    let product = |(alias, arch, versions): &Product<'_>| {
+        let version =
+            |(name, digit): &(&str, &str)| format!(r#""{name}":{{"items":{{"root":{}}}}}"#, item(digit));
+        let versions: Vec<String> = versions.iter().map(version).collect();
+        format!(
+            r#""{alias}:{arch}":{{"aliases":"{alias}","arch":"{arch}","versions":{{{}}}}}"#,
+            versions.join(",")
+        )
+    };
+    let products: Vec<String> = products.iter().map(product).collect();
+    let text = format!(r#"{{"format":"products:1.0","products":{{{}}}}}"#, products.join(","));
+    web.put("/streams/v1/images.json", text.as_bytes());
+}
+
+#[test]
+fn an_image_is_what_its_server_lists_on_the_day_of_signing() {
+    let Some(a) = broker(OPEN) else { return };
+    // Lists are read by a child without rights: that an ordinary user can do as well.
+    let desks = [Some(Desk::new("images", &[&a])), Desk::of_nobody("images", &[&a])];
+    for desk in desks.into_iter().flatten() {
+        let web = web::Web::start();
+        let newest: &[(&str, &str)] = &[("20260101", "1"), ("20260303", "3")];
+        lists(
+            &web,
+            &[
+                ("distro", "amd64", newest),
+                ("distro", "arm64", &[("20260202", "2")]),
+                ("other", "amd64", newest),
+            ],
+        );
+        let path = desk.path("config/cloudbox/commons");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + &format!("config remote 'community'\n\toption url '{}'\n", web.url()))
+            .unwrap();
+        let owner = desk.makes_known("bert");
+        FakeBox::new(1, &owner).offers(&a, desk.id(), |_| ());
+        let file = |image: &str| {
+            desk::slice("\toption count '1'\n")
+                .replace("\tlist sha256", "\t#list sha256")
+                .replace("'distro'", image)
+        };
+        desk.write("wiki.slice", &file("'community:distro'"));
+        let (code, told, notes) = desk.run(&["slice", "apply", "wiki.slice"]);
+        assert_eq!(code, 0, "{told}{notes}");
+        let image = manifest(&a, &desk).groups[0].image.clone();
+        assert_eq!(&*image.alias, "community:distro");
+        let hashes: Vec<(&str, u8)> = image.sha256.iter().map(|(arch, hash)| (&**arch, hash[0])).collect();
+        assert_eq!(hashes, [("aarch64", 0x22), ("x86_64", 0x33)]);
+        desk.write("wiki.slice", &file("'community:none'"));
+        let (code, _, why) = desk.run(&["slice", "plan", "wiki.slice"]);
+        assert!(code == 1 && why.contains("what image community:none is, nobody here knows"), "{why}");
+        web.remove("/streams/v1/images.json");
+        desk.write("wiki.slice", &file("'community:distro'"));
+        let (code, _, why) = desk.run(&["slice", "plan", "wiki.slice"]);
+        assert!(code == 1 && why.contains("images.json"), "{why}");
+    }
+}
+
+#[test]
+fn a_change_is_seen_within_a_second() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+    use std::sync::mpsc::channel;
+    use std::time::{Duration, Instant};
+    let (Some(a), Some(mut b)) = (broker(OPEN), broker(OPEN)) else { return };
+    let desk = Desk::new("watch", &[&a, &b]);
+    let owner = desk.makes_known("bert");
+    let one = FakeBox::new(1, &owner);
+    one.offers(&a, desk.id(), |_| ());
+    desk.write("wiki.slice", &desk::slice("\toption count '1'\n\toption spares '0'\n"));
+    assert_eq!(desk.run(&["slice", "apply", "wiki.slice"]).0, 0);
+    let first = manifest(&a, &desk);
+    one.lives(&a);
+    let mut watch =
+        desk.command(&["slice", "status", "wiki", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
+    let (sender, lines) = channel();
+    let output = BufReader::new(watch.stdout.take().unwrap());
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let wait_for = |word: &str| {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let line = lines.recv_timeout(end.saturating_duration_since(Instant::now()));
+            if line.unwrap_or_else(|_| panic!("no line with {word}")).contains(word) {
+                return;
+            }
+        }
+    };
+    wait_for("has not said anything");
+    for (state, word) in [(MemberState::Pulling, "pulling"), (MemberState::Ready, "ready ")] {
+        let said = Instant::now();
+        one.says(&a, &first, state, "");
+        wait_for(word);
+        // What is measured has the test's own publish in it, which looks whether it is kept.
+        println!("{word}: seen after {} ms", said.elapsed().as_millis());
+        assert!(said.elapsed() < Duration::from_millis(1500));
+    }
+    // A broker that goes and comes back does not end it.
+    b.stop(Signal::SIGKILL);
+    b.start_again();
+    one.says(&a, &first, MemberState::Failed, "");
+    wait_for("failed");
+    watch.kill().unwrap();
+    watch.wait().unwrap();
 }

@@ -285,8 +285,6 @@ impl World {
                 let epoch = self.boxes[at].ways[broker].epoch;
                 self.at(self.now + 30 * SECOND, Event::Noticed { at, broker, epoch });
             }
-            // It has no connection that could.
-            Fault::Dying(..) => {}
             Fault::Clock(at, offset, time) => {
                 self.boxes[at].offset = offset;
                 later(self, time, Repair::Clock(at));

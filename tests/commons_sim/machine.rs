@@ -45,8 +45,8 @@ pub struct Way {
     pub tries: u32,
 }
 
-/// A topic, and what a broker says there when the connection is lost.
-type Will = (Rc<str>, Rc<[u8]>);
+/// What a broker says when a connection is lost: where, and what.
+pub type Will = (Rc<str>, Rc<[u8]>);
 
 pub struct Machine {
     pub id: Id,

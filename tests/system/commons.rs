@@ -6,6 +6,7 @@ use crate::processes::{output, Process};
 use crate::rights::{anna, made_to_host, UID};
 use crate::server::{program as broker_program, Kind, Server};
 use crate::test_box::{eventually, program, Image, TestBox};
+use cloudbox::commons::id::Id;
 use cloudbox::usign::{Number, SecretKey};
 use nix::unistd::chown;
 use serde_json::{json, Value};
@@ -23,6 +24,8 @@ struct Commons {
     directory: PathBuf,
     /// How many times as fast the core's clock runs.
     speed: u32,
+    /// Whether NTP has answered.
+    ntp: bool,
 }
 
 /// Sections for these brokers.
@@ -54,7 +57,7 @@ impl Commons {
         fs::write(desk.join("me.sec"), key.to_text()).unwrap();
         let text = format!("config commons 'commons'\n\toption network 'guifi'\n{}", sections(brokers));
         fs::write(desk.join("commons"), text).unwrap();
-        let mut commons = Commons { the_box, process: None, directory, speed };
+        let mut commons = Commons { the_box, process: None, directory, speed, ntp: true };
         commons.start();
         commons
     }
@@ -65,7 +68,7 @@ impl Commons {
         let mut command = Command::new(program());
         command.args(["commons", "run", "--foreground", "--directory"]).arg(&self.directory);
         // The machine's clock is right, whoever set it.
-        command.arg("--ntp").arg("/dev/null");
+        command.arg("--ntp").arg(if self.ntp { "/dev/null" } else { "/nonexistent" });
         command.env("CLOUDBOX_COMMONS_SPEED", self.speed.to_string());
         command.env("UBUS_SOCKET", self.the_box.socket()).uid(UID).gid(UID).current_dir("/");
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -83,7 +86,6 @@ impl Commons {
         fs::read_to_string(self.the_box.dir.join("commons.log")).unwrap_or_default()
     }
 
-    #[cfg(feature = "faults")]
     fn id(&self) -> String {
         self.status().unwrap()["box"].as_str().unwrap_or_default().to_string()
     }
@@ -94,12 +96,24 @@ impl Commons {
 
     /// Runs `cloudbox` at Anna's desk: its exit code, and all it says.
     fn anna(&self, words: &[&str]) -> (i32, String) {
+        self.at("desk", "nowhere", words)
+    }
+
+    /// The same as the box's owner.
+    fn owner(&self, words: &[&str]) -> (i32, String) {
+        self.at("nowhere", "etc", words)
+    }
+
+    /// Runs it with what lies in these two directories.
+    fn at(&self, desk: &str, etc: &str, words: &[&str]) -> (i32, String) {
         let mut command = Command::new(program());
         command
             .args(words)
             .current_dir(&self.the_box.dir)
-            .env("XDG_CONFIG_HOME", self.the_box.dir.join("desk"));
-        command.env("CLOUDBOX_CONFIG_DIR", "/nonexistent").env("UBUS_SOCKET", self.the_box.socket());
+            .env("XDG_CONFIG_HOME", self.the_box.dir.join(desk));
+        command
+            .env("CLOUDBOX_CONFIG_DIR", self.the_box.dir.join(etc))
+            .env("UBUS_SOCKET", self.the_box.socket());
         let output = output(&mut command);
         let text = [&output.stdout[..], &output.stderr].concat();
         (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
@@ -209,6 +223,41 @@ fn a_slice_runs_on_a_box_and_follows_its_owner() {
     commons.stop();
 }
 
+/// A box that was switched off comes back where nobody is to be heard, and where its clock was never set: what ran there runs
+/// again.
+#[cfg(feature = "faults")]
+#[test]
+fn what_ran_runs_again_after_a_reboot_without_any_broker() {
+    let Ok(mosquitto) = broker_program(Kind::Mosquitto) else { return };
+    let mut broker =
+        Server::start(Kind::Mosquitto, &mosquitto, "allow_anonymous true\nmax_queued_messages 0\n");
+    let Some(the_box) = TestBox::bare("commons after a reboot", false) else { return };
+    let mut commons = Commons::new(the_box, &[&broker], 30);
+    eventually("an offer", || commons.anna(&["commons", "offers"]).1.contains(" yes"));
+    commons.write_slice("");
+    let (code, told) = commons.anna(&["slice", "apply", "wiki.slice", "--any"]);
+    assert_eq!(code, 0, "{told}");
+    let name = commons.wait_for("running");
+    eventually("a ready slice", || commons.anna(&["slice", "status", "wiki"]).0 == 0);
+
+    broker.stop(nix::sys::signal::Signal::SIGKILL);
+    drop(commons.process.take());
+    commons.the_box.container_call("stop", json!({ "name": name, "timeout": 1 }));
+    commons.wait_for("stopped");
+    commons.the_box.stop_daemon();
+    // As a boot leaves it: what was noted for this run is gone.
+    let _ = fs::remove_dir_all(&commons.the_box.layout.run);
+    fs::create_dir_all(&commons.the_box.layout.run).unwrap();
+    commons.the_box.start_daemon();
+    commons.ntp = false;
+    let begun = Instant::now();
+    commons.start();
+    assert_eq!(commons.wait_for("running"), name);
+    println!("it runs again after {} s, of 60 at the usual speed", begun.elapsed().as_secs() * 30);
+    let status = commons.status().unwrap();
+    assert_eq!((&status["connected"], &status["ready"]), (&json!(0), &json!(1)));
+}
+
 /// Three boxes and two brokers: what one box loses another makes up for, and what one broker loses the other has. The core's
 /// clock runs faster, since it waits for a quarter of an hour before it gives a box up.
 #[cfg(feature = "faults")]
@@ -270,6 +319,59 @@ fn a_spare_takes_the_place_of_a_box_that_is_lost() {
     desk(&boxes, &["slice", "delete", "wiki", "--over"]);
     eventually("nothing that runs", || running(&boxes) == 0);
     desk(&boxes, &["slice", "list"]);
+}
+
+/// Somebody asks to be hosted, and the box's owner answers.
+#[test]
+fn who_asks_is_answered() {
+    let Ok(mosquitto) = broker_program(Kind::Mosquitto) else { return };
+    let broker = Server::start(Kind::Mosquitto, &mosquitto, "allow_anonymous true\nmax_queued_messages 0\n");
+    let Some(the_box) = TestBox::bare("commons asked", false) else { return };
+    let commons = Commons::new(the_box, &[&broker], 1);
+    eventually("an offer", || commons.anna(&["commons", "offers"]).1.contains(" yes"));
+    let mut ids = Vec::new();
+    for (name, seed) in [("bert", 8), ("carl", 9), ("dora", 10)] {
+        let desk = commons.the_box.dir.join(name).join("cloudbox");
+        fs::create_dir_all(&desk).unwrap();
+        let key = SecretKey::new([seed; 32], Number::new([seed; 8]));
+        ids.push(Id::of(&key.public()).to_string());
+        fs::write(desk.join("me.sec"), key.to_text()).unwrap();
+        fs::copy(commons.the_box.dir.join("desk/cloudbox/commons"), desk.join("commons")).unwrap();
+        let ask = ["commons", "ask", &commons.id(), "--memory", "64M", "--contact", "somebody@example.org"];
+        let (code, told) = commons.at(name, "nowhere", &ask);
+        assert_eq!(code, 0, "{told}");
+    }
+    let asks = || commons.owner(&["commons", "asks"]).1;
+    eventually("three who ask", || ids.iter().all(|id| asks().contains(id.as_str())));
+    assert!(asks().contains("somebody@example.org") && asks().contains("64M"), "{}", asks());
+
+    let (code, told) = commons.owner(&["commons", "answer", &ids[0], "allow", "--name", "bert"]);
+    assert_eq!(code, 0, "{told}");
+    eventually("a peer more", || commons.owner(&["commons", "trust"]).1.contains(&ids[0]));
+    let offers = || commons.at("bert", "nowhere", &["commons", "offers"]).1;
+    eventually("an offer for him", || offers().contains(" yes"));
+    assert!(
+        commons.the_box.config_text().contains("config peer 'bert'\n"),
+        "{}",
+        commons.the_box.config_text()
+    );
+    let (code, told) = commons.owner(&["commons", "answer", &ids[1], "refuse", "--note", "no room"]);
+    assert_eq!(code, 0, "{told}");
+    let (code, told) = commons.owner(&["commons", "answer", &ids[2], "never"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(commons.the_box.config_text().contains("config deny\n"), "{}", commons.the_box.config_text());
+    eventually("nobody who asks", || asks().contains("nobody asks"));
+    let (code, told) = commons.owner(&["commons", "answer", &ids[1], "allow"]);
+    assert!(code == 1 && told.contains("does not ask"), "{told}");
+    // Nothing new, and on again.
+    let state =
+        |word: &str| commons.anna(&["commons", "offers", "--json"]).1.contains(&format!("\"{word}\""));
+    assert_eq!(commons.owner(&["commons", "pause"]).0, 0);
+    eventually("a box that takes nothing", || state("safe"));
+    assert_eq!(commons.owner(&["commons", "pause", "--off"]).0, 0);
+    eventually("a box that takes something", || state("production"));
+    let (_, brokers) = commons.owner(&["commons", "brokers"]);
+    assert!(brokers.contains("yes"), "{brokers}");
 }
 
 /// Without any broker the commons works on the box alone, so that it can be learnt without a server.

@@ -85,6 +85,14 @@ impl Clock {
         self.powered_before + self.now.mono.saturating_sub(self.started) / 1000
     }
 
+    /// Whether it has ended by the clock as it is, or would have, had it not jumped just now: nothing of it begins.
+    pub fn seems_ended(&self, taken: u64, issued: u64, expires: u64) -> bool {
+        match self.right() {
+            Some(now) => now >= expires,
+            None => self.has_ended(taken, issued, expires),
+        }
+    }
+
     /// Whether something that was taken at `taken` of the powered time and holds from `issued` to `expires` has ended.
     ///
     /// Without NTP the powered time counts. It is never more than the time that has passed, and nothing was taken before it

@@ -94,7 +94,7 @@ impl Core {
     /// By what its member is hosted here.
     fn stands<'a>(&'a self, slice: &Slice, manifest: &Manifest) -> Result<Standing<'a>, Refusal> {
         let Some(settings) = &self.settings else { return Err(Refusal::Unknown) };
-        standing(settings, &self.known, slice.member, manifest.via, self.clock.may_end())
+        standing(settings, &self.known, slice.member, manifest.via, self.clock.right())
     }
 
     /// Against whose quota a slice counts.
@@ -126,7 +126,8 @@ impl Core {
                 let over = match refusal {
                     Refusal::Denied => true,
                     // As an end.
-                    Refusal::Ended | Refusal::Revoked => self.may_end(slice, moment),
+                    Refusal::Ended => self.clock.may_end().is_some() && self.may_end(slice, moment),
+                    Refusal::Revoked => self.may_end(slice, moment),
                     Refusal::Unknown | Refusal::NoDelegate => moment.is_past(since.saturating_add(notice)),
                 };
                 return match over {
@@ -135,9 +136,9 @@ impl Core {
                 };
             }
         };
-        if taken.has_ended(&self.clock) {
+        if taken.seems_ended(&self.clock) {
             let why = "the slice has expired; its owner renews it with `cloudbox slice renew`";
-            return match self.may_end(slice, moment) {
+            return match taken.has_ended(&self.clock) && self.may_end(slice, moment) {
                 true => Fate::Stop(MemberState::Stopped, "expired", why.to_string()),
                 false => Fate::Hold("expired", why.to_string()),
             };
@@ -264,7 +265,9 @@ impl Core {
         if member.call.is_none() {
             member.doing = Doing::Nothing;
         }
-        self.tell(member, state, code, why);
+        // Only what ran is stopped: when all shall run again, it is waited for, and for no spare.
+        let never_ran = state == MemberState::Stopped && code.is_empty() && !member.ran && !runs;
+        self.tell(member, if never_ran { MemberState::Spare } else { state }, code, why);
     }
 
     /// What runs goes on, and nothing begins.
@@ -654,8 +657,9 @@ impl Core {
         let Some(at) = self.pending.iter().position(|pending| pending.call == call) else { return };
         let Pending { member: id, slice: name, group, work, .. } = self.pending.remove(at);
         let now = self.clock.mono();
-        if result.is_ok() {
-            self.suppose(&work);
+        match &result {
+            Ok(()) => self.suppose(&work),
+            Err(_) => self.suppose_failed(&work),
         }
         let Ok(at) = self.slice_at(id, name) else { return };
         let slice = &mut self.slices[at];
@@ -728,6 +732,25 @@ impl Core {
             Work::Start(name) => set(name, ContainerState::Running),
             Work::Stop(name) => set(name, ContainerState::Stopped),
             Work::Delete(name) => containers.retain(|container| container.name != *name),
+        }
+    }
+
+    /// What a call was at is there no more, or stands still, until the containers are told anew.
+    fn suppose_failed(&mut self, work: &Work) {
+        let Some(containers) = &mut self.containers else { return };
+        match work {
+            Work::Create(birth) => containers.retain(|container| {
+                container.name != birth.name || container.state != ContainerState::Creating
+            }),
+            Work::Start(name) => {
+                let mut started = containers.iter_mut().filter(|container| {
+                    container.name == *name && container.state == ContainerState::Starting
+                });
+                if let Some(container) = started.next() {
+                    container.state = ContainerState::Stopped;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -825,9 +848,16 @@ impl Core {
             let is_empty =
                 slice.members.iter().all(|member| self.container(member).is_none() && member.call.is_none());
             if over && is_empty {
-                let topic = super::Topic::Slice(slice.member, slice.name);
-                self.out.push_back(Effect::Forget(slice.file()));
-                self.docs.drop(&topic);
+                let (member, name, file) = (slice.member, slice.name, slice.file());
+                self.out.push_back(Effect::Forget(file));
+                self.docs.drop(&super::Topic::Slice(member, name));
+                self.docs.drop(&super::Topic::Renewal(member, name));
+                // What was said of it stands there no more.
+                let (connected, mono) = (self.links.connected(), self.clock.mono());
+                let state = super::Topic::State(self.me, member, name);
+                if self.docs.get(&state).is_some() {
+                    self.docs.say(state, Rc::from([]), &connected, mono);
+                }
                 self.slices.remove(at);
                 self.stale = true;
             }

@@ -43,6 +43,13 @@ impl Taken {
         self.manifest.expires.max(self.renewed.map_or(0, |renewed| renewed.expires))
     }
 
+    /// Whether it has ended, or would have, had the clock not jumped just now.
+    pub fn seems_ended(&self, clock: &Clock) -> bool {
+        let renewed = |renewed: Renewed| clock.seems_ended(renewed.at, renewed.issued, renewed.expires);
+        clock.seems_ended(self.at, self.manifest.issued, self.manifest.expires)
+            && self.renewed.is_none_or(renewed)
+    }
+
     /// Whether it has ended.
     pub fn has_ended(&self, clock: &Clock) -> bool {
         let renewed = |renewed: Renewed| clock.has_ended(renewed.at, renewed.issued, renewed.expires);

@@ -5,7 +5,7 @@ use super::super::formats::{
     Renewal, Renewer, Reported, Revoked, Stamp, State, Wish, DAY,
 };
 use super::super::interface::{ContainerState, Fault, Notice, Peer};
-use super::super::label::{container_slice, Kind};
+use super::super::label::{container_name, container_slice, Kind};
 use super::super::signed::{Ed25519, Parts};
 use super::*;
 use crate::error::Code;
@@ -622,6 +622,54 @@ fn nothing_ends_before_ntp_has_answered_and_what_ends_is_stopped_after_reading()
     assert_eq!(bench.state(), (MemberState::Stopped, "expired"));
 }
 
+/// A clock that has jumped says of nothing that it has ended, nor that it has not.
+#[test]
+fn a_jump_of_the_clock_ends_nothing_for_an_hour_and_begins_nothing() {
+    let mut bench = ready();
+    bench.now.wall += 100 * DAY;
+    bench.feed(Input::Tick);
+    bench.pass(3500);
+    assert_eq!(bench.all_work(), [""; 0]);
+    assert_eq!(bench.state(), (MemberState::Ready, "expired"));
+    bench.pass(200);
+    assert_eq!(bench.all_work(), ["stop"]);
+    // It has ended; another jump does not bring it back.
+    bench.now.wall += 2 * DAY;
+    bench.feed(Input::Tick);
+    bench.pass(600);
+    assert_eq!(bench.all_work(), [""; 0]);
+    // The clock was wrong, and is right again.
+    bench.now.wall -= 102 * DAY;
+    bench.feed(Input::Tick);
+    bench.pass(600);
+    assert_eq!(bench.all_work(), ["start"]);
+}
+
+/// While one call fails the containers may be told for another reason: what the failed one was at is not on its way.
+#[test]
+fn what_failed_is_not_taken_for_coming() {
+    let mut bench = Bench::new();
+    bench.connect(0);
+    bench.learn(&manifest(T));
+    bench.work();
+    let name = container_name(id(ANNA), wiki(), group().name);
+    let option = container_slice(id(ANNA), wiki(), group().name);
+    let creating = Container {
+        name: name.into(),
+        slice: option.into(),
+        state: ContainerState::Creating,
+        image: None,
+        memory: 0,
+        disk: 0,
+        cpus: 0,
+        address: "".into(),
+        fault: None,
+    };
+    bench.feed(Input::Containers(std::slice::from_ref(&creating)));
+    bench.work_with(Err(Fault { code: Code::NoSpace, of_box: true, message: "full".into() }));
+    assert_eq!(bench.state(), (MemberState::Refused, "no_space"));
+}
+
 /// Without any broker what ran is started again a minute later, whatever the clock says.
 #[test]
 fn a_reboot_without_a_broker_starts_what_ran() {
@@ -689,6 +737,29 @@ fn a_box_that_is_safe_stops_members_and_takes_none() {
     bench.feed(Input::Settings(settings()));
     bench.pass(61);
     assert_eq!(bench.all_work(), ["start"]);
+}
+
+/// Without any broker a slice works on this box alone; a broker that comes later is given it.
+#[test]
+fn what_is_given_here_needs_no_broker() {
+    let mut bench = Bench::new();
+    let (topic, text) = (Topic::Slice(id(ANNA), wiki()), signed(ANNA, &manifest(T)));
+    bench.feed(Input::Given { topic: Topic::Index(id(ANNA)), payload: &signed(ANNA, &index(&manifest(T))) });
+    bench.feed(Input::Given { topic, payload: &text });
+    assert_eq!(bench.all_work(), ["pull", "create"]);
+    assert_eq!(bench.state(), (MemberState::Ready, ""));
+    // By nobody whom this box does not know.
+    let strange = signed(BERT, &Manifest { member: id(BERT), ..manifest(T) });
+    bench.feed(Input::Given { topic: Topic::Slice(id(BERT), wiki()), payload: &strange });
+    assert_eq!(bench.core.slices().count(), 1);
+    bench.feed(Input::Connected(0));
+    bench.pass(2);
+    let kept = |name: &str| bench.disk.iter().any(|(file, _)| file.starts_with(name));
+    assert!(kept("index.") && kept("slice."));
+    assert!(bench.core.stands_in(0));
+    let stop = Manifest { wish: Wish::Stop, prev: Some(T), ..manifest(T + 1) };
+    bench.feed(Input::Given { topic, payload: &signed(ANNA, &stop) });
+    assert_eq!(bench.all_work(), ["stop"]);
 }
 
 #[test]
@@ -871,6 +942,26 @@ fn who_is_vouched_for_is_hosted_until_the_word_is_taken_back() {
     bench.echo(0);
     assert_eq!(bench.all_work(), ["stop"]);
     assert_eq!(bench.state(), (MemberState::Refused, "revoked"));
+}
+
+/// A key that was given up is given up for ever, and nothing that it signs holds any more.
+#[test]
+fn case_21_who_gives_up_his_key_says_nothing_more() {
+    let mut bench = ready();
+    let list = |serial: u64, keys: Vec<Id>| {
+        signed(ANNA, &Revoked { member: id(ANNA), serial, keys, issued: T, expires: T + 90 * DAY })
+    };
+    bench.pass(61);
+    bench.hear(Topic::Revoked(id(ANNA)), &list(1, vec![id(ANNA)]));
+    assert_eq!(bench.all_work(), ["stop"]);
+    bench.hear(Topic::Revoked(id(ANNA)), &list(2, vec![]));
+    bench.pass(61);
+    assert_eq!(bench.all_work(), [""; 0]);
+    assert_eq!(bench.state(), (MemberState::Refused, "revoked"));
+    // Nor after a reboot before any broker is there.
+    let mut bench = bench.reboot(0, true, T + DAY);
+    bench.pass(600);
+    assert_eq!(bench.all_work(), [""; 0]);
 }
 
 #[test]

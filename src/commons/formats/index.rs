@@ -102,7 +102,7 @@ impl Format for Index {
     fn write(&self) -> Members {
         let members = Members::default().with_id("member", self.member).with("serial", self.serial);
         let members = members.with_list("slices", &self.slices, Entry::write);
-        let members = members.with_list("certs", &self.certs, |cert| Value::from(&**cert));
+        let members = members.with_texts("certs", &self.certs);
         members.with("issued", self.issued).with("expires", self.expires)
     }
 

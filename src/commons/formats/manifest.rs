@@ -288,9 +288,9 @@ impl Group {
         let members = members.with_list("not", &self.not, |id| id.to_string().into());
         let members = members.with("image", self.image.write());
         let members = members.with("memory", self.memory).with("disk", self.disk).with("cpus", self.cpus);
-        let members = members.with_some("pids", self.pids).with_list("services", &self.services, text);
+        let members = members.with_some("pids", self.pids).with_texts("services", &self.services);
         let members = members.with_list("publish", &self.publish, Published::write);
-        let members = members.with_list("authorized_keys", &self.authorized_keys, text);
+        let members = members.with_texts("authorized_keys", &self.authorized_keys);
         let members = members.with_some("first_boot", self.first_boot.as_deref());
         let members = members.with_list("secrets", &self.secrets, Secret::write);
         let members = members.with_some("reset", (self.reset > 0).then_some(self.reset));
@@ -414,17 +414,12 @@ impl Format for Manifest {
         let members = members.with("state", self.wish.as_str());
         let members = members.with_list("boxes", &self.boxes, |id| id.to_string().into());
         let members = members.with_list("groups", &self.groups, |group| group.write(self.boxes.len()));
-        let members = members.with_list("seals", &self.seals, text);
-        let members = members.with_list("renewers", &self.renewers, text);
+        let members = members.with_texts("seals", &self.seals);
+        let members = members.with_texts("renewers", &self.renewers);
         members.with("issued", self.issued).with("expires", self.expires)
     }
 
     fn belongs(&self, topic: &Topic) -> bool {
         *topic == Topic::Slice(self.member, self.slice)
     }
-}
-
-/// A text as JSON has it.
-fn text(text: &impl AsRef<str>) -> Value {
-    Value::from(text.as_ref())
 }

@@ -51,7 +51,7 @@ impl Announced {
     fn write(&self) -> Value {
         let members = Members::default().with("type", &*self.kind).with("name", &*self.name);
         let members = members.with("address", &*self.address).with("port", self.port);
-        members.with_list("txt", &self.txt, |txt| Value::from(&**txt)).into()
+        members.with_texts("txt", &self.txt).into()
     }
 }
 

@@ -273,7 +273,11 @@ fn what_is_usual_is_as_short_as_it_may_be() {
     all.shorten(true);
     let made = length(make(&Ed25519, &secret(), network(), &all));
     assert!(made <= Purpose::State.most(), "{made}");
-    // The most boxes that a slice may list.
+}
+
+/// All of a thousand boxes did not fit: seven hundred do.
+#[test]
+fn case_30_the_most_boxes_fit() {
     let boxes: Vec<Id> = (1..=BOXES_MAX as u32)
         .map(|number| {
             let mut seed = [0; 32];
@@ -283,8 +287,16 @@ fn what_is_usual_is_as_short_as_it_may_be() {
         .collect();
     let places = (0..BOXES_MAX as u16).collect();
     let many = Manifest { boxes, groups: vec![Group { places, ..group("web") }], ..manifest() };
-    let made = length(make(&Ed25519, &secret(), network(), &many));
+    let made = make(&Ed25519, &secret(), network(), &many).unwrap().len();
     assert!(made <= Purpose::Slice.most(), "{made}");
+}
+
+/// A grace that is shorter than what counts as heard made members come and go.
+#[test]
+fn case_29_the_grace_is_longer_than_what_counts_as_heard() {
+    let least = |seconds: u64| read_manifest(|members| members["groups"][0]["grace"] = json!(seconds));
+    assert!(least(crate::commons::decision::HEARD / 1000).is_err());
+    assert!(least(599).is_err() && least(600).is_ok());
 }
 
 fn read_manifest(change: impl FnOnce(&mut Map<String, Value>)) -> Result<Manifest> {
