@@ -136,12 +136,17 @@ pub fn sign(
     Ok(signed)
 }
 
-/// The key that `text` names as its signer's, if it is the key of `id`. Nothing is verified yet.
-pub fn key_of(id: Id, text: &[u8]) -> Option<PublicKey> {
+/// The key that `text` names as its signer's. Nothing is verified yet, and anybody can name any key.
+pub fn key_in(text: &[u8]) -> Option<PublicKey> {
     let line = text.split(|byte| *byte == b'\n').next()?.strip_prefix(COMMENT.as_bytes())?;
     // Longer than any key: not worth decoding.
     let line = std::str::from_utf8(line).ok().filter(|line| line.len() <= 64)?;
-    PublicKey::parse(line).ok().filter(|key| Id::of(key) == id)
+    PublicKey::parse(line).ok()
+}
+
+/// The key that `text` names as its signer's, if it is the key of `id`. Nothing is verified yet.
+pub fn key_of(id: Id, text: &[u8]) -> Option<PublicKey> {
+    key_in(text).filter(|key| Id::of(key) == id)
 }
 
 fn check_length(purpose: Purpose, length: usize) -> Result<()> {
