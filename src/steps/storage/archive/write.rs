@@ -357,7 +357,8 @@ mod tests {
 
     #[test]
     fn the_narrowest_holes_are_taken_for_data_but_no_wide_ones() {
-        let cases: [(&[u64], u64, usize, Option<&[(u64, u64)]>); 7] = [
+        type Case<'a> = (&'a [u64], u64, usize, Option<&'a [(u64, u64)]>);
+        let cases: [Case; 7] = [
             (&[], 9, 3, Some(&[])),
             (&[0, 1, 4], 9, 3, Some(&[(0, 2), (4, 5)])),
             (&[0, 2, 4], 9, 3, Some(&[(0, 1), (2, 3), (4, 5)])),
