@@ -185,6 +185,14 @@ pub enum Input<'a> {
         /// Whether it stood there before it was asked for.
         retained: bool,
     },
+    /// Somebody on this box gives a manifest, an index or revocations that their member signed: brokers need not have them, and
+    /// there need be none.
+    Given {
+        /// Where it belongs.
+        topic: Topic,
+        /// What was signed.
+        payload: &'a [u8],
+    },
     /// All containers that have a slice: once before anything else happens, and whenever one of them has changed. After
     /// [`Input::Done`] only what was looked at after the call had ended.
     Containers(&'a [Container]),

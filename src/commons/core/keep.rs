@@ -7,6 +7,7 @@ use super::super::id::Id;
 use super::super::interface::Effect;
 use super::super::label::{Kind, Label};
 use super::super::signed::{key_of, Verified};
+use super::listen::From;
 use super::serials::{Renewed, Serials, Taken};
 use super::slice::{Member, Slice};
 use super::Core;
@@ -109,14 +110,14 @@ impl Core {
     fn restore_index(&mut self, id: Id, text: &[u8]) {
         let Some(key) = self.known(id).map(|known| known.key.clone()) else { return };
         if let Some((index, hash)) = self.verified::<Index>(&key, text) {
-            self.take_index(index, hash, text, None);
+            self.take_index(index, hash, text, From::Disk);
         }
     }
 
     fn restore_revoked(&mut self, id: Id, text: &[u8]) {
         let Some(key) = self.known(id).map(|known| known.key.clone()) else { return };
         if let Some((list, hash)) = self.verified::<Revoked>(&key, text) {
-            self.take_revoked(list, hash, text, None);
+            self.take_revoked(list, hash, text, From::Disk);
         }
     }
 

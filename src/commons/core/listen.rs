@@ -16,6 +16,30 @@ use super::{Core, Newest, ASKS_MAX, FOREIGN, SLICES_OF_ONE};
 use crate::error::Result;
 use std::rc::Rc;
 
+/// Where a text came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// The box's own disk.
+    Disk,
+    /// Somebody on this box.
+    Here,
+    /// A broker.
+    Broker(Broker),
+}
+
+impl From {
+    fn of(broker: Option<Broker>) -> From {
+        broker.map_or(From::Here, From::Broker)
+    }
+
+    fn broker(self) -> Option<Broker> {
+        match self {
+            From::Broker(broker) => Some(broker),
+            _ => None,
+        }
+    }
+}
+
 impl Core {
     pub(super) fn listen(&mut self, broker: Broker, topic: &str, payload: &[u8], retained: bool) {
         let Some(network) = self.settings.as_ref().map(|settings| settings.network) else { return };
@@ -32,6 +56,7 @@ impl Core {
         if self.subscribed.binary_search(&topic).is_err() {
             return;
         }
+        let broker = Some(broker);
         match topic {
             Topic::Mark(_) => self.hear_mark(broker, payload),
             _ if topic.author() == Some(self.me) => self.hear_own(broker, &topic, payload, retained),
@@ -45,8 +70,26 @@ impl Core {
         }
     }
 
+    /// Somebody on this box has a text that its member signed, for brokers that do not have it yet, or where there is none.
+    pub(super) fn given(&mut self, payload: &[u8], topic: &Topic) {
+        match *topic {
+            Topic::Slice(member, name) => self.hear_manifest(None, member, name, payload),
+            Topic::Index(member) => self.hear_index(None, member, payload),
+            Topic::Revoked(member) => self.hear_revoked(None, member, payload),
+            _ => {}
+        }
+    }
+
+    /// What a broker has at a topic is the same as what counts, or less. Of what somebody gave on this box there is no broker.
+    fn is_there(&mut self, broker: Option<Broker>, topic: &Topic, same: bool) {
+        if let Some(broker) = broker {
+            self.docs.heard(broker, topic, same, self.clock.mono());
+        }
+    }
+
     /// A mark has come back: all that stood there was said before it.
-    fn hear_mark(&mut self, broker: Broker, payload: &[u8]) {
+    fn hear_mark(&mut self, broker: Option<Broker>, payload: &[u8]) {
+        let Some(broker) = broker else { return };
         let run = String::from_utf8_lossy(&self.identity.run);
         let before = format!("{} {run} ", self.identity.session);
         let text = std::str::from_utf8(payload).ok().and_then(|text| text.strip_prefix(&before));
@@ -62,10 +105,10 @@ impl Core {
     }
 
     /// What stands at the box's own topics: it should be what the box says.
-    fn hear_own(&mut self, broker: Broker, topic: &Topic, payload: &[u8], retained: bool) {
+    fn hear_own(&mut self, broker: Option<Broker>, topic: &Topic, payload: &[u8], retained: bool) {
         let now = self.clock.mono();
         let same = self.docs.get(topic).is_some_and(|own| **own == *payload);
-        self.docs.heard(broker, topic, same, now);
+        self.is_there(broker, topic, same);
         if same {
             if matches!(topic, Topic::Alive(_)) {
                 self.echoed = self.presence.clock(now);
@@ -92,11 +135,11 @@ impl Core {
         }
     }
 
-    fn hear_manifest(&mut self, broker: Broker, member: Id, name: Label, payload: &[u8]) {
+    fn hear_manifest(&mut self, broker: Option<Broker>, member: Id, name: Label, payload: &[u8]) {
         let topic = Topic::Slice(member, name);
         let now = self.clock.mono();
         if self.docs.get(&topic).is_some_and(|held| **held == *payload) {
-            self.docs.heard(broker, &topic, true, now);
+            self.is_there(broker, &topic, true);
             return;
         }
         let Some(key) = self.known(member).map(|known| known.key.clone()) else { return };
@@ -105,7 +148,7 @@ impl Core {
             Ok((manifest, hash)) if manifest.member == member && manifest.slice == name => (manifest, hash),
             other => {
                 // An empty one means nothing, and a forged one is nothing; both are made good.
-                self.docs.heard(broker, &topic, false, now);
+                self.is_there(broker, &topic, false);
                 if let Some(error) = other.err().filter(|error| error.code != crate::error::Code::Checksum) {
                     if !payload.is_empty() {
                         self.notice(Notice::Wrong { topic, why: error.into_message().into() });
@@ -142,14 +185,14 @@ impl Core {
                 slice.unsaved = true;
                 slice.gone_at = slice.serials.is_gone().then(|| slice.gone_at.unwrap_or(powered));
                 let connected = self.links.connected();
-                self.docs.hold(topic, bytes, NOBODY, Some(broker), &connected, now);
+                self.docs.hold(topic, bytes, NOBODY, broker, &connected, now);
                 self.rank_all();
                 self.stale = true;
             }
-            Outcome::Same => self.docs.heard(broker, &topic, true, now),
-            Outcome::Less => self.docs.heard(broker, &topic, false, now),
+            Outcome::Same => self.is_there(broker, &topic, true),
+            Outcome::Less => self.is_there(broker, &topic, false),
             Outcome::TooNew => {
-                self.docs.heard(broker, &topic, false, now);
+                self.is_there(broker, &topic, false);
                 let why = "its serial is more than 48 hours ahead of this box's clock, and never counts here";
                 self.notice(Notice::Wrong { topic, why: why.into() });
             }
@@ -162,16 +205,16 @@ impl Core {
         self.slices[at] = slice;
     }
 
-    fn hear_renewal(&mut self, broker: Broker, member: Id, name: Label, payload: &[u8]) {
+    fn hear_renewal(&mut self, broker: Option<Broker>, member: Id, name: Label, payload: &[u8]) {
         let topic = Topic::Renewal(member, name);
         let same = self.docs.get(&topic).is_some_and(|own| **own == *payload);
         if same {
-            return self.docs.heard(broker, &topic, true, self.clock.mono());
+            return self.is_there(broker, &topic, true);
         }
         let Ok(at) = self.slice_at(member, name) else { return };
         let Some(taken) = self.slices[at].serials.taken.clone() else { return };
         let Some(renewed) = self.read_renewal(&taken, payload) else {
-            return self.docs.heard(broker, &topic, false, self.clock.mono());
+            return self.is_there(broker, &topic, false);
         };
         // Another box's word that holds as long as this one's is as good.
         if renewed.expires >= taken.expires() {
@@ -207,27 +250,27 @@ impl Core {
         })
     }
 
-    fn hear_index(&mut self, broker: Broker, member: Id, payload: &[u8]) {
-        let (topic, now) = (Topic::Index(member), self.clock.mono());
+    fn hear_index(&mut self, broker: Option<Broker>, member: Id, payload: &[u8]) {
+        let topic = Topic::Index(member);
         if self.docs.get(&topic).is_some_and(|held| **held == *payload) {
-            return self.docs.heard(broker, &topic, true, now);
+            return self.is_there(broker, &topic, true);
         }
         let Some(key) = self.known(member).map(|known| known.key.clone()) else { return };
         match self.verified::<Index>(&key, payload).filter(|(index, _)| index.member == member) {
-            Some((index, hash)) => self.take_index(index, hash, payload, Some(broker)),
-            None => self.docs.heard(broker, &topic, false, now),
+            Some((index, hash)) => self.take_index(index, hash, payload, From::of(broker)),
+            None => self.is_there(broker, &topic, false),
         }
     }
 
     /// Of an index that was verified; `from` which broker it came, or from the disk.
-    pub(super) fn take_index(&mut self, index: Index, hash: Hash, bytes: &[u8], from: Option<Broker>) {
+    pub(super) fn take_index(&mut self, index: Index, hash: Hash, bytes: &[u8], from: From) {
         let (id, topic, now) = (index.member, Topic::Index(index.member), self.clock.mono());
         let too_new = self.clock.right().is_some_and(|now| index.serial > now + 48 * 3600);
         let held = self.words.iter().find(|words| words.id == id).and_then(|words| words.index.as_ref());
         let order = held.map(|held| (held.serial, held.hash));
         if too_new || order.is_some_and(|order| (index.serial, hash) <= order) {
-            if let Some(broker) = from {
-                self.docs.heard(broker, &topic, order.is_some_and(|(_, held)| held == hash), now);
+            if let From::Broker(broker) = from {
+                self.is_there(Some(broker), &topic, order.is_some_and(|(_, held)| held == hash));
             }
             return;
         }
@@ -241,11 +284,11 @@ impl Core {
         if let Some(known) = self.known.iter_mut().find(|known| known.id == id && known.is_peer) {
             known.certs = certs;
         }
-        if from.is_some() {
+        if from != From::Disk {
             self.out.push_back(Effect::Keep(format!("index.{id}"), Rc::clone(&bytes)));
         }
         let connected = self.links.connected();
-        self.docs.hold(topic, bytes, NOBODY, from, &connected, now);
+        self.docs.hold(topic, bytes, NOBODY, from.broker(), &connected, now);
         self.know();
         self.rank_all();
         self.all_dirty();
@@ -257,20 +300,20 @@ impl Core {
         (cert.issuer == issuer).then_some(cert)
     }
 
-    fn hear_revoked(&mut self, broker: Broker, member: Id, payload: &[u8]) {
-        let (topic, now) = (Topic::Revoked(member), self.clock.mono());
+    fn hear_revoked(&mut self, broker: Option<Broker>, member: Id, payload: &[u8]) {
+        let topic = Topic::Revoked(member);
         if self.docs.get(&topic).is_some_and(|held| **held == *payload) {
-            return self.docs.heard(broker, &topic, true, now);
+            return self.is_there(broker, &topic, true);
         }
         let Some(key) = self.known(member).map(|known| known.key.clone()) else { return };
         match self.verified::<Revoked>(&key, payload).filter(|(list, _)| list.member == member) {
-            Some((list, hash)) => self.take_revoked(list, hash, payload, Some(broker)),
-            None => self.docs.heard(broker, &topic, false, now),
+            Some((list, hash)) => self.take_revoked(list, hash, payload, From::of(broker)),
+            None => self.is_there(broker, &topic, false),
         }
     }
 
     /// Of revocations that were verified.
-    pub(super) fn take_revoked(&mut self, list: Revoked, hash: Hash, bytes: &[u8], from: Option<Broker>) {
+    pub(super) fn take_revoked(&mut self, list: Revoked, hash: Hash, bytes: &[u8], from: From) {
         let (id, topic, now) = (list.member, Topic::Revoked(list.member), self.clock.mono());
         let held = self.words.iter().find(|words| words.id == id).and_then(|words| words.revoked.as_ref());
         let order = held.map(|held| (held.serial, held.hash));
@@ -280,8 +323,8 @@ impl Core {
         let is_less =
             order.is_some_and(|order| (list.serial, hash) <= order) || (was_final && !list.is_final());
         if is_less {
-            if let Some(broker) = from {
-                self.docs.heard(broker, &topic, order.is_some_and(|(_, held)| held == hash), now);
+            if let From::Broker(broker) = from {
+                self.is_there(Some(broker), &topic, order.is_some_and(|(_, held)| held == hash));
             }
             return;
         }
@@ -290,11 +333,11 @@ impl Core {
         if let Some(known) = self.known.iter_mut().find(|known| known.id == id) {
             known.revoked = Some(list);
         }
-        if from.is_some() {
+        if from != From::Disk {
             self.out.push_back(Effect::Keep(format!("revoked.{id}"), Rc::clone(&bytes)));
         }
         let connected = self.links.connected();
-        self.docs.hold(topic, bytes, NOBODY, from, &connected, now);
+        self.docs.hold(topic, bytes, NOBODY, from.broker(), &connected, now);
         self.rank_all();
         self.all_dirty();
     }

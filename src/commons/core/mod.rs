@@ -178,6 +178,7 @@ impl Core {
             Input::Message { broker, topic, payload, retained } => {
                 self.listen(broker, topic, payload, retained);
             }
+            Input::Given { topic, payload } => self.given(payload, &topic),
             Input::Containers(containers) => {
                 self.containers = Some(containers.to_vec());
                 self.all_dirty();

@@ -739,6 +739,29 @@ fn a_box_that_is_safe_stops_members_and_takes_none() {
     assert_eq!(bench.all_work(), ["start"]);
 }
 
+/// Without any broker a slice works on this box alone; a broker that comes later is given it.
+#[test]
+fn what_is_given_here_needs_no_broker() {
+    let mut bench = Bench::new();
+    let (topic, text) = (Topic::Slice(id(ANNA), wiki()), signed(ANNA, &manifest(T)));
+    bench.feed(Input::Given { topic: Topic::Index(id(ANNA)), payload: &signed(ANNA, &index(&manifest(T))) });
+    bench.feed(Input::Given { topic, payload: &text });
+    assert_eq!(bench.all_work(), ["pull", "create"]);
+    assert_eq!(bench.state(), (MemberState::Ready, ""));
+    // By nobody whom this box does not know.
+    let strange = signed(BERT, &Manifest { member: id(BERT), ..manifest(T) });
+    bench.feed(Input::Given { topic: Topic::Slice(id(BERT), wiki()), payload: &strange });
+    assert_eq!(bench.core.slices().count(), 1);
+    bench.feed(Input::Connected(0));
+    bench.pass(2);
+    let kept = |name: &str| bench.disk.iter().any(|(file, _)| file.starts_with(name));
+    assert!(kept("index.") && kept("slice."));
+    assert!(bench.core.stands_in(0));
+    let stop = Manifest { wish: Wish::Stop, prev: Some(T), ..manifest(T + 1) };
+    bench.feed(Input::Given { topic, payload: &signed(ANNA, &stop) });
+    assert_eq!(bench.all_work(), ["stop"]);
+}
+
 #[test]
 fn what_cannot_be_here_says_why() {
     let with = |change: &dyn Fn(&mut Group)| {
