@@ -5,10 +5,13 @@ use super::failure::{complain, Failure, OK};
 use super::member::brokers::Brokers;
 use super::member::place::{add_known, Where, Who};
 use super::page::{push_json, Page};
-use crate::commons::formats::{make, open, Cert, Index, Owner, CERTS_MAX, DAY, MANIFEST_DAYS};
+use crate::commons::formats::{
+    make, open, Cert, Index, Owner, Revoked, CERTS_MAX, DAY, MANIFEST_DAYS, REVOKED_DAYS,
+};
 use crate::commons::heard::newest;
 use crate::commons::id::Id;
 use crate::commons::signed::{Ed25519, Parts};
+use crate::commons::signing::signed;
 use crate::commons::topic::Topic;
 use crate::error::{escaped, quoted, Code, Error, Result};
 use crate::usign::{Number, PublicKey, SecretKey};
@@ -69,6 +72,15 @@ pub enum Command {
         "key vouch bert.pub --share 25% --days 90 --key anna.sec --publish" => "a quarter of what Anna may use",
     })]
     Vouch(Lazy<Vouch>),
+    /// take back what was said for a key, or give up your own
+    ///
+    /// Published on all brokers. Whoever has seen it keeps it for ever: for your own key, that is final, and nothing that it
+    /// signs holds any more.
+    #[command(after_help = examples! {
+        "key revoke bert.pub --key anna.sec" => "Anna vouches for Bert no more",
+        "key revoke --own --key anna.sec" => "Anna's key was stolen: it is given up",
+    })]
+    Revoke(Lazy<Revoke>),
     /// say that a box is yours
     ///
     /// Prints a certificate for the box to show with its offer: members who know you take it. It holds for 90 days.
@@ -95,6 +107,22 @@ pub struct Vouch {
     days: u64,
     #[arg(long, help = "put it into your index, on all brokers")]
     publish: bool,
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    by: Where,
+}
+
+#[derive(Args)]
+pub struct Revoke {
+    #[arg(
+        value_name = "KEY",
+        required_unless_present = "own",
+        help = "the file with the public key, or its line"
+    )]
+    whose: Option<String>,
+    #[arg(long, conflicts_with = "whose", help = "your own key, for ever")]
+    own: bool,
     #[command(flatten)]
     who: Who,
     #[command(flatten)]
@@ -155,6 +183,7 @@ impl Command {
                 Ok(())
             }
             Command::Vouch(Lazy(vouch)) => vouch.run(page),
+            Command::Revoke(Lazy(revoke)) => revoke.run(page),
             Command::Own(Lazy(own)) => own.run(page),
         }
     }
@@ -224,18 +253,58 @@ impl Vouch {
         index.certs.push(String::from_utf8_lossy(text).into());
         index.serial = now.max(index.serial + 1);
         (index.issued, index.expires) = (now, now + MANIFEST_DAYS * DAY);
-        let kept = brokers.publish(&topic, &make(&Ed25519, key, network, &index)?);
-        for one in &kept {
-            if let Some(why) = &one.why_not {
-                complain(&format!("{}: {why}", one.host));
-            }
+        publish(
+            &mut brokers,
+            &topic,
+            &make(&Ed25519, key, network, &index)?,
+            "nobody will hear that you vouch",
+        )
+    }
+}
+
+/// Says it on all brokers; at least one must keep it.
+fn publish(brokers: &mut Brokers, topic: &Topic, text: &[u8], or_else: &str) -> Result<()> {
+    let kept = brokers.publish(topic, text);
+    for one in &kept {
+        if let Some(why) = &one.why_not {
+            complain(&format!("{}: {why}", one.host));
         }
-        match kept.iter().any(|kept| kept.why_not.is_none()) {
-            true => Ok(()),
-            false => {
-                Err(Error::new(Code::Failed, "no broker keeps your index: nobody will hear that you vouch"))
-            }
+    }
+    match kept.iter().any(|kept| kept.why_not.is_none()) {
+        true => Ok(()),
+        false => Err(Error::new(Code::Failed, format_args!("no broker keeps it: {or_else}"))),
+    }
+}
+
+impl Revoke {
+    fn run(&self, page: &mut Page) -> Result<()> {
+        let (key, place, now) = (self.who.secret()?, self.by.place()?, now());
+        let (member, network) = (Id::of(&key.public()), place.network);
+        let whose = match &self.whose {
+            Some(whose) => Id::of(&named_key(whose)?),
+            None => member,
+        };
+        if whose == member && !self.own {
+            let why = "it is your own key: to give it up for ever, write --own in its place";
+            return Err(Error::new(Code::InvalidArgument, why));
         }
+        let mut brokers = Brokers::connect(&place)?;
+        let topic = Topic::Revoked(member);
+        let heard = brokers.read(&[topic.text(network)]);
+        let found = newest::<Revoked>(&Ed25519, network, &heard, |at| *at == topic, |list| list.serial);
+        let before = found.newest.into_iter().next().map(|newest| newest.told);
+        let serial = before.as_ref().map_or(0, |list| list.serial).saturating_add(1).max(now);
+        let mut keys = before.map_or(Vec::new(), |list| list.keys);
+        if !keys.contains(&whose) {
+            keys.push(whose);
+        }
+        let list = Revoked { member, serial, keys, issued: now, expires: now + REVOKED_DAYS * DAY };
+        publish(&mut brokers, &topic, &signed(&key, network, &list)?, "nobody will hear of it")?;
+        page.line(&match self.own {
+            true => format!("{member}: nothing that this key signs holds any more"),
+            false => format!("{whose}: you vouch for it no more"),
+        });
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ mod server;
 #[path = "../web/mod.rs"]
 mod web;
 
-use cloudbox::commons::formats::{open, Index, Manifest, MemberState, OnLoss, Wish};
+use cloudbox::commons::formats::{open, Index, Manifest, MemberState, Revoked, Wish};
 use cloudbox::commons::mosquitto::{text, File, Users};
 use cloudbox::commons::seal::{ContentKey, SealKey, Whose};
 use cloudbox::commons::signed::Ed25519;
@@ -419,7 +419,19 @@ fn somebody_is_vouched_for() {
         let (code, _, told) = desk.run(words);
         assert!(code == 1 && told.contains(why), "{words:?}: {told}");
     }
-    assert_eq!(OnLoss::Keep.as_str(), "keep");
+    // Taken back, and the own key with it.
+    let revoked = |words: &[&str]| {
+        let (code, _, why) = desk.run(words);
+        assert_eq!(code, 0, "{why}");
+        let text = retained(&a, &Topic::Revoked(desk.id())).unwrap();
+        open::<Revoked>(&Ed25519, &desk.key().public(), network(), &text).unwrap()
+    };
+    let first = revoked(&["key", "revoke", "bert.pub"]);
+    assert_eq!((first.keys.as_slice(), first.is_final()), (&[bert.id()][..], false));
+    let (code, _, why) = desk.run(&["key", "revoke", &desk.key().public().to_line()]);
+    assert!(code == 1 && why.contains("write --own"), "{why}");
+    let last = revoked(&["key", "revoke", "--own"]);
+    assert_eq!((last.keys.len(), last.is_final(), last.serial > first.serial), (2, true, true));
 }
 
 /// An image's name and processor, and its versions with the digit that their hashes are made of.

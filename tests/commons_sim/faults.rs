@@ -9,6 +9,8 @@ use cloudbox::commons::interface::{ContainerState, Input};
 pub enum Kind {
     /// Ten hours of a few boxes, and now and then some days.
     Mixed,
+    /// Four hours of a few boxes: for the tests of every day.
+    Short,
     /// As the model in which the rules were found: three of six boxes, two brokers, ten hours.
     Model,
     /// 200 boxes and 50 slices, for the speed.
@@ -19,7 +21,8 @@ pub enum Kind {
 pub fn draw(seed: u64, kind: Kind) -> Plan {
     match kind {
         Kind::Mixed if seed % 25 == 0 => draw_days(seed),
-        Kind::Mixed => draw_hours(seed),
+        Kind::Mixed => draw_hours(seed, 5 * HOUR, 10 * HOUR),
+        Kind::Short => draw_hours(seed, 150 * MINUTE, 230 * MINUTE),
         Kind::Model => draw_model(seed),
         Kind::Large => draw_large(seed),
     }
@@ -128,11 +131,10 @@ fn draw_large(seed: u64) -> Plan {
     plan
 }
 
-fn draw_hours(seed: u64) -> Plan {
+fn draw_hours(seed: u64, heal: u64, end: u64) -> Plan {
     let mut prng = Prng(seed ^ 0x5eed);
     let brokers = [1, 2, 2, 2, 3][prng.below(5) as usize];
     let boxes = prng.between(6, 10) as usize;
-    let heal = 5 * HOUR;
     let mut plan = Plan {
         seed,
         boxes,
@@ -144,7 +146,7 @@ fn draw_hours(seed: u64) -> Plan {
         latency: [20, 200, 5000][prng.below(3) as usize],
         days: 30,
         heal,
-        end: 10 * HOUR,
+        end,
         happens: Vec::new(),
         vouched: false,
     };

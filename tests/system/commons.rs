@@ -321,6 +321,33 @@ fn a_spare_takes_the_place_of_a_box_that_is_lost() {
     desk(&boxes, &["slice", "list"]);
 }
 
+/// The box's daemon is killed in the middle of making a member, and begins again.
+#[test]
+fn a_daemon_that_dies_is_found_again() {
+    let Ok(mosquitto) = broker_program(Kind::Mosquitto) else { return };
+    let broker = Server::start(Kind::Mosquitto, &mosquitto, "allow_anonymous true\nmax_queued_messages 0\n");
+    let Some(the_box) = TestBox::bare("commons without a daemon", false) else { return };
+    let mut commons = Commons::new(the_box, &[&broker], 1);
+    eventually("an offer", || commons.anna(&["commons", "offers"]).1.contains(" yes"));
+    commons.write_slice("");
+    let (code, told) = commons.anna(&["slice", "apply", "wiki.slice", "--any"]);
+    assert_eq!(code, 0, "{told}");
+    eventually("a member that is begun", || !commons.members().is_empty());
+    commons.the_box.kill_daemon();
+    commons.the_box.start_daemon();
+    commons.wait_for("running");
+    eventually("a ready slice", || commons.anna(&["slice", "status", "wiki"]).0 == 0);
+    // And once more, while nothing is under way.
+    commons.the_box.kill_daemon();
+    commons.the_box.start_daemon();
+    commons.write_slice("\toption memory '56M'\n");
+    assert_eq!(commons.anna(&["slice", "apply", "wiki.slice", "--any"]).0, 0);
+    let name = commons.members().remove(0).0;
+    let memory =
+        || commons.the_box.container_call("info", json!({ "name": name }))["asked"]["memory"].clone();
+    eventually("more memory", || memory() == 56 << 20);
+}
+
 /// Somebody asks to be hosted, and the box's owner answers.
 #[test]
 fn who_asks_is_answered() {

@@ -44,6 +44,7 @@ const NO_CALL: &[&str] = &[
     "key know",
     "key vouch",
     "key own",
+    "key revoke",
     "slice example",
     "slice plan",
     "slice apply",
