@@ -337,9 +337,12 @@ mod tests {
         found.map(|pieces| pieces.iter().map(|(start, end)| (start / BLOCK, end / BLOCK)).collect())
     }
 
+    /// The blocks with data, the file's length, the most pieces, and what they are.
+    type Case = (&'static [u64], u64, usize, Option<&'static [(u64, u64)]>);
+
     #[test]
     fn the_narrowest_holes_are_taken_for_data_but_no_wide_ones() {
-        let cases: [(&[u64], u64, usize, Option<&[(u64, u64)]>); 7] = [
+        let cases: [Case; 7] = [
             (&[], 9, 3, Some(&[])),
             (&[0, 1, 4], 9, 3, Some(&[(0, 2), (4, 5)])),
             (&[0, 2, 4], 9, 3, Some(&[(0, 1), (2, 3), (4, 5)])),
