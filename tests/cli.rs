@@ -435,6 +435,8 @@ fn wrong_usage_needs_no_bus() {
     assert_eq!(world.run(&["stop", "web", "--timeout", "soon"]).code, 2);
     assert_eq!(world.run(&["call", "a", "b", "[1]"]).code, 2);
     assert_eq!(world.run(&["image"]).code, 2);
+    let nowhere = world.run(&["export", "web", "-"]);
+    assert!(nowhere.code == 2 && nowhere.err.contains("not to standard output"), "{nowhere:?}");
     assert_eq!(world.run(&["help", "lsit"]).code, 2);
     let bare = world.run(&[]);
     assert_eq!((bare.code, bare.out.as_str()), (2, ""));

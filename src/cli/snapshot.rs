@@ -110,7 +110,7 @@ pub struct Clone {
 #[derive(Args, Serialize)]
 pub struct Export {
     name: String,
-    #[arg(value_parser = path, value_hint = ValueHint::FilePath)]
+    #[arg(value_parser = archive, value_hint = ValueHint::FilePath)]
     path: String,
     #[arg(long, help = "export this snapshot of it")]
     snapshot: Option<String>,
@@ -120,6 +120,16 @@ pub struct Export {
     #[arg(long, help = "put what it was given to keep into the file, too")]
     #[serde(serialize_with = "if_given")]
     secrets: bool,
+}
+
+/// The file of a new archive, as [`path`]. It is written with a flush at its end, which standard output cannot.
+fn archive(text: &str) -> Result<String, String> {
+    if text == "-" {
+        return Err(
+            "an archive goes to a file, not to standard output; name one, such as web.tar".to_string()
+        );
+    }
+    path(text)
 }
 
 #[derive(Args, Serialize)]

@@ -685,6 +685,12 @@ mod tests {
                 assert_eq!(field("Uid"), uid.to_string(), "{rights:?}");
             }
         }
+        // It is also killed sooner than others when the box has no memory left.
+        for (rights, score) in [(Rights::All, "0"), (Rights::Files, "800"), (Rights::Pipes, "800")] {
+            let own = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+            let expected = if score == "0" { own.trim() } else { score };
+            assert_eq!(status(rights, "cat /proc/self/oom_score_adj").trim(), expected, "{rights:?}");
+        }
         let shadow = "! cat /etc/shadow >/dev/null 2>&1";
         assert!(!root || status(Rights::Pipes, shadow).is_empty());
     }

@@ -1,9 +1,9 @@
 //! Brings a file into the store: a squashfs is copied, a tarball becomes a squashfs on the way.
 
-use super::judge;
+use super::judge::{self, Found, Judged};
 use super::squashfs;
 use super::store::{Building, Store};
-use super::tar::{self, Known, LeftOut, Passed, Sink};
+use super::tar::{self, LeftOut, Sink};
 use super::{bad, hex, parse_sha256};
 use crate::error::{Code, Error, Result};
 use crate::model::idrange;
@@ -219,19 +219,19 @@ impl ImageImport<'_> {
     ) -> Result<String> {
         self.check_space(1)?;
         let compressor = self.compressor(building)?;
-        let mut known = Known::default();
+        let mut found = Found::default();
         loop {
             self.ctx.step("image.convert")?;
             input.rewind()?;
-            let passed = self.stream(&mut input, format, building, compressor, &known)?;
+            let passed = self.stream(&mut input, format, building, compressor, &found)?;
             // A decompressor may have stopped before the end of the file.
             input.read_to_end()?;
             if input.sha256() != sha256 {
                 return Err(bad("it changed while it was read; import it when it is complete"));
             }
             match passed {
-                Passed::Again(again) => known = again,
-                Passed::Whole(left_out) => {
+                Judged::Again(again) => found = again,
+                Judged::Whole(left_out) => {
                     self.tell(left_out);
                     break;
                 }
@@ -248,18 +248,19 @@ impl ImageImport<'_> {
         format: &Format,
         building: &Building,
         compressor: &[&str],
-        known: &Known,
-    ) -> Result<Passed> {
+        found: &Found,
+    ) -> Result<Judged> {
         let mut mksquashfs = self.mksquashfs(Path::new("-"), &building.rootfs, compressor)?;
         let filter = match format {
             Format::Packed(tool) => Some(self.decompressor(tool)?),
             _ => None,
         };
         let mut unpacked = Unpacked { input, filter, left: self.store.free()?, store: self.store };
-        let passed = judge::pass(self.ctx, &mut unpacked, &mut ToMksquashfs(&mut mksquashfs), known);
+        let mut packed = ToMksquashfs(&mut mksquashfs);
+        let passed = judge::pass(self.ctx, &mut unpacked, &mut packed, found, &building.names());
         let passed = passed.map_err(|e| self.explain(e))?;
         // What does not count is not waited for.
-        if let Passed::Whole(_) = passed {
+        if let Judged::Whole(_) = passed {
             mksquashfs.finish().map_err(|e| self.explain(e))?;
         }
         Ok(passed)

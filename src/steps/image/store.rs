@@ -568,6 +568,11 @@ impl Building {
         self.directory.join("scratch")
     }
 
+    /// Where the names in an archive are kept for a moment.
+    pub fn names(&self) -> PathBuf {
+        self.directory.join("names")
+    }
+
     /// Removes what there is of it.
     pub fn discard(&self) -> Result<()> {
         remove_tree(&self.directory)

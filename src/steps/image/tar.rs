@@ -32,6 +32,8 @@ const MAX_EXTENSION: u64 = 1 << 20;
 const MAX_PATH: usize = 4096;
 /// Longest component of a path that squashfs holds.
 const MAX_COMPONENT: usize = 255;
+/// Extended attributes of an entry, each of which is compared with the others. A file of a distribution has some three.
+const XATTRS_MAX: usize = 1000;
 /// Longest name in a header; longer ones are in an extended header.
 const NAME_MAX: usize = 100;
 
@@ -116,11 +118,6 @@ impl Known {
     pub fn with_head(&self, (complete, unified): (bool, bool)) -> Known {
         let names = Names { hash: self.names.hash.clone(), names: HashMap::new() };
         Known { names, complete, unified }
-    }
-
-    /// Takes up what [`Known::head`] told.
-    pub fn set_head(&mut self, (complete, unified): (bool, bool)) {
-        (self.complete, self.unified) = (complete, unified);
     }
 
     /// Its names, each as [`NAME_BYTES`] bytes, in no order.
@@ -557,29 +554,33 @@ impl Extension {
                     self.mtime = Some(seconds.and_then(|text| text.parse().ok()).ok_or_else(wrong)?);
                 }
                 // As `tar --acls` writes them, with --xattrs in both forms; the last is NFS' kind.
-                b"SCHILY.acl.access" => self.xattr(b"SCHILY.xattr.system.posix_acl_access", value),
-                b"SCHILY.acl.default" => self.xattr(b"SCHILY.xattr.system.posix_acl_default", value),
+                b"SCHILY.acl.access" => self.xattr(b"SCHILY.xattr.system.posix_acl_access", value)?,
+                b"SCHILY.acl.default" => self.xattr(b"SCHILY.xattr.system.posix_acl_default", value)?,
                 b"SCHILY.acl.ace" => self.left_out.acls += 1,
                 b"RHT.security.selinux" => self.left_out.xattrs += 1,
                 _ if key.starts_with(b"GNU.sparse.") => return Err(bad(SPARSE)),
-                _ => self.xattr(key, value),
+                _ => self.xattr(key, value)?,
             }
         }
         Ok(())
     }
 
     /// Takes the record of an extended attribute, if it is one. Some programs write each in two forms.
-    fn xattr(&mut self, key: &[u8], value: &[u8]) {
+    fn xattr(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let name =
             [&b"SCHILY.xattr."[..], b"LIBARCHIVE.xattr."].iter().find_map(|form| key.strip_prefix(*form));
         let Some(name) = name.filter(|name| self.xattrs.iter().all(|(known, _)| known != name)) else {
-            return;
+            return Ok(());
         };
+        if self.xattrs.len() == XATTRS_MAX {
+            return Err(bad(format_args!("an entry has more than {XATTRS_MAX} extended attributes")));
+        }
         let mut written = Vec::new();
         if self.left_out.keeps(name) {
             record(&mut written, key, value);
         }
         self.xattrs.push((name.to_vec(), written));
+        Ok(())
     }
 }
 
@@ -1306,6 +1307,13 @@ mod tests {
             [pax_records_of("SCHILY.acl.access"), pax_records_of("SCHILY.xattr.system.posix_acl_access")]
                 .concat();
         assert_eq!(left_out(&pax(&both)), acls(1));
+        // Each is compared with all before it.
+        let many = |count: usize| -> Vec<u8> {
+            (0..count).flat_map(|number| pax_records_of(&format!("SCHILY.xattr.user.{number}"))).collect()
+        };
+        assert_eq!(left_out(&pax(&many(XATTRS_MAX))), xattrs(0));
+        let error = passed(&pax(&many(XATTRS_MAX + 1))).unwrap_err();
+        assert!(error.contains("more than 1000 extended attributes"), "{error}");
         // What does not get into the image has nothing that is missed there.
         let twice =
             [&pax_of("SCHILY.acl.access", "x")[..3 * BLOCK + BLOCK], &one(b"file", b'0', b"")].concat();

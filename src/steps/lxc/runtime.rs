@@ -3,6 +3,7 @@
 use super::super::console;
 use super::super::ctx::Ctx;
 use super::super::filesystem::{entries, open_regular, read_up_to};
+use super::super::guest_root::GuestRoot;
 use super::super::layout::{ContainerDir, Layout};
 use super::super::network;
 use super::super::process::{is_init_of_namespace, Process};
@@ -343,6 +344,7 @@ impl Runtime for Lxc {
         network::remove_interface(&record.veth);
         self.write_config(ctx, record, gateway)?;
         let dir = self.layout.container(name);
+        check_mount_points(name, &GuestRoot::open(&dir.rootfs(), record.ids.base)?)?;
         let pid_file = self.layout.pid_file(name);
         let _ = fs::remove_file(&pid_file);
         let _ = fs::remove_file(dir.lxc_log());
@@ -602,6 +604,23 @@ fn titles() -> Vec<(i32, String)> {
     titles
 }
 
+/// Where LXC mounts the kernel's file systems in a guest's root.
+const MOUNT_POINTS: [&str; 3] = ["proc", "sys", "dev"];
+
+/// Whether LXC can mount what it mounts in container `name`: a guest that has put a pipe there would hold it up for as
+/// long as a start may take. What is missing it makes.
+fn check_mount_points(name: &Name, root: &GuestRoot) -> Result<()> {
+    let is_other = |point: &&str| root.find(Path::new(point)).is_ok_and(|(_, meta)| !meta.is_dir());
+    let Some(point) = MOUNT_POINTS.into_iter().find(|point| is_other(point)) else { return Ok(()) };
+    Err(Error::new(
+        Code::Failed,
+        format_args!(
+            "container {name} does not start: its /{point} is no directory; bring a snapshot back with \
+             `cloudbox restore {name} SNAPSHOT`, or delete it"
+        ),
+    ))
+}
+
 /// `text` without LXC's "../src/lxc/network.c:function:1234 - " before it.
 fn without_source_place(text: &str) -> String {
     let text =
@@ -684,5 +703,40 @@ fn kill_with_children(pid: i32, pidfd: &OwnedFd) {
 fn wait_for_end(pid: i32) {
     if let Ok(pidfd) = sys::pidfd_open(pid) {
         let _ = wait::readable(pidfd.as_fd(), None, Instant::now() + END_TIME);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_guest_without_a_place_for_the_kernels_file_systems_is_refused_at_once() {
+        let dir = TempDir::make();
+        let (root, name) = (dir.path(), Name::new("web").unwrap());
+        let check = || check_mount_points(&name, &GuestRoot::open(root, 0).unwrap());
+        let told = |point: &str| {
+            let error = check().unwrap_err();
+            assert!(error.message.contains(&format!("its /{point} is no directory")), "{error}");
+        };
+        check().unwrap();
+        fs::create_dir(root.join("proc")).unwrap();
+        fs::create_dir(root.join("sys")).unwrap();
+        nix::unistd::mkfifo(&root.join("dev"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        told("dev");
+        fs::remove_file(root.join("dev")).unwrap();
+        fs::remove_dir(root.join("proc")).unwrap();
+        fs::write(root.join("proc"), "").unwrap();
+        told("proc");
+        // A link is walked in the guest's root only.
+        fs::remove_file(root.join("proc")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        symlink("/file", root.join("proc")).unwrap();
+        told("proc");
+        fs::remove_file(root.join("proc")).unwrap();
+        symlink("/sys", root.join("proc")).unwrap();
+        check().unwrap();
     }
 }

@@ -38,6 +38,8 @@ const PIECES: usize = 24_000;
 const CHUNK: usize = 64 << 10;
 /// Bytes of a name in an archive: what a walk remembers, and `layer/` in front.
 const NAME_BYTES: u64 = PATH_MAX as u64 + 6;
+/// Extended attributes of an entry: the kernel lists no more of a file, whose names take 64 KiB together.
+const XATTRS_OF_ONE: usize = 10_000;
 /// Bytes of the extended attributes of directories one in another, which are kept until they are left.
 const XATTRS_MAX: usize = 4 << 20;
 /// The guest's id of what belongs to none of its users.

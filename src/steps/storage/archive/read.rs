@@ -7,7 +7,7 @@ use super::super::super::image::tar::{
 use super::super::super::image::{bad, hex, Input};
 use super::super::tree::Node;
 use super::super::Record;
-use super::{plain, travels, Manifest, CHUNK, SMALL_MAX, VERSION};
+use super::{plain, travels, Manifest, CHUNK, SMALL_MAX, VERSION, XATTRS_OF_ONE};
 use crate::error::{Code, Error, Result};
 use crate::model::image::parse_sha256;
 use crate::steps::ctx::Ctx;
@@ -61,6 +61,8 @@ pub(super) struct Entry {
     pub link: Vec<u8>,
     /// All else of the file, with the guest's own ids.
     pub node: Node,
+    /// Bytes of its extended attributes that were heard.
+    xattr_bytes: usize,
     /// Bytes of its data in the archive.
     pub size: u64,
     /// The length of a sparse file.
@@ -94,9 +96,9 @@ impl Entry {
     fn hear_xattr(&mut self, content: &[u8]) -> Result<()> {
         let name = CStr::from_bytes_until_nul(content).map_err(|_| strange())?;
         let value = content[name.count_bytes() + 1..].to_vec();
-        let bytes: usize =
-            self.node.xattrs.iter().map(|(name, value)| name.count_bytes() + value.len()).sum();
-        if !travels(name) || bytes + content.len() > SMALL_MAX as usize {
+        self.xattr_bytes += content.len();
+        let too_many = self.xattr_bytes > SMALL_MAX as usize || self.node.xattrs.len() == XATTRS_OF_ONE;
+        if !travels(name) || too_many {
             return Err(strange());
         }
         self.node.xattrs.push((name.to_owned(), value));
@@ -440,6 +442,7 @@ fn empty() -> Entry {
         kind: EntryType::Regular,
         link: Vec::new(),
         node: plain(),
+        xattr_bytes: 0,
         size: 0,
         real_size: None,
     }
@@ -468,6 +471,9 @@ fn read_record(key: &[u8], value: &[u8], entry: &mut Entry) -> Result<()> {
                 let name = CString::new(name).map_err(|_| wrong())?;
                 if !travels(&name) {
                     return Err(bad(format_args!("it has an extended attribute {}", shown(key))));
+                }
+                if entry.node.xattrs.len() == XATTRS_OF_ONE {
+                    return Err(bad("it has an entry with too many extended attributes"));
                 }
                 entry.node.xattrs.push((name, value.to_vec()));
             }

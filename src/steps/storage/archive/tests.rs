@@ -340,6 +340,8 @@ fn what_is_hostile_or_broken_is_refused_by_name() {
         let path = "layer/".to_string() + &"d/".repeat(depth);
         attributes.extend([large(), entry(&path, EntryType::Directory, "", 0, &same)]);
     }
+    let names: Vec<String> = (0..=XATTRS_OF_ONE).map(|n| format!("SCHILY.xattr.user.{n}")).collect();
+    let many_attributes = extended(&names.iter().map(|name| (name.as_str(), &b"1"[..])).collect::<Vec<_>>());
     let sparse = |real: &str, map: &str, data: usize| {
         let mut content = map.as_bytes().to_vec();
         content.resize(content.len().next_multiple_of(BLOCK), 0);
@@ -394,6 +396,7 @@ fn what_is_hostile_or_broken_is_refused_by_name() {
             "extended attribute",
             vec![top(), extended(&[("SCHILY.xattr.security.selinux", b"1")]), file("layer/f")],
         ),
+        ("too many extended attributes", vec![top(), many_attributes, file("layer/f")]),
         ("is no number", vec![top(), extended(&[("mtime", b"x.5")]), file("layer/f")]),
         ("is no number", vec![top(), extended(&[("GNU.sparse.realsize", b"-1")]), file("layer/f")]),
         (
