@@ -2,6 +2,7 @@
 
 use super::super::super::image::hex;
 use super::super::super::image::tar::{record, Plain, BEGIN, BLOCK, MANIFEST};
+use super::super::guest::SECRETS;
 use super::super::tree::{next_data, Node, Progress, Shift};
 use super::{plain, travels, CHUNK, NAME_BYTES, NOBODY, PIECES, VERSION};
 use crate::error::{Code, Error, Result};
@@ -17,6 +18,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use tar::EntryType;
 
+/// Whether a path of a layer is that of what the container was given to keep.
+fn is_secret(path: &[u8]) -> bool {
+    let rest = path.strip_prefix(SECRETS.as_bytes());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
 /// An archive being written.
 pub struct Writer<'a, 'p> {
     file: File,
@@ -26,6 +33,8 @@ pub struct Writer<'a, 'p> {
     left: u64,
     /// Extended attributes that do not come along.
     left_out: u64,
+    /// What the container was given to keep comes along.
+    secrets: bool,
     progress: &'a mut Progress<'p>,
 }
 
@@ -42,7 +51,8 @@ impl<'a, 'p> Writer<'a, 'p> {
         bytes: u64,
         progress: &'a mut Progress<'p>,
     ) -> Result<Writer<'a, 'p>> {
-        let mut writer = Writer { file, path, hash: Sha256::new(), left: u64::MAX, left_out: 0, progress };
+        let mut writer =
+            Writer { file, path, hash: Sha256::new(), left: u64::MAX, left_out: 0, secrets: false, progress };
         let mut manifest = format!("{BEGIN}{VERSION},\"image\":{image},\"bytes\":{bytes},").into_bytes();
         // The record is an object of its own.
         manifest.extend_from_slice(record.strip_prefix(b"{").unwrap_or(record));
@@ -53,6 +63,11 @@ impl<'a, 'p> Writer<'a, 'p> {
     /// Lets it have `bytes` more: files with long paths take more room in an archive than on the disk.
     pub fn limit(&mut self, bytes: u64) {
         self.left = bytes;
+    }
+
+    /// Lets what the container was given to keep come along.
+    pub fn with_secrets(&mut self, secrets: bool) {
+        self.secrets = secrets;
     }
 
     fn put(&mut self, data: &[u8]) -> Result<()> {
@@ -151,6 +166,9 @@ impl<'a, 'p> Writer<'a, 'p> {
                     ),
                 ));
             };
+            if !self.secrets && is_secret(path) {
+                return Ok(());
+            }
             self.node(seen, &[b"layer/", path].concat(), meta, shift, links)
         })?;
         walk::remove(links)
