@@ -27,6 +27,17 @@ const WARNING: u64 = 4 * 86_400;
 /// Without a broker what has ended is stopped so long after NTP has answered, in milliseconds.
 const ALONE_ENDS: u64 = 24 * 3_600_000;
 
+/// What the manifest wants of a group, as it is seen from this box.
+struct Case<'a> {
+    manifest: &'a Manifest,
+    group: &'a Group,
+    standing: &'a Standing<'a>,
+    /// The image for this box's kind of processor.
+    image: Option<Hash>,
+    /// This box's place in the group's order.
+    rank: Option<usize>,
+}
+
 /// What holds for all members of a slice.
 enum Fate<'a> {
     /// They may run.
@@ -80,7 +91,14 @@ impl Core {
                 Fate::Gone => self.remove(slice, at, moment, works),
                 Fate::Stop(state, code, why) => self.stop(slice, at, *state, code, why, works),
                 Fate::Hold(code, why) => self.hold(slice, at, code, why),
-                Fate::Run(standing) => self.run(slice, at, &manifest, group, standing, moment, works),
+                Fate::Run(standing) => match group {
+                    Some(group) => {
+                        let case = self.case(&manifest, group, standing);
+                        self.run(slice, at, &case, moment, works);
+                    }
+                    // The manifest has no such group any more.
+                    None => self.stop(slice, at, MemberState::Gone, "", "", works),
+                },
             }
         }
     }
@@ -285,30 +303,24 @@ impl Core {
         self.tell(member, state, code, why);
     }
 
-    #[allow(clippy::too_many_arguments)]
+    fn case<'a>(&self, manifest: &'a Manifest, group: &'a Group, standing: &'a Standing<'a>) -> Case<'a> {
+        let arch = self.settings.as_ref().map_or("", |settings| &settings.arch);
+        let image = group.image.for_arch(arch).copied();
+        Case { manifest, group, standing, image, rank: manifest.rank(group, self.me) }
+    }
+
     fn run(
         &self,
         slice: &mut Slice,
         at: usize,
-        manifest: &Manifest,
-        group: Option<&Group>,
-        standing: &Standing<'_>,
+        case: &Case<'_>,
         moment: &mut Moment,
         works: &mut Vec<(usize, Work)>,
     ) {
         if slice.members[at].ended_at.take().is_some() {
             slice.unsaved = true;
         }
-        let Some(group) = group else {
-            // The manifest has no such group any more.
-            self.stop(slice, at, MemberState::Gone, "", "", works);
-            return;
-        };
-        let now = moment.now;
-        let wanted =
-            self.settings.as_ref().and_then(|settings| group.image.for_arch(&settings.arch)).copied();
-        let rank = manifest.rank(group, self.me);
-        let not = group.not.contains(&self.me);
+        let (manifest, rank, now) = (case.manifest, case.rank, moment.now);
         let member = &mut slice.members[at];
         if member.by_owner {
             return self.tell(member, MemberState::Stopped, "by_owner", "stopped by the box's owner");
@@ -332,7 +344,7 @@ impl Core {
         }
         let placed = slice.members[at].is_placed();
         if !placed {
-            if let Some((code, why)) = self.refusal(slice, at, group, standing, wanted, rank) {
+            if let Some((code, why)) = self.refusal(slice, at, case) {
                 return self.tell(&mut slice.members[at], MemberState::Refused, code, &why);
             }
             let member = &mut slice.members[at];
@@ -344,9 +356,9 @@ impl Core {
             member.retry_at = None;
         }
         if !evicted {
-            self.decide(slice, at, manifest, group, rank, not, moment);
+            self.decide(slice, at, case, moment);
         }
-        self.drive(slice, at, manifest, group, wanted, rank, standing, moment, works);
+        self.drive(slice, at, case, moment, works);
         let member = &mut slice.members[at];
         let pulling = member.call.is_none()
             && works.iter().any(|(of, work)| *of == at && matches!(work, Work::Pull { .. }));
@@ -382,17 +394,10 @@ impl Core {
     }
 
     /// Why the group cannot be here, whoever is due.
-    fn refusal(
-        &self,
-        slice: &Slice,
-        at: usize,
-        group: &Group,
-        standing: &Standing<'_>,
-        wanted: Option<Hash>,
-        rank: Option<usize>,
-    ) -> Option<(&'static str, String)> {
-        rank?;
-        if wanted.is_none() {
+    fn refusal(&self, slice: &Slice, at: usize, case: &Case<'_>) -> Option<(&'static str, String)> {
+        let (group, standing) = (case.group, case.standing);
+        case.rank?;
+        if case.image.is_none() {
             let arch = self.settings.as_ref().map_or("", |settings| &settings.arch);
             return Some(("arch", format!("there is no image for {arch}")));
         }
@@ -486,17 +491,9 @@ impl Core {
         used
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn decide(
-        &self,
-        slice: &mut Slice,
-        at: usize,
-        manifest: &Manifest,
-        group: &Group,
-        rank: Option<usize>,
-        not: bool,
-        moment: &mut Moment,
-    ) {
+    fn decide(&self, slice: &mut Slice, at: usize, case: &Case<'_>, moment: &mut Moment) {
+        let (manifest, group, rank) = (case.manifest, case.group, case.rank);
+        let not = group.not.contains(&self.me);
         let now = moment.now;
         let link = Link {
             settled: self.is_settled(slice, moment),
@@ -564,20 +561,16 @@ impl Core {
     }
 
     /// The next call that brings the container to what its member is doing.
-    #[allow(clippy::too_many_arguments)]
     fn drive(
         &self,
         slice: &mut Slice,
         at: usize,
-        manifest: &Manifest,
-        group: &Group,
-        wanted: Option<Hash>,
-        rank: Option<usize>,
-        standing: &Standing<'_>,
+        case: &Case<'_>,
         moment: &mut Moment,
         works: &mut Vec<(usize, Work)>,
     ) {
-        let Some(wanted) = wanted else { return };
+        let Case { manifest, group, standing, rank, .. } = *case;
+        let Some(wanted) = case.image else { return };
         let others = slice.view(manifest, group, self.me, &self.presence, moment.now);
         let known_since = slice.known_since;
         let foreign = self.is_foreign(moment.now);
