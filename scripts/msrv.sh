@@ -66,6 +66,8 @@ exec unshare --mount --propagation private sh -euc '
 	mount --rbind /sys "$root/sys"
 	mount --rbind /dev "$root/dev"
 	mount -t tmpfs tmpfs "$root/tmp"
+	# A test looks up the name.
+	echo "127.0.0.1 localhost" >"$root/etc/hosts"
 	exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
 		CARGO_TARGET_DIR=/src/target/msrv/build CARGO_INCREMENTAL=0 CARGO_NET_OFFLINE=true \
 		chroot "$root" sh -euc "
