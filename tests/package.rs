@@ -182,7 +182,6 @@ fn every_path_mode_and_script_of_the_package() {
             ("./etc/config/cloudbox", 0o600),
             ("./etc/config/cloudbox-host", 0o600),
             ("./etc/hotplug.d/ntp/60-cloudbox", 0o644),
-            ("./etc/hotplug.d/ntp/60-cloudbox", 0o644),
             ("./etc/init.d/cloudbox", 0o755),
             ("./etc/sysctl.d/60-cloudbox.conf", 0o644),
             ("./etc/uci-defaults/59-cloudbox-host", 0o644),
