@@ -17,8 +17,6 @@ mod work;
 
 use crate::daemon::{log_to, Signals};
 use crate::error::Result;
-use crate::sys;
-use log::error;
 use openwrt_ubus::Object;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,16 +38,7 @@ pub struct Options {
 
 /// Runs until it is told to end. Containers go on running.
 pub fn run(options: Options) -> ExitCode {
-    sys::inherit_no_further(3);
-    log_to::set_up(options.foreground, options.verbose);
-    log_to::abort_on_panic();
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("the commons: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    log_to::run_logged(options.foreground, options.verbose, "the commons", || serve(options))
 }
 
 /// The objects that it offers on the bus.

@@ -4,6 +4,7 @@ use crate::error::is_dangerous;
 use log::{error, Level, LevelFilter, Log, Metadata, Record};
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use syslog::{Facility, LogFormat, Logger, LoggerBackend, Severity};
@@ -118,6 +119,26 @@ fn write(logger: &mut Connection, record: &Record) -> syslog::Result<()> {
         Level::Warn => logger.warning(message),
         Level::Info => logger.info(message),
         Level::Debug | Level::Trace => logger.debug(message),
+    }
+}
+
+/// Runs a process of ours to its end, as all of them begin: nothing that it inherited is passed on, and what goes wrong is
+/// logged, a panic too. `failed` stands before the error that ends it.
+pub fn run_logged(
+    foreground: bool,
+    verbose: bool,
+    failed: &str,
+    serve: impl FnOnce() -> crate::error::Result<()>,
+) -> ExitCode {
+    crate::sys::inherit_no_further(3);
+    set_up(foreground, verbose);
+    abort_on_panic();
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{failed}: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -30,8 +30,7 @@ use crate::steps::layout::Layout;
 use crate::steps::lxc::Lxc;
 use crate::steps::network::{Host, Leases};
 use crate::steps::storage::Disk;
-use crate::sys;
-use log::{error, warn};
+use log::warn;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
@@ -78,16 +77,7 @@ pub struct Options {
 
 /// Runs the daemon until it is told to end. Containers go on running.
 pub fn run(options: Options) -> ExitCode {
-    sys::inherit_no_further(3);
-    log_to::set_up(options.foreground, options.verbose);
-    log_to::abort_on_panic();
-    match serve(options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("cannot start: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    log_to::run_logged(options.foreground, options.verbose, "cannot start", || serve(options))
 }
 
 /// Two daemons on one storage would clear away what the other is building. An earlier one that is just ending is
